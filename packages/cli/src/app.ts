@@ -1,0 +1,182 @@
+// From a command line to an exit code: finds the command, reads its flags, gives it its context, says what went wrong.
+import { resolve } from 'node:path'
+import type { LocalPeer } from '@errand/runtime/client'
+import { scan, splitVerb, splitWork } from './argv.ts'
+import type { Context, Signals } from './context.ts'
+import { BROKEN_PIPE, Failure, usage } from './failure.ts'
+import { SHAPES, type Flags } from './flags.ts'
+import { COMMANDS, FIRST_WORDS, GROUPS, type CommandSpec } from './grammar.ts'
+import { nearest } from './suggestion.ts'
+import { Terminal, type Streams } from './terminal.ts'
+
+/** What a command line runs in. `process` is one. */
+export interface Surroundings extends Streams {
+  readonly env: NodeJS.ProcessEnv
+  readonly cwd: string
+  readonly signals: Signals
+  /** This machine's peer. Default: found at its socket, or started. */
+  readonly connect?: (how: Reach) => Promise<LocalPeer>
+}
+
+interface Reach {
+  readonly home: string
+  readonly start: boolean
+  readonly env: NodeJS.ProcessEnv
+  readonly signal: AbortSignal
+}
+
+/** A command line that has been understood. */
+interface Line {
+  readonly command: CommandSpec
+  readonly options: readonly string[]
+  readonly words: readonly string[]
+  readonly dashed: boolean
+  readonly cmdlet: boolean
+}
+
+/** Runs one command line. Resolves to its exit code when everything it printed has been taken; never rejects. */
+export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
+  let terminal = new Terminal(around, around.env)
+  // Until flags are read, what is wrong with them is said in the way they seem to ask for.
+  let style = { json: argv.some((token) => token === '--json' || token.startsWith('--json=')), verbose: false }
+  try {
+    const line = await lineOf(argv)
+    if (typeof line === 'string') {
+      await terminal.out(line)
+      return 0
+    }
+    const flags = await flagsOf(line)
+    if (typeof flags === 'string') {
+      await terminal.out(flags)
+      return 0
+    }
+    style = { json: flags.json !== undefined, verbose: flags.verbose === true }
+    if (flags.color !== undefined) terminal = terminal.colored(flags.color)
+    return await perform(line, flags, around, terminal)
+  } catch (error) {
+    // Loaded only now: most commands do not fail.
+    const [{ exitCodeOf }, { sayError }] = await Promise.all([import('./exit-codes.ts'), import('./render/error.ts')])
+    if ((error as { code?: unknown }).code !== BROKEN_PIPE) sayError(terminal, error, style)
+    return exitCodeOf(error)
+  } finally {
+    await terminal.flush()
+  }
+}
+
+/** Finds the command; text when a line asks only for words about us. @throws Failure USAGE */
+async function lineOf(argv: readonly string[]): Promise<Line | string> {
+  const { verb, subverb, before, after } = splitVerb(argv, SHAPES, (word) => GROUPS.has(word))
+  if (verb === undefined) return about(before)
+  const path = GROUPS.has(verb) ? `${verb} ${subverb}` : verb
+  const command = COMMANDS.find((one) => one.path === path)
+  if (command?.words === 'work') {
+    const { options, words, dashed } = splitWork(after, SHAPES)
+    return { command, options: [...before, ...options], words, dashed, cmdlet: false }
+  }
+  if (command) {
+    const { options, words, rest = [] } = scan(after, SHAPES)
+    return { command, options: [...before, ...options], words: [...words, ...rest], dashed: false, cmdlet: false }
+  }
+  if (GROUPS.has(verb)) return group(verb, subverb, before)
+  const { isCmdlet, spell, CMDLET_NAMES } = await import('./powershell.ts')
+  if (isCmdlet(verb)) {
+    const spelled = spell(verb, after)
+    const spoken = COMMANDS.find((one) => one.path === spelled.path)!
+    return { ...spelled, command: spoken, options: [...before, ...spelled.options], cmdlet: true }
+  }
+  const near = nearest(verb, [...FIRST_WORDS, ...CMDLET_NAMES])
+  throw usage(`'${verb}' is no command of errand`, near === undefined ? '`errand help` lists them' : `did you mean ${near}?`)
+}
+
+/** A line without a verb: `errand`, `errand --help`, `errand --version`. */
+async function about(options: readonly string[]): Promise<string> {
+  if (options.includes('--version')) {
+    const { versionOf } = await import('./commands/version.ts')
+    return `errand ${versionOf()}\n`
+  }
+  const odd = options.find((option) => option !== '-h' && option !== '--help')
+  if (odd !== undefined) throw usage(`${odd} says how, but not what to do`, '`errand help` lists the commands')
+  const { overview } = await import('./help-text.ts')
+  return overview()
+}
+
+async function group(verb: string, subverb: string | undefined, options: readonly string[]): Promise<string> {
+  const { groupHelp } = await import('./help-text.ts')
+  if (subverb === undefined && options.some((option) => option === '-h' || option === '--help')) return groupHelp(verb)
+  const inside = COMMANDS.filter(({ path }) => path.startsWith(`${verb} `)).map(({ path }) => path)
+  if (subverb === undefined) throw usage(`errand ${verb} what?`, `there are ${inside.join(', ')}`)
+  const near = nearest(`${verb} ${subverb}`, inside)
+  throw usage(`'${verb} ${subverb}' is no command of errand`, near ? `did you mean ${near}?` : `there are ${inside.join(', ')}`)
+}
+
+/** Reads a command's flags; text when they ask for help. @throws Failure USAGE */
+async function flagsOf({ command, options, words, dashed }: Line): Promise<Flags | string> {
+  const { commandHelp, parserOf } = await import('./help-text.ts')
+  const parser = parserOf(command).exitOverride().configureOutput({ writeErr: () => {} })
+  try {
+    parser.parse([...options], { from: 'user' })
+  } catch (error) {
+    const { code, message } = error as { code: string; message: string }
+    if (!String(code).startsWith('commander.')) throw error
+    const [what, suggestion] = message.replace(/^error: /, '').split('\n', 2)
+    throw usage(what!, suggestion?.replace(/^\((.*)\)$/, '$1') ?? `\`errand help ${command.path}\` shows its flags`)
+  }
+  const flags: Flags = parser.opts()
+  if (flags.help) return commandHelp(command, options.includes('--help'))
+  if (command.words !== 'work') {
+    const [least, most] = command.words
+    if (words.length < least) throw usage(`errand ${command.path} needs ${command.usage}`)
+    if (words.length > most) throw usage(`'${words[most]}' is too much`, `errand ${command.path} ${command.usage}`.trim())
+  }
+  return { ...flags, dashed }
+}
+
+async function perform(line: Line, flags: Flags, around: Surroundings, terminal: Terminal): Promise<number> {
+  const [{ default: verb }, { defaultHome, milliseconds }] = await Promise.all([
+    line.command.load(),
+    import('@errand/runtime/client'),
+  ])
+  const limit = flags.timeout === undefined ? undefined : milliseconds(flags.timeout)
+  const late = new AbortController()
+  const timer = limit === undefined ? undefined : setTimeout(() => late.abort(timeout(flags.timeout!)), limit)
+  const home = flags.home === undefined ? defaultHome(around.env) : resolve(around.cwd, flags.home)
+  const reach = around.connect ?? reachDaemon
+  let connected: Promise<LocalPeer> | undefined
+  const context: Context = {
+    terminal,
+    env: around.env,
+    cwd: around.cwd,
+    home,
+    json: flags.json,
+    verbose: flags.verbose === true,
+    quiet: flags.quiet === true,
+    yes: flags.yes === true,
+    cmdlet: line.cmdlet,
+    signal: late.signal,
+    signals: around.signals,
+    connect: ({ start = true } = {}) => (connected ??= reach({ home, start, env: around.env, signal: late.signal })),
+  }
+  try {
+    return await verb(context, flags, line.words)
+  } catch (error) {
+    // Whatever it was doing when its time was up: that is why it ends.
+    throw late.signal.aborted ? late.signal.reason : error
+  } finally {
+    clearTimeout(timer)
+    const peer = await connected?.catch(() => undefined) // its command has said why
+    await peer?.close()
+  }
+}
+
+function timeout(limit: string): Failure {
+  return new Failure('TIMEOUT', `not done after ${limit}`, 'what has been started goes on: `errand list`')
+}
+
+async function reachDaemon({ home, start, env, signal }: Reach): Promise<LocalPeer> {
+  if (!start) {
+    const { connectLocal } = await import('@errand/runtime/client')
+    return connectLocal({ home, signal })
+  }
+  const { findOrStartDaemon } = await import('./local-peer.ts')
+  return (await findOrStartDaemon({ home, env, signal, flags: ['--on-demand'] })).peer
+}

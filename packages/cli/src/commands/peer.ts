@@ -1,0 +1,104 @@
+// errand peer …: the address book and the policy.
+import type { LocalPeer, PeerId, PeerInfo } from '@errand/runtime/client'
+import type { Context } from '../context.ts'
+import { EXIT, exitCodeOf } from '../exit-codes.ts'
+import { Failure } from '../failure.ts'
+import type { Flags } from '../flags.ts'
+import { sayError } from '../render/error.ts'
+import { pick } from '../render/json.ts'
+import { table } from '../render/table.ts'
+import { defined } from '../work.ts'
+
+/** errand peer list. */
+export async function list(context: Context): Promise<number> {
+  const { terminal, json, quiet } = context
+  const peer = await context.connect()
+  const known = await peer.peers({ signal: context.signal })
+  if (json !== undefined) {
+    await terminal.out(`${JSON.stringify(known.map((one) => pick(peerDocument(one), json, PEER_FIELDS)))}\n`)
+  } else if (quiet) await terminal.out(known.map(({ name }) => `${name}\n`).join(''))
+  else {
+    const columns = ['NAME', 'CONNECTED', 'OWNER', 'GRANTS', 'ID', 'ADDRESSES'].map((title) => ({ title }))
+    const rows = known.map(({ name, connected, owner, grants, id, addresses }) => [
+      name,
+      connected ? 'yes' : 'no',
+      owner ?? '-',
+      grants.join(',') || '-',
+      id,
+      addresses.join(','),
+    ])
+    const style = { columns: terminal.columns, gap: '  ', title: (line: string) => terminal.data('bold', line) }
+    await terminal.out(table(columns, rows, style))
+    if (known.length === 0) terminal.say('no peers: `errand invite` here, `errand join TICKET` there')
+  }
+  return EXIT.done
+}
+
+/** errand peer add ID: a peer that may do something here without a ticket. */
+export async function add(context: Context, flags: Flags, [word]: readonly string[]): Promise<number> {
+  const { grant, name, owner } = flags
+  const peer = await context.connect()
+  await peer.allow(idIn(word!), grant ?? [], { ...defined({ name, owner }), signal: context.signal })
+  return EXIT.done
+}
+
+/** errand peer allow PEER. */
+export async function allow(context: Context, flags: Flags, [word]: readonly string[]): Promise<number> {
+  const { grant, name, owner } = flags
+  const peer = await context.connect()
+  const id = await idOf(peer, word!, context.signal)
+  await peer.allow(id, grant ?? ['connect', 'run:script', 'run:command'], { ...defined({ name, owner }), signal: context.signal })
+  return EXIT.done
+}
+
+/** errand peer remove PEER…, errand peer deny PEER…: takes back what it may do, closes what is open. */
+export async function remove(context: Context, _flags: Flags, words: readonly string[]): Promise<number> {
+  const { signal } = context
+  const peer = await context.connect()
+  const ids = await Promise.all(words.map((word) => idOf(peer, word, signal)))
+  await Promise.all(ids.map((id) => peer.deny(id, { signal })))
+  return EXIT.done
+}
+
+/** errand peer ping PEER…: one request there and back, a connection first where there is none. */
+export async function ping(context: Context, _flags: Flags, words: readonly string[]): Promise<number> {
+  const { terminal, json, verbose, signal } = context
+  const peer = await context.connect()
+  let exitCode: number = EXIT.done
+  for (const word of words) {
+    try {
+      // The first may have to connect; the second is what a request costs.
+      await peer.sessions({ on: word, signal })
+      const begun = performance.now()
+      await peer.sessions({ on: word, signal })
+      const ms = Math.round((performance.now() - begun) * 100) / 100
+      await terminal.out(json === undefined ? `${word} ${ms} ms\n` : `${JSON.stringify({ peer: word, ms })}\n`)
+    } catch (error) {
+      sayError(terminal, error, { json: json !== undefined, verbose })
+      exitCode = exitCode === EXIT.done ? exitCodeOf(error) : exitCode
+    }
+  }
+  return exitCode
+}
+
+/** Fields of a peer's JSON document; they only grow. */
+export const PEER_FIELDS: readonly string[] = ['name', 'id', 'addresses', 'grants', 'owner', 'connected']
+
+export function peerDocument({ name, id, addresses, grants, owner, connected }: PeerInfo): Record<string, unknown> {
+  return { name, id, addresses, grants, owner: owner ?? null, connected }
+}
+
+/** A peer id, also the one at the end of a multiaddr. */
+function idIn(word: string): PeerId {
+  return /\/p2p\/([^/]+)$/.exec(word)?.[1] ?? word
+}
+
+/** By name (any case), id, or a beginning of an id that no other has. @throws Failure PEER_NOT_FOUND */
+async function idOf(peer: LocalPeer, word: string, signal: AbortSignal): Promise<PeerId> {
+  const known = await peer.peers({ signal })
+  const named = known.find(({ name, id }) => id === word || name.toLowerCase() === word.toLowerCase())
+  if (named) return named.id
+  const begun = word.length >= 8 ? known.filter(({ id }) => id.startsWith(word)) : []
+  if (begun.length === 1) return begun[0]!.id
+  throw new Failure('PEER_NOT_FOUND', `no peer '${word}' in the address book`, '`errand peer list` shows those there are')
+}

@@ -1,0 +1,102 @@
+// errand start: a job that goes on when this command has ended.
+import type { Job, LocalPeer, Session, Work } from '@errand/runtime/client'
+import type { Context } from '../context.ts'
+import { EXIT } from '../exit-codes.ts'
+import { usage } from '../failure.ts'
+import type { Flags } from '../flags.ts'
+import { follow, outcome, untilDetached } from '../follow.ts'
+import { idLines, jobDocuments, placesOf, sessionWord, targetsOf, type PlacedJob } from '../places.ts'
+import { needsPrefix, RecordPrinter } from '../render/record.ts'
+import { defined, startOptions, workOf } from '../work.ts'
+import { printSessions } from './session.ts'
+
+export default async function start(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
+  if (flags.detach && flags.on === undefined) {
+    throw usage('--detach needs --on', 'a job of our own table goes on without it')
+  }
+  if (flags.detach && (flags.follow || flags.wait)) throw usage('--detach leaves at once: no --follow, no --wait')
+  const work = await workOf(context, flags, words)
+  const peer = await context.connect()
+  if (flags.detach) return startDetached(context, flags, peer, work)
+  const started = await startJobs(context, flags, peer, work)
+  await printStarted(context, started)
+  if (!flags.follow && !flags.wait) return EXIT.done
+  const jobs = started.map(({ job }) => job)
+  return untilDetached(context, async (signal) => {
+    const ended = flags.follow
+      ? await follow(jobs, printerOf(context, flags, jobs), {}, signal)
+      : await Promise.all(jobs.map((job) => job.wait({ signal })))
+    return outcome(context, ended)
+  })
+}
+
+/** Starts the work at every place it was asked for: one job per job table. @throws Failure USAGE */
+export async function startJobs(context: Context, flags: Flags, peer: LocalPeer, work: Work): Promise<PlacedJob[]> {
+  if (flags.on !== undefined && flags.at !== undefined) {
+    throw usage('--on and --at exclude each other', '--on: the job is ours; --at: the job is theirs')
+  }
+  const places = await placesOf(peer, flags.at, context)
+  const options = startOptions(context, flags, flags.on === undefined && flags.at === undefined)
+  if (flags.on === undefined) {
+    return Promise.all(places.map(async (place) => ({ place, job: await place.table.start(work, options) })))
+  }
+  const on = await targetsOf(peer, flags.on, context)
+  return [{ place: places[0]!, job: await peer.start(work, { ...options, ...remote(flags), on }) }]
+}
+
+export function printerOf(
+  context: Context,
+  flags: Flags,
+  jobs: readonly Job[],
+  options: { exits?: boolean } = {},
+): RecordPrinter {
+  const prefix = needsPrefix(
+    flags.prefix,
+    jobs.map((job) => job.snapshot),
+  )
+  return new RecordPrinter(context, { ...options, prefix, raw: flags.raw === true })
+}
+
+function remote({ throttle, lostAfter }: Flags): { throttle?: number; lostAfter?: string } {
+  return defined({ throttle, lostAfter })
+}
+
+async function printStarted(context: Context, started: readonly PlacedJob[]): Promise<void> {
+  const { terminal, json } = context
+  if (json === undefined) return terminal.out(idLines(started))
+  const documents = jobDocuments(started, json)
+  await terminal.out(`${JSON.stringify(documents.length === 1 ? documents[0] : documents)}\n`)
+}
+
+/**
+ * Opens (or borrows) a session per target, starts one job over all of them, and leaves. What was opened here is closed
+ * again when the job could not be started: nothing would ever come of it.
+ */
+async function startDetached(context: Context, flags: Flags, peer: LocalPeer, work: Work): Promise<number> {
+  const { signal } = context
+  const opened: Session[] = []
+  const found = await Promise.allSettled(
+    flags.on!.map(async (word): Promise<Session> => {
+      const held = sessionWord(word)
+      if (held !== undefined) return peer.session(held, { signal })
+      const session = await peer.connect(word, { signal, ...defined({ lostAfter: flags.lostAfter }) })
+      opened.push(session)
+      return session
+    }),
+  )
+  const sessions = found.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+  try {
+    const missing = found.find((one) => one.status === 'rejected')
+    if (missing) throw missing.reason
+    await peer.start(work, { ...startOptions(context, flags, false), ...remote(flags), on: sessions })
+  } catch (error) {
+    await Promise.allSettled(opened.map((session) => session.close()))
+    throw error
+  }
+  // From here on the work runs: whoever cannot be left in order is left by its lease.
+  const left = await Promise.allSettled(sessions.map((session) => session.disconnect({ signal })))
+  await printSessions(context, sessions)
+  const failed = left.find((one) => one.status === 'rejected')
+  if (failed) throw failed.reason
+  return EXIT.done
+}

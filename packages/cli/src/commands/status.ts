@@ -1,0 +1,33 @@
+// errand status: is this machine's peer up, and as what.
+import type { PeerStatus } from '@errand/runtime/client'
+import type { Context } from '../context.ts'
+import { EXIT } from '../exit-codes.ts'
+import { iso, pick } from '../render/json.ts'
+
+export default async function status(context: Context): Promise<number> {
+  // Asking must not start what is asked for.
+  const peer = await context.connect({ start: false })
+  await printStatus(context, await peer.status({ signal: context.signal }))
+  return EXIT.done
+}
+
+export async function printStatus({ terminal, json, quiet }: Context, peer: PeerStatus): Promise<void> {
+  const { name, id, pid, addresses, home, socket, version, jobs, sessions, peers, onDemand } = peer
+  if (json !== undefined) {
+    const document = { name, id, pid, addresses, home, socket, version, startedAt: iso(peer.startedAt), jobs, sessions, peers, onDemand }
+    return terminal.out(`${JSON.stringify(pick(document, json))}\n`)
+  }
+  if (quiet) return terminal.out(`${id}\n`)
+  const lines: [string, string][] = [
+    ['name', name],
+    ['peer id', id],
+    ...addresses.map((address, index): [string, string] => [index === 0 ? 'addresses' : '', address]),
+    ['pid', String(pid)],
+    ['up since', iso(peer.startedAt) ?? ''],
+    ['home', home ?? ''],
+    ['jobs', `${jobs.running} running, ${jobs.total} in all`],
+    ['sessions', String(sessions)],
+    ['peers', String(peers)],
+  ]
+  await terminal.out(lines.map(([label, value]) => `${label.padEnd(10)} ${value}\n`).join(''))
+}

@@ -1,0 +1,83 @@
+// errand up: this machine's peer, in the background or in this terminal.
+import { writeSync } from 'node:fs'
+import { milliseconds, type PeerStatus } from '@errand/runtime/client'
+import type { Context } from '../context.ts'
+import { EXIT, exitCodeOf } from '../exit-codes.ts'
+import { usage } from '../failure.ts'
+import type { Flags } from '../flags.ts'
+import { findDaemon, findOrStartDaemon, type ReadyLine } from '../local-peer.ts'
+import { errorDocument } from '../render/error.ts'
+import { printStatus } from './status.ts'
+
+export default async function up(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
+  const listen = listenAddresses(flags, words)
+  if (flags.lostAfter !== undefined) milliseconds(flags.lostAfter)
+  if (flags.foreground) return foreground(context, flags, listen)
+  const { peer, started } = await findOrStartDaemon({
+    home: context.home,
+    env: context.env,
+    signal: context.signal,
+    flags: [
+      ...(flags.name === undefined ? [] : ['--name', flags.name]),
+      ...(listen ?? []).flatMap((address) => ['--listen', address]),
+      ...(flags.lostAfter === undefined ? [] : ['--lost-after', flags.lostAfter]),
+    ],
+  })
+  try {
+    const status = await peer.status({ signal: context.signal })
+    if (!started && !context.quiet) sayAlready(context, status, flags, listen)
+    await printStatus(context, status)
+  } finally {
+    await peer.close()
+  }
+  return EXIT.done
+}
+
+/** `--listen A B` and `--listen A --listen B` are one. */
+function listenAddresses(flags: Flags, words: readonly string[]): readonly string[] | undefined {
+  const extra = words.find((word) => flags.listen === undefined || !word.startsWith('/'))
+  if (extra !== undefined) throw usage(`'${extra}' is too much`, 'errand up [--listen ADDR…]')
+  const bad = flags.listen?.find((address) => !address.startsWith('/'))
+  if (bad !== undefined) throw usage(`'${bad}' is not a multiaddr`, 'write /ip4/127.0.0.1/tcp/4100')
+  return flags.listen && [...flags.listen, ...words]
+}
+
+function sayAlready(context: Context, status: PeerStatus, flags: Flags, listen: readonly string[] | undefined): void {
+  context.terminal.say('already up')
+  const other = (flags.name !== undefined && flags.name !== status.name) || listen !== undefined || flags.lostAfter !== undefined
+  if (other) context.terminal.say('  what it was told now is not in force: `errand down` first')
+}
+
+/** Runs it here. Whoever started us reads one line of JSON on a pipe: that it is up, or why it is not. */
+async function foreground(context: Context, flags: Flags, listen: readonly string[] | undefined): Promise<number> {
+  const { runDaemon } = await import('../daemon.ts')
+  const ready = (line: ReadyLine): void => {
+    if (flags.readyFd !== undefined) writeSync(flags.readyFd, `${JSON.stringify(line)}\n`)
+  }
+  try {
+    await runDaemon({
+      home: context.home,
+      name: flags.name,
+      listen,
+      lostAfter: flags.lostAfter,
+      onDemand: flags.onDemand === true,
+      signals: context.signals,
+      onReady: async () => {
+        ready({ up: true })
+        if (flags.readyFd !== undefined) return
+        const peer = await findDaemon(context.home, context.signal)
+        if (!peer) return
+        await printStatus(context, await peer.status())
+        await peer.close()
+      },
+    })
+    return EXIT.done
+  } catch (error) {
+    if (flags.readyFd === undefined) throw error
+    const { code, message } = errorDocument(error).error
+    ready({ up: false, error: { code, message } })
+    // Also for the log.
+    context.terminal.say(`${new Date().toISOString()} ${Error.isError(error) ? error.stack : String(error)}`)
+    return exitCodeOf(error)
+  }
+}

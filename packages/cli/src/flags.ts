@@ -1,0 +1,245 @@
+// The flags of the command line: how they are typed, what may stand behind them, what they mean. A flag means the same
+// wherever it is taken.
+import type { Grant, JobState, Kind } from '@errand/runtime/client'
+import type { Shapes, Takes } from './argv.ts'
+import { usage } from './failure.ts'
+
+/** What the flags of a command line say, by long name. Durations are text still: whoever uses one reads it. */
+export interface Flags {
+  eval?: string
+  on?: string[]
+  at?: string[]
+  name?: string
+  engine?: 'thread' | 'process'
+  args?: unknown[]
+  using?: Record<string, unknown>
+  cwd?: string
+  env?: Record<string, string>
+  deadline?: string
+  throttle?: number
+  lostAfter?: string
+  detach?: boolean
+  follow?: boolean
+  wait?: boolean
+  rm?: boolean
+  prefix?: 'auto' | 'always' | 'never'
+  raw?: boolean
+  keep?: boolean
+  from?: number
+  tail?: number
+  kind?: Kind[]
+  location?: string
+  reader?: string
+  recurse?: boolean
+  out?: string
+  autoRemove?: boolean
+  any?: boolean
+  for?: JobState[]
+  grace?: string
+  force?: boolean
+  state?: string[]
+  hasMore?: boolean
+  children?: boolean
+  newest?: number
+  before?: string
+  after?: string
+  idleTimeout?: string
+  buffering?: 'block' | 'drop'
+  outTarget?: 'job' | 'host'
+  listen?: string[]
+  foreground?: boolean
+  onDemand?: boolean
+  readyFd?: number
+  drain?: boolean
+  grant?: Grant[]
+  owner?: string
+  uses?: number
+  ttl?: string
+  json?: string[]
+  quiet?: boolean
+  verbose?: boolean
+  color?: 'auto' | 'always' | 'never'
+  timeout?: string
+  home?: string
+  yes?: boolean
+  help?: boolean
+  /** The words stood behind `--`: they are a command, whatever they look like. */
+  dashed?: boolean
+}
+
+export interface FlagSpec {
+  /** As commander reads it. */
+  readonly flags: string
+  readonly help: string
+  readonly parse?: (text: string, before: never) => unknown
+  readonly hidden?: boolean
+}
+
+const JOB_STATES: readonly JobState[] = [
+  'NotStarted',
+  'Running',
+  'Blocked',
+  'Suspended',
+  'Disconnected',
+  'Stopping',
+  'Completed',
+  'Failed',
+  'Stopped',
+]
+const KINDS: readonly Kind[] = ['output', 'error', 'warning', 'verbose', 'debug', 'information', 'progress', 'gap']
+const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'jobs:read', 'jobs:stop', 'admin']
+
+const FLAGS = {
+  eval: { flags: '-e, --eval <code>', help: 'an expression, or the body of an async generator (`yield` = output)' },
+  on: { flags: '--on <where>', help: 'where the work runs: PEER|SESSION,…; the job is ours', parse: list },
+  at: { flags: '--at <where>', help: 'whose job table: PEER|SESSION,…; the job is theirs', parse: list },
+  name: { flags: '-n, --name <name>', help: 'a name' },
+  engine: { flags: '--engine <kind>', help: 'thread or process (default)', parse: oneOf(['thread', 'process']) },
+  args: { flags: '--args <json>', help: 'arguments for the script: a JSON array', parse: argumentList },
+  using: { flags: '--using <json>', help: 'values the script refers to by name: a JSON object', parse: namedValues },
+  cwd: { flags: '-C, --cwd <dir>', help: 'directory to work in' },
+  env: { flags: '--env <k=v>', help: 'environment variable; repeatable', parse: pair },
+  deadline: { flags: '--deadline <duration>', help: "the job's limit: then it is Failed" },
+  throttle: { flags: '--throttle <n>', help: 'places at once (default 32)', parse: count(1) },
+  lostAfter: { flags: '--lost-after <duration>', help: 'how long a lost link is retried (default 4m)' },
+  detach: { flags: '--detach', help: 'open a session, start, disconnect; prints the session (needs --on)' },
+  follow: { flags: '-f, --follow', help: 'go on to the end; Ctrl-C only detaches' },
+  wait: { flags: '--wait', help: "go on to the end; exits with the job's code" },
+  rm: { flags: '--rm', help: 'remove the job when it has ended' },
+  prefix: {
+    flags: '--prefix <when>',
+    help: 'put the location before each line: auto, always, never',
+    parse: oneOf(['auto', 'always', 'never']),
+  },
+  raw: { flags: '--raw', help: 'write bytes as they are' },
+  keep: { flags: '-k, --keep', help: 'leave the cursor where it is' },
+  from: { flags: '--from <seq>', help: 'start at this record; moves no cursor', parse: count(0) },
+  tail: { flags: '--tail <n>', help: 'only the last n of them', parse: count(0) },
+  kind: { flags: '--kind <kinds>', help: `only these: ${KINDS.join(',')}`, parse: manyOf(KINDS) },
+  location: { flags: '--location <name>', help: 'only what was said there' },
+  reader: { flags: '--reader <name>', help: 'whose cursor (default owner)' },
+  recurse: { flags: '--no-recurse', help: 'the job itself, without its children' },
+  out: { flags: '-o, --out <file>', help: 'written by the peer whose table is spoken to' },
+  autoRemove: { flags: '--auto-remove', help: 'remove the job when it has ended (needs --wait or --follow)' },
+  any: { flags: '--any', help: 'until one of them is finished' },
+  for: { flags: '--for <state>', help: 'until it is in this state instead of finished', parse: manyOf(JOB_STATES) },
+  grace: { flags: '--grace <duration>', help: 'how long to ask before it is ended by force (default 5s)' },
+  force: { flags: '--force', help: 'also what is not finished' },
+  state: { flags: '-s, --state <state>', help: 'only those in these states', parse: list },
+  hasMore: { flags: '--has-more', help: 'only those with something to receive' },
+  children: { flags: '--children', help: 'children too, as 3.1' },
+  newest: { flags: '--newest <n>', help: 'the n that ended last', parse: count(1) },
+  before: { flags: '--before <time>', help: 'ended before: a time, or 5m for that long ago' },
+  after: { flags: '--after <time>', help: 'ended after: a time, or 5m for that long ago' },
+  idleTimeout: { flags: '--idle-timeout <duration>', help: 'how long it lives without a client (default 2h)' },
+  buffering: { flags: '--buffering <how>', help: 'at the limit: block or drop', parse: oneOf(['block', 'drop']) },
+  outTarget: {
+    flags: '--out-target <where>',
+    help: 'host: print what it says; job: print the job id',
+    parse: oneOf(['job', 'host']),
+  },
+  listen: { flags: '--listen <addr>', help: 'multiaddr to listen on; remembered', parse: list },
+  foreground: { flags: '--foreground', help: 'stay in this terminal' },
+  onDemand: { flags: '--on-demand', help: 'leave after ten idle minutes', hidden: true },
+  readyFd: { flags: '--ready-fd <fd>', help: 'where to say that it is up', parse: count(1), hidden: true },
+  drain: { flags: '--drain', help: 'wait for running jobs to end' },
+  grant: { flags: '--grant <grants>', help: `what it may do: ${GRANTS.join(',')}`, parse: manyOf(GRANTS) },
+  owner: { flags: '--owner <name>', help: 'the name in our policy that it stands for' },
+  uses: { flags: '--uses <n>', help: 'how often it may be used (default once)', parse: count(1) },
+  ttl: { flags: '--ttl <duration>', help: 'how long it may be used (default 1h)' },
+  json: { flags: '--json [fields]', help: 'as JSON; --json=id,state picks fields', parse: list },
+  quiet: { flags: '-q, --quiet', help: 'ids only, no words' },
+  verbose: { flags: '-v, --verbose', help: 'more: stacks of errors' },
+  color: { flags: '--color <when>', help: 'auto, always, never', parse: oneOf(['auto', 'always', 'never']) },
+  timeout: { flags: '--timeout <duration>', help: 'how long this command waits; the job goes on' },
+  home: { flags: '--home <dir>', help: 'key, store and socket of this peer' },
+  yes: { flags: '--yes', help: 'do not ask' },
+  help: { flags: '-h, --help', help: 'this' },
+} satisfies Partial<Record<keyof Flags, FlagSpec>>
+export type FlagName = keyof typeof FLAGS
+
+/** Taken by every command. */
+export const GLOBAL: readonly FlagName[] = ['json', 'quiet', 'verbose', 'color', 'timeout', 'home', 'yes', 'help']
+
+const SPECS: Readonly<Record<FlagName, FlagSpec>> = FLAGS
+
+/** The specs of these flags and of those that every command takes. */
+export function flagSpecs(names: readonly FlagName[]): readonly FlagSpec[] {
+  return [...names, ...GLOBAL].map((name) => SPECS[name])
+}
+
+/** What stands behind each flag, for taking a line apart before its command is known. */
+export const SHAPES: Shapes = new Map(
+  Object.values(SPECS).flatMap(({ flags }) => {
+    const takes: Takes = flags.includes('<') ? 'value' : flags.includes('[') ? 'attached' : 'nothing'
+    return flags
+      .split(/[ ,]+/)
+      .filter((part) => part.startsWith('-'))
+      .map((part): [string, Takes] => [part, takes])
+  }),
+)
+
+// ── What may stand behind a flag ──────────────────────────────────────────────────────────────────────────────────────
+
+function list(text: string, before: string[] | undefined): string[] {
+  const words = text
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '')
+  return [...(before ?? []), ...words]
+}
+
+function oneOf<T extends string>(allowed: readonly T[]): (text: string) => T {
+  return (text) => choice(text, allowed)
+}
+
+function manyOf<T extends string>(allowed: readonly T[]): (text: string, before: T[] | undefined) => T[] {
+  return (text, before) => [...(before ?? []), ...list(text, undefined).map((word) => choice(word, allowed))]
+}
+
+/** PowerShell's people type `-State completed`: case does not matter. */
+export function choice<T extends string>(text: string, allowed: readonly T[]): T {
+  const found = allowed.find((word) => word.toLowerCase() === text.toLowerCase())
+  if (found === undefined) throw usage(`'${text}' is none of ${allowed.join(', ')}`)
+  return found
+}
+
+/** As `choice`, for the states of jobs. */
+export function jobStates(words: readonly string[]): JobState[] {
+  return words.map((word) => choice(word, JOB_STATES))
+}
+
+function count(least: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text)
+    if (/^\d+$/.test(text) && number >= least && Number.isSafeInteger(number)) return number
+    throw usage(`'${text}' is not a whole number from ${least} on`)
+  }
+}
+
+function pair(text: string, before: Record<string, string> | undefined): Record<string, string> {
+  const at = text.indexOf('=')
+  if (at < 1) throw usage(`'${text}' is not NAME=VALUE`)
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw usage(`'${text}' is not JSON: ${(error as Error).message}`)
+  }
+}
+
+function argumentList(text: string): unknown[] {
+  const value = json(text)
+  return Array.isArray(value) ? value : [value]
+}
+
+function namedValues(text: string): Record<string, unknown> {
+  const value = json(text)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw usage(`--using needs a JSON object of names and values, not ${text}`)
+  }
+  return value as Record<string, unknown>
+}

@@ -1,0 +1,111 @@
+// Following jobs to their end: what `run`, `receive --follow` and `session receive` have in common.
+import { codeOf, type Job, type JobRecord, type JobSnapshot, type ReceiveOptions } from '@errand/runtime/client'
+import type { Context } from './context.ts'
+import { EXIT, exitCodeOfJobs, failureOfJobs } from './exit-codes.ts'
+import { BROKEN_PIPE } from './failure.ts'
+import { onInterrupt } from './interrupt.ts'
+import { sayError } from './render/error.ts'
+import { jobId } from './render/job.ts'
+import type { RecordPrinter } from './render/record.ts'
+
+/** Prints what jobs say until all have ended; resolves to how they ended. @throws the reason of `signal` */
+export async function follow(
+  jobs: readonly Job[],
+  printer: RecordPrinter,
+  options: ReceiveOptions,
+  signal: AbortSignal,
+): Promise<JobSnapshot[]> {
+  const others = new AbortController()
+  const either = AbortSignal.any([signal, others.signal])
+  return Promise.all(
+    jobs.map(async (job) => {
+      try {
+        await printAll(job.receive({ ...options, follow: true, signal: either }), printer)
+        either.throwIfAborted()
+        const snapshot = await job.wait({ signal: either })
+        printer.failure(snapshot)
+        return snapshot
+      } catch (error) {
+        // Nobody prints any more, so nobody may go on taking records.
+        others.abort(error)
+        throw error
+      }
+    }),
+  )
+}
+
+/** The next record is taken when the last has been written: a cursor never runs ahead of a slow reader. */
+export async function printAll(records: AsyncIterable<JobRecord>, printer: RecordPrinter): Promise<void> {
+  for await (const record of records) await printer.print(record)
+}
+
+/** The exit code for jobs that have ended; with `--json` what is not 0 is said as an error document. */
+export function outcome(context: Context, ended: readonly JobSnapshot[]): number {
+  const exitCode = exitCodeOfJobs(ended)
+  if (exitCode !== EXIT.done && context.json !== undefined) {
+    sayError(context.terminal, failureOfJobs(ended), { json: true, verbose: context.verbose })
+  }
+  return exitCode
+}
+
+/**
+ * Does `work` until it is done, or until Ctrl-C: then what it waits for is given up and nothing else happens — the job
+ * goes on. Resolves to the exit code.
+ */
+export async function untilDetached(context: Context, work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+  const detach = new AbortController()
+  let exitCode: number | undefined
+  using _ = onInterrupt(context.signals, (_times, code) => {
+    exitCode = code
+    detach.abort(new Error('detached'))
+  })
+  try {
+    return await work(AbortSignal.any([context.signal, detach.signal]))
+  } catch (error) {
+    if (exitCode === undefined) throw error
+    return exitCode
+  }
+}
+
+/**
+ * Follows jobs that this command itself started and answers for: Ctrl-C once stops them and says so, twice ends them by
+ * force, a third time leaves them be. A reader of our stdout that leaves stops them too, as it would any program.
+ */
+export async function followOwn(context: Context, jobs: readonly Job[], printer: RecordPrinter): Promise<number> {
+  const { terminal } = context
+  const leave = new AbortController()
+  const names = jobs.map((job) => (job.id === 0 ? job.name : jobId(job.snapshot))).join(', ')
+  let interrupted: number | undefined
+  let unreached: unknown
+  const stop = (options: { grace?: number }): void => {
+    for (const job of jobs) {
+      job.stop(options).catch((error: unknown) => {
+        // It could not be reached, and may run on: waiting for its end would be waiting for nothing.
+        unreached = error
+        leave.abort(error)
+      })
+    }
+  }
+  using _ = onInterrupt(context.signals, (times, code) => {
+    interrupted ??= code
+    if (times === 1) {
+      terminal.say(`errand: stopping job ${names}, again to kill`)
+      stop({})
+    } else if (times === 2) {
+      terminal.say(`errand: killing job ${names}`)
+      stop({ grace: 0 })
+    } else leave.abort(new Error('interrupted'))
+  })
+  try {
+    const ended = await follow(jobs, printer, {}, AbortSignal.any([context.signal, leave.signal]))
+    return interrupted ?? outcome(context, ended)
+  } catch (error) {
+    if (codeOf(error) === BROKEN_PIPE) {
+      await Promise.allSettled(jobs.map((job) => job.stop({ signal: context.signal })))
+      return EXIT.done
+    }
+    if (interrupted === undefined) throw error
+    if (unreached !== undefined) sayError(terminal, unreached, { json: context.json !== undefined, verbose: context.verbose })
+    return interrupted
+  }
+}

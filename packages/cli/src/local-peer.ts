@@ -1,0 +1,116 @@
+// This machine's peer: found where its socket is, or started. Of two commands that start it at the same moment one wins —
+// the peer itself sees to that, by the lock of its socket — and the other finds the winner's.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdir, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { codeOf, connectLocal, type LocalPeer } from '@errand/runtime/client'
+import { Failure } from './failure.ts'
+
+/** How long a daemon may take until it answers, in milliseconds, before starting it counts as failed. */
+const START_MS = 20_000
+/** A daemon that is being started by somebody else answers soon; asking costs a connect(2). */
+const ASK_MS = 25
+/** How often we ask before we try to start one ourselves again: the other may have been on its way out. */
+const ASKS = 40
+
+/** Codes of a start that failed because there is a daemon already, or still. */
+const TAKEN = new Set(['ADDRESS_IN_USE', 'KEY_IN_USE'])
+
+export interface DaemonOptions {
+  readonly home: string
+  readonly env: NodeJS.ProcessEnv
+  readonly signal: AbortSignal
+  /** Flags for `up --foreground`. */
+  readonly flags: readonly string[]
+}
+
+/** The one that answers now, or undefined. @throws DeniedError for a home that is not ours alone */
+export async function findDaemon(home: string, signal: AbortSignal): Promise<LocalPeer | undefined> {
+  try {
+    return await connectLocal({ home, signal })
+  } catch (error) {
+    if (codeOf(error) === 'PEER_UNREACHABLE') return undefined
+    throw error
+  }
+}
+
+/**
+ * Finds or starts it; `started` says which. Resolves when it answers.
+ * @throws Failure DAEMON with the end of its log when it could not be started
+ */
+export async function findOrStartDaemon(options: DaemonOptions): Promise<{ peer: LocalPeer; started: boolean }> {
+  const { home, signal } = options
+  const late = AbortSignal.timeout(START_MS)
+  for (;;) {
+    const peer = await findDaemon(home, signal)
+    if (peer) return { peer, started: false }
+    if (await startDaemon(options)) {
+      const mine = await findDaemon(home, signal)
+      if (mine) return { peer: mine, started: true }
+    } else {
+      // Somebody else's: it listens in a moment, or was just leaving.
+      for (let asked = 0; asked < ASKS; asked++) {
+        const other = await findDaemon(home, signal)
+        if (other) return { peer: other, started: false }
+        await delay(ASK_MS, undefined, { signal })
+      }
+    }
+    if (late.aborted) throw new Failure('DAEMON', `this machine's peer does not answer`, `see ${logOf(home)}`)
+  }
+}
+
+/** Starts one that outlives us. True when it is up; false when another holds its place. @throws Failure DAEMON */
+async function startDaemon({ home, env, flags }: DaemonOptions): Promise<boolean> {
+  await mkdir(home, { recursive: true, mode: 0o700 })
+  const main = new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url)
+  const log = await open(logOf(home), 'a', 0o600)
+  let child: ChildProcess
+  try {
+    child = spawn(
+      process.execPath,
+      [...process.execArgv, main.pathname, 'up', '--foreground', '--ready-fd', '3', '--home', home, ...flags],
+      // Its own session and no terminal: neither our Ctrl-C nor our end is its.
+      { cwd: home, env, detached: true, stdio: ['ignore', log.fd, log.fd, 'pipe'] },
+    )
+  } finally {
+    await log.close()
+  }
+  const said = await readyLine(child)
+  child.unref()
+  if (said.up) return true
+  if (TAKEN.has(said.error.code)) return false
+  throw new Failure('DAEMON', `this machine's peer could not be started: ${said.error.message}`, `see ${logOf(home)}`)
+}
+
+/** What a daemon says on its pipe, one line of JSON: that it is up, or why it is not. */
+export type ReadyLine = { up: true } | { up: false; error: { code: string; message: string } }
+
+async function readyLine(child: ChildProcess): Promise<ReadyLine> {
+  const ended = Promise.withResolvers<ReadyLine>()
+  const died = (message: string): void => ended.resolve({ up: false, error: { code: 'DAEMON', message } })
+  child.once('error', (error) => died(error.message))
+  const pipe = child.stdio[3] as NodeJS.ReadableStream & { destroy(): void }
+  let text = ''
+  pipe.setEncoding('utf8')
+  pipe.on('data', (piece: string) => {
+    text += piece
+    const line = /^(.*)\n/.exec(text)?.[1]
+    if (line !== undefined) ended.resolve(JSON.parse(line) as ReadyLine)
+  })
+  // Closed without a line: it died before it could say why. Its last words are in its log.
+  pipe.once('close', () => {
+    if (child.exitCode !== null || child.signalCode !== null) return died(`it ended with ${child.signalCode ?? child.exitCode}`)
+    void once(child, 'exit').then(([code, signal]) => died(`it ended with ${(signal ?? code) as string}`))
+  })
+  try {
+    return await ended.promise
+  } finally {
+    pipe.destroy()
+  }
+}
+
+function logOf(home: string): string {
+  return join(home, 'daemon.log')
+}

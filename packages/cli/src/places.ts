@@ -1,0 +1,130 @@
+// Where? `--on` says where the work runs, `--at` whose job table a verb speaks to.
+import { codeOf, type Job, type JobFilter, type Peer, type Session, type Target } from '@errand/runtime/client'
+import type { Context } from './context.ts'
+import { usage } from './failure.ts'
+import { jobId } from './render/job.ts'
+import { JOB_FIELDS, jobDocument, pick } from './render/json.ts'
+
+/** What a peer and a session have in common: a job table. */
+export type JobTable = Pick<Peer, 'start' | 'jobs' | 'job'> | Pick<Session, 'start' | 'jobs' | 'job'>
+
+export interface Place {
+  /** What `--at` called it, where several tables are spoken to: then lines and rows say whose they are. */
+  readonly location: string | undefined
+  readonly table: JobTable
+}
+
+/** A session as typed (`4`, `session:build`), or undefined: then it is a peer first. */
+export function sessionWord(word: string): string | number | undefined {
+  if (/^\d+$/.test(word)) return Number(word)
+  return word.startsWith('session:') ? word.slice('session:'.length) : undefined
+}
+
+/** The targets of `--on`. A peer goes by its name: the job opens a temporary session there. */
+export async function targetsOf(peer: Peer, on: readonly string[], context: Context): Promise<Target[]> {
+  return Promise.all(
+    on.map(async (word): Promise<Target> => {
+      const session = sessionWord(word)
+      return session === undefined ? word : peer.session(session, { signal: context.signal })
+    }),
+  )
+}
+
+/**
+ * The job tables of `--at`, our own without it. Our standing session on a peer is opened on first use.
+ * @throws whatever the first place that cannot be spoken to says; but `all` skips and says so
+ */
+export async function placesOf(peer: Peer, at: readonly string[] | undefined, context: Context): Promise<Place[]> {
+  if (at === undefined || at.length === 0) return [{ location: undefined, table: peer }]
+  const { signal } = context
+  if (!at.includes('all')) {
+    const several = at.length > 1
+    return Promise.all(
+      at.map(async (word) => ({ location: several ? word : undefined, table: await tableOf(peer, word, signal) })),
+    )
+  }
+  if (at.length > 1) throw usage('--at all is every known peer already')
+  const known = (await peer.peers({ signal })).map(({ name }) => name)
+  const asked = await Promise.allSettled(known.map((name) => peer.home(name, { signal })))
+  const places: Place[] = [{ location: peer.name, table: peer }]
+  asked.forEach((answer, index) => {
+    const name = known[index]!
+    if (answer.status === 'fulfilled') places.push({ location: name, table: answer.value })
+    else if (signal.aborted) throw signal.reason
+    else context.terminal.say(`errand: ${name}: ${(answer.reason as Error).message}`)
+  })
+  return places
+}
+
+async function tableOf(peer: Peer, word: string, signal: AbortSignal): Promise<Session> {
+  const session = sessionWord(word)
+  if (session !== undefined) return peer.session(session, { signal })
+  try {
+    return await peer.home(word, { signal })
+  } catch (error) {
+    if (codeOf(error) !== 'PEER_NOT_FOUND') throw error
+    // No peer of that name: a session may have it. If not, the first answer was the better one.
+    return peer.session(word, { signal }).catch((second: unknown) => {
+      throw codeOf(second) === 'SESSION_NOT_FOUND' ? error : second
+    })
+  }
+}
+
+/** A job with the place whose table it stands in. */
+export interface PlacedJob {
+  readonly place: Place
+  readonly job: Job
+}
+
+/** One line a job: its id, and whose table it is in where several are spoken to. */
+export function idLines(jobs: readonly PlacedJob[]): string {
+  return jobs.map(({ place, job }) => `${place.location === undefined ? '' : `${place.location} `}${jobId(job.snapshot)}\n`).join('')
+}
+
+/** The jobs' documents, with the fields that were asked for. */
+export function jobDocuments(jobs: readonly PlacedJob[], fields: readonly string[]): Record<string, unknown>[] {
+  return jobs.map(({ place, job }) => pick(jobDocument(job.snapshot, place.location), fields, JOB_FIELDS))
+}
+
+/**
+ * The jobs that words name, in their order, each place for itself. `-` stands for the words on stdin, as `errand wait`
+ * prints them. @throws JobNotFoundError
+ */
+export async function jobsOf(places: readonly Place[], words: readonly string[], context: Context): Promise<PlacedJob[]> {
+  const { signal } = context
+  const names = words.includes('-') ? await withInput(words, context) : words
+  const found = await Promise.all(
+    places.map((place) =>
+      Promise.all(names.map(async (word) => ({ place, job: await place.table.job(jobWord(word), { signal }) }))),
+    ),
+  )
+  // The same job named twice (`errand wait 1 Job1`) is one job.
+  const seen = new Set<string>()
+  return found.flat().filter(({ job }) => !seen.has(job.instanceId) && seen.add(job.instanceId))
+}
+
+/** All jobs of several places that pass a filter. */
+export async function filteredJobs(places: readonly Place[], filter: JobFilter, context: Context): Promise<PlacedJob[]> {
+  const found = await Promise.all(
+    places.map(async (place) => {
+      const jobs = await place.table.jobs({ ...filter, signal: context.signal })
+      return jobs.map((job) => ({ place, job }))
+    }),
+  )
+  return found.flat()
+}
+
+function jobWord(word: string): string | number {
+  return /^\d+$/.test(word) ? Number(word) : word
+}
+
+/** A line may say where it was too (`server01 3`): the job is its last word. */
+async function withInput(words: readonly string[], context: Context): Promise<string[]> {
+  const lines: string[] = []
+  const { createInterface } = await import('node:readline')
+  for await (const line of createInterface({ input: context.terminal.stdin, signal: context.signal })) {
+    const word = line.trim().split(/\s+/).at(-1)
+    if (word) lines.push(word)
+  }
+  return words.flatMap((word) => (word === '-' ? lines : [word]))
+}

@@ -1,0 +1,205 @@
+// JSON for programs: documents with fields that only grow, and tags for values that JSON lacks.
+import { className } from '@errand/runtime/client'
+import type { JobRecord, JobSnapshot, SessionSnapshot } from '@errand/runtime/client'
+import { usage } from '../failure.ts'
+import { jobId } from './job.ts'
+
+/** A time as documents say it: ISO 8601, UTC; null for one that is not known. */
+export function iso(time: Date | undefined): string | null {
+  return time === undefined || Number.isNaN(time.getTime()) ? null : time.toISOString()
+}
+
+/** The fields picked with `--json=id,state`, in that order; all without a pick. @throws Failure USAGE for none such */
+export function pick(
+  document: Record<string, unknown>,
+  fields: readonly string[],
+  known: readonly string[] = Object.keys(document),
+): Record<string, unknown> {
+  if (fields.length === 0) return document
+  const unknown = fields.find((field) => !known.includes(field))
+  if (unknown !== undefined) throw usage(`there is no field '${unknown}'`, `fields: ${known.join(',')}`)
+  return Object.fromEntries(fields.filter((field) => Object.hasOwn(document, field)).map((field) => [field, document[field]]))
+}
+
+/** Fields of a job's JSON document; they only grow. */
+export const JOB_FIELDS: readonly string[] = [
+  'id',
+  'instanceId',
+  'name',
+  'type',
+  'state',
+  'hasMoreData',
+  'location',
+  'peer',
+  'command',
+  'begunAt',
+  'endedAt',
+  'exitCode',
+  'errorCount',
+  'reason',
+  'pid',
+  'children',
+  'at',
+]
+
+/** What is not known yet is null, so that every document has every field; `at` only where several tables were asked. */
+export function jobDocument(job: JobSnapshot, at?: string): Record<string, unknown> {
+  return {
+    id: job.position === undefined ? job.id : jobId(job),
+    instanceId: job.instanceId,
+    name: job.name,
+    type: job.type,
+    state: job.state,
+    hasMoreData: job.hasMoreData,
+    location: job.location,
+    peer: job.peer,
+    command: job.command,
+    begunAt: iso(job.begunAt),
+    endedAt: iso(job.endedAt),
+    exitCode: job.exitCode ?? null,
+    errorCount: job.errorCount,
+    reason: job.reason === undefined ? null : errorFields(job.reason),
+    pid: job.pid ?? null,
+    children: job.children.map((child) => jobDocument(child)),
+    ...(at === undefined ? {} : { at }),
+  }
+}
+
+/** Fields of a session's JSON document; they only grow. */
+export const SESSION_FIELDS: readonly string[] = [
+  'id',
+  'instanceId',
+  'name',
+  'peer',
+  'state',
+  'availability',
+  'location',
+  'transport',
+  'computerType',
+  'configurationName',
+  'idleTimeout',
+  'expiresAt',
+  'jobs',
+  'epoch',
+  'reason',
+]
+
+export function sessionDocument(session: SessionSnapshot): Record<string, unknown> {
+  return {
+    id: session.id,
+    instanceId: session.instanceId,
+    name: session.name,
+    peer: session.peerId,
+    state: session.state,
+    availability: session.availability,
+    location: session.location,
+    transport: session.transport,
+    computerType: session.computerType,
+    configurationName: session.configurationName,
+    idleTimeout: session.idleTimeout,
+    expiresAt: iso(session.expiresAt),
+    jobs: session.jobs,
+    epoch: session.epoch,
+    reason: session.reason === undefined ? null : errorFields(session.reason),
+  }
+}
+
+/** Fields of a record's line; which of them it has depends on its kind. They only grow. */
+export const RECORD_FIELDS: readonly string[] = [
+  'seq',
+  'at',
+  'location',
+  'jobId',
+  'kind',
+  'value',
+  'error',
+  'activity',
+  'status',
+  'percent',
+  'secondsRemaining',
+  'completed',
+  'dropped',
+]
+
+export function recordDocument(record: JobRecord): Record<string, unknown> {
+  const { seq, at, location, jobId, kind } = record
+  const base = { seq, at: iso(at), location, jobId, kind }
+  switch (record.kind) {
+    case 'error':
+      return { ...base, error: errorFields(record.error) }
+    case 'gap':
+      return { ...base, dropped: record.dropped }
+    case 'progress': {
+      const { activity, status, percent, secondsRemaining, completed } = record
+      // JSON leaves out what is undefined.
+      return { ...base, activity, status, percent, secondsRemaining, completed }
+    }
+    default:
+      return { ...base, value: tagged(record.value) }
+  }
+}
+
+/** An error as documents say it. Its own fields stand beside name, message and code; the stack is for people. */
+export function errorFields(error: unknown): Record<string, unknown> {
+  return fieldsOfError(error, [])
+}
+
+function fieldsOfError(error: unknown, above: readonly object[]): Record<string, unknown> {
+  if (typeof error !== 'object' || error === null) return { name: 'Error', message: String(error) }
+  if (above.includes(error)) return { name: 'Error', message: '[circular]' }
+  const { name, message, code, cause, errors, stack: _, ...own } = error as Error & Record<string, unknown>
+  const inner = [...above, error]
+  return {
+    name: String(name),
+    message: String(message),
+    ...(code === undefined ? {} : { code }),
+    ...(tagged(own, inner) as object),
+    ...(cause === undefined ? {} : { cause: Error.isError(cause) ? fieldsOfError(cause, inner) : tagged(cause, inner) }),
+    ...(Array.isArray(errors) ? { errors: errors.map((each) => fieldsOfError(each, inner)) } : {}),
+  }
+}
+
+/**
+ * A value as JSON can hold it. What it lacks is an object with one field that says what it is: `{"$bigint":"1"}
+ * {"$date":"…"} {"$bytes":"base64"} {"$map":[[k,v],…]} {"$set":[…]}`, `$number` (NaN, -0, ±Infinity), `$undefined`,
+ * `$regexp`, `$url`, `$error`, `$circular`. An object that could be taken for one of these travels as `$object`.
+ */
+export function tagged(value: unknown, above: readonly object[] = []): unknown {
+  switch (typeof value) {
+    case 'bigint':
+      return { $bigint: String(value) }
+    case 'number':
+      return Number.isFinite(value) && !Object.is(value, -0) ? value : { $number: Object.is(value, -0) ? '-0' : String(value) }
+    case 'undefined':
+      return { $undefined: true }
+    case 'object':
+      return value === null ? null : taggedObject(value, above)
+    default:
+      return typeof value === 'string' || typeof value === 'boolean' ? value : String(value)
+  }
+}
+
+function taggedObject(value: object, above: readonly object[]): unknown {
+  // Depth is bounded by what travels at all (64), so a list is as good as a set here.
+  const depth = above.indexOf(value)
+  if (depth >= 0) return { $circular: above.length - depth }
+  const inner = [...above, value]
+  const each = (item: unknown): unknown => tagged(item, inner)
+  if (className(value) === 'Job') return jobDocument(value as JobSnapshot)
+  if (className(value) === 'Session') return sessionDocument(value as SessionSnapshot)
+  if (Array.isArray(value)) return Array.from(value, each)
+  if (value instanceof Date) return { $date: iso(value) }
+  if (value instanceof Map) return { $map: [...value].map(([key, item]) => [each(key), each(item)]) }
+  if (value instanceof Set) return { $set: [...value].map(each) }
+  if (value instanceof RegExp) return { $regexp: String(value) }
+  if (value instanceof URL) return { $url: value.href }
+  if (value instanceof ArrayBuffer) return { $bytes: Buffer.from(value).toString('base64') }
+  if (ArrayBuffer.isView(value)) {
+    return { $bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') }
+  }
+  if (Error.isError(value)) return { $error: fieldsOfError(value, above) }
+  const entries = Object.entries(value).map(([key, item]): [string, unknown] => [key, each(item)])
+  const [only] = entries
+  if (entries.length === 1 && only![0].startsWith('$')) return { $object: entries }
+  return Object.fromEntries(entries)
+}

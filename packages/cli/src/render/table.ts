@@ -1,0 +1,62 @@
+// Tables: a header in capitals, no borders, one line a row; cut to a terminal's width and never cut in a pipe.
+import stringWidth from 'string-width'
+
+export interface Column {
+  readonly title: string
+  readonly align?: 'left' | 'right'
+  /** Exactly so many cells wide, longer ones cut: PowerShell's tables. Default: as wide as its widest cell. */
+  readonly width?: number
+}
+
+export interface TableStyle {
+  /** Width of the terminal; undefined: never cut. */
+  readonly columns?: number | undefined
+  /** What stands between two columns. */
+  readonly gap: string
+  /** A line of dashes under the titles. */
+  readonly ruled?: boolean
+  /** Paints a whole title line. */
+  readonly title?: (line: string) => string
+}
+
+/** The table as text, its last line ended. Nothing at all for no rows. */
+export function table(columns: readonly Column[], rows: readonly (readonly string[])[], style: TableStyle): string {
+  if (rows.length === 0) return ''
+  const cells = rows.map((row) => row.map(oneLine))
+  const widths = columns.map(({ title, width }, index) => {
+    return width ?? Math.max(stringWidth(title), ...cells.map((row) => stringWidth(row[index] ?? '')))
+  })
+  const line = (row: readonly string[]): string => {
+    const padded = columns.map(({ align }, index) => pad(cut(row[index] ?? '', widths[index]!), widths[index]!, align))
+    const text = padded.join(style.gap).trimEnd()
+    return style.columns === undefined ? text : cut(text, style.columns)
+  }
+  const titles = columns.map(({ title }) => title)
+  const head = [line(titles)]
+  if (style.ruled) head.push(line(titles.map((title) => '-'.repeat(stringWidth(title)))))
+  return [...head.map(style.title ?? ((text) => text)), ...cells.map(line)].map((text) => `${text}\n`).join('')
+}
+
+/** At most so many cells wide, the last of them `…` where something was left out. */
+export function cut(text: string, width: number): string {
+  if (stringWidth(text) <= width) return text
+  let kept = ''
+  let used = 0
+  for (const { segment } of new Intl.Segmenter().segment(text)) {
+    used += stringWidth(segment)
+    if (used > width - 1) break
+    kept += segment
+  }
+  return `${kept}…`
+}
+
+function pad(text: string, width: number, align: Column['align'] = 'left'): string {
+  const blank = ' '.repeat(Math.max(0, width - stringWidth(text)))
+  return align === 'right' ? blank + text : text + blank
+}
+
+/** A script of many lines is one cell; nothing in it may move the cursor. */
+function oneLine(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what must not reach a terminal
+  return text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim()
+}

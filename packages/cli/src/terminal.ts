@@ -1,0 +1,149 @@
+// Where the command line writes and what it may assume of the reader: stdout is data, stderr is words.
+import type { Readable, Writable } from 'node:stream'
+import { styleText } from 'node:util'
+import { BROKEN_PIPE, Failure } from './failure.ts'
+
+export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number }
+export type Input = Readable & { readonly isTTY?: boolean }
+
+export interface Streams {
+  readonly stdin: Input
+  readonly stdout: Output
+  readonly stderr: Output
+}
+
+type Style = Parameters<typeof styleText>[0]
+export type When = 'auto' | 'always' | 'never'
+
+/** The three standard streams of one command. Owns nothing: the process does. */
+export class Terminal {
+  readonly stdin: Input
+  readonly #stdout: Output
+  readonly #stderr: Output
+  readonly #env: NodeJS.ProcessEnv
+  readonly #color: { readonly stdout: boolean; readonly stderr: boolean }
+  #broken: Error | undefined
+  /** The live line that stands at the bottom of stderr now. */
+  #live = ''
+
+  constructor({ stdin, stdout, stderr }: Streams, env: NodeJS.ProcessEnv, color: When = 'auto') {
+    this.stdin = stdin
+    this.#stdout = stdout
+    this.#stderr = stderr
+    this.#env = env
+    this.#color = { stdout: colored(stdout, env, color), stderr: colored(stderr, env, color) }
+    // Without a listener a reader that leaves would end us with a stack.
+    stdout.on('error', (error: NodeJS.ErrnoException) => {
+      const code = error.code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (error.code ?? 'STDOUT')
+      this.#broken ??= new Failure(code, `stdout cannot be written: ${error.message}`)
+    })
+    // Nobody reads our words any more: then nobody misses them.
+    stderr.on('error', () => {})
+  }
+
+  /** The same streams, coloured otherwise. */
+  colored(color: When): Terminal {
+    return new Terminal({ stdin: this.stdin, stdout: this.#stdout, stderr: this.#stderr }, this.#env, color)
+  }
+
+  /** Whether a person reads stdout, stderr, or types at stdin. */
+  get readsOut(): boolean {
+    return this.#stdout.isTTY === true
+  }
+  get readsErr(): boolean {
+    return this.#stderr.isTTY === true
+  }
+  get types(): boolean {
+    return this.stdin.isTTY === true
+  }
+  /** Width of the terminal behind stdout; undefined in a pipe, where nothing is ever cut. */
+  get columns(): number | undefined {
+    return this.readsOut ? this.#stdout.columns : undefined
+  }
+  /** stdout itself, for who edits lines on it. */
+  get screen(): Output {
+    return this.#stdout
+  }
+  get colorsOut(): boolean {
+    return this.#color.stdout
+  }
+
+  /**
+   * Writes data. Settles when the reader takes more, so who waits for it before taking the next record never moves a
+   * cursor past what a full pipe holds. @throws Failure EPIPE once the reader has left
+   */
+  async out(data: string | Uint8Array): Promise<void> {
+    if (this.#broken) throw this.#broken
+    const live = this.#live
+    if (this.readsOut) this.live('')
+    if (!this.#stdout.write(data)) await this.#drained()
+    if (live !== '') this.live(live)
+    if (this.#broken) throw this.#broken
+  }
+
+  /** Writes words. */
+  say(text: string): void {
+    const live = this.#live
+    this.live('')
+    this.#stderr.write(`${text}\n`)
+    this.live(live)
+  }
+
+  /** Words in a style, where stderr may be coloured. */
+  word(style: Style, text: string): string {
+    return this.#color.stderr ? styleText(style, text, { validateStream: false }) : text
+  }
+
+  /** Data in a style, where stdout may be coloured. */
+  data(style: Style, text: string): string {
+    return this.#color.stdout ? styleText(style, text, { validateStream: false }) : text
+  }
+
+  /** Replaces the live line at the bottom of stderr; '' takes it away. Only on a terminal. */
+  live(text: string): void {
+    if (!this.readsErr || text === this.#live) return
+    const width = (this.#stderr.columns ?? 80) - 1
+    this.#live = text
+    this.#stderr.write(`\r\u001b[2K${text.length > width ? `${text.slice(0, width - 1)}…` : text}`)
+  }
+
+  /** Settles when everything written to stdout has been taken, or never can be. */
+  async flush(): Promise<void> {
+    this.live('')
+    if (this.#broken) return
+    await new Promise<void>((resolve) => {
+      this.#stdout.write('', () => resolve())
+    })
+  }
+
+  async #drained(): Promise<void> {
+    if (this.#broken || this.#stdout.destroyed) return
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        for (const event of ['drain', 'error', 'close']) this.#stdout.off(event, done)
+        resolve()
+      }
+      for (const event of ['drain', 'error', 'close']) this.#stdout.on(event, done)
+    })
+  }
+
+  /** Asks on the terminal. Where nobody types the answer is no: such questions have a flag that answers them. */
+  async confirm(question: string): Promise<boolean> {
+    if (!this.types) return false
+    const { createInterface } = await import('node:readline/promises')
+    const lines = createInterface({ input: this.stdin, output: this.#stderr })
+    try {
+      return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim())
+    } finally {
+      lines.close()
+    }
+  }
+}
+
+/** https://no-color.org and FORCE_COLOR as Node reads them; a flag stands above both. */
+function colored(stream: Output, env: NodeJS.ProcessEnv, when: When): boolean {
+  if (when !== 'auto') return when === 'always'
+  if (env['FORCE_COLOR'] !== undefined) return env['FORCE_COLOR'] !== '0' && env['FORCE_COLOR'] !== 'false'
+  if (env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== '') return false
+  return stream.isTTY === true && env['TERM'] !== 'dumb'
+}

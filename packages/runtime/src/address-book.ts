@@ -1,0 +1,181 @@
+// The address book and the policy of one peer: who is called what, where they are, what they may do here.
+// Names are set here, at pairing, by us; never by what a peer says of itself later. Kept in one file where there is a home.
+import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import type { PeerId } from '@errand/transport'
+import { asError, PeerNotFoundError, UsageError } from './errors.ts'
+import type { Grant, PeerInfo } from './surface.ts'
+
+export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'jobs:read', 'jobs:stop', 'admin']
+/** What a ticket grants that names nothing else. */
+export const DEFAULT_GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command']
+
+export interface KnownPeer {
+  readonly name: string
+  readonly id: PeerId
+  readonly addresses: readonly string[]
+  readonly grants: readonly Grant[]
+  readonly owner?: string | undefined
+}
+
+/** An invitation that is still open: the one-time key's name and what it brings. */
+export interface OpenInvitation {
+  readonly key: PeerId
+  readonly grants: readonly Grant[]
+  readonly owner?: string | undefined
+  readonly uses: number
+  /** Milliseconds since 1970. */
+  readonly expires: number
+}
+
+interface Written {
+  version: 1
+  peers: KnownPeer[]
+  invitations: OpenInvitation[]
+}
+
+export class AddressBook {
+  readonly #file: string | undefined
+  readonly #peers = new Map<PeerId, KnownPeer>()
+  readonly #invitations = new Map<PeerId, OpenInvitation>()
+  #writing: Promise<void> = Promise.resolve()
+
+  private constructor(file: string | undefined) {
+    this.#file = file
+  }
+
+  /** @throws UsageError when the file is there and cannot be read: a policy half read is none. */
+  static async open(file: string | undefined): Promise<AddressBook> {
+    const book = new AddressBook(file)
+    if (file === undefined) return book
+    let text: string
+    try {
+      text = await readFile(file, 'utf8')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return book
+      throw new UsageError(`cannot read ${file}: ${asError(error).message}`, { cause: error })
+    }
+    try {
+      const { peers, invitations } = JSON.parse(text) as Written
+      for (const peer of peers) book.#peers.set(peer.id, peer)
+      for (const invitation of invitations) book.#invitations.set(invitation.key, invitation)
+    } catch (error) {
+      throw new UsageError(`${file} is not an address book: ${asError(error).message}`, { cause: error, hint: 'move it away to start with an empty one' })
+    }
+    return book
+  }
+
+  get empty(): boolean {
+    return this.#peers.size === 0 && this.#invitations.size === 0
+  }
+
+  get(id: PeerId): KnownPeer | undefined {
+    return this.#peers.get(id)
+  }
+
+  all(): readonly KnownPeer[] {
+    return [...this.#peers.values()]
+  }
+
+  /** By name (any case), peer id, or a prefix of at least eight characters of it. */
+  find(which: string): KnownPeer | undefined {
+    const exact = this.#peers.get(which)
+    if (exact) return exact
+    const named = this.all().filter(({ name }) => name.toLowerCase() === which.toLowerCase())
+    if (named.length > 0) return named[0]
+    const like = which.length >= 8 ? this.all().filter(({ id }) => id.startsWith(which)) : []
+    return like.length === 1 ? like[0] : undefined
+  }
+
+  /** @throws PeerNotFoundError */
+  named(which: string): KnownPeer {
+    const found = this.find(which)
+    if (!found) throw new PeerNotFoundError(which)
+    return found
+  }
+
+  /** Adds a peer or changes what is given; a name that is taken by another gets a number behind it. */
+  async put(change: Partial<KnownPeer> & { id: PeerId }): Promise<KnownPeer> {
+    const before = this.#peers.get(change.id)
+    const wanted = change.name ?? before?.name ?? change.id.slice(-8)
+    const peer: KnownPeer = {
+      addresses: [],
+      grants: [],
+      ...before,
+      ...withoutUndefined(change),
+      name: this.#freeName(wanted, change.id),
+    }
+    this.#peers.set(peer.id, peer)
+    await this.#write()
+    return peer
+  }
+
+  async remove(id: PeerId): Promise<void> {
+    this.#peers.delete(id)
+    await this.#write()
+  }
+
+  // ── invitations ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async invite(invitation: OpenInvitation): Promise<void> {
+    this.#invitations.set(invitation.key, invitation)
+    await this.#write()
+  }
+
+  /** The open invitation of a one-time key; expired ones are gone. */
+  invitation(key: PeerId): OpenInvitation | undefined {
+    const found = this.#invitations.get(key)
+    return found && found.expires > Date.now() ? found : undefined
+  }
+
+  /** One use less; the last one closes it. On disk before the joiner is told. */
+  async use(key: PeerId): Promise<void> {
+    const found = this.#invitations.get(key)
+    if (!found) return
+    if (found.uses > 1) this.#invitations.set(key, { ...found, uses: found.uses - 1 })
+    else this.#invitations.delete(key)
+    await this.#write()
+  }
+
+  #freeName(wanted: string, id: PeerId): string {
+    // A number or `3.1` would be taken for a session; `localhost` is this machine's daemon.
+    const plain = /^[\d.]+$/.test(wanted) || wanted === '' || wanted.toLowerCase() === 'localhost' ? `peer-${wanted}` : wanted
+    let name = plain
+    for (let number = 2; this.all().some((peer) => peer.id !== id && peer.name.toLowerCase() === name.toLowerCase()); number++) {
+      name = `${plain}-${number}`
+    }
+    return name
+  }
+
+  /** Whole or not at all: a new file is written, synced, then put in the old one's place. One write after the other. */
+  #write(): Promise<void> {
+    const file = this.#file
+    if (file === undefined) return Promise.resolve()
+    const writing = this.#writing.then(async () => {
+      const live = [...this.#invitations.values()].filter(({ expires }) => expires > Date.now())
+      const text = JSON.stringify({ version: 1, peers: this.all(), invitations: live } as Written, null, 2)
+      await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+      const handle = await open(`${file}.new`, 'w', 0o600)
+      try {
+        await handle.writeFile(`${text}\n`)
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await chmod(`${file}.new`, 0o600)
+      await rename(`${file}.new`, file)
+    })
+    this.#writing = writing.catch(() => undefined)
+    return writing
+  }
+}
+
+function withoutUndefined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as T
+}
+
+/** What a peer of the book looks like from outside. */
+export function peerInfo(peer: KnownPeer, connected: boolean): PeerInfo {
+  const { name, id, addresses, grants, owner } = peer
+  return Object.freeze({ name, id, addresses, grants, ...(owner !== undefined && { owner }), connected })
+}

@@ -1,0 +1,104 @@
+// Commands: a program with arguments, its output lines as records, its exit code as the outcome.
+// stdout is output, stderr is error records (PowerShell's NativeCommandError); the pipe is read only while there is
+// credit, so a program nobody reads waits in its own write.
+import { constants } from 'node:os'
+import { CommandExitError, CommandStartError, asError } from '../errors.ts'
+import type { Ending, StopRequest } from '../job-machine.ts'
+import { RecordWriter } from '../record.ts'
+import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+import { eachLine } from './process-isolate.ts'
+import { spawnTree, type ProcessTree } from './process-tree.ts'
+
+export class CommandEngine implements Engine {
+  readonly #running = new Map<ProcessTree, Promise<void>>()
+
+  start(spec: ExecutionSpec, io: ExecutionIO): Execution {
+    const { argv = [], cwd, env } = spec.work
+    const [file = '', ...args] = argv
+    const controls = { credit: undefined as ((bytes: number) => void) | undefined, stop: undefined as ((request: StopRequest) => void) | undefined }
+    let tree: ProcessTree
+    try {
+      tree = spawnTree(file, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    } catch (error) {
+      const failed = startError(file, cwd, error)
+      queueMicrotask(() => io.ended({ outcome: 'failed', error: failed }))
+      return { credit() {}, stop() {} }
+    }
+    if (tree.pid > 0) io.started?.(tree.pid)
+    const done = this.#follow(tree, file, cwd, io, controls)
+    this.#running.set(tree, done)
+    void done.finally(() => this.#running.delete(tree))
+    return { credit: (bytes) => controls.credit?.(bytes), stop: (request) => controls.stop?.(request) }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const tree of this.#running.keys()) void tree.end()
+    await Promise.all(this.#running.values())
+  }
+
+  async #follow(
+    tree: ProcessTree,
+    file: string,
+    cwd: string | undefined,
+    io: ExecutionIO,
+    controls: { credit: ((bytes: number) => void) | undefined; stop: ((request: StopRequest) => void) | undefined },
+  ): Promise<void> {
+    const { child } = tree
+    const writer = new RecordWriter((chunk) => io.chunk(chunk))
+    const streams = [child.stdout, child.stderr].filter((stream) => stream !== null)
+    let stopping: StopRequest | undefined
+    let force: NodeJS.Timeout | undefined
+    controls.credit = (bytes) => {
+      writer.credit(bytes)
+      if (!writer.full) for (const stream of streams) stream.resume()
+    }
+    controls.stop = (request) => {
+      stopping = request
+      clearTimeout(force)
+      if (request.grace <= 0) return void tree.end()
+      tree.signal('SIGTERM')
+      force = setTimeout(() => void tree.end(), request.grace)
+    }
+    const take = (write: (line: string) => void) => (line: string) => {
+      write(line)
+      if (writer.full) for (const stream of streams) stream.pause()
+    }
+    if (child.stdout) eachLine(child.stdout, take((line) => writer.write('output', line)))
+    if (child.stderr) eachLine(child.stderr, take((line) => writer.write('error', nativeError(line))))
+
+    const exited = Promise.withResolvers<Ending>()
+    child.once('error', (error) => exited.resolve({ outcome: 'failed', error: startError(file, cwd, error) }))
+    // `close` comes after the last byte; a descendant that keeps the pipe open must not hold the ending for ever.
+    child.once('exit', () => void tree.end())
+    child.once('close', (code, signal) => exited.resolve(endingOf(file, code, signal)))
+    const ending = await exited.promise
+    clearTimeout(force)
+    await tree.end()
+    writer.end()
+    io.ended(stopping ? { outcome: 'stopped', ...(ending.exitCode !== undefined && { exitCode: ending.exitCode }) } : ending)
+  }
+}
+
+function endingOf(file: string, code: number | null, signal: NodeJS.Signals | null): Ending {
+  // What a shell would say: 128 + the signal's number.
+  const exitCode = code ?? 128 + (signal ? constants.signals[signal] : 0)
+  if (exitCode === 0) return { outcome: 'completed', exitCode }
+  const error = signal ? new CommandExitError(`${file} (killed by ${signal})`, exitCode) : new CommandExitError(file, exitCode)
+  return { outcome: 'failed', error, exitCode }
+}
+
+function startError(file: string, cwd: string | undefined, thrown: unknown): Error {
+  const cause = asError(thrown) as NodeJS.ErrnoException
+  if (cause.code === 'EACCES') return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} is not executable`, { cause })
+  const hint = cwd === undefined ? undefined : `is there a directory ${cwd}?`
+  if (cause.code === 'ENOENT') return new CommandStartError('COMMAND_NOT_FOUND', `${file}: command not found`, { cause, hint })
+  return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} could not be started: ${cause.message}`, { cause })
+}
+
+/** A line of stderr: an error record without a stack of ours. */
+function nativeError(line: string): Error {
+  const error = new Error(line)
+  error.name = 'NativeCommandError'
+  error.stack = line
+  return error
+}

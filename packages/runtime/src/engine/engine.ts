@@ -1,0 +1,46 @@
+// How a job is executed: the contract, in prose and types.
+//
+// An engine starts an execution and says what comes of it: chunks of records, in order, then exactly one ending, and
+// nothing after it — whatever happens to the script, its worker, its process or its peer. It never throws from `start`:
+// what goes wrong is an ending. An ending is said only when nothing of the execution is left (guarantee G9).
+import type { Ending, StopRequest } from '../job-machine.ts'
+import type { RawChunk } from '../record.ts'
+import type { SessionSnapshot } from '../surface.ts'
+import type { WorkSpec } from '../wire.ts'
+
+export interface ExecutionSpec {
+  /** instanceId of the job. */
+  readonly job: string
+  readonly work: WorkSpec
+  /** Name of the peer it runs on, for `ctx.location`. */
+  readonly location: string
+  /** The session it runs in, for `ctx.session`. */
+  readonly session: SessionSnapshot
+}
+
+/** Where an execution puts what it makes. */
+export interface ExecutionIO {
+  /** `at`: numbered already, where it is a copy of a log elsewhere; `from` is the first record its reader wants. */
+  chunk(chunk: RawChunk, at?: { first: number; from: number }): void
+  ended(ending: Ending): void
+  /** It runs in a process of its own. */
+  started?(pid: number): void
+  /** Remote engine only: it cannot be reached (it may go on), and: it can again. */
+  lost?(reason: Error): void
+  back?(): void
+}
+
+export interface Execution {
+  /** The consumer took so many bytes more. Starts at CREDIT_BYTES. */
+  credit(bytes: number): void
+  /** Signal, grace, force. Again: harder. After the ending: nothing. */
+  stop(request: StopRequest): void
+  /** Remote engine only. @throws PeerUnreachableError when it cannot be reached now */
+  reachable?(): Promise<void>
+  /** Remote engine only: our reader has taken everything before `seq`. */
+  acknowledge?(seq: number): void
+}
+
+export interface Engine extends AsyncDisposable {
+  start(spec: ExecutionSpec, io: ExecutionIO): Execution
+}

@@ -1,0 +1,157 @@
+// An isolate that is a child process: its protocol is on a descriptor of its own, its stdout is only data.
+import type { Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { openPipe, type Channel, type Protocol } from '@errand/transport'
+import * as Comlink from 'comlink'
+import { asError } from '../errors.ts'
+import { spawnTree } from './process-tree.ts'
+import type { Isolate, LaneMessage, LaneServer, LaneWire } from './lane.ts'
+
+const fromSource = import.meta.url.endsWith('.ts')
+const entry = fileURLToPath(new URL(fromSource ? './process-entry.ts' : './process-entry.js', import.meta.url))
+
+/** The descriptor of the protocol in the child. */
+export const LANE_FD = 3
+/** One record, its batch and the frame around them. */
+export const LANE: Protocol = { name: '/errand/lane/1', maxFrame: 64 * 1024 * 1024 }
+
+export interface ProcessOptions {
+  cwd?: string | undefined
+  env?: Record<string, string | undefined> | undefined
+  /** What the child serves: one script after another in one runspace, or scripts in threads of its own. */
+  serves: 'scripts' | 'threads'
+  /** A line that came out of stdout or stderr of the process itself, past every capture. */
+  onLine?(line: string): void
+}
+
+/** Starts a child process that serves an engine. */
+export function startProcess(options: ProcessOptions): Isolate {
+  const tree = spawnTree(
+    process.execPath,
+    [...(fromSource ? ['--conditions=source'] : []), '--disable-warning=ExperimentalWarning', entry, options.serves],
+    {
+      cwd: options.cwd,
+      env: { ...process.env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    },
+  )
+  const { child } = tree
+  const exit = Promise.withResolvers<{ exitCode?: number; signal?: string; error?: Error }>()
+  child.once('error', (error) => exit.resolve({ error }))
+  child.once('exit', (exitCode, signal) => {
+    exit.resolve({ ...(exitCode !== null && { exitCode }), ...(signal && { signal }) })
+  })
+  for (const stream of [child.stdout, child.stderr]) {
+    if (stream && options.onLine) eachLine(stream, options.onLine)
+    else stream?.resume()
+  }
+  const pipe = child.stdio[LANE_FD] as Socket | undefined
+  const lane = pipe && pipeLane(openPipe(pipe, LANE))
+  const drained = lane?.drained ?? Promise.resolve()
+  const exited = exit.promise.then(async (how) => {
+    // What it had written before it ended is still in the pipe; then its descendants go, and only then it has ended.
+    await drained
+    await tree.end()
+    return how
+  })
+  const handles = [child, child.stdout, child.stderr, pipe] as unknown as ({ ref(): void; unref(): void } | null)[]
+  const hold = (working: boolean): void => {
+    for (const handle of handles) {
+      if (working) handle?.ref()
+      else handle?.unref()
+    }
+  }
+  return {
+    server: lane?.server as Isolate['server'],
+    wire: lane?.wire ?? { post() {}, receive() {} },
+    pid: tree.pid || undefined,
+    exited,
+    hold,
+    kill() {
+      hold(true) // whoever ends it waits for its end
+      void tree.end()
+    },
+  }
+}
+
+/** A pipe's two kinds of frames: Comlink's messages, and the lane's beside them. */
+type Frame = { c: unknown } | { m: readonly LaneMessage[] }
+
+export interface PipeLane {
+  server: Comlink.Remote<LaneServer>
+  /** For `Comlink.expose` in the child. */
+  endpoint: Comlink.Endpoint
+  wire: LaneWire
+  /** Settles when nothing more comes. Never rejects. */
+  drained: Promise<void>
+}
+
+/** The lane over a pipe that is being opened; what is said meanwhile waits. */
+export function pipeLane(opening: Promise<Channel>): PipeLane {
+  const listeners = new Set<(event: { data: unknown }) => void>()
+  let take: ((messages: readonly LaneMessage[]) => void) | undefined
+  const early: (readonly LaneMessage[])[] = []
+  let waiting: Frame[] | undefined = []
+  let channel: Channel | undefined
+  // A frame that cannot be sent means the other end is gone: its exit is the news.
+  const send = (frame: Frame): void => {
+    if (waiting) waiting.push(frame)
+    else void channel?.send(frame).catch(() => undefined)
+  }
+  const endpoint = {
+    postMessage: (message: unknown) => send({ c: message }),
+    addEventListener: (_: string, listener: (event: { data: unknown }) => void) => listeners.add(listener),
+    removeEventListener: (_: string, listener: (event: { data: unknown }) => void) => listeners.delete(listener),
+    start() {},
+  } as unknown as Comlink.Endpoint
+  const drained = (async () => {
+    try {
+      channel = await opening
+      const said = waiting ?? []
+      waiting = undefined
+      for (const frame of said) send(frame)
+      for await (const frame of channel as AsyncIterable<Frame>) {
+        if ('c' in frame) for (const listener of [...listeners]) listener({ data: frame.c })
+        else if (take) take(frame.m)
+        else early.push(frame.m)
+      }
+    } catch (error) {
+      waiting = undefined
+      channel?.abort(asError(error))
+    }
+  })()
+  return {
+    server: Comlink.wrap<LaneServer>(endpoint),
+    endpoint,
+    wire: {
+      post: (messages) => send({ m: messages }),
+      receive(listener) {
+        take = listener
+        for (const messages of early.splice(0)) listener(messages)
+      },
+    },
+    drained,
+  }
+}
+
+/** A line longer than this (in characters) is cut into several: binary output has none. */
+const LINE_LIMIT = 1 << 20
+
+/** A stream's lines, the last one also without its newline. Bytes that are not UTF-8 become replacement characters. */
+export function eachLine(stream: NodeJS.ReadableStream, take: (line: string) => void): void {
+  let rest = ''
+  stream.setEncoding('utf8')
+  stream.on('data', (text: string) => {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) take(line)
+    if (rest.length < LINE_LIMIT) return
+    take(rest)
+    rest = ''
+  })
+  stream.on('end', () => {
+    if (rest !== '') take(rest)
+    rest = ''
+  })
+  stream.on('error', () => undefined) // its end is what counts
+}

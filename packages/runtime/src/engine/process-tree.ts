@@ -1,0 +1,92 @@
+// A child process with all its descendants: started as one, ended as one.
+//
+// Three nets, because each has a hole: the process group (left by setsid), the tree of parent ids at the time (left by
+// an orphan), and on Linux a mark in the environment that descendants inherit (left only by who erases it).
+import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { reaper } from './reaper.ts'
+
+/** The environment variable that marks what belongs to a job. `launch` removes it. */
+export const MARK = 'ERRAND_TREE'
+/** How often and how long we look until the last descendant is really gone. */
+const LOOK_MS = 10
+const LOOKS = 200
+
+export interface ProcessTree {
+  readonly child: ChildProcess
+  readonly pid: number
+  /** Ends everything by force and settles when nothing is left. */
+  end(): Promise<void>
+  /** To the whole group, politely. */
+  signal(name: NodeJS.Signals): void
+}
+
+/** Starts a program as the root of a tree of its own. The reaper ends the tree should this process die. */
+export function spawnTree(file: string, args: readonly string[], options: SpawnOptions): ProcessTree {
+  const mark = randomUUID()
+  const child = spawn(file, args, { ...options, detached: true, env: { ...(options.env ?? process.env), [MARK]: mark } })
+  const { pid } = child
+  if (pid === undefined) return { child, pid: 0, end: async () => {}, signal() {} }
+  const release = reaper().watch(pid, mark)
+  let ended: Promise<void> | undefined
+  return {
+    child,
+    pid,
+    end: () => (ended ??= endTree(pid, mark).finally(release)),
+    signal: (name) => void send(-pid, name),
+  }
+}
+
+async function endTree(pid: number, mark: string): Promise<void> {
+  for (let look = 0; look < LOOKS; look++) {
+    const members = membersOf(pid, mark)
+    send(-pid, 'SIGKILL')
+    for (const member of members) send(member, 'SIGKILL')
+    if (members.length === 0 && !groupExists(pid)) return
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  }
+}
+
+/** Every live process of the tree but zombies, which are dead and only wait for their parent. */
+export function membersOf(pid: number, mark: string): number[] {
+  if (process.platform !== 'linux') return []
+  const parents = new Map<number, number>()
+  const members = new Set<number>()
+  for (const name of readdirSync('/proc')) {
+    const id = Number(name)
+    if (!Number.isInteger(id) || id === process.pid) continue
+    try {
+      const stat = readFileSync(`/proc/${id}/stat`, 'latin1')
+      // Fields after the command's closing parenthesis: state, ppid, pgrp (proc_pid_stat(5)).
+      const [state, ppid, pgrp] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      if (state === 'Z' || state === 'X') continue
+      parents.set(id, Number(ppid))
+      if (id === pid || Number(pgrp) === pid || readFileSync(`/proc/${id}/environ`, 'latin1').includes(`${MARK}=${mark}`)) {
+        members.add(id)
+      }
+    } catch {
+      // It ended while we looked, or is not ours to read.
+    }
+  }
+  for (let grew = true; grew; ) {
+    grew = false
+    for (const [id, parent] of parents) {
+      if (members.has(parent) && !members.has(id)) grew = members.add(id) !== undefined
+    }
+  }
+  return [...members]
+}
+
+function groupExists(pid: number): boolean {
+  if (process.platform === 'linux') return false // zombies keep a group alive; membersOf has looked
+  return send(-pid, 0)
+}
+
+function send(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, signal)
+  } catch {
+    return false // gone, or never a group
+  }
+}

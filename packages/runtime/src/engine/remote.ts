@@ -1,0 +1,173 @@
+// A child whose work is a run in a session on another peer: the same spec over there, its chunks copied here by number.
+//
+// What it says goes on flowing into our log whoever reads it; the far cursor moves only as our reader does, so that a
+// client that dies leaves nothing behind that the next one would not get.
+import { asError, codeOf, PeerLostError, SessionClosedError } from '../errors.ts'
+import type { Ending, StopRequest } from '../job-machine.ts'
+import { OWNER } from '../output-log.ts'
+import { CREDIT_BYTES } from '../record.ts'
+import type { RemoteSession } from '../remote-session.ts'
+import type { JobSnapshot } from '../surface.ts'
+import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+
+export interface RemoteTarget {
+  readonly location: string
+  /** The session to run in: borrowed, or opened for this one call. */
+  open(signal: AbortSignal): Promise<RemoteSession>
+  /** A run that is there already, to be taken up where its reader stopped. */
+  readonly run?: JobSnapshot
+}
+
+export class RemoteEngine implements Engine {
+  readonly #target: RemoteTarget
+  readonly #running = new Set<RemoteExecution>()
+  /** The session it runs in, once there is one. */
+  session: RemoteSession | undefined
+
+  constructor(target: RemoteTarget) {
+    this.#target = target
+  }
+
+  start(spec: ExecutionSpec, io: ExecutionIO): Execution {
+    const execution = new RemoteExecution(this.#target, spec, io, (session) => (this.session = session))
+    this.#running.add(execution)
+    void execution.done.then(() => this.#running.delete(execution))
+    return execution
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#running].map((execution) => execution.done))
+  }
+}
+
+class RemoteExecution implements Execution {
+  /** Settles after the ending was said. Never rejects. */
+  readonly done: Promise<void>
+  readonly #target: RemoteTarget
+  readonly #io: ExecutionIO
+  readonly #opening = new AbortController()
+  readonly #over = new AbortController()
+  #session: RemoteSession | undefined
+  #far: string | undefined
+  #stopping: StopRequest | undefined
+  #credit = CREDIT_BYTES
+  #wake: (() => void) | undefined
+  #lost = false
+  #leaseEnd: NodeJS.Timeout | undefined
+  #verdict: Ending | undefined
+
+  constructor(target: RemoteTarget, spec: ExecutionSpec, io: ExecutionIO, onSession: (session: RemoteSession) => void) {
+    this.#target = target
+    this.#io = io
+    this.done = this.#run(spec, onSession).then((ending) => io.ended(ending))
+  }
+
+  credit(bytes: number): void {
+    this.#credit += bytes
+    this.#wake?.()
+  }
+
+  stop(request: StopRequest): void {
+    this.#stopping = request
+    if (this.#far === undefined) return this.#opening.abort()
+    const { grace, reason } = request
+    // Its answer is the far job's end, which the reading sees too; a lost link asks again by itself.
+    void this.#session?.request({ type: 'stop', grace, ...(reason !== undefined && { reason }) }, this.#far).catch(() => undefined)
+  }
+
+  async reachable(): Promise<void> {
+    await this.#session?.connect()
+  }
+
+  acknowledge(seq: number): void {
+    if (this.#far === undefined || !this.#session || this.#session.temporary) return
+    void this.#session
+      .request({ type: 'acknowledge', reader: OWNER, seqs: [[this.#far, seq]] }, this.#far)
+      .catch(() => undefined) // not heard over there: those records come again to whoever takes the run up
+  }
+
+  async #run(spec: ExecutionSpec, onSession: (session: RemoteSession) => void): Promise<Ending> {
+    let stopWatching: (() => void) | undefined
+    try {
+      const session = await this.#target.open(this.#opening.signal)
+      this.#session = session
+      onSession(session)
+      stopWatching = session.onChange(() => this.#onSession(session))
+      const run = this.#target.run ?? ((await session.request({ type: 'run', spec: spec.work }, undefined, { signal: this.#opening.signal })) as JobSnapshot)
+      this.#far = run.instanceId
+      if (this.#stopping) this.stop(this.#stopping)
+      const last = await this.#copy(session, run)
+      return this.#verdict ?? endingOf(last, this.#stopping)
+    } catch (error) {
+      return this.#verdict ?? (this.#stopping && this.#far === undefined ? { outcome: 'stopped' } : { outcome: 'failed', error: this.#explain(error) })
+    } finally {
+      stopWatching?.()
+      clearTimeout(this.#leaseEnd)
+      // What the call started over there ends with its session; the job has ended when that is done.
+      if (this.#session?.temporary) await this.#session.close().catch(() => undefined)
+    }
+  }
+
+  async #copy(session: RemoteSession, run: JobSnapshot): Promise<JobSnapshot | undefined> {
+    const request = { reader: OWNER, follow: true, ...(this.#target.run ? {} : { from: 0 }) }
+    const reading = session.read(run.instanceId, request, this.#over.signal)
+    for (;;) {
+      const step = await reading.next()
+      if (step.done) return step.value
+      const { count, errors, bytes, first, from } = step.value
+      this.#credit -= bytes.byteLength
+      this.#io.chunk({ count, errors, bytes }, { first, from })
+      while (this.#credit <= 0 && !this.#over.signal.aborted) await new Promise<void>((resolve) => (this.#wake = resolve))
+    }
+  }
+
+  /** The session's state is the child's news: unreachable is Disconnected, never Failed, until the lease must be over. */
+  #onSession(session: RemoteSession): void {
+    const { state } = session
+    if (state === 'Opened') {
+      clearTimeout(this.#leaseEnd)
+      if (this.#lost) this.#io.back?.()
+      this.#lost = false
+      return
+    }
+    if (state !== 'Connecting' && state !== 'Disconnected' && state !== 'Disconnecting') return
+    if (!this.#lost) {
+      this.#lost = true
+      this.#io.lost?.(session.reason ?? new SessionClosedError(session.snapshot.name, { hint: 'it was disconnected' }))
+    }
+    if (state !== 'Disconnected') return
+    if (session.temporary) return this.#giveUp(`${this.#target.location} could not be reached again`, session)
+    clearTimeout(this.#leaseEnd)
+    const lease = session.snapshot.idleTimeout
+    if (lease > 2 ** 31 - 1) return
+    this.#leaseEnd = setTimeout(() => this.#giveUp(`the session on ${this.#target.location} must have ended by now`, session), lease)
+    this.#leaseEnd.unref()
+  }
+
+  #giveUp(why: string, session: RemoteSession): void {
+    this.#verdict = { outcome: 'failed', error: new PeerLostError(`${why}: what it did there is unknown`, { cause: session.reason }) }
+    this.#over.abort()
+    this.#wake?.()
+  }
+
+  /** Which peer it was belongs in the message. */
+  #explain(thrown: unknown): Error {
+    const error = asError(thrown)
+    const code = codeOf(error)
+    if (code === 'SESSION_CLOSED' && this.#far !== undefined) {
+      return new PeerLostError(`the session on ${this.#target.location} was closed before the job ended`, { cause: error })
+    }
+    return error
+  }
+}
+
+/** How the far run ended is how the child ended. */
+function endingOf(last: JobSnapshot | undefined, stopping: StopRequest | undefined): Ending {
+  const exitCode = last?.exitCode
+  if (last?.state === 'Completed') return { outcome: 'completed', exitCode, streamed: last.streamed }
+  if (last?.state === 'Failed') {
+    return { outcome: 'failed', error: last.reason ?? new Error('it failed over there'), exitCode }
+  }
+  if (stopping || last?.state === 'Stopped') return { outcome: 'stopped', exitCode, error: last?.reason }
+  return { outcome: 'failed', error: new PeerLostError('the far job ended without saying how') }
+}

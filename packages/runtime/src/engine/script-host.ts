@@ -1,0 +1,221 @@
+// Runs scripts in this isolate: the inside of a worker, a child process, a runspace.
+//
+// What a script says is encoded before control returns to it; between two yields it waits for credit and lets the
+// event loop turn, so that a stop is heard. A script that never lets go is ended from outside, with its isolate.
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
+import { format } from 'node:util'
+import { decode } from '@errand/transport'
+import { asError, JobStoppedError } from '../errors.ts'
+import type { Ending, StopRequest } from '../job-machine.ts'
+import { RecordWriter } from '../record.ts'
+import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
+import type { Kind, Progress, ScriptContext, Session } from '../surface.ts'
+import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+
+/** How long one execution may keep the event loop for itself between two yields. */
+const TURN_MS = 5
+
+export interface ScriptHostOptions {
+  /** The session as a script sees it. */
+  session(spec: ExecutionSpec): Session
+  /** This isolate is a process of its own: directory and environment are set on it. */
+  ownsProcess: boolean
+}
+
+/** Whose console this is. */
+const current = new AsyncLocalStorage<Running>()
+
+interface Running {
+  readonly writer: RecordWriter
+  readonly abort: AbortController
+}
+
+export class ScriptHost implements Engine {
+  readonly #options: ScriptHostOptions
+
+  constructor(options: ScriptHostOptions) {
+    this.#options = options
+    installBuiltinGlobals(globalThis)
+    captureConsole()
+  }
+
+  start(spec: ExecutionSpec, io: ExecutionIO): Execution {
+    const running: Running = { writer: new RecordWriter((chunk) => io.chunk(chunk)), abort: new AbortController() }
+    void current.run(running, () => this.#execute(spec, running)).then((ending) => {
+      running.writer.end()
+      io.ended(ending)
+    })
+    return {
+      credit: (bytes) => running.writer.credit(bytes),
+      stop: (request: StopRequest) => running.abort.abort(new JobStoppedError(request.reason ?? 'stopped')),
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  async #execute(spec: ExecutionSpec, running: Running): Promise<Ending> {
+    const { signal } = running.abort
+    try {
+      if (this.#options.ownsProcess) placeProcess(spec)
+      const ctx = this.#context(spec, running)
+      const value = await this.#call(spec, ctx)
+      const streamed = await pump(value, running)
+      return signal.aborted ? { outcome: 'stopped' } : { outcome: 'completed', streamed }
+    } catch (error) {
+      // What a script throws after it was asked to stop is its way of stopping.
+      if (signal.aborted) return { outcome: 'stopped' }
+      // The last thing it said, so that every reader hears of it in its place; and the reason the job failed.
+      running.writer.write('error', asError(error))
+      return { outcome: 'failed', error: asError(error) }
+    }
+  }
+
+  /** Evaluates the work's text and calls it. */
+  async #call({ work }: ExecutionSpec, ctx: ScriptContext): Promise<unknown> {
+    const { args = [], using = {} } = (work.payload ? decode(work.payload) : {}) as {
+      args?: unknown[]
+      using?: Record<string, unknown>
+    }
+    const source = work.source ?? ''
+    switch (work.kind) {
+      case 'function': {
+        const scope = work.prompt ? (await import('../prompt-scope.ts')).promptScope(ctx, args) : {}
+        return compileFunction(source, using, scope)(ctx, ...args)
+      }
+      case 'code': {
+        const { compileCode } = await import('../script-code.ts')
+        const scope = { ...(await import('../prompt-scope.ts')).promptScope(ctx, args), ...using }
+        return compileCode(source, Object.keys(scope)).run(scope)
+      }
+      case 'line': {
+        const { compilePromptLine } = await import('../script-code.ts')
+        const scope = { ...(await import('../prompt-scope.ts')).promptScope(ctx, args), ...using }
+        const { value, show } = await compilePromptLine(source, Object.keys(scope)).run(scope)
+        return show ? value : undefined
+      }
+      case 'module': {
+        const exported = await importText(source)
+        const script = exported[work.export ?? 'default']
+        if (typeof script === 'function') return script(ctx, ...args)
+        if (work.export !== undefined) throw new TypeError(`the module exports no function ${work.export}`)
+        return undefined
+      }
+      default:
+        throw new TypeError(`a ${work.kind} is not a script`)
+    }
+  }
+
+  #context(spec: ExecutionSpec, { writer, abort }: Running): ScriptContext {
+    const session = this.#options.session
+    let opened: Session | undefined
+    const say =
+      (kind: Kind) =>
+      (value: unknown): void =>
+        writer.write(kind, value)
+    return {
+      signal: abort.signal,
+      location: spec.location,
+      cwd: spec.work.cwd ?? process.cwd(),
+      get session() {
+        return (opened ??= session(spec))
+      },
+      sleep: (ms) => delay(ms, undefined, { signal: abort.signal }),
+      progress: (progress: Progress) => writer.write('progress', progress),
+      error: (error) => writer.write('error', asError(error)),
+      warn: say('warning'),
+      verbose: say('verbose'),
+      debug: say('debug'),
+      info: say('information'),
+    }
+  }
+}
+
+/** Writes what a script returned: a generator's yields one by one, anything else as one output. True: it streamed. */
+async function pump(value: unknown, { writer, abort }: Running): Promise<boolean> {
+  if (!isGenerator(value)) {
+    if (value !== undefined) writer.write('output', value)
+    return false
+  }
+  const { signal } = abort
+  let turn = Date.now()
+  let taken = false
+  try {
+    while (!signal.aborted) {
+      const step = await value.next()
+      if (step.done) {
+        if (step.value !== undefined && !signal.aborted) writer.write('output', step.value)
+        taken = true
+        return true
+      }
+      writer.write('output', step.value)
+      if (writer.full) await writer.ready(signal)
+      if (Date.now() - turn >= TURN_MS) {
+        // A generator that never waits runs in microtasks: without this no stop and no credit would ever be heard.
+        await new Promise<void>((resolve) => setImmediate(resolve))
+        turn = Date.now()
+      }
+    }
+    return true
+  } catch (error) {
+    taken = true
+    throw error
+  } finally {
+    if (!taken) await value.return(undefined) // its own `finally` blocks run
+  }
+}
+
+type AnyGenerator = AsyncGenerator<unknown, unknown> | Generator<unknown, unknown>
+
+function isGenerator(value: unknown): value is AnyGenerator {
+  const tag = Object.prototype.toString.call(value)
+  return tag === '[object AsyncGenerator]' || tag === '[object Generator]'
+}
+
+/** A module of one file from its text. `data:` modules may import `node:` modules and nothing else. */
+function importText(source: string): Promise<Record<string, unknown>> {
+  const text = `${source}\n//# sourceURL=errand:script`
+  return import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}#${importCount++}`)
+}
+/** Each run is a module of its own: the same text imported twice would otherwise run once. */
+let importCount = 0
+
+function placeProcess({ work }: ExecutionSpec): void {
+  if (work.cwd !== undefined) process.chdir(work.cwd)
+  for (const [name, value] of Object.entries(work.env ?? {})) {
+    if (value === undefined) delete process.env[name]
+    else process.env[name] = value
+  }
+}
+
+/** console.* and process.stdout inside a script are its streams; outside one they stay what they were. */
+let captured = false
+function captureConsole(): void {
+  if (captured) return
+  captured = true
+  const kinds: [keyof Console & ('log' | 'info' | 'warn' | 'error' | 'debug'), Kind][] = [
+    ['log', 'information'],
+    ['info', 'information'],
+    ['warn', 'warning'],
+    ['error', 'error'],
+    ['debug', 'debug'],
+  ]
+  for (const [method, kind] of kinds) {
+    const original = console[method].bind(console)
+    console[method] = (...values: unknown[]): void => {
+      const running = current.getStore()
+      if (!running) return original(...values)
+      const only = values.length === 1 ? values[0] : undefined
+      if (kind === 'error') running.writer.write(kind, Error.isError(only) ? only : new Error(format(...values)))
+      else running.writer.write(kind, values.length === 1 && typeof only === 'object' ? only : format(...values))
+    }
+  }
+  const write = process.stdout.write.bind(process.stdout)
+  process.stdout.write = ((text: string | Uint8Array, ...rest: unknown[]): boolean => {
+    const running = current.getStore()
+    if (!running) return (write as (...all: unknown[]) => boolean)(text, ...rest)
+    running.writer.write('information', String(typeof text === 'string' ? text : Buffer.from(text)).replace(/\n$/, ''))
+    for (const callback of rest) if (typeof callback === 'function') callback()
+    return true
+  }) as typeof process.stdout.write
+}

@@ -1,0 +1,24 @@
+// What runs in a worker thread: a script host, exposed by Comlink.
+import { parentPort, type MessagePort } from 'node:worker_threads'
+import * as Comlink from 'comlink'
+import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
+import { IsolateSession } from './isolate-session.ts'
+import { serveLane, type LaneCommand, type LaneServer } from './lane.ts'
+import { ScriptHost } from './script-host.ts'
+import { portWire } from './worker-isolate.ts'
+
+if (!parentPort) throw new Error('this file runs in a worker thread')
+
+let served: LaneServer | undefined
+const server: LaneServer = {
+  connect(port) {
+    const wire = portWire(port as MessagePort)
+    const session = new IsolateSession((value) => wire.post([['link', 0, value]]))
+    const host = new ScriptHost({ session: (spec) => session.open(spec), ownsProcess: false })
+    served = serveLane(host, wire, (_, value) => session.deliver(value))
+  },
+  perform(commands: readonly LaneCommand[]) {
+    served?.perform(commands)
+  },
+}
+Comlink.expose(server, nodeEndpoint(parentPort))

@@ -1,0 +1,172 @@
+// Errors of the runtime. Compare by `code`; codes are part of the contract, classes are a comfort within one process.
+import { ErrandError } from '@errand/transport'
+import type { JobSnapshot } from './surface.ts'
+
+export {
+  ChannelClosedError,
+  DeniedError,
+  ErrandError,
+  NotTransferableError,
+  PeerUnreachableError,
+  ProtocolError,
+  TooLargeError,
+} from '@errand/transport'
+
+type Options = { cause?: unknown; hint?: string | undefined }
+
+export class JobNotFoundError extends ErrandError {
+  constructor(which: unknown, where: string) {
+    super('JOB_NOT_FOUND', `no job ${show(which)} on ${where}`, { hint: '`errand list` shows the jobs there are' })
+  }
+}
+export class JobAmbiguousError extends ErrandError {
+  constructor(which: unknown, ids: readonly (number | string)[]) {
+    super('JOB_AMBIGUOUS', `${show(which)} names several jobs: ${ids.join(', ')}`, { hint: 'use a number' })
+  }
+}
+/** Thrown by `output()` and by awaiting a run of several targets' jobs; `errors` holds what the job said went wrong. */
+export class JobFailedError extends ErrandError {
+  readonly errors: readonly Error[]
+  readonly job: JobSnapshot | undefined
+  constructor(message: string, errors: readonly Error[], job?: JobSnapshot) {
+    super('JOB_FAILED', message, { cause: errors[0] })
+    this.errors = errors
+    this.job = job
+  }
+}
+export class JobStoppedError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('JOB_STOPPED', message, options)
+  }
+}
+export class JobNotFinishedError extends ErrandError {
+  constructor(id: number | string, state: string) {
+    super('JOB_NOT_FINISHED', `job ${id} is ${state}, not finished`, { hint: 'stop it first, or remove it with force' })
+  }
+}
+/** The reason of a parent whose children did not all complete; `errors` are the children's reasons, in order. */
+export class ChildJobError extends ErrandError {
+  readonly errors: readonly Error[]
+  constructor(message: string, errors: readonly Error[]) {
+    super('CHILD_JOB', message)
+    this.errors = errors
+  }
+}
+export class SessionNotFoundError extends ErrandError {
+  constructor(which: unknown, where: string) {
+    super('SESSION_NOT_FOUND', `no session ${show(which)} on ${where}`, { hint: '`errand session list` shows them' })
+  }
+}
+export class SessionBusyError extends ErrandError {
+  constructor(name: string) {
+    super('SESSION_BUSY', `session ${name} is running something; it runs one thing at a time`, {
+      hint: 'wait for it, use `start` for a job beside it, or open a second session',
+    })
+  }
+}
+export class SessionClosedError extends ErrandError {
+  constructor(name: string, options?: Options) {
+    super('SESSION_CLOSED', `session ${name} is closed`, options)
+  }
+}
+/** The session is not in a state that allows this. */
+export class SessionStateError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('SESSION_STATE', message, options)
+  }
+}
+/** The link to the peer is gone; whether the request was carried out is unknown. */
+export class PeerLostError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('PEER_LOST', message, options)
+  }
+}
+export class PeerNotFoundError extends ErrandError {
+  constructor(which: string) {
+    super('PEER_NOT_FOUND', `no peer ${show(which)} in the address book`, {
+      hint: '`errand peer list` shows those there are; `errand join TICKET` adds one',
+    })
+  }
+}
+export class PeerClosedError extends ErrandError {
+  constructor(message = 'this peer is closed') {
+    super('PEER_CLOSED', message)
+  }
+}
+export class TimeoutError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('TIMEOUT', message, options)
+  }
+}
+/** The worker or process that ran the job ended without finishing it. */
+export class EngineExitError extends ErrandError {
+  readonly exitCode: number | undefined
+  readonly signal: string | undefined
+  constructor(message: string, how: { exitCode?: number | undefined; signal?: string | undefined } = {}) {
+    super('ENGINE_EXIT', message)
+    this.exitCode = how.exitCode
+    this.signal = how.signal
+  }
+}
+/** A command ended with an exit code other than 0. */
+export class CommandExitError extends ErrandError {
+  readonly exitCode: number
+  constructor(command: string, exitCode: number) {
+    super('COMMAND_EXIT', `${command} ended with exit code ${exitCode}`)
+    this.exitCode = exitCode
+  }
+}
+/** A command could not be started: COMMAND_NOT_FOUND or COMMAND_NOT_EXECUTABLE. */
+export class CommandStartError extends ErrandError {
+  constructor(code: 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE', message: string, options?: Options) {
+    super(code, message, options)
+  }
+}
+/** A script's text uses names that do not travel with it. */
+export class FreeVariableError extends ErrandError {
+  readonly names: readonly string[]
+  constructor(message: string, names: readonly string[], options?: Options) {
+    super('FREE_VARIABLE', message, options)
+    this.names = names
+  }
+}
+/** A script that cannot be read or sent. */
+export class ScriptError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('SCRIPT', message, options)
+  }
+}
+/** A bad argument, said before anything was done. */
+export class UsageError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('USAGE', message, options)
+  }
+}
+/** A named bound was reached: what, and how large it is. */
+export class LimitError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('LIMIT', message, options)
+  }
+}
+/** A ticket that is unreadable, used up or expired. */
+export class TicketError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('TICKET', message, options)
+  }
+}
+
+function show(which: unknown): string {
+  return typeof which === 'string' ? `'${which}'` : String(which)
+}
+
+/** Anything thrown, as an Error. */
+export function asError(thrown: unknown): Error {
+  if (Error.isError(thrown)) return thrown
+  return new Error(typeof thrown === 'string' ? thrown : `thrown: ${show(thrown)}`, { cause: thrown })
+}
+
+/** The stable code of an error, from here or from another peer. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | undefined)?.code
+  return typeof code === 'string' ? code : undefined
+}

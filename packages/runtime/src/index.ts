@@ -1,0 +1,10 @@
+// @errand/runtime: peers, sessions, jobs. `./client` is the light half: this machine's daemon from outside.
+export { className } from '@errand/transport'
+export { isFinished } from './child-jobs.ts'
+export { connectLocal, defaultHome, type LocalPeer, type PeerStatus } from './client.ts'
+export { milliseconds } from './duration.ts'
+export * from './errors.ts'
+export { createPeer, PeerHost, type NetworkPurpose, type PeerOptions } from './peer.ts'
+export { memoryStore } from './store/memory.ts'
+export type { Store, StoredLog } from './store/store.ts'
+export type * from './surface.ts'

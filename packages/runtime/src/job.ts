@@ -1,0 +1,324 @@
+// A job on the peer that owns it: its actor, its execution or its children, its log. Machines decide, this acts.
+import { createActor } from 'xstate'
+import { foldChildren, isFinished } from './child-jobs.ts'
+import { ChildJobError, TimeoutError } from './errors.ts'
+import type { Engine, Execution } from './engine/engine.ts'
+import { jobMachine, type Ending, type JobActions, type JobActor, type StopRequest } from './job-machine.ts'
+import type { OutputLog } from './output-log.ts'
+import type { RawChunk } from './record.ts'
+import type { JobSnapshot, JobState, JobType, PeerId, SessionSnapshot } from './surface.ts'
+import type { WorkSpec } from './wire.ts'
+
+export interface JobOptions {
+  readonly instanceId: string
+  /** 0: in no table (a run). Children carry their parent's. */
+  readonly id: number
+  readonly name: string
+  readonly type: JobType
+  readonly location: string
+  readonly peer: PeerId
+  readonly session: () => SessionSnapshot
+  readonly spec: WorkSpec
+  /** What runs it; a parent has none, and children instead. */
+  readonly engine?: Engine
+  readonly position?: number
+  /** At most so many children at work at once. */
+  readonly throttle?: number
+  readonly stopGrace: number
+  /** What `ctx.location` says. */
+  readonly here: string
+  /** The job's engine follows a deadline elsewhere. */
+  readonly deadline?: number | undefined
+}
+
+export class JobHost implements JobActions {
+  readonly instanceId: string
+  readonly children: JobHost[] = []
+  /** Settles with the last snapshot; never rejects. */
+  readonly finished: Promise<JobSnapshot>
+  readonly #options: JobOptions
+  readonly #actor: JobActor
+  readonly #settle: (snapshot: JobSnapshot) => void
+  readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
+  #log: OutputLog | undefined
+  #parent: JobHost | undefined
+  #execution: Execution | undefined
+  #credit = 0
+  #state: JobState = 'NotStarted'
+  #hasMoreData = true
+  #reason: Error | undefined
+  #exitCode: number | undefined
+  #streamed: boolean | undefined
+  #pid: number | undefined
+  #begunAt: Date | undefined
+  #endedAt: Date | undefined
+  #stopRequest: StopRequest | undefined
+  #deadline: NodeJS.Timeout | undefined
+  #late = false
+  #ended = false
+  #snapshot: JobSnapshot | undefined
+  #scheduled = false
+
+  constructor(options: JobOptions) {
+    this.#options = options
+    this.instanceId = options.instanceId
+    const { promise, resolve } = Promise.withResolvers<JobSnapshot>()
+    this.finished = promise
+    this.#settle = resolve
+    this.#actor = createActor(jobMachine, { input: this })
+    this.#actor.subscribe({
+      next: ({ value }) => this.#enter(value as JobState),
+      // The machine has no code of its own that throws; if it ever does, the job must still end.
+      error: (error) => this.#conclude('Failed', error as Error),
+    })
+    this.#actor.start()
+  }
+
+  get id(): number {
+    return this.#options.id
+  }
+  get name(): string {
+    return this.#options.name
+  }
+  get state(): JobState {
+    return this.#state
+  }
+  get spec(): WorkSpec {
+    return this.#options.spec
+  }
+  get location(): string {
+    return this.#options.location
+  }
+  get log(): OutputLog | undefined {
+    return this.#log
+  }
+  get parent(): JobHost | undefined {
+    return this.#parent
+  }
+  get engine(): Engine | undefined {
+    return this.#options.engine
+  }
+
+  /** The log is made by the session's store, which may need time; a parent has none. */
+  attachLog(log: OutputLog): void {
+    this.#log = log
+    log.onChange(() => this.#onLog())
+  }
+
+  /** Reader `owner` is at `seq`: where the log is a copy, the original may know. */
+  acknowledged(seq: number): void {
+    this.#execution?.acknowledge?.(seq)
+  }
+
+  /** The log took so many bytes: the producer may send as many more. */
+  credit(bytes: number): void {
+    if (this.#execution) this.#execution.credit(bytes)
+    else this.#credit += bytes
+  }
+
+  adopt(children: readonly JobHost[]): void {
+    for (const child of children) {
+      child.#parent = this
+      this.children.push(child)
+    }
+  }
+
+  start(): void {
+    this.#actor.send({ type: 'job.launch' })
+  }
+
+  /** Stops it and waits for its end. Finished: nothing happens. @throws PeerUnreachableError when it cannot be reached */
+  async stop(request: StopRequest): Promise<JobSnapshot> {
+    if (isFinished(this.#state)) return this.snapshot()
+    if (this.#state === 'Disconnected') {
+      // Saying Stopped of what runs on elsewhere would be a lie: reach it first, or say that we cannot.
+      await this.#execution?.reachable?.()
+      await Promise.all(this.children.filter((child) => child.state === 'Disconnected').map((child) => child.#execution?.reachable?.()))
+    }
+    this.#stopRequest = request
+    this.#actor.send({ type: 'job.stop', request })
+    return this.finished
+  }
+
+  watch(listener: (snapshot: JobSnapshot) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  snapshot(): JobSnapshot {
+    if (this.#snapshot) return this.#snapshot
+    const { id, name, type, location, peer, session, spec, position } = this.#options
+    return (this.#snapshot = Object.freeze({
+      id,
+      instanceId: this.instanceId,
+      name,
+      command: spec.command,
+      location,
+      peer,
+      session: session().instanceId,
+      type,
+      state: this.#state,
+      hasMoreData: this.#more(),
+      reason: this.#reason,
+      exitCode: this.#exitCode,
+      begunAt: this.#begunAt,
+      endedAt: this.#endedAt,
+      errorCount: (this.#log?.errors ?? 0) + this.children.reduce((sum, child) => sum + (child.#log?.errors ?? 0), 0),
+      pid: this.#pid,
+      streamed: this.#streamed,
+      ...(position !== undefined && { parentId: id, position }),
+      children: Object.freeze(this.children.map((child) => child.snapshot())),
+    }))
+  }
+
+  // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
+
+  launch(): void {
+    const { engine, spec, session, deadline } = this.#options
+    this.#begunAt = new Date()
+    if (!engine) return this.#launchChildren()
+    if (deadline !== undefined) {
+      this.#deadline = setTimeout(() => {
+        this.#late = true
+        void this.stop({ grace: this.#options.stopGrace, reason: `its deadline of ${deadline} ms passed` }).catch(() => undefined)
+      }, deadline)
+    }
+    this.#execution = engine.start(
+      { job: this.instanceId, work: spec, location: this.#options.here, session: session() },
+      {
+        chunk: (chunk: RawChunk, at) => this.#log?.append(chunk, at),
+        ended: (ending) => void this.#onEnded(ending),
+        started: (pid) => {
+          this.#pid = pid
+          this.#changed()
+        },
+        lost: (reason) => {
+          this.#reason = reason
+          this.#actor.send({ type: 'job.lost' })
+        },
+        back: () => {
+          this.#reason = undefined
+          this.#actor.send({ type: 'job.back' })
+        },
+      },
+    )
+    if (this.#credit > 0) this.#execution.credit(this.#credit)
+  }
+
+  halt(request: StopRequest): void {
+    for (const child of this.children) {
+      if (isFinished(child.state)) continue
+      // One that cannot be reached now does not hold up the others; its state says so.
+      void child.stop(request).catch(() => undefined)
+    }
+    if (this.children.length > 0) return
+    if (this.#execution) this.#execution.stop(request)
+    else void this.#onEnded({ outcome: 'stopped' })
+  }
+
+  // ── children ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** First come, first served; a queued child of a stopped parent never starts. */
+  #launchChildren(): void {
+    const queue = [...this.children]
+    const next = (): void => {
+      const child = queue.shift()
+      if (!child) return
+      if (child.state !== 'NotStarted') return next()
+      child.start()
+      void child.finished.then(next)
+    }
+    for (const child of this.children) child.watch(() => this.#onChild())
+    for (let count = Math.min(this.#options.throttle ?? 32, queue.length); count > 0; count--) next()
+    if (this.children.length === 0) void this.#onEnded({ outcome: 'completed' })
+  }
+
+  #onChild(): void {
+    this.#snapshot = undefined
+    const states = this.children.map((child) => child.state)
+    const state = foldChildren(states, this.#stopRequest !== undefined)
+    if (!isFinished(state)) {
+      this.#actor.send({ type: 'job.children', state })
+      return this.#changed()
+    }
+    if (this.#ended) return this.#changed()
+    if (state === 'Failed') {
+      const failed = this.children.filter((child) => child.state === 'Failed')
+      const reasons = failed.map((child) => child.#reason ?? new Error(`${child.location} failed`))
+      const where = failed.map((child) => `${child.location}: ${child.#reason?.message ?? 'failed'}`).join('; ')
+      const error = new ChildJobError(`${failed.length} of ${this.children.length} did not complete (${where})`, reasons)
+      const only = this.children.length === 1 ? this.children[0]!.#exitCode : undefined
+      return void this.#onEnded({ outcome: 'failed', error, exitCode: only })
+    }
+    const exitCode = this.children.length === 1 ? this.children[0]!.#exitCode : undefined
+    void this.#onEnded(state === 'Stopped' ? { outcome: 'stopped', exitCode } : { outcome: 'completed', exitCode })
+  }
+
+  // ── endings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Once: the log is sealed first, so that whoever hears of the end finds every record. */
+  async #onEnded(ending: Ending): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    clearTimeout(this.#deadline)
+    await this.#log?.seal()
+    const late = this.#late && ending.outcome !== 'completed'
+    const told: Ending = late
+      ? { outcome: 'failed', error: new TimeoutError(this.#stopRequest?.reason ?? 'its deadline passed') }
+      : ending
+    this.#exitCode = told.exitCode
+    this.#reason = told.outcome === 'completed' ? undefined : told.error
+    if (told.outcome === 'completed') this.#streamed = told.streamed
+    this.#actor.send({ type: 'job.ended', ending: told })
+  }
+
+  #enter(state: JobState): void {
+    if (state === this.#state) return
+    if (isFinished(state)) return this.#conclude(state, this.#reason)
+    this.#state = state
+    this.#changed()
+  }
+
+  #conclude(state: JobState, reason: Error | undefined): void {
+    if (isFinished(this.#state)) return
+    this.#state = state
+    this.#reason = reason
+    this.#endedAt = new Date()
+    this.#actor.stop()
+    this.#snapshot = undefined
+    this.#settle(this.snapshot())
+    this.#changed()
+  }
+
+  // ── news ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** True until finished; then while any of it is unread by `owner`. */
+  #more(): boolean {
+    if (!isFinished(this.#state)) return true
+    if (this.children.length > 0) return this.children.some((child) => child.#more())
+    return this.#log?.hasMoreData ?? false
+  }
+
+  #onLog(): void {
+    const more = this.#more()
+    // A count of errors alone is no news worth a message per chunk; the next snapshot has it.
+    this.#snapshot = undefined
+    if (this.#parent) this.#parent.#snapshot = undefined
+    if (more === this.#hasMoreData) return
+    this.#hasMoreData = more
+    this.#changed()
+    if (this.#parent) this.#parent.#changed()
+  }
+
+  /** Tells listeners once per turn, however much happened in it. */
+  #changed(): void {
+    this.#snapshot = undefined
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#scheduled = false
+      const snapshot = this.snapshot()
+      for (const listener of [...this.#listeners]) listener(snapshot)
+    })
+  }
+}

@@ -1,0 +1,128 @@
+// How two channels become a link: the opener says which two belong together, the acceptor answers who it is.
+// docs/PROTOCOL.md, Link.
+import type { Channel, PeerId, Transport } from '@errand/transport'
+import { asError, PeerUnreachableError, ProtocolError } from './errors.ts'
+import { Link, type LinkServer } from './link.ts'
+import { checkControl, checkData, CONTROL, DATA, VERSION } from './wire.ts'
+
+/** How long the second channel of a link may take after the first. */
+const PAIRING_MS = 10_000
+
+/** Who we are, to the other side of a link. */
+export interface Self {
+  /** This process: new at each start, so that a reconnect can be told from a new client. */
+  readonly client: string
+  readonly name: string
+}
+
+export interface Dialling {
+  readonly transport: Transport
+  readonly peer: PeerId
+  readonly addresses?: readonly string[] | undefined
+  readonly self: Self
+  readonly server?: LinkServer
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Opens a link. @throws PeerUnreachableError, DeniedError, ProtocolError */
+export async function openLink({ transport, peer, addresses, self, server, signal }: Dialling): Promise<Link> {
+  const link = crypto.randomUUID()
+  const control = await transport.open(peer, CONTROL, { addresses, signal })
+  try {
+    await control.send({ t: 'hello', v: VERSION, link, client: self.client, name: self.name })
+    const data = await transport.open(peer, DATA, { addresses, signal })
+    try {
+      await data.send({ t: 'hello', link })
+      const welcome = checkControl(await firstOf(control, signal))
+      if (welcome.t !== 'welcome') throw new ProtocolError(`${peer} answered a hello with ${welcome.t}`)
+      return new Link(control, data, { client: welcome.self }, server)
+    } catch (error) {
+      data.abort(asError(error))
+      throw error
+    }
+  } catch (error) {
+    control.abort(asError(error))
+    throw error
+  }
+}
+
+/** Pairs the channels that come in. */
+export class LinkAcceptor {
+  readonly #self: Self
+  readonly #server: (control: Channel) => LinkServer
+  readonly #accept: (link: Link, server: LinkServer) => void
+  readonly #waiting = new Map<string, PromiseWithResolvers<Channel>>()
+
+  constructor(self: Self, server: (control: Channel) => LinkServer, accept: (link: Link, server: LinkServer) => void) {
+    this.#self = self
+    this.#server = server
+    this.#accept = accept
+  }
+
+  async control(channel: Channel): Promise<void> {
+    try {
+      const hello = checkControl(await firstOf(channel, AbortSignal.timeout(PAIRING_MS)))
+      if (hello.t !== 'hello') throw new ProtocolError(`a link begins with hello, not ${hello.t}`)
+      const data = await this.#pair(`${channel.peer} ${hello.link}`)
+      await channel.send({ t: 'welcome', v: VERSION, name: this.#self.name, self: this.#self.client })
+      const server = this.#server(channel)
+      this.#accept(new Link(channel, data, { client: hello.client }, server), server)
+    } catch (error) {
+      channel.abort(asError(error))
+    }
+  }
+
+  async data(channel: Channel): Promise<void> {
+    try {
+      const hello = checkData(await firstOf(channel, AbortSignal.timeout(PAIRING_MS)))
+      if (hello.t !== 'hello') throw new ProtocolError(`a data channel begins with hello, not ${hello.t}`)
+      this.#slot(`${channel.peer} ${hello.link}`).resolve(channel)
+    } catch (error) {
+      channel.abort(asError(error))
+    }
+  }
+
+  /** The data channel of a control channel; either may come first. */
+  async #pair(key: string): Promise<Channel> {
+    const slot = this.#slot(key)
+    const late = setTimeout(() => slot.reject(new PeerUnreachableError('the data channel of the link did not come')), PAIRING_MS)
+    try {
+      return await slot.promise
+    } finally {
+      clearTimeout(late)
+      this.#waiting.delete(key)
+    }
+  }
+
+  #slot(key: string): PromiseWithResolvers<Channel> {
+    let slot = this.#waiting.get(key)
+    if (!slot) {
+      this.#waiting.set(key, (slot = Promise.withResolvers()))
+      slot.promise.catch(() => undefined)
+      // A data channel whose control channel never comes must not stay.
+      const { promise } = slot
+      const late = setTimeout(() => {
+        if (!this.#waiting.delete(key)) return
+        void promise.then((channel) => channel.abort(new ProtocolError('a data channel without its control channel')), () => undefined)
+      }, PAIRING_MS)
+      late.unref()
+    }
+    return slot
+  }
+}
+
+/** The first value of a channel that goes on to be read by somebody else: one iterator, handed on. */
+async function firstOf(channel: Channel, signal: AbortSignal | undefined): Promise<unknown> {
+  const iterator = channel[Symbol.asyncIterator]()
+  // The channel is iterated once; whoever comes next gets the same iterator.
+  ;(channel as { [Symbol.asyncIterator]: () => AsyncIterator<unknown> })[Symbol.asyncIterator] = () => iterator
+  const giveUp = (): void => channel.abort(asError(signal?.reason))
+  signal?.addEventListener('abort', giveUp, { once: true })
+  try {
+    const first = await iterator.next()
+    if (first.done) throw new PeerUnreachableError('the link ended before it began')
+    return first.value
+  } finally {
+    signal?.removeEventListener('abort', giveUp)
+  }
+}

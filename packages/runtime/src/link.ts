@@ -1,0 +1,421 @@
+// A link: one control and one data channel between two peers (or between this process and a child, a worker, a CLI).
+// Requests with their answers, watched snapshots, and reads of chunks with credit. Symmetric: either side may ask.
+//
+// Control and data are apart so that a stop or an answer never waits behind bulk. Whoever made the link closes it; when
+// either channel ends, the link ends, and every request under way is answered with PeerLostError: outcome unknown.
+import { decode, encode, type Channel, type PeerId } from '@errand/transport'
+import { asError, LimitError, PeerLostError, ProtocolError } from './errors.ts'
+import { CREDIT_BYTES, type ReadChunk } from './record.ts'
+import type { JobSnapshot } from './surface.ts'
+import {
+  BLOB_COUNT,
+  checkControl,
+  checkData,
+  checkEvent,
+  INLINE_BYTES,
+  OPEN_READS,
+  OPEN_REQUESTS,
+  type Address,
+  type ControlMessage,
+  type DataMessage,
+  type ReadRequest,
+  type WireEvent,
+} from './wire.ts'
+
+/** What a link does with what the other side asks. Absent: every request is refused. */
+export interface LinkServer {
+  /** Answers one event; a rejection is the answer. `id` is unique per client: asked twice, answered once. */
+  handle(link: Link, to: Address, event: WireEvent, id: number | undefined, signal: AbortSignal): Promise<unknown>
+  /** Returns the job as it was when its last record had been read. */
+  read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading
+  /** Pushes snapshots until the returned function is called. */
+  watch(link: Link, to: Address, push: (snapshot: unknown) => void): () => void
+}
+
+/** Chunks as they come, then the job as it was after the last. */
+export type JobReading = AsyncGenerator<ReadChunk, JobSnapshot | undefined, undefined>
+
+interface Reading {
+  readonly queue: ReadChunk[]
+  wake: () => void
+  ended: boolean
+  error: Error | undefined
+  job: JobSnapshot | undefined
+}
+
+/** Ids of this process's requests: unique per client, also across its links. */
+let lastRequest = 0
+
+export class Link {
+  readonly peer: PeerId
+  /** The other process's id, new at each of its starts: tells a reconnect from a new client. */
+  readonly client: string
+  /** Settles when the link has ended, with why; undefined when it was closed in order. Never rejects. */
+  readonly closed: Promise<Error | undefined>
+  readonly #control: Channel
+  readonly #data: Channel
+  readonly #server: LinkServer | undefined
+  readonly #asked = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
+  readonly #reads = new Map<number, Reading>()
+  readonly #watched = new Map<string, Set<(snapshot: never) => void>>()
+  readonly #serving = new Map<number, AbortController>()
+  readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
+  readonly #watches = new Map<string, () => void>()
+  readonly #blobs = new Map<string, { bytes?: Uint8Array; resolve?: (bytes: Uint8Array) => void }>()
+  #lastRead = 0
+  #ended: { error: Error | undefined } | undefined
+
+  /** Both channels are past their hello. For a pipe or a worker, `data` may be the same channel as `control`. */
+  constructor(control: Channel, data: Channel, other: { client: string }, server?: LinkServer) {
+    this.#control = control
+    this.#data = data
+    this.peer = control.peer
+    this.client = other.client
+    this.#server = server
+    const same = control === data
+    const pumps = same
+      ? [this.#receive(control, (value) => this.#onAny(value))]
+      : [this.#receive(control, (value) => this.#onControl(checkControl(value))), this.#receive(data, (value) => this.#onData(checkData(value)))]
+    this.closed = Promise.race(pumps).then((error) => {
+      this.#end(error)
+      return this.#ended?.error
+    })
+  }
+
+  get open(): boolean {
+    return this.#ended === undefined
+  }
+
+  /** Asks and waits for the answer. @throws PeerLostError when the link ends first: whether it was done is unknown */
+  async ask(to: Address, event: WireEvent, options: { signal?: AbortSignal | undefined; id?: number } = {}): Promise<unknown> {
+    options.signal?.throwIfAborted()
+    if (this.#ended) throw this.#lost()
+    const id = options.id ?? Link.requestId()
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+    this.#asked.set(id, { resolve, reject })
+    const onAbort = (): void => {
+      this.#post({ t: 'give-up', id })
+      reject(asError(options.signal?.reason))
+    }
+    options.signal?.addEventListener('abort', onAbort, { once: true })
+    try {
+      const bytes = encode(event)
+      if (bytes.byteLength <= INLINE_BYTES) this.#post({ t: 'ask', id, to, event: bytes })
+      else {
+        this.#postData({ t: 'blob', of: 'ask', id, bytes })
+        this.#post({ t: 'ask', id, to })
+      }
+      return await promise
+    } finally {
+      options.signal?.removeEventListener('abort', onAbort)
+      this.#asked.delete(id)
+    }
+  }
+
+  /** Says something that needs no answer and may be lost with the link. */
+  tell(to: Address, event: WireEvent): void {
+    if (!this.#ended) this.#post({ t: 'tell', to, event: encode(event) })
+  }
+
+  /** Follows the snapshots of a session or job until the returned function is called or the link ends. */
+  watch<T>(to: Address, listener: (snapshot: T) => void): () => void {
+    const key = keyOf(to)
+    let listeners = this.#watched.get(key)
+    if (!listeners) {
+      this.#watched.set(key, (listeners = new Set()))
+      this.#post({ t: 'watch', to })
+    }
+    listeners.add(listener)
+    return () => {
+      listeners.delete(listener)
+      if (listeners.size > 0 || this.#watched.get(key) !== listeners) return
+      this.#watched.delete(key)
+      this.#post({ t: 'unwatch', to })
+    }
+  }
+
+  /** A job's chunks as they are; credit is renewed as they are taken. @throws PeerLostError, or what the peer refused */
+  async *read(to: Address, request: ReadRequest, signal?: AbortSignal): JobReading {
+    if (this.#ended) throw this.#lost()
+    const r = ++this.#lastRead
+    let wake = Promise.withResolvers<void>()
+    const reading: Reading = { queue: [], ended: false, error: undefined, job: undefined, wake: () => wake.resolve() }
+    this.#reads.set(r, reading)
+    const onAbort = (): void => wake.resolve()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    let taken = 0
+    try {
+      this.#post({ t: 'read', r, to, read: request, credit: CREDIT_BYTES })
+      while (!signal?.aborted) {
+        const chunk = reading.queue.shift()
+        if (chunk) {
+          yield chunk
+          taken += chunk.bytes.byteLength
+          if (taken >= CREDIT_BYTES / 2) {
+            this.#post({ t: 'credit', r, bytes: taken })
+            taken = 0
+          }
+          continue
+        }
+        if (reading.ended) {
+          if (reading.error) throw reading.error
+          return reading.job
+        }
+        await wake.promise
+        wake = Promise.withResolvers<void>()
+      }
+      return undefined
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+      this.#reads.delete(r)
+      if (!reading.ended) this.#post({ t: 'unread', r })
+    }
+  }
+
+  /** Says goodbye: what was sent arrives, then the channels end. */
+  async close(): Promise<void> {
+    if (!this.#ended) await Promise.allSettled([this.#control.end(), this.#data.end()])
+    this.#end(undefined)
+  }
+
+  /** Ends the link at once; the other side learns why where it still can. */
+  abort(reason: Error): void {
+    this.#end(reason)
+    this.#control.abort(reason)
+    this.#data.abort(reason)
+  }
+
+  /** A request id for something that may have to be asked again over another link. */
+  static requestId(): number {
+    return ++lastRequest
+  }
+
+  // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Reads one channel to its end; what ends it is the link's ending. */
+  async #receive(channel: Channel, take: (value: unknown) => void): Promise<Error | undefined> {
+    try {
+      for await (const value of channel) take(value)
+    } catch (error) {
+      channel.abort(asError(error))
+      return asError(error)
+    }
+    return (await channel.closed).error
+  }
+
+  #onAny(value: unknown): void {
+    const t = (value as { t?: string } | null)?.t
+    if (t === 'chunk' || t === 'end' || t === 'blob') this.#onData(checkData(value))
+    else this.#onControl(checkControl(value))
+  }
+
+  #onControl(message: ControlMessage): void {
+    switch (message.t) {
+      case 'ask':
+        return void this.#answer(message.id, message.to, message.event)
+      case 'tell':
+        return void this.#serverOrRefuse()
+          .handle(this, message.to, checkEvent(decode(message.event)), undefined, new AbortController().signal)
+          .catch(() => undefined) // a tell has no answer; what it did not do shows in the snapshots
+      case 'ok':
+        return void this.#settle(message.id, message.value)
+      case 'no':
+        return this.#asked.get(message.id)?.reject(message.error)
+      case 'give-up':
+        return this.#serving.get(message.id)?.abort(new PeerLostError('the caller gave up'))
+      case 'watch': {
+        const key = keyOf(message.to)
+        if (this.#watches.has(key)) return
+        const of = message.to
+        const stop = this.#serverOrRefuse().watch(this, of, (snapshot) => this.#post({ t: 'state', of, snapshot }))
+        this.#watches.set(key, stop)
+        return
+      }
+      case 'unwatch': {
+        const key = keyOf(message.to)
+        this.#watches.get(key)?.()
+        this.#watches.delete(key)
+        return
+      }
+      case 'state':
+        for (const listener of [...(this.#watched.get(keyOf(message.of)) ?? [])]) listener(message.snapshot as never)
+        return
+      case 'read':
+        return void this.#pump(message.r, message.to, message.read, message.credit)
+      case 'credit': {
+        const pump = this.#pumps.get(message.r)
+        if (pump) {
+          pump.credit += message.bytes
+          pump.wake()
+        }
+        return
+      }
+      case 'unread': {
+        const pump = this.#pumps.get(message.r)
+        pump?.abort.abort()
+        pump?.wake()
+        return
+      }
+      default:
+        throw new ProtocolError(`${message.t} out of place`)
+    }
+  }
+
+  #onData(message: DataMessage): void {
+    switch (message.t) {
+      case 'chunk': {
+        const reading = this.#reads.get(message.r)
+        reading?.queue.push(message)
+        return reading?.wake()
+      }
+      case 'end': {
+        const reading = this.#reads.get(message.r)
+        if (!reading) return
+        reading.ended = true
+        reading.error = message.error
+        reading.job = message.job as JobSnapshot | undefined
+        return reading.wake()
+      }
+      case 'blob': {
+        const key = `${message.of}${message.id}`
+        const waiting = this.#blobs.get(key)
+        if (waiting?.resolve) return waiting.resolve(message.bytes)
+        if (this.#blobs.size >= BLOB_COUNT) throw new ProtocolError(`more than ${BLOB_COUNT} blobs without their messages`)
+        this.#blobs.set(key, { bytes: message.bytes })
+        return
+      }
+      default:
+        throw new ProtocolError(`${message.t} out of place`)
+    }
+  }
+
+  /** The blob that belongs to a message; the two channels keep no order between them. */
+  async #blob(of: 'ask' | 'ok', id: number): Promise<Uint8Array> {
+    const key = `${of}${id}`
+    const there = this.#blobs.get(key)?.bytes
+    const { promise, resolve } = Promise.withResolvers<Uint8Array>()
+    if (!there) this.#blobs.set(key, { resolve })
+    try {
+      return there ?? (await Promise.race([promise, this.closed.then(() => Promise.reject(this.#lost()))]))
+    } finally {
+      this.#blobs.delete(key)
+    }
+  }
+
+  async #settle(id: number, value: Uint8Array | undefined): Promise<void> {
+    try {
+      const bytes = value ?? (await this.#blob('ok', id))
+      this.#asked.get(id)?.resolve(decode(bytes))
+    } catch (error) {
+      this.#asked.get(id)?.reject(asError(error))
+    }
+  }
+
+  async #answer(id: number, to: Address, inline: Uint8Array | undefined): Promise<void> {
+    const abort = new AbortController()
+    try {
+      if (this.#serving.size >= OPEN_REQUESTS) throw new LimitError(`more than ${OPEN_REQUESTS} requests under way on one link`)
+      this.#serving.set(id, abort)
+      const event = checkEvent(decode(inline ?? (await this.#blob('ask', id))))
+      const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
+      const bytes = encode(value, { lossy: true })
+      if (bytes.byteLength <= INLINE_BYTES) this.#post({ t: 'ok', id, value: bytes })
+      else {
+        this.#postData({ t: 'blob', of: 'ok', id, bytes })
+        this.#post({ t: 'ok', id })
+      }
+    } catch (error) {
+      this.#post({ t: 'no', id, error: asError(error) })
+    } finally {
+      this.#serving.delete(id)
+    }
+  }
+
+  /** Sends a read's chunks while there is credit. */
+  async #pump(r: number, to: Address, request: ReadRequest, credit: number): Promise<void> {
+    if (this.#pumps.size >= OPEN_READS) {
+      return this.#postData({ t: 'end', r, error: new LimitError(`more than ${OPEN_READS} reads open on one link`) })
+    }
+    let wake = Promise.withResolvers<void>()
+    const pump = { credit, abort: new AbortController(), wake: () => wake.resolve() }
+    this.#pumps.set(r, pump)
+    const { signal } = pump.abort
+    let reading: JobReading | undefined
+    try {
+      reading = this.#serverOrRefuse().read(this, to, request, signal)
+      for (;;) {
+        const step = await reading.next()
+        if (signal.aborted) return
+        if (step.done) return this.#postData({ t: 'end', r, ...(step.value && { job: step.value }) })
+        while (pump.credit <= 0 && !signal.aborted) {
+          await wake.promise
+          wake = Promise.withResolvers<void>()
+        }
+        if (signal.aborted) return
+        const { job, location, first, count, errors, from, bytes } = step.value
+        pump.credit -= bytes.byteLength
+        await this.#data.send({ t: 'chunk', r, job, location, first, count, errors, from, bytes } satisfies DataMessage)
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#postData({ t: 'end', r, error: asError(error) })
+    } finally {
+      await reading?.return(undefined)
+      this.#pumps.delete(r)
+    }
+  }
+
+  #serverOrRefuse(): LinkServer {
+    if (!this.#server) throw new ProtocolError('this side answers no requests')
+    return this.#server
+  }
+
+  // ── what goes out ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Control messages are small and few per request: they are sent without waiting; the channel's end is the news. */
+  #post(message: ControlMessage): void {
+    if (this.#ended) return
+    this.#control.send(message).catch((error) => this.#broken(error))
+  }
+
+  #postData(message: DataMessage): void {
+    if (this.#ended) return
+    this.#data.send(message).catch((error) => this.#broken(error))
+  }
+
+  #broken(error: unknown): void {
+    this.abort(asError(error))
+  }
+
+  #lost(): PeerLostError {
+    const cause = this.#ended?.error
+    return new PeerLostError(`the link to ${this.peer} ended${cause ? `: ${cause.message}` : ''}; the outcome is unknown`, { cause })
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#ended) return
+    this.#ended = { error }
+    // The sibling channel must not outlive the one that ended.
+    this.#control.abort(error)
+    this.#data.abort(error)
+    const lost = this.#lost()
+    for (const { reject } of this.#asked.values()) reject(lost)
+    for (const reading of this.#reads.values()) {
+      if (reading.ended) continue
+      reading.ended = true
+      reading.error = lost
+      reading.wake()
+    }
+    for (const pump of this.#pumps.values()) {
+      pump.abort.abort()
+      pump.wake()
+    }
+    for (const abort of this.#serving.values()) abort.abort(lost)
+    for (const stop of this.#watches.values()) stop()
+    this.#watches.clear()
+    this.#watched.clear()
+  }
+}
+
+function keyOf(to: Address): string {
+  return `${to.session ?? ''} ${to.job ?? ''}`
+}

@@ -1,0 +1,145 @@
+// The output log of one job: the one place where its records are numbered, kept and read.
+//
+// Reading never destroys: each named reader has a cursor, and only the reader `owner` holds the producer back when it
+// leaves more than the store's limit unread (guarantee G8). A log is sealed once, after its last record.
+import { CREDIT_BYTES, type Chunk, type RawChunk } from './record.ts'
+import type { StoredLog } from './store/store.ts'
+
+/** The reader everybody means who names none; the only one that can pause a job. */
+export const OWNER = 'owner'
+
+/** How much one step of a read takes from the store. */
+const READ_BYTES = CREDIT_BYTES
+
+export class OutputLog {
+  readonly #stored: StoredLog
+  readonly #limit: number
+  readonly #onCredit: (bytes: number) => void
+  #held = 0
+  #errors = 0
+  #sealed = false
+  #pending: Promise<void> = Promise.resolve()
+  /** Wakes readers that stand at the end. */
+  #grown = Promise.withResolvers<void>()
+  #listener: (() => void) | undefined
+
+  /** `onCredit` tells the producer how many bytes more it may send. */
+  constructor(stored: StoredLog, limit: number, onCredit: (bytes: number) => void) {
+    this.#stored = stored
+    this.#limit = limit
+    this.#onCredit = onCredit
+  }
+
+  get end(): number {
+    return this.#stored.end
+  }
+  get errors(): number {
+    return this.#errors
+  }
+  get sealed(): boolean {
+    return this.#sealed
+  }
+  /** The producer waits because `owner` left too much unread. */
+  get paused(): boolean {
+    return this.#held > 0
+  }
+
+  /** Numbers and keeps a chunk (or a copied one, numbered already). In order of call; the producer gets its credit back when it is accepted. */
+  append(raw: RawChunk, at?: { first: number; from: number }): void {
+    if (this.#sealed || raw.count === 0) return
+    if (at) {
+      // A copy keeps the original's numbers, and takes a chunk only where it ends.
+      if (at.first > this.#stored.end && this.#stored.end === this.#stored.start) this.#stored.begin(at.first, OWNER, at.from)
+      if (at.first + raw.count <= this.#stored.end) return this.#onCredit(raw.bytes.byteLength)
+      if (at.first !== this.#stored.end) throw new Error(`copied chunk starts at ${at.first}, the log ends at ${this.#stored.end}`)
+    }
+    this.#errors += raw.errors
+    const accepted = this.#stored.append({ ...raw, first: this.#stored.end })
+    const done = (): void => {
+      this.#held += raw.bytes.byteLength
+      this.#release()
+      this.#wake()
+    }
+    if (accepted) this.#pending = Promise.all([this.#pending, accepted]).then(done)
+    else done()
+  }
+
+  /** No record comes any more. Settles when everything is accepted. */
+  async seal(): Promise<void> {
+    await this.#pending
+    this.#sealed = true
+    this.#wake()
+  }
+
+  cursor(reader: string): number {
+    return this.#stored.cursor(reader)
+  }
+
+  /** Whether reader `owner` has something to read, or may get something. */
+  get hasMoreData(): boolean {
+    return !this.#sealed || this.#stored.cursor(OWNER) < this.#stored.end
+  }
+
+  /** Moves a cursor forward to `seq`: the record its reader takes next. Backwards or beyond the end: ignored. */
+  async acknowledge(reader: string, seq: number): Promise<void> {
+    if (seq > this.#stored.end) return
+    await this.#stored.setCursor(reader, seq)
+    if (reader !== OWNER) return
+    this.#release()
+    this.#listener?.()
+  }
+
+  /** Told when a record came or `owner` moved. */
+  onChange(listener: () => void): void {
+    this.#listener = listener
+  }
+
+  /** Whole chunks from `from` on; with `follow` until the log is sealed, else until its present end. */
+  async *read(from: number, options: { follow?: boolean; signal?: AbortSignal | undefined } = {}): AsyncGenerator<Chunk> {
+    let next = from
+    const stopAt = options.follow ? Number.POSITIVE_INFINITY : this.#stored.end
+    while (!options.signal?.aborted) {
+      // Taken before the read: what comes in between wakes us at once.
+      const grown = this.#grown.promise
+      const sealed = this.#sealed
+      if (next < this.#stored.end && next < stopAt) {
+        for (const chunk of await this.#stored.read(next, READ_BYTES)) {
+          if (chunk.first >= stopAt || options.signal?.aborted) return
+          yield chunk
+          next = chunk.first + chunk.count
+        }
+        continue
+      }
+      if (sealed || !options.follow) return
+      await untilAborted(grown, options.signal)
+    }
+  }
+
+  #release(): void {
+    if (this.#held === 0) return
+    if (this.#stored.bytesFrom(this.#stored.cursor(OWNER)) >= this.#limit) return
+    const bytes = this.#held
+    this.#held = 0
+    this.#onCredit(bytes)
+  }
+
+  #wake(): void {
+    this.#grown.resolve()
+    this.#grown = Promise.withResolvers<void>()
+    this.#listener?.()
+  }
+}
+
+/** Settles with the promise or when the signal aborts, whichever is first; leaves no listener behind. */
+export async function untilAborted(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  if (!signal) return void (await promise)
+  if (signal.aborted) return
+  const { promise: aborted, resolve } = Promise.withResolvers<void>()
+  const onAbort = (): void => resolve()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

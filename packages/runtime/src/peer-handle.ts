@@ -1,0 +1,176 @@
+// The handle of a peer: this process's own (peer.ts) or this machine's daemon (client.ts). The same words for both.
+import type { Cancel, PeerId } from '@errand/transport'
+import { milliseconds } from './duration.ts'
+import { UsageError } from './errors.ts'
+import { jobHandle, type JobHandle } from './job-handle.ts'
+import { RunHandle } from './run-handle.ts'
+import { SessionHandle } from './session-handle.ts'
+import type { SessionRef } from './session-ref.ts'
+import type {
+  Args,
+  Command,
+  ConnectOptions,
+  Duration,
+  Env,
+  Grant,
+  Job,
+  JobFilter,
+  JobSnapshot,
+  Output,
+  Peer,
+  PeerInfo,
+  Run,
+  Session,
+  SessionInfo,
+  SessionSnapshot,
+  SessionState,
+  StartOptions,
+  Target,
+  Work,
+} from './surface.ts'
+import type { PeerEvent, TargetSpec } from './wire.ts'
+import { workSpec } from './work.ts'
+
+/** What a peer's handle holds. */
+export interface PeerRef {
+  readonly id: PeerId
+  readonly name: string
+  readonly addresses: readonly string[]
+  /** The session whose job table is this peer's own. */
+  readonly local: SessionRef
+  ask(event: PeerEvent, options?: Cancel): Promise<unknown>
+  /** A session this peer holds. */
+  held(snapshot: SessionSnapshot): SessionRef
+  close(): Promise<void>
+}
+
+type OnOptions = { on?: Target | readonly Target[]; throttle?: number; lostAfter?: Duration }
+
+export class PeerHandle implements Peer {
+  protected readonly ref: PeerRef
+
+  constructor(ref: PeerRef) {
+    this.ref = ref
+  }
+
+  get id(): PeerId {
+    return this.ref.id
+  }
+  get name(): string {
+    return this.ref.name
+  }
+  get addresses(): readonly string[] {
+    return this.ref.addresses
+  }
+
+  async start<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Promise<Job<Output<R>>> {
+    const spec = await workSpec(work, o)
+    const event = { type: 'start' as const, spec, ...placed(o) }
+    return this.#handle<Output<R>>((await this.ref.local.request(event, undefined, o)) as JobSnapshot)
+  }
+
+  run<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Run<R> {
+    return new RunHandle<R>(this.#run<R>(work, o), o.signal)
+  }
+
+  async connect(to: string, o: ConnectOptions = {}): Promise<Session> {
+    const { signal, idleTimeout, lostAfter, ...rest } = o
+    const options = {
+      ...rest,
+      ...(idleTimeout !== undefined && { idleTimeout: milliseconds(idleTimeout) }),
+      ...(lostAfter !== undefined && { lostAfter: milliseconds(lostAfter) }),
+    }
+    return this.#session(await this.ref.ask({ type: 'local.connect', to, options }, { signal }))
+  }
+
+  async sessions(o: { on?: string; state?: SessionState } & Cancel = {}): Promise<readonly SessionInfo[]> {
+    const { on, state, signal } = o
+    const event = { type: 'local.sessions' as const, ...(on !== undefined && { on }), ...(state !== undefined && { state }) }
+    return (await this.ref.ask(event, { signal })) as SessionInfo[]
+  }
+
+  async session(which: number | string | SessionSnapshot, o: Cancel = {}): Promise<Session> {
+    const name = typeof which === 'object' ? which.instanceId : which
+    return this.#session(await this.ref.ask({ type: 'local.session', which: name }, o))
+  }
+
+  async home(on: string, o: Cancel = {}): Promise<Session> {
+    return this.#session(await this.ref.ask({ type: 'local.home', on }, o))
+  }
+
+  async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {
+    const { signal, ...rest } = filter
+    const found = (await this.ref.local.request({ type: 'jobs', filter: rest }, undefined, { signal })) as JobSnapshot[]
+    return found.map((snapshot) => this.#handle(snapshot))
+  }
+
+  async job(which: number | string | Job | JobSnapshot, o: Cancel = {}): Promise<Job> {
+    const name = typeof which === 'object' ? which.instanceId : which
+    return this.#handle((await this.ref.local.request({ type: 'job', which: name }, undefined, o)) as JobSnapshot)
+  }
+
+  async launch(command: Command, o: { cwd?: string; env?: Env } & Cancel = {}): Promise<{ pid: number }> {
+    const { signal, ...rest } = o
+    return (await this.ref.ask({ type: 'local.launch', argv: [...command], ...rest }, { signal })) as { pid: number }
+  }
+
+  async peers(o: Cancel = {}): Promise<readonly PeerInfo[]> {
+    return (await this.ref.ask({ type: 'local.peers' }, o)) as PeerInfo[]
+  }
+
+  async invite(o: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel = {}): Promise<string> {
+    const { signal, ttl, ...rest } = o
+    const event = { type: 'local.invite' as const, ...rest, ...(ttl !== undefined && { ttl: milliseconds(ttl) }) }
+    return (await this.ref.ask(event, { signal })) as string
+  }
+
+  async join(ticket: string, o: { name?: string } & Cancel = {}): Promise<PeerInfo> {
+    const { signal, name } = o
+    return (await this.ref.ask({ type: 'local.join', ticket, ...(name !== undefined && { name }) }, { signal })) as PeerInfo
+  }
+
+  async allow(peer: PeerId, grants: Grant[], o: { name?: string; owner?: string } & Cancel = {}): Promise<void> {
+    const { signal, ...rest } = o
+    await this.ref.ask({ type: 'local.allow', peer, grants, ...rest }, { signal })
+  }
+
+  async deny(peer: PeerId, o: Cancel = {}): Promise<void> {
+    await this.ref.ask({ type: 'local.deny', peer }, o)
+  }
+
+  async close(): Promise<void> {
+    await this.ref.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.ref.close()
+  }
+
+  async #run<R>(work: Work, o: StartOptions & OnOptions): Promise<JobHandle<Output<R>>> {
+    const spec = await workSpec(work, o)
+    return this.#handle<Output<R>>((await this.ref.local.request({ type: 'run', spec, ...placed(o) })) as JobSnapshot)
+  }
+
+  #handle<O = unknown>(snapshot: JobSnapshot): JobHandle<O> {
+    return jobHandle<O>(this.ref.local, snapshot)
+  }
+
+  #session(snapshot: unknown): SessionHandle {
+    return new SessionHandle(this.ref.held(snapshot as SessionSnapshot))
+  }
+}
+
+/** Targets as they travel. @throws UsageError */
+function placed(o: OnOptions): { on?: TargetSpec[]; throttle?: number; lostAfter?: number } {
+  const { on, throttle, lostAfter } = o
+  if (throttle !== undefined && !(Number.isInteger(throttle) && throttle > 0)) {
+    throw new UsageError(`throttle is a whole number from 1 on, not ${throttle}`)
+  }
+  const targets = on === undefined ? undefined : Array.isArray(on) ? (on as readonly Target[]) : [on as Target]
+  if (targets?.length === 0) throw new UsageError('`on` names no target')
+  return {
+    ...(targets && { on: targets.map((target) => (typeof target === 'string' ? { peer: target } : { session: target.instanceId })) }),
+    ...(throttle !== undefined && { throttle }),
+    ...(lostAfter !== undefined && { lostAfter: milliseconds(lostAfter) }),
+  }
+}

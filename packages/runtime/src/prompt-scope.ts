@@ -1,0 +1,58 @@
+// The names an interactive session and `-e` have in scope: what a script's `ctx` offers, without the `ctx.`.
+import { asError } from './errors.ts'
+import type { Job, JobFilter, JobSnapshot, ReceiveOptions, ScriptContext, StartOptions, Work } from './surface.ts'
+
+type Which = number | string | Job | JobSnapshot
+
+/** Bound to one run: what `receive` finds beside outputs goes to this run's own streams. */
+export function promptScope(ctx: ScriptContext, args: readonly unknown[]): Record<string, unknown> {
+  const find = (which: Which): Promise<Job> => ctx.session.job(which)
+  return {
+    args,
+    ctx,
+    signal: ctx.signal,
+    sleep: ctx.sleep,
+    warn: ctx.warn,
+    verbose: ctx.verbose,
+    debug: ctx.debug,
+    info: ctx.info,
+    error: ctx.error,
+    progress: ctx.progress,
+    session: ctx.session,
+    start: (work: Work, options?: StartOptions) => ctx.session.start(work, options),
+    jobs: (filter?: JobFilter) => ctx.session.jobs(filter),
+    job: find,
+    /** What a job has said since the last receive: its outputs as an array. */
+    receive: async (which: Which, options?: ReceiveOptions) => {
+      const job = await find(which)
+      const values: unknown[] = []
+      for await (const record of job.receive(options)) {
+        if (record.kind === 'output') values.push(record.value)
+        else if (record.kind === 'error') ctx.error(record.error)
+        else if (record.kind === 'progress') ctx.progress(record)
+        else if (record.kind === 'gap') ctx.warn(`${record.dropped} records of ${job.name} were lost`)
+        else {
+          const say = { warning: ctx.warn, verbose: ctx.verbose, debug: ctx.debug, information: ctx.info }[record.kind]
+          say(record.value)
+        }
+      }
+      // As Receive-Job does: the failure of a job is said at each receive, and is not the receiver's.
+      if (job.reason) ctx.error(asError(job.reason))
+      return values
+    },
+    output: async (which: Which) => (await find(which)).output(),
+    wait: async (which: Which, options?: { timeout?: number | string }) => {
+      const job = await find(which)
+      await job.wait({ ...options, signal: ctx.signal })
+      return job
+    },
+    stop: async (which: Which, options?: { grace?: number | string }) => {
+      const job = await find(which)
+      await job.stop(options)
+      return job
+    },
+    remove: async (which: Which, options?: { force?: boolean }) => (await find(which)).remove(options),
+    save: async (which: Which, path: string, options?: ReceiveOptions & { format?: 'text' | 'ndjson' }) =>
+      (await find(which)).save(path, options),
+  }
+}

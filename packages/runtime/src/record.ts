@@ -1,0 +1,163 @@
+// Records: what a job says, and the chunks they travel in.
+//
+// A record is encoded where it is produced, before control returns to the script, and decoded where it is consumed.
+// Everything between — host, store, network — moves chunks and looks only at their headers.
+import { createChunkWriter, decodeChunk, type ChunkWriter } from '@errand/transport'
+import { LimitError } from './errors.ts'
+import type { JobRecord, Kind } from './surface.ts'
+
+/** The wire's numbers for the kinds: an index into this list (docs/PROTOCOL.md, Records). Append only. */
+export const KINDS: readonly Kind[] = [
+  'output',
+  'error',
+  'warning',
+  'verbose',
+  'debug',
+  'information',
+  'progress',
+  'gap',
+]
+
+/** Records as their producer hands them over: not numbered yet. */
+export interface RawChunk {
+  readonly count: number
+  /** How many of them are of kind `error`: the log counts without decoding. */
+  readonly errors: number
+  readonly bytes: Uint8Array
+}
+
+/** Records as the log keeps them: numbered `first` to `first + count - 1`. Boundaries never change. */
+export interface Chunk extends RawChunk {
+  readonly first: number
+}
+
+/** A chunk on its way to a reader: a parent's chunks come from several children. */
+export interface ReadChunk extends Chunk {
+  readonly job: string
+  readonly location: string
+  /** The first record the reader has not had: a cursor may stand inside a chunk. */
+  readonly from: number
+}
+
+/** A chunk closes at this size; a larger record is a chunk alone. */
+export const CHUNK_BYTES = 64 * 1024
+/** A chunk closes after this long within one turn, so that a busy script is heard. */
+export const CHUNK_MS = 5
+/** Bytes a producer may be ahead of who reads or stores; renewed at half. */
+export const CREDIT_BYTES = 256 * 1024
+/** Records said without a `yield` (warnings in a loop) cannot be paused, only refused: here. */
+export const PENDING_BYTES = 16 * 1024 * 1024
+
+/** Collects what a script says during a turn into chunks; sends them while there is credit. Lives in the isolate. */
+export class RecordWriter {
+  readonly #send: (chunk: RawChunk) => void
+  #chunk: ChunkWriter = createChunkWriter({ lossy: true })
+  #errors = 0
+  #openedAt = 0
+  #scheduled: NodeJS.Immediate | undefined
+  #closed: RawChunk[] = []
+  #closedBytes = 0
+  #credit: number
+  #waiting: (() => void)[] = []
+
+  constructor(send: (chunk: RawChunk) => void, credit: number = CREDIT_BYTES) {
+    this.#send = send
+    this.#credit = credit
+  }
+
+  /** Encodes one record now; what cannot travel is left out and marked. @throws TooLargeError, LimitError: nothing was written */
+  write(kind: Kind, value: unknown): void {
+    if (this.#closedBytes + this.#chunk.bytes > PENDING_BYTES) {
+      throw new LimitError(`more than ${PENDING_BYTES >> 20} MiB of records wait to be read`, {
+        hint: 'use a generator and `yield`: it waits until there is room',
+      })
+    }
+    const now = Date.now()
+    this.#chunk.add([KINDS.indexOf(kind), now, value])
+    if (kind === 'error') this.#errors++
+    if (this.#chunk.count === 1) this.#openedAt = now
+    if (this.#chunk.bytes >= CHUNK_BYTES || now - this.#openedAt >= CHUNK_MS) this.#close()
+    else this.#scheduled ??= setImmediate(() => this.flush())
+  }
+
+  /** Whether the next record should wait for `ready`. */
+  get full(): boolean {
+    return this.#credit <= 0
+  }
+
+  /** Settles when there is credit again. */
+  async ready(signal: AbortSignal): Promise<void> {
+    while (this.#credit <= 0 && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve)
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+    }
+  }
+
+  credit(bytes: number): void {
+    this.#credit += bytes
+    this.#drain()
+    if (this.#credit > 0) for (const wake of this.#waiting.splice(0)) wake()
+  }
+
+  /** Sends what there is, as far as credit goes. */
+  flush(): void {
+    if (this.#scheduled) clearImmediate(this.#scheduled)
+    this.#scheduled = undefined
+    this.#close()
+  }
+
+  /** Sends everything, credit or not: the script has ended and the ending must come after its records. */
+  end(): void {
+    this.flush()
+    this.#credit = Number.POSITIVE_INFINITY
+    this.#drain()
+  }
+
+  #close(): void {
+    if (this.#chunk.count > 0) {
+      const { count } = this.#chunk
+      const chunk: RawChunk = { count, errors: this.#errors, bytes: this.#chunk.finish() }
+      this.#chunk = createChunkWriter({ lossy: true })
+      this.#errors = 0
+      this.#closed.push(chunk)
+      this.#closedBytes += chunk.bytes.byteLength
+    }
+    this.#drain()
+  }
+
+  #drain(): void {
+    while (this.#credit > 0) {
+      const chunk = this.#closed.shift()
+      if (!chunk) return
+      this.#closedBytes -= chunk.bytes.byteLength
+      this.#credit -= chunk.bytes.byteLength
+      this.#send(chunk)
+    }
+  }
+}
+
+/** One record as a chunk of its own, for what the host itself must say (a gap). */
+export function singleRecord(kind: Kind, value: unknown): RawChunk {
+  const writer = createChunkWriter()
+  writer.add([KINDS.indexOf(kind), Date.now(), value])
+  return { count: 1, errors: kind === 'error' ? 1 : 0, bytes: writer.finish() }
+}
+
+/** Decodes a chunk's records from its `from` on. A kind of a later version comes as information, never as a failure. */
+export function recordsOf<O>(chunk: ReadChunk): JobRecord<O>[] {
+  const items = decodeChunk(chunk.bytes)
+  const records: JobRecord<O>[] = []
+  for (let index = Math.max(0, chunk.from - chunk.first); index < items.length; index++) {
+    const [code, at, value] = items[index] as [number, number, unknown]
+    const base = { seq: chunk.first + index, at: new Date(at), location: chunk.location, jobId: chunk.job }
+    const kind = KINDS[code] ?? 'information'
+    if (kind === 'output') records.push({ ...base, kind, value: value as O })
+    else if (kind === 'error') records.push({ ...base, kind, error: value as Error })
+    else if (kind === 'progress') records.push({ ...base, ...(value as { activity: string }), kind })
+    else if (kind === 'gap') records.push({ ...base, kind, dropped: value as number })
+    else records.push({ ...base, kind, value })
+  }
+  return records
+}

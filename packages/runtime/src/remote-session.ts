@@ -1,0 +1,394 @@
+// A session on another peer, as the peer that holds it sees it: its actor, its link, and all that must survive the link.
+//
+// Requests carry one id over all links, so that a lost answer may be asked for again. Reads go on behind the last chunk
+// they had. Watches are renewed; while the link is gone the jobs there show Disconnected: what they do is unknown.
+import { createActor } from 'xstate'
+import type { Cancel } from '@errand/transport'
+import { isFinished } from './child-jobs.ts'
+import { asError, codeOf, PeerLostError, PeerUnreachableError, SessionClosedError, SessionStateError } from './errors.ts'
+import { Link, type JobReading } from './link.ts'
+import { untilAborted } from './output-log.ts'
+import { remoteSessionMachine, type RemoteSessionActions, type RemoteSessionActor } from './remote-session-machine.ts'
+import type { SessionRef } from './session-ref.ts'
+import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
+import type { ReadRequest, SessionEvent } from './wire.ts'
+
+/** First pause between attempts to reconnect, in ms; each is half as long again, up to the most. */
+const RETRY_FIRST = 250
+const RETRY_MOST = 10_000
+
+/** What a held session needs of the peer that holds it. */
+export interface RemoteSessionHome {
+  /** A live link to the session's peer, dialled if there is none. */
+  link(signal: AbortSignal): Promise<Link>
+  /** The local job that runs in this session, or the far run as a new local job. */
+  takeUp(session: RemoteSession, name: string | undefined): Promise<JobSnapshot | undefined>
+  sessionRef(instanceId: string): SessionRef
+  /** It is Closed or Broken: out of the table. */
+  ended(session: RemoteSession): void
+}
+
+export interface RemoteSessionOptions {
+  /** The holder's own number. */
+  readonly id: number
+  /** What we call the peer it is on. */
+  readonly location: string
+  readonly peerId: PeerId
+  readonly transport: string
+  readonly lostAfter: number
+  readonly temporary: boolean
+}
+
+export class RemoteSession implements SessionRef, RemoteSessionActions {
+  readonly options: RemoteSessionOptions
+  readonly #home: RemoteSessionHome
+  readonly #actor: RemoteSessionActor
+  readonly #listeners = new Set<() => void>()
+  readonly #jobs = new Map<string, WatchedJob>()
+  #far: SessionSnapshot
+  #link: Link | undefined
+  #state: SessionState = 'Opening'
+  #reason: Error | undefined
+  #retry: NodeJS.Timeout | undefined
+  #attempts: AbortController | undefined
+  /** A connect by command: its first failure is the answer. */
+  #asked = false
+  #snapshot: SessionSnapshot | undefined
+
+  /** Over a link on which the session has just been opened or attached. */
+  constructor(home: RemoteSessionHome, options: RemoteSessionOptions, link: Link, far: SessionSnapshot) {
+    this.#home = home
+    this.options = options
+    this.#far = far
+    this.#actor = createActor(remoteSessionMachine, { input: this })
+    this.#actor.subscribe({ next: ({ value }) => this.#enter(value as SessionState), error: () => this.#enter('Broken') })
+    this.#actor.start()
+    this.#attached(link)
+    this.#actor.send({ type: 'session.opened' })
+  }
+
+  get instanceId(): string {
+    return this.#far.instanceId
+  }
+  get state(): SessionState {
+    return this.#state
+  }
+  get reason(): Error | undefined {
+    return this.#reason
+  }
+  get temporary(): boolean {
+    return this.options.temporary
+  }
+
+  get snapshot(): SessionSnapshot {
+    const { id, location, peerId, transport } = this.options
+    const availability = this.#state === 'Opened' ? (this.#far.availability === 'Busy' ? 'Busy' : 'Available') : 'None'
+    return (this.#snapshot ??= Object.freeze({
+      ...this.#far,
+      id,
+      location,
+      peerId,
+      transport,
+      state: this.#state,
+      availability,
+      reason: this.#reason,
+    }))
+  }
+
+  // ── SessionRef ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
+    switch (event.type) {
+      case 'session':
+        return this.snapshot
+      case 'disconnect':
+        await this.#disconnect(event)
+        return this.snapshot
+      case 'connect':
+        await this.connect(options.signal)
+        return this.snapshot
+      case 'receive':
+        await this.connect(options.signal)
+        return this.#home.takeUp(this, event.name)
+      case 'close':
+        await this.close(event.grace)
+        return this.snapshot
+      default:
+        return this.#forward(event, job, options)
+    }
+  }
+
+  async *read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
+    let next = request.from
+    for (;;) {
+      const link = await this.#ready(signal)
+      const reading = link.read(this.#to(job), { ...request, ...(next !== undefined && { from: next }) }, signal)
+      try {
+        for (;;) {
+          const step = await reading.next()
+          if (step.done) return step.value
+          yield step.value
+          next = step.value.first + step.value.count
+        }
+      } catch (error) {
+        // The link went: go on behind the last chunk as soon as there is one again. Anything else is an answer.
+        if (link.open || codeOf(error) !== 'PEER_LOST') throw error
+      } finally {
+        await reading.return(undefined)
+      }
+    }
+  }
+
+  watchJob(job: string, listener: (snapshot: JobSnapshot) => void): () => void {
+    let watched = this.#jobs.get(job)
+    if (!watched) {
+      watched = { listeners: new Set(), last: undefined, stop: undefined }
+      this.#jobs.set(job, watched)
+      if (this.#link && this.#state === 'Opened') this.#watch(job, watched, this.#link)
+    } else if (watched.last) listener(watched.last)
+    const { listeners } = watched
+    listeners.add(listener)
+    return () => {
+      listeners.delete(listener)
+      if (listeners.size > 0 || this.#jobs.get(job)?.listeners !== listeners) return
+      this.#jobs.get(job)?.stop?.()
+      this.#jobs.delete(job)
+    }
+  }
+
+  watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {
+    return this.onChange(() => listener(this.snapshot))
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  elsewhere(session: string): SessionRef {
+    return this.#home.sessionRef(session)
+  }
+
+  // ── by command ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Opens it again, or waits while it is being reconnected. @throws what kept it from opening */
+  async connect(signal?: AbortSignal): Promise<void> {
+    if (this.#state === 'Opened') return
+    this.#throwIfOver()
+    this.#asked = true
+    this.#reason = undefined
+    this.#actor.send({ type: 'session.connect' })
+    try {
+      await this.#until((state) => state !== 'Connecting', signal)
+    } finally {
+      this.#asked = false
+    }
+    signal?.throwIfAborted()
+    if ((this.#state as SessionState) !== 'Opened') {
+      throw this.#reason ?? new SessionStateError(`session ${this.#far.name} is ${this.#state}`)
+    }
+  }
+
+  /** Ends the far session and its jobs; where it cannot be reached the entry here goes all the same, and that is said. */
+  async close(grace?: number): Promise<void> {
+    if (this.#state === 'Closed' || this.#state === 'Broken') return
+    let failed: unknown
+    try {
+      const link = this.#link?.open ? this.#link : await this.#home.link(AbortSignal.timeout(RETRY_MOST))
+      await link.ask({ session: this.instanceId }, { type: 'close', ...(grace !== undefined && { grace }) })
+    } catch (error) {
+      const code = codeOf(error)
+      if (code !== 'SESSION_NOT_FOUND' && code !== 'SESSION_CLOSED') failed = error
+    }
+    this.#actor.send({ type: 'session.closed' })
+    if (failed === undefined || this.temporary) return
+    throw new PeerUnreachableError(`session ${this.#far.name} on ${this.options.location} could not be told to close`, {
+      cause: failed,
+      hint: `it is no longer listed here; over there it ends by itself after ${this.#far.idleTimeout / 1000} s`,
+    })
+  }
+
+  async #disconnect(event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<void> {
+    if (this.#state === 'Disconnected') return
+    this.#throwIfOver()
+    const link = this.#link
+    this.#actor.send({ type: 'session.disconnecting' })
+    if (this.#state === 'Disconnecting' && link) {
+      try {
+        this.#far = (await link.ask({ session: this.instanceId }, event)) as SessionSnapshot
+      } catch (error) {
+        if (link.open) {
+          // Refused (an idle timeout out of bounds, say): nothing has changed.
+          this.#actor.send({ type: 'session.opened' })
+          throw error
+        }
+      }
+    }
+    this.#reason = undefined
+    this.#detached()
+    this.#actor.send({ type: 'session.disconnected' })
+  }
+
+  // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
+
+  startRetry(): void {
+    this.#retry = setTimeout(() => {
+      this.#reason ??= new PeerUnreachableError(`${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`)
+      this.#actor.send({ type: 'link.given-up' })
+    }, this.options.lostAfter)
+  }
+
+  endRetry(): void {
+    clearTimeout(this.#retry)
+    this.#attempts?.abort()
+  }
+
+  reconnect(): void {
+    this.#attempts = new AbortController()
+    void this.#reconnect(this.#attempts.signal)
+  }
+
+  conclude(): void {
+    this.#detached()
+    this.#home.ended(this)
+  }
+
+  async #reconnect(signal: AbortSignal): Promise<void> {
+    for (let pause = RETRY_FIRST; !signal.aborted; pause = Math.min(pause * 1.5, RETRY_MOST)) {
+      try {
+        const link = await this.#home.link(signal)
+        const far = (await link.ask({}, { type: 'session.attach', session: this.instanceId }, { signal })) as SessionSnapshot
+        if (signal.aborted) return
+        this.#far = far
+        this.#reason = undefined
+        this.#attached(link)
+        return this.#actor.send({ type: 'link.back' })
+      } catch (error) {
+        if (signal.aborted) return
+        const reason = asError(error)
+        const passing = ['PEER_UNREACHABLE', 'PEER_LOST', 'CHANNEL_CLOSED'].includes(codeOf(reason) ?? '')
+        this.#reason = reason
+        if (!passing) return this.#actor.send({ type: 'link.refused', reason })
+        if (this.#asked) return this.#actor.send({ type: 'link.given-up' })
+      }
+      await untilAborted(new Promise((resolve) => setTimeout(resolve, pause).unref()), signal)
+    }
+  }
+
+  // ── the link ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #attached(link: Link): void {
+    this.#link = link
+    void link.closed.then((error) => {
+      if (this.#link !== link) return
+      const { location, lostAfter } = this.options
+      this.#link = undefined
+      this.#reason = new PeerUnreachableError(`the link to ${location} is lost; trying again for ${lostAfter / 1000} s`, { cause: error })
+      this.#actor.send({ type: 'link.lost', reason: this.#reason })
+    })
+    link.watch<SessionSnapshot>({ session: this.instanceId }, (far) => {
+      if (this.#link !== link) return
+      this.#far = far
+      // Closed over there: by expiry, by another client, by its peer shutting down.
+      if (far.state === 'Closed') {
+        this.#reason = new SessionClosedError(far.name, { hint: `it was closed on ${this.options.location}` })
+        this.#actor.send({ type: 'session.closed', reason: this.#reason })
+      }
+      this.#changed()
+    })
+    for (const [job, watched] of this.#jobs) this.#watch(job, watched, link)
+  }
+
+  /** Lets go of the link, which others may still use. */
+  #detached(): void {
+    this.#link = undefined
+    for (const watched of this.#jobs.values()) {
+      watched.stop?.()
+      watched.stop = undefined
+    }
+  }
+
+  #watch(job: string, watched: WatchedJob, link: Link): void {
+    watched.stop = link.watch<JobSnapshot>(this.#to(job), (snapshot) => {
+      watched.last = snapshot
+      for (const listener of [...watched.listeners]) listener(snapshot)
+    })
+  }
+
+  /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
+  async #forward(event: SessionEvent, job: string | undefined, options: Cancel): Promise<unknown> {
+    if (this.#state === 'Disconnected' || this.#state === 'Disconnecting') {
+      throw new SessionStateError(`session ${this.#far.name} on ${this.options.location} is ${this.#state}`, {
+        hint: 'connect it first',
+      })
+    }
+    const id = Link.requestId()
+    for (;;) {
+      const link = await this.#ready(options.signal)
+      try {
+        return await link.ask(this.#to(job), event, { signal: options.signal, id })
+      } catch (error) {
+        if (link.open || codeOf(error) !== 'PEER_LOST') throw error
+      }
+    }
+  }
+
+  /** The link, as soon as the session is Opened. @throws when it is over, or left by command */
+  async #ready(signal: AbortSignal | undefined): Promise<Link> {
+    for (;;) {
+      signal?.throwIfAborted()
+      if (this.#state === 'Opened' && this.#link?.open) return this.#link
+      this.#throwIfOver()
+      await this.#until((state) => state === 'Opened' || state === 'Closed' || state === 'Broken', signal)
+      // The link may have ended a moment before its machine hears of it.
+      if (this.#state === 'Opened' && !this.#link?.open) await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  #throwIfOver(): void {
+    if (this.#state === 'Broken') {
+      throw this.#reason ?? new PeerLostError(`session ${this.#far.name} on ${this.options.location} is broken`)
+    }
+    if (this.#state === 'Closed') throw this.#reason ?? new SessionClosedError(this.#far.name)
+  }
+
+  async #until(wanted: (state: SessionState) => boolean, signal?: AbortSignal): Promise<void> {
+    while (!wanted(this.#state) && !signal?.aborted) {
+      const changed = Promise.withResolvers<void>()
+      const stop = this.onChange(() => changed.resolve())
+      try {
+        await untilAborted(changed.promise, signal)
+      } finally {
+        stop()
+      }
+    }
+  }
+
+  #to(job: string | undefined): { session: string; job?: string } {
+    return { session: this.instanceId, ...(job !== undefined && { job }) }
+  }
+
+  #enter(state: SessionState): void {
+    if (state === this.#state) return
+    this.#state = state
+    this.#changed()
+    if (state === 'Opened' || state === 'Opening') return
+    for (const watched of this.#jobs.values()) {
+      const { last } = watched
+      if (!last || isFinished(last.state) || last.state === 'Disconnected') continue
+      watched.last = Object.freeze({ ...last, state: 'Disconnected' as const, reason: this.#reason })
+      for (const listener of [...watched.listeners]) listener(watched.last)
+    }
+  }
+
+  #changed(): void {
+    this.#snapshot = undefined
+    for (const listener of [...this.#listeners]) listener()
+  }
+}
+
+interface WatchedJob {
+  readonly listeners: Set<(snapshot: JobSnapshot) => void>
+  last: JobSnapshot | undefined
+  stop: (() => void) | undefined
+}

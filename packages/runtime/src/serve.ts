@@ -1,0 +1,132 @@
+// The answering side of a link: who is asking, what may they, and to which session or job does it go.
+//
+// Default deny, checked before any look-up: a refusal never tells whether an id exists. Each request is carried out once
+// per client, however often it is asked.
+import type { PeerId } from '@errand/transport'
+import { DeniedError, SessionNotFoundError } from './errors.ts'
+import type { JobReading, Link, LinkServer } from './link.ts'
+import type { SessionRef } from './session-ref.ts'
+import type { Grant, SessionSnapshot } from './surface.ts'
+import type { Address, PeerEvent, ReadRequest, SessionEvent, WireEvent } from './wire.ts'
+
+/** Who is at the other end of a link. */
+export interface Principal {
+  readonly kind: 'owner' | 'peer' | 'script'
+  readonly peer: PeerId
+  /** In whose name: sessions are an owner's, not a key's. */
+  readonly owner: string
+  /** Asked each time: grants change while a link is open. */
+  may(grant: Grant): boolean
+  /** A script may speak to the session it runs in, and to no other. */
+  readonly session?: string
+  /** This very process, come round through its own socket (`localhost`). */
+  readonly self?: boolean
+}
+
+/** What serving needs of the peer. */
+export interface Served {
+  /** Sessions this principal may address, hosted or held. */
+  session(principal: Principal, instanceId: string): SessionRef | undefined
+  /** A session as this client sees it. */
+  view(ref: SessionRef, client: string): SessionSnapshot
+  peerEvent(principal: Principal, link: Link, event: PeerEvent, signal: AbortSignal): Promise<unknown>
+  sessionEvent(principal: Principal, link: Link, ref: SessionRef, event: SessionEvent, job: string | undefined, signal: AbortSignal): Promise<unknown>
+  /** Something was refused: policy wants to know. */
+  refused(principal: Principal, what: string): void
+}
+
+const PEER_EVENTS = new Set(['ping', 'session.open', 'session.attach', 'session.home', 'sessions'])
+
+/** Answers of one client, kept so that a request that is asked again is answered again and not done again. */
+const ANSWERS_KEPT = 1024
+
+/** Remembers, per client process, what was answered. */
+export class Answers {
+  readonly #clients = new Map<string, Map<number, Promise<unknown>>>()
+
+  once(client: string, id: number | undefined, act: () => Promise<unknown>): Promise<unknown> {
+    if (id === undefined) return act()
+    let answers = this.#clients.get(client)
+    if (!answers) this.#clients.set(client, (answers = new Map()))
+    const known = answers.get(id)
+    if (known) return known
+    const answer = act()
+    answer.catch(() => undefined)
+    answers.set(id, answer)
+    if (answers.size > ANSWERS_KEPT) {
+      const [oldest] = answers.keys()
+      if (oldest !== undefined) answers.delete(oldest)
+    }
+    return answer
+  }
+
+  /** The client is gone for good: its sessions have ended. */
+  forget(client: string): void {
+    this.#clients.delete(client)
+  }
+}
+
+export class Server implements LinkServer {
+  readonly principal: Principal
+  readonly #served: Served
+  readonly #answers: Answers
+
+  constructor(principal: Principal, served: Served, answers: Answers) {
+    this.principal = principal
+    this.#served = served
+    this.#answers = answers
+  }
+
+  handle(link: Link, to: Address, event: WireEvent, id: number | undefined, signal: AbortSignal): Promise<unknown> {
+    return this.#answers.once(link.client, id, async () => {
+      this.#check(event)
+      if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
+      const ref = this.#find(to.session)
+      return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, signal)
+    })
+  }
+
+  read(_: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
+    this.#check({ type: 'session' })
+    return this.#find(to.session).read(to.job ?? '', request, signal)
+  }
+
+  watch(link: Link, to: Address, push: (snapshot: unknown) => void): () => void {
+    this.#check({ type: 'session' })
+    const ref = this.#served.session(this.principal, to.session ?? '')
+    if (!ref) return () => undefined
+    if (to.job !== undefined) return ref.watchJob(to.job, push)
+    const tell = (): void => push(this.#served.view(ref, link.client))
+    tell()
+    return ref.watchSession(tell)
+  }
+
+  #find(session: string | undefined): SessionRef {
+    const ref = session === undefined ? undefined : this.#served.session(this.principal, session)
+    if (!ref) throw new SessionNotFoundError(session ?? '', 'this peer')
+    return ref
+  }
+
+  /** Policy first, then everything else. */
+  #check(event: WireEvent): void {
+    const { principal } = this
+    if (principal.kind === 'owner') return
+    const refuse = (what: string): never => {
+      this.#served.refused(principal, what)
+      throw new DeniedError(`not allowed here: ${what}`, { hint: 'the owner of that peer can allow it: `errand peer allow`' })
+    }
+    if (principal.kind === 'script') {
+      // A session's own scripts: its jobs and itself, never the peer.
+      if (PEER_EVENTS.has(event.type) || event.type.startsWith('local.')) refuse(event.type)
+      if ((event.type === 'start' || event.type === 'run') && event.on) refuse(`${event.type} on other peers`)
+      return
+    }
+    if (event.type.startsWith('local.')) refuse(event.type)
+    if (!principal.may('connect')) refuse('connect')
+    if (event.type !== 'start' && event.type !== 'run') return
+    // Fanning out from here would act in this peer's name.
+    if (event.on) refuse(`${event.type} on other peers`)
+    const grant: Grant = event.spec.kind === 'command' ? 'run:command' : 'run:script'
+    if (!principal.may(grant)) refuse(grant)
+  }
+}

@@ -1,0 +1,160 @@
+// The handle of a session, wherever it is and whoever holds it.
+import type { Cancel } from '@errand/transport'
+import { milliseconds } from './duration.ts'
+import { jobHandle, type JobHandle } from './job-handle.ts'
+import { untilAborted } from './output-log.ts'
+import { RunHandle } from './run-handle.ts'
+import type { SessionRef } from './session-ref.ts'
+import type {
+  Args,
+  Availability,
+  Duration,
+  Job,
+  JobFilter,
+  JobSnapshot,
+  Output,
+  PeerId,
+  Run,
+  Session,
+  SessionSnapshot,
+  SessionState,
+  StartOptions,
+  Work,
+} from './surface.ts'
+import { workSpec } from './work.ts'
+
+export class SessionHandle implements Session {
+  readonly computerType = 'RemoteMachine' as const
+  readonly #ref: SessionRef
+  readonly #prompt: boolean
+  #disconnected = false
+
+  /** `prompt`: functions given to it may use the names of an interactive session. */
+  constructor(ref: SessionRef, options: { prompt?: boolean } = {}) {
+    this.#ref = ref
+    this.#prompt = options.prompt === true
+  }
+
+  /** Where its events go: for `on`, which borrows the session. */
+  get ref(): SessionRef {
+    return this.#ref
+  }
+  get snapshot(): SessionSnapshot {
+    return this.#ref.snapshot
+  }
+  get id(): number {
+    return this.snapshot.id
+  }
+  get instanceId(): string {
+    return this.snapshot.instanceId
+  }
+  get name(): string {
+    return this.snapshot.name
+  }
+  get location(): string {
+    return this.snapshot.location
+  }
+  get peerId(): PeerId {
+    return this.snapshot.peerId
+  }
+  get transport(): string {
+    return this.snapshot.transport
+  }
+  get configurationName(): string {
+    return this.snapshot.configurationName
+  }
+  get state(): SessionState {
+    return this.snapshot.state
+  }
+  get availability(): Availability {
+    return this.snapshot.availability
+  }
+
+  run<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> = {}): Run<R> {
+    return new RunHandle<R>(this.#run<R>(work, o), o.signal)
+  }
+
+  async start<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> = {}): Promise<Job<Output<R>>> {
+    const spec = await workSpec(work, o, { prompt: this.#prompt })
+    return this.#handle((await this.#ref.request({ type: 'start', spec }, undefined, o)) as JobSnapshot)
+  }
+
+  async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {
+    const { signal, ...rest } = filter
+    const found = (await this.#ref.request({ type: 'jobs', filter: rest }, undefined, { signal })) as JobSnapshot[]
+    return found.map((snapshot) => this.#handle(snapshot))
+  }
+
+  async job(which: number | string | Job | JobSnapshot, o: Cancel = {}): Promise<Job> {
+    const name = typeof which === 'object' ? which.instanceId : which
+    return this.#handle((await this.#ref.request({ type: 'job', which: name }, undefined, o)) as JobSnapshot)
+  }
+
+  async disconnect(o: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel = {}): Promise<void> {
+    const event = {
+      type: 'disconnect' as const,
+      ...(o.idleTimeout !== undefined && { idleTimeout: milliseconds(o.idleTimeout) }),
+      ...(o.buffering !== undefined && { buffering: o.buffering }),
+    }
+    await this.#ref.request(event, undefined, o)
+    this.#disconnected = true
+  }
+
+  async connect(o: Cancel = {}): Promise<void> {
+    await this.#ref.request({ type: 'connect' }, undefined, o)
+    this.#disconnected = false
+  }
+
+  async receive(o: { name?: string } & Cancel = {}): Promise<Job | undefined> {
+    const event = { type: 'receive' as const, ...(o.name !== undefined && { name: o.name }) }
+    const snapshot = (await this.#ref.request(event, undefined, o)) as JobSnapshot | undefined
+    this.#disconnected = false
+    return snapshot && jobHandle(this.#ref.elsewhere(snapshot.session), snapshot)
+  }
+
+  async close(o: { grace?: Duration } & Cancel = {}): Promise<void> {
+    const event = { type: 'close' as const, ...(o.grace !== undefined && { grace: milliseconds(o.grace) }) }
+    await this.#ref.request(event, undefined, o)
+  }
+
+  async *watch(o: Cancel = {}): AsyncGenerator<SessionSnapshot> {
+    let changed = Promise.withResolvers<void>()
+    const stop = this.#ref.watchSession(() => changed.resolve())
+    try {
+      for (;;) {
+        const snapshot = this.snapshot
+        yield snapshot
+        if (snapshot.state === 'Closed' || snapshot.state === 'Broken') return
+        if (snapshot === this.snapshot) await untilAborted(changed.promise, o.signal)
+        changed = Promise.withResolvers<void>()
+        if (o.signal?.aborted) return
+      }
+    } finally {
+      stop()
+    }
+  }
+
+  /** Closes it, unless it was disconnected: that was said to be gone on with. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disconnected || this.state === 'Disconnected' || this.state === 'Closed' || this.state === 'Broken') return
+    await this.close()
+  }
+
+  [Symbol.for('errand.snapshot')](): SessionSnapshot {
+    return this.snapshot
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): SessionSnapshot {
+    return this.snapshot
+  }
+
+  async #run<R>(work: Work, o: StartOptions): Promise<JobHandle<Output<R>>> {
+    const spec = await workSpec(work, o, { prompt: this.#prompt })
+    return this.#handle<Output<R>>((await this.#ref.request({ type: 'run', spec })) as JobSnapshot)
+  }
+
+  #handle<O = unknown>(snapshot: JobSnapshot): JobHandle<O> {
+    return jobHandle<O>(this.#ref, snapshot)
+  }
+}
+
+Object.defineProperty(SessionHandle, 'name', { value: 'Session' })

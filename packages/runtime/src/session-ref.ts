@@ -1,0 +1,20 @@
+// What a handle holds: the address of a session, here or elsewhere, with its last known snapshot. Events go out,
+// snapshots come back. Implemented by the session itself (session.ts), by a session held elsewhere (remote-session.ts)
+// and by a link to whoever has it (link-session.ts); handles do not know which.
+import type { Cancel } from '@errand/transport'
+import type { JobReading } from './link.ts'
+import type { JobSnapshot, SessionSnapshot } from './surface.ts'
+import type { ReadRequest, SessionEvent } from './wire.ts'
+
+export interface SessionRef {
+  readonly snapshot: SessionSnapshot
+  /** To the session, or to one of its jobs (instanceId). The answer's shape depends on the event. */
+  request(event: SessionEvent, job?: string, options?: Cancel): Promise<unknown>
+  /** Whole chunks of a job and its children. */
+  read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading
+  /** Follows a job until the returned function is called; told the present snapshot first. */
+  watchJob(job: string, listener: (snapshot: JobSnapshot) => void): () => void
+  watchSession(listener: (snapshot: SessionSnapshot) => void): () => void
+  /** Another session of the same holder: where `receive` puts the job it takes up. */
+  elsewhere(session: string): SessionRef
+}

@@ -1,0 +1,517 @@
+// A session on the peer that hosts it: its actor, its job table, its runspace. Everything a session owns ends with it.
+import { createActor } from 'xstate'
+import type { Cancel } from '@errand/transport'
+import { isFinished } from './child-jobs.ts'
+import type { Engine } from './engine/engine.ts'
+import {
+  asError,
+  JobNotFinishedError,
+  JobNotFoundError,
+  SessionBusyError,
+  SessionClosedError,
+  SessionStateError,
+  UsageError,
+} from './errors.ts'
+import { JobHost, type JobOptions } from './job.ts'
+import { filterJobs, findJob } from './job-filter.ts'
+import { jobHandle } from './job-handle.ts'
+import type { JobReading } from './link.ts'
+import { OutputLog, OWNER } from './output-log.ts'
+import { mergeReads, readLog } from './job-reading.ts'
+import { saveRecords } from './save.ts'
+import { sessionMachine, type SessionActions, type SessionActor } from './session-machine.ts'
+import type { SessionRef } from './session-ref.ts'
+import type { Store } from './store/store.ts'
+import type { JobSnapshot, Kind, PeerId, SessionSnapshot, SessionState } from './surface.ts'
+import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } from './wire.ts'
+
+/** Longest `setTimeout`; a longer lease is as good as none. */
+const LONGEST = 2 ** 31 - 1
+/** Connections a fan-out opens at once (PowerShell's default ThrottleLimit). */
+export const THROTTLE = 32
+/** Finished runs kept for a client that has not taken everything; the oldest goes first. */
+const RUNS_KEPT = 64
+/** Jobs in one table; one more is refused. */
+const JOBS_MOST = 100_000
+
+export type SessionKind = 'local' | 'persistent' | 'temporary' | 'home'
+
+export interface SessionEngines {
+  readonly runspace: Engine
+  readonly thread: Engine
+  readonly process: Engine
+}
+
+/** What a session needs of the peer it is on. */
+export interface SessionHome {
+  readonly id: PeerId
+  readonly name: string
+  readonly store: Store
+  readonly stopGrace: number
+  readonly temporaryLease: number
+  readonly idleTimeout: number
+  /** Engines of one session; `onLost` when the runspace lost its variables. */
+  engines(session: HostSession, onLost: () => void): SessionEngines
+  /** The engine that runs a child somewhere else, and what that place is called. */
+  target(target: TargetSpec, lostAfter: number | undefined): { engine: Engine; location: string }
+  /** A session of the same peer, whoever asks. */
+  sessionRef(instanceId: string): SessionRef
+  sessionClosed(session: HostSession): void
+}
+
+/** What all jobs of one session have in common. */
+type Common = Pick<JobOptions, 'id' | 'peer' | 'session' | 'stopGrace' | 'here'>
+
+export class HostSession implements SessionRef, SessionActions {
+  readonly instanceId: string = crypto.randomUUID()
+  readonly id: number
+  readonly name: string
+  readonly kind: SessionKind
+  /** Whose it is; '' is this peer's own owner. */
+  readonly owner: string
+  readonly cwd: string | undefined
+  readonly env: Record<string, string | undefined> | undefined
+  /** Settles when nothing of it is left. */
+  readonly closed: Promise<void>
+  readonly #home: SessionHome
+  readonly #actor: SessionActor
+  readonly #engines: SessionEngines
+  readonly #settleClosed: () => void
+  readonly #jobs = new Map<string, JobHost>()
+  readonly #runs = new Map<string, JobHost>()
+  readonly #started = new Map<string, Promise<JobHost>>()
+  readonly #listeners = new Set<() => void>()
+  #lastJob = 0
+  #epoch = 1
+  #running: JobHost | undefined
+  /** The client process that has it for itself. */
+  #attached: string | undefined
+  #idleTimeout: number
+  #lease: NodeJS.Timeout | undefined
+  #expiresAt: Date | undefined
+  #closeGrace: number | undefined
+  #closeReason = 'its session was closed'
+
+  constructor(home: SessionHome, id: number, kind: SessionKind, owner: string, options: Partial<OpenSession> = {}) {
+    this.#home = home
+    this.id = id
+    this.kind = kind
+    this.owner = owner
+    this.name = options.name ?? (kind === 'home' || kind === 'local' ? kind : `Session${id}`)
+    this.cwd = options.cwd
+    this.env = options.env
+    this.#idleTimeout = kind === 'temporary' ? home.temporaryLease : (options.idleTimeout ?? home.idleTimeout)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.closed = promise
+    this.#settleClosed = resolve
+    this.#engines = home.engines(this, () => {
+      this.#epoch++
+      this.#changed()
+    })
+    this.#actor = createActor(sessionMachine, { input: this })
+    this.#actor.subscribe({ next: () => this.#changed(), error: () => this.#settleClosed() })
+    this.#actor.start()
+  }
+
+  get snapshot(): SessionSnapshot {
+    return this.snapshotFor(undefined)
+  }
+
+  /** As one client sees it: Opened for who has it, Disconnected for everybody else (Busy: not to be taken). */
+  snapshotFor(client: string | undefined): SessionSnapshot {
+    const state = this.#actor.getSnapshot().value as 'Opened' | 'Disconnected' | 'Closing' | 'Closed'
+    const over = state === 'Closing' || state === 'Closed'
+    const mine = this.#shared || (client !== undefined && this.#attached === client)
+    const seen: SessionState = over ? 'Closed' : mine ? 'Opened' : 'Disconnected'
+    const busy = mine ? this.#running !== undefined : this.#attached !== undefined
+    return Object.freeze({
+      id: this.id,
+      instanceId: this.instanceId,
+      name: this.name,
+      location: this.#home.name,
+      peerId: this.#home.id,
+      transport: 'local',
+      configurationName: 'errand',
+      computerType: 'RemoteMachine',
+      state: seen,
+      availability: over ? 'None' : busy ? 'Busy' : mine ? 'Available' : 'None',
+      idleTimeout: this.#idleTimeout,
+      expiresAt: this.#expiresAt,
+      jobs: this.#jobs.size,
+      epoch: this.#epoch,
+    })
+  }
+
+  // ── attaching ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Local and home sessions are everybody's of their owner; the others are one client's at a time. */
+  get #shared(): boolean {
+    return this.kind === 'local' || this.kind === 'home'
+  }
+
+  get attachedTo(): string | undefined {
+    return this.#attached
+  }
+
+  /** @throws SessionStateError when another client has it; SessionClosedError */
+  attach(client: string, force = false): void {
+    this.#throwIfClosed()
+    if (this.#shared) return
+    if (this.#attached !== undefined && this.#attached !== client && !force) {
+      throw new SessionStateError(`session ${this.name} is attached to another client`, {
+        hint: 'disconnect it there, or take it with force',
+      })
+    }
+    this.#attached = client
+    this.#actor.send({ type: 'session.attach' })
+    this.#changed()
+  }
+
+  /** The client left or was lost: its work goes on, the lease begins. */
+  detach(client: string, idleTimeout?: number): void {
+    if (this.#attached !== client) return
+    this.#attached = undefined
+    if (idleTimeout !== undefined) this.#idleTimeout = idleTimeout
+    this.#actor.send({ type: 'session.detach' })
+    this.#changed()
+  }
+
+  // ── SessionRef ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
+    options.signal?.throwIfAborted()
+    this.#throwIfClosed()
+    switch (event.type) {
+      case 'start':
+        return (await this.#start(event.spec, event.on, event, true)).snapshot()
+      case 'run':
+        return (await this.#start(event.spec, event.on, event, false)).snapshot()
+      case 'jobs':
+        return filterJobs([...this.#jobs.values()].map((it) => it.snapshot()), event.filter)
+      case 'job':
+        return this.#named(event.which)
+      case 'runs':
+        return [...this.#runs.values()].map((it) => it.snapshot())
+      case 'session':
+        return this.snapshot
+      case 'close':
+        await this.close(event.grace)
+        return this.snapshot
+      case 'stop':
+        return this.#find(job).stop({
+          grace: event.grace ?? this.#home.stopGrace,
+          ...(event.reason !== undefined && { reason: event.reason }),
+        })
+      case 'remove':
+        return this.#remove(this.#find(job), event.force === true)
+      case 'acknowledge':
+        return this.#acknowledge(this.#find(job), event.reader, event.seqs)
+      case 'save':
+        return this.#save(this.#find(job), event)
+      case 'disconnect':
+      case 'connect':
+      case 'receive':
+        throw new SessionStateError(`session ${this.name} is on this peer; there is nothing to ${event.type}`)
+    }
+  }
+
+  async *read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
+    const host = this.#find(job)
+    const { location } = request
+    if (host.children.length === 0 || request.recurse === false) {
+      if (location !== undefined && !same(location, host.location)) return host.snapshot()
+      yield* readLog(host, request, signal)
+    } else {
+      if (request.from !== undefined && request.from !== 0) {
+        throw new UsageError('`from` needs a child: a parent has one sequence per child', { hint: 'write 3.1 for the first child of 3' })
+      }
+      const children = host.children.filter((child) => location === undefined || same(location, child.location))
+      yield* mergeReads(children, request, signal)
+    }
+    // Whoever read to the end learns how it ended: the end of the log comes a moment before the job's.
+    if (request.follow && !signal?.aborted) await host.finished
+    return host.snapshot()
+  }
+
+  watchJob(job: string, listener: (snapshot: JobSnapshot) => void): () => void {
+    const host = this.#jobs.get(job) ?? this.#runs.get(job)
+    if (!host) return () => undefined
+    listener(host.snapshot())
+    return host.watch(listener)
+  }
+
+  watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {
+    return this.onChange(() => listener(this.snapshot))
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  elsewhere(session: string): SessionRef {
+    return this.#home.sessionRef(session)
+  }
+
+  /** Unfinished jobs of its table. */
+  get unfinished(): readonly JobHost[] {
+    return [...this.#jobs.values()].filter((job) => !isFinished(job.state))
+  }
+
+  /** Jobs whose children run somewhere else and would go on there. */
+  hostOf(job: string): JobHost | undefined {
+    return this.#jobs.get(job) ?? this.#runs.get(job)
+  }
+
+  *hosts(): Iterable<JobHost> {
+    yield* this.#jobs.values()
+    yield* this.#runs.values()
+  }
+
+  /** Ends it and its jobs. Idempotent. */
+  async close(grace?: number, reason?: string): Promise<void> {
+    this.#closeGrace ??= grace
+    if (reason !== undefined) this.#closeReason = reason
+    this.#actor.send({ type: 'session.close' })
+    await this.closed
+  }
+
+  // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
+
+  startLease(): void {
+    // A home session stands until its owner closes it; what a temporary one owns waits a minute for its client.
+    if (this.#shared || this.#idleTimeout > LONGEST) return
+    this.#expiresAt = new Date(Date.now() + this.#idleTimeout)
+    this.#lease = setTimeout(() => {
+      this.#closeReason = `nobody came back within ${this.#idleTimeout / 1000} s`
+      this.#actor.send({ type: 'session.expired' })
+    }, this.#idleTimeout)
+    this.#lease.unref()
+  }
+
+  endLease(): void {
+    clearTimeout(this.#lease)
+    this.#expiresAt = undefined
+  }
+
+  shutDown(): void {
+    void this.#shutDown().finally(() => {
+      this.#actor.send({ type: 'session.ended' })
+      this.#home.sessionClosed(this)
+      this.#settleClosed()
+    })
+  }
+
+  async #shutDown(): Promise<void> {
+    const request = { grace: this.#closeGrace ?? this.#home.stopGrace, reason: this.#closeReason }
+    const hosts = [...this.hosts()]
+    // What runs on elsewhere in a session that was left is not ours to stop.
+    const leaves = hosts.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
+    const ours = leaves.filter((leaf) => leaf.state !== 'Disconnected')
+    await Promise.allSettled(ours.map((leaf) => leaf.stop(request)))
+    const { runspace, thread, process } = this.#engines
+    await Promise.allSettled([runspace, thread, process].map((engine) => engine[Symbol.asyncDispose]()))
+    for (const host of hosts) for (const one of [host, ...host.children]) void this.#home.store.dropLog(one.instanceId)
+  }
+
+  // ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Same `startId`: the same job, also while the first start is still under way. */
+  #start(
+    spec: WorkSpec,
+    on: readonly TargetSpec[] | undefined,
+    options: { throttle?: number; lostAfter?: number },
+    listed: boolean,
+  ): Promise<JobHost> {
+    const known = this.#started.get(spec.startId)
+    if (known) return known
+    const starting = this.#make(spec, on, options, listed)
+    this.#started.set(spec.startId, starting)
+    starting.catch(() => this.#started.delete(spec.startId))
+    return starting
+  }
+
+  async #make(
+    spec: WorkSpec,
+    on: readonly TargetSpec[] | undefined,
+    options: { throttle?: number; lostAfter?: number },
+    listed: boolean,
+  ): Promise<JobHost> {
+    if (listed && this.#jobs.size >= JOBS_MOST) throw new UsageError(`session ${this.name} has ${JOBS_MOST} jobs: remove some first`)
+    // A run without targets has the runspace for itself; refused at once, before anything is made.
+    const alone = !listed && !on
+    if (alone && this.#running) throw new SessionBusyError(this.name)
+    const id = listed ? ++this.#lastJob : 0
+    const name = spec.name ?? (listed ? `Job${id}` : 'run')
+    const placed: WorkSpec = { ...spec, cwd: spec.cwd ?? this.cwd, env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined }
+    const common = this.#common(id)
+    let host: JobHost
+    if (on) {
+      const children = on.map((target, index) => this.#child(name, spec, target, index + 1, options.lostAfter, common))
+      const location = children.map((child) => child.location).join(',')
+      const throttle = options.throttle ?? THROTTLE
+      host = new JobHost({ ...common, instanceId: crypto.randomUUID(), name, type: 'RemoteJob', location, spec, throttle })
+      host.adopt(children)
+      for (const child of children) await this.#giveLog(child)
+    } else {
+      const engine = alone ? (spec.engine ?? 'runspace') : (spec.engine ?? 'process')
+      host = new JobHost({
+        ...common,
+        instanceId: crypto.randomUUID(),
+        name,
+        type: engine === 'thread' ? 'ThreadJob' : alone ? 'RemoteJob' : 'BackgroundJob',
+        location: 'localhost',
+        spec: placed,
+        engine: this.#engines[engine],
+        deadline: spec.deadline,
+      })
+      if (alone) this.#running = host
+      await this.#giveLog(host)
+    }
+    if (listed) this.#jobs.set(host.instanceId, host)
+    else this.#keepRun(host)
+    host.start()
+    if (alone) {
+      void host.finished.then(() => {
+        if (this.#running === host) this.#running = undefined
+        this.#changed()
+      })
+    }
+    this.#changed()
+    return host
+  }
+
+  #child(
+    parentName: string,
+    spec: WorkSpec,
+    target: TargetSpec,
+    position: number,
+    lostAfter: number | undefined,
+    common: Common,
+  ): JobHost {
+    const { engine, location } = this.#home.target(target, lostAfter)
+    // A start over there is this start: its id is ours and the child's place.
+    const childSpec: WorkSpec = { ...spec, startId: `${spec.startId}.${position}` }
+    const instanceId = crypto.randomUUID()
+    return new JobHost({ ...common, instanceId, name: `${parentName}.${position}`, type: 'RemoteJob', location, spec: childSpec, engine, position })
+  }
+
+  #common(id: number): Common {
+    const { id: peer, name: here, stopGrace } = this.#home
+    return { id, peer, here, stopGrace, session: () => this.snapshot }
+  }
+
+  async #giveLog(host: JobHost): Promise<void> {
+    const { store } = this.#home
+    host.attachLog(new OutputLog(await store.log(host.instanceId), store.logLimit, (bytes) => host.credit(bytes)))
+  }
+
+  /** A run of a session we hold, started by another client: from here on a job of this table. */
+  async takeUp(run: JobSnapshot, name: string | undefined, engine: Engine, location: string): Promise<JobHost> {
+    const common = this.#common(++this.#lastJob)
+    const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
+    const shared = { ...common, type: 'RemoteJob' as const, location, spec }
+    const parent = new JobHost({ ...shared, instanceId: crypto.randomUUID(), name: name ?? `Job${common.id}` })
+    const child = new JobHost({ ...shared, instanceId: crypto.randomUUID(), name: `${parent.name}.1`, engine, position: 1 })
+    parent.adopt([child])
+    await this.#giveLog(child)
+    this.#jobs.set(parent.instanceId, parent)
+    parent.start()
+    this.#changed()
+    return parent
+  }
+
+  #keepRun(host: JobHost): void {
+    this.#runs.set(host.instanceId, host)
+    if (this.#runs.size <= RUNS_KEPT) return
+    for (const run of this.#runs.values()) {
+      if (isFinished(run.state)) return this.#forget(run)
+    }
+  }
+
+  // ── finding, removing, reading ──────────────────────────────────────────────────────────────────────────────────────
+
+  #named(which: number | string): JobSnapshot {
+    const run = typeof which === 'string' ? this.#runs.get(which) : undefined
+    if (run) return run.snapshot()
+    return findJob([...this.#jobs.values()].map((job) => job.snapshot()), which, this.#where())
+  }
+
+  /** By instanceId, children too. @throws JobNotFoundError */
+  #find(job: string | undefined): JobHost {
+    const found = job === undefined ? undefined : (this.#jobs.get(job) ?? this.#runs.get(job))
+    if (found) return found
+    for (const parent of this.hosts()) {
+      const child = parent.children.find((one) => one.instanceId === job)
+      if (child) return child
+    }
+    throw new JobNotFoundError(job, this.#where())
+  }
+
+  async #remove(host: JobHost, force: boolean): Promise<JobSnapshot> {
+    if (host.parent) throw new UsageError(`${host.name} is a child: remove its parent ${host.id}`)
+    if (!isFinished(host.state)) {
+      if (!force) throw new JobNotFinishedError(host.id, host.state)
+      await host.stop({ grace: this.#home.stopGrace, reason: 'removed by force' })
+    }
+    this.#forget(host)
+    this.#changed()
+    return host.snapshot()
+  }
+
+  #forget(host: JobHost): void {
+    this.#jobs.delete(host.instanceId)
+    this.#runs.delete(host.instanceId)
+    this.#started.delete(host.spec.startId)
+    for (const one of [host, ...host.children]) void this.#home.store.dropLog(one.instanceId)
+  }
+
+  async #acknowledge(host: JobHost, reader: string, seqs: readonly (readonly [string, number])[]): Promise<JobSnapshot> {
+    for (const [job, seq] of seqs) {
+      const one = job === host.instanceId ? host : host.children.find((child) => child.instanceId === job)
+      await one?.log?.acknowledge(reader, seq)
+      if (reader === OWNER) one?.acknowledged(seq)
+    }
+    const snapshot = host.snapshot()
+    // A run is kept only for who has not taken it all.
+    if (this.#runs.has(host.instanceId) && isFinished(snapshot.state) && !snapshot.hasMoreData) this.#forget(host)
+    return snapshot
+  }
+
+  async #save(host: JobHost, event: Extract<SessionEvent, { type: 'save' }>): Promise<JobSnapshot> {
+    const { reader, from, follow, location } = event.read
+    const records = jobHandle(this, host.snapshot()).receive({
+      reader,
+      ...(event.keep && { keep: true }),
+      ...(from !== undefined && { from }),
+      ...(follow !== undefined && { follow }),
+      ...(location !== undefined && { location }),
+      ...(event.kinds && { kinds: [...event.kinds] as Kind[] }),
+    })
+    try {
+      await saveRecords(event.path, records, event.format)
+    } catch (error) {
+      const cause = asError(error)
+      throw new UsageError(`cannot write ${event.path} on ${this.#home.name}: ${cause.message}`, { cause })
+    }
+    return host.snapshot()
+  }
+
+  #where(): string {
+    return this.kind === 'local' ? this.#home.name : `${this.#home.name} (session ${this.name})`
+  }
+
+  #throwIfClosed(): void {
+    const { value } = this.#actor.getSnapshot()
+    if (value === 'Closing' || value === 'Closed') throw new SessionClosedError(this.name)
+  }
+
+  #changed(): void {
+    for (const listener of [...this.#listeners]) listener()
+  }
+}
+
+function same(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase()
+}
+

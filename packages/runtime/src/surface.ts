@@ -1,0 +1,332 @@
+// The TypeScript surface: what programs are written against. Types only; nothing here runs.
+import type { Cancel, PeerId } from '@errand/transport'
+
+export type { Cancel, PeerId } from '@errand/transport'
+
+/** Milliseconds, or text: `500ms 30s 5m 2h 7d`. */
+export type Duration = number | string
+/** Environment variables; `undefined` removes one. */
+export type Env = Record<string, string | undefined>
+export type Args = readonly unknown[]
+/** A program and its arguments. Never a shell line: use `['sh', '-c', line]` to ask for a shell. */
+export type Command = readonly [string, ...string[]]
+
+/** What is done: a function that travels as source text with its values, or a command. */
+export type Script<A extends Args = any, R = unknown> = (ctx: ScriptContext, ...args: [...A]) => R
+export type Work<A extends Args = any, R = unknown> = Script<A, R> | Command | Code | ModuleText | PromptLine
+/** Text as after `-e`: one expression is its value; anything else is the body of an async generator. */
+export interface Code {
+  readonly code: string
+}
+/** The text of one self-contained ES module, types already stripped. Its default export (or `export`) is the script;
+ * a module that exports none is a program: running it is the job. Imports: `node:` modules only. */
+export interface ModuleText {
+  readonly module: string
+  readonly export?: string | undefined
+  /** What the Command column shows. */
+  readonly file?: string | undefined
+}
+/** One line of an interactive session: declarations stay in the runspace, the last value is the output. */
+export interface PromptLine {
+  readonly line: string
+}
+/** What a job says for what a script returns: a generator's yields one by one, otherwise the awaited value. */
+export type Output<R> = R extends AsyncGenerator<infer T> ? T : R extends Generator<infer T> ? T : Awaited<R>
+/** A name opens a temporary session there; a Session is borrowed. */
+export type Target = string | Session
+export type Grant = 'connect' | 'run:script' | 'run:command' | 'jobs:read' | 'jobs:stop' | 'admin'
+
+export type JobState =
+  | 'NotStarted'
+  | 'Running'
+  | 'Blocked'
+  | 'Suspended'
+  | 'Disconnected'
+  | 'Stopping'
+  | 'Completed'
+  | 'Failed'
+  | 'Stopped'
+export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob'
+export type SessionState =
+  | 'Opening'
+  | 'Opened'
+  | 'Disconnecting'
+  | 'Disconnected'
+  | 'Connecting'
+  | 'Closed'
+  | 'Broken'
+export type Availability = 'None' | 'Available' | 'Busy'
+
+/** `output` is what a script yields or returns; the rest are PowerShell's streams; a `gap` marks lost records. */
+export type Kind = 'output' | 'error' | 'warning' | 'verbose' | 'debug' | 'information' | 'progress' | 'gap'
+
+export interface Progress {
+  activity: string
+  status?: string
+  /** 0 to 100 */
+  percent?: number
+  secondsRemaining?: number
+  completed?: boolean
+}
+
+/** One thing a job said. `seq` counts from 0 over all kinds of one job (of one child, under a parent). */
+export type JobRecord<O = unknown> = { seq: number; at: Date; location: string; jobId: string } & (
+  | { kind: 'output'; value: O }
+  | { kind: 'error'; error: Error }
+  | { kind: 'warning' | 'verbose' | 'debug' | 'information'; value: unknown }
+  | ({ kind: 'progress' } & Progress)
+  | { kind: 'gap'; dropped: number }
+)
+
+/** A job as it was at one moment: plain, frozen data. What crosses the wire when a script returns a job. */
+export interface JobSnapshot {
+  readonly id: number
+  readonly instanceId: string
+  readonly name: string
+  readonly command: string
+  readonly location: string
+  /** The peer in whose job table it stands. */
+  readonly peer: PeerId
+  /** instanceId of the session that owns it. */
+  readonly session: string
+  readonly type: JobType
+  readonly state: JobState
+  readonly hasMoreData: boolean
+  readonly reason?: Error | undefined
+  readonly exitCode?: number | undefined
+  readonly begunAt?: Date | undefined
+  readonly endedAt?: Date | undefined
+  readonly errorCount: number
+  /** Process id of the work, where it runs in a process of its own; for people, never for addressing. */
+  readonly pid?: number | undefined
+  /** True when the script returned a generator: its outputs are a stream, not one value. */
+  readonly streamed?: boolean | undefined
+  /** For a child: its parent's id and its position in it, e.g. `3.1`. */
+  readonly parentId?: number | undefined
+  readonly position?: number | undefined
+  readonly children: readonly JobSnapshot[]
+}
+
+export interface SessionSnapshot {
+  /** The holder's own number; on the peer that hosts it, the host's. */
+  readonly id: number
+  readonly instanceId: string
+  readonly name: string
+  /** Name of the peer it is on, as the viewer calls it. */
+  readonly location: string
+  readonly peerId: PeerId
+  readonly transport: string
+  readonly configurationName: string
+  readonly computerType: 'RemoteMachine'
+  readonly state: SessionState
+  readonly availability: Availability
+  /** Milliseconds; how long it lives on without a client. */
+  readonly idleTimeout: number
+  /** When it ends unless taken up: known while nobody is attached. */
+  readonly expiresAt?: Date | undefined
+  /** Jobs in its table. */
+  readonly jobs: number
+  /** Counts runspaces: one more each time variables were lost. */
+  readonly epoch: number
+  readonly reason?: Error | undefined
+}
+export type SessionInfo = SessionSnapshot
+
+export interface StartOptions<A extends Args = any> extends Cancel {
+  args?: A
+  /** Values the script's text refers to by name: `using: { limit }`. */
+  using?: Record<string, unknown>
+  /** Default `JobN`. */
+  name?: string
+  /** Default: a script gets a process of its own. */
+  engine?: 'runspace' | 'thread' | 'process'
+  cwd?: string
+  env?: Env
+  /** The job's limit: then it is Failed `TIMEOUT`. Default none. */
+  deadline?: Duration
+  /** Same client, same id: one job. Default: a new id per call. */
+  startId?: string
+}
+
+export interface ScriptContext {
+  readonly signal: AbortSignal
+  /** The name of the peer this runs on. */
+  readonly location: string
+  readonly cwd: string
+  /** The session this runs in; a job started there ends with it. */
+  readonly session: Session
+  /** Rejects when the job is stopped. */
+  sleep(ms: number): Promise<void>
+  progress(p: Progress): void
+  error(e: unknown): void
+  warn(v: unknown): void
+  verbose(v: unknown): void
+  debug(v: unknown): void
+  info(v: unknown): void
+}
+
+export interface JobFilter {
+  id?: number | number[]
+  /** `*` and `?` are wildcards; case does not matter. */
+  name?: string
+  state?: JobState | JobState[]
+  hasMoreData?: boolean
+  includeChildren?: boolean
+  /** The n that ended last. */
+  newest?: number
+  before?: Date
+  after?: Date
+  command?: string
+}
+
+export interface ReceiveOptions extends Cancel {
+  /** Read without moving the cursor. Default false. */
+  keep?: boolean
+  /** Go on to the job's end. Default false: what there is now. */
+  follow?: boolean
+  /** Start at this record instead of the cursor; moves no cursor. */
+  from?: number
+  kinds?: Kind[]
+  location?: string
+  /** At most this many records. */
+  limit?: number
+  /** Whose cursor. Default `owner`. */
+  reader?: string
+  /** false: the job itself without its children. Default true. */
+  recurse?: boolean
+}
+
+export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisposable {
+  /** Counted per session; 0 for a run, which is in no table. */
+  readonly id: number
+  readonly instanceId: string
+  readonly name: string
+  readonly command: string
+  readonly location: string
+  readonly peer: PeerId
+  readonly type: JobType
+  readonly state: JobState
+  readonly hasMoreData: boolean
+  readonly reason?: Error | undefined
+  readonly exitCode?: number | undefined
+  readonly begunAt?: Date | undefined
+  readonly endedAt?: Date | undefined
+  readonly errorCount: number
+  readonly snapshot: JobSnapshot
+  readonly children: readonly Job<O>[]
+  readonly parent?: Job<O> | undefined
+  /** Settles when the job has ended, in every case; never rejects. */
+  readonly finished: Promise<JobSnapshot>
+  /** What there is now, then ends; `follow` goes on to the end. Moves the reader's cursor past each record taken. */
+  receive(o?: ReceiveOptions): AsyncIterable<JobRecord<O>>
+  /** Waits, then every output from the first on. Moves no cursor. @throws JobFailedError */
+  output(o?: Cancel): Promise<O[]>
+  /** Writes the records to a file on the job's own peer (0600) and moves the cursor as `receive` does. */
+  save(path: string, o?: ReceiveOptions & { format?: 'text' | 'ndjson' }): Promise<void>
+  watch(o?: Cancel): AsyncIterable<JobSnapshot>
+  /** Until finished, or in one of the states of `for`. @throws TimeoutError: the job goes on, its outcome unknown. */
+  wait(o?: { timeout?: Duration; for?: JobState[] } & Cancel): Promise<JobSnapshot>
+  /** Asks, waits `grace` (5 s), then ends it by force. Resolves when it has ended. */
+  stop(o?: { grace?: Duration; reason?: string } & Cancel): Promise<JobSnapshot>
+  /** @throws JobNotFinishedError unless finished or `force`. */
+  remove(o?: { force?: boolean } & Cancel): Promise<void>
+}
+
+/** One call: await it for the value, iterate it for outputs as they come, `records()` for all streams. */
+export interface Run<R = unknown> extends PromiseLike<RunValue<R>>, AsyncIterable<Output<R>> {
+  records(): AsyncIterable<JobRecord<Output<R>>>
+}
+export type RunValue<R> = R extends AsyncGenerator<infer T> ? T[] : R extends Generator<infer T> ? T[] : Awaited<R>
+
+export interface Session extends AsyncDisposable {
+  readonly id: number
+  readonly instanceId: string
+  readonly name: string
+  readonly location: string
+  readonly peerId: PeerId
+  readonly transport: string
+  readonly configurationName: string
+  readonly computerType: 'RemoteMachine'
+  readonly state: SessionState
+  readonly availability: Availability
+  readonly snapshot: SessionSnapshot
+  /** Runs in the session's runspace: what is put on `globalThis` stays. One at a time. @throws SessionBusyError */
+  run<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Run<R>
+  /** Starts a job that lives there; its results stay there until received. */
+  start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Promise<Job<Output<R>>>
+  jobs(filter?: JobFilter & Cancel): Promise<Job[]>
+  job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
+  /** Leaves; what runs there goes on. @throws SessionStateError unless Opened */
+  disconnect(o?: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel): Promise<void>
+  /** The same handle, opened again. */
+  connect(o?: Cancel): Promise<void>
+  /** Takes up the run started through `on`: the same Job for the same client, a new one otherwise; undefined if none. */
+  receive(o?: { name?: string } & Cancel): Promise<Job | undefined>
+  /** Ends the session and its jobs. */
+  close(o?: { grace?: Duration } & Cancel): Promise<void>
+  watch(o?: Cancel): AsyncIterable<SessionSnapshot>
+}
+
+export interface ConnectOptions extends Cancel {
+  /** Take up this session (number on its host, name or instanceId) instead of opening one. */
+  session?: string | number
+  name?: string
+  /** Default 2 h; 1 min to 30 d. */
+  idleTimeout?: Duration
+  buffering?: 'block' | 'drop'
+  /** How long a lost link is retried before Disconnected. Default 4 min. */
+  lostAfter?: Duration
+  cwd?: string
+  env?: Env
+  /** Take a session attached elsewhere away from whoever has it. */
+  force?: boolean
+}
+
+export interface PeerInfo {
+  readonly name: string
+  readonly id: PeerId
+  readonly addresses: readonly string[]
+  /** What it may do here; empty when only we may go there. */
+  readonly grants: readonly Grant[]
+  readonly owner?: string | undefined
+  readonly connected: boolean
+}
+
+export interface Peer extends AsyncDisposable {
+  readonly id: PeerId
+  readonly name: string
+  readonly addresses: readonly string[]
+  /** Starts a job that belongs here; with `on`, one child per target whose records flow here. */
+  start<A extends Args, R>(
+    work: Work<A, R>,
+    o?: StartOptions<A> & { on?: Target | readonly Target[]; throttle?: number; lostAfter?: Duration },
+  ): Promise<Job<Output<R>>>
+  /** Runs and follows: one target's throw rejects; of several, AggregateError after the rest. */
+  run<A extends Args, R>(
+    work: Work<A, R>,
+    o?: StartOptions<A> & { on?: Target | readonly Target[]; throttle?: number; lostAfter?: Duration },
+  ): Run<R>
+  /** Opens (or takes up) a session: a name of the address book, a peer id, a multiaddr, or `localhost`. */
+  connect(to: string, o?: ConnectOptions): Promise<Session>
+  /** Sessions this peer holds; with `on`, those of ours that peer hosts, whoever of our clients opened them. */
+  sessions(o?: { on?: string; state?: SessionState } & Cancel): Promise<readonly SessionInfo[]>
+  /** A session this peer holds, by number, name or instanceId. @throws SessionNotFoundError */
+  session(which: number | string | SessionSnapshot, o?: Cancel): Promise<Session>
+  /** Our standing session `home` on a peer, opened on first use; jobs started there stay there. */
+  home(on: string, o?: Cancel): Promise<Session>
+  jobs(filter?: JobFilter & Cancel): Promise<Job[]>
+  /** Number, `3.1`, name, prefix of the instanceId, `%` (the newest), or a job or snapshot. @throws JobNotFoundError */
+  job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
+  /** Start-Process: not a job, not listed, survives us. */
+  launch(command: Command, o?: { cwd?: string; env?: Env } & Cancel): Promise<{ pid: number }>
+  peers(o?: Cancel): Promise<readonly PeerInfo[]>
+  /** A ticket: one pasted line that lets its holder join once. Default: connect, run:script, run:command, 1 h, once. */
+  invite(o?: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel): Promise<string>
+  /** Takes a ticket: from now on this peer may go to the one that issued it. */
+  join(ticket: string, o?: { name?: string } & Cancel): Promise<PeerInfo>
+  allow(peer: PeerId, grants: Grant[], o?: { name?: string; owner?: string } & Cancel): Promise<void>
+  /** Revokes; also closes what is open. */
+  deny(peer: PeerId, o?: Cancel): Promise<void>
+  /** Stops what must stop, leaves what may go on (docs/ARCHITECTURE.md, "What ends with its parent"). */
+  close(o?: Cancel): Promise<void>
+}

@@ -1,0 +1,331 @@
+// What peers say to each other: protocols, messages, the closed list of public events, limits. Pure data and guards.
+// docs/PROTOCOL.md describes it field by field.
+import type { Protocol } from '@errand/transport'
+import { ProtocolError, UsageError } from './errors.ts'
+import type { Availability, Grant, JobFilter, SessionState } from './surface.ts'
+
+/** Neighbouring versions talk; this is ours. */
+export const VERSION = 1
+
+export const CONTROL = '/errand/control/1'
+export const DATA = '/errand/data/1'
+export const JOIN = '/errand/join/1'
+
+/** A control frame. Larger values (arguments, long lists) go over the data channel as a blob. */
+export const CONTROL_FRAME = 64 * 1024
+/** A value that makes its control frame larger than this goes as a blob. */
+export const INLINE_BYTES = 48 * 1024
+/** One record may have 16 MiB; the frame around it a little more. */
+export const DATA_FRAME = 16 * 1024 * 1024 + 64 * 1024
+/** Blobs that came before the message they belong to. */
+export const BLOB_COUNT = 64
+/** Requests of one link under way at once; one more is refused. */
+export const OPEN_REQUESTS = 1024
+/** Reads of one link open at once. */
+export const OPEN_READS = 1024
+
+export interface Beat {
+  readonly interval: number
+  readonly suspicion: number
+}
+
+/** The protocols of one peer. The heartbeat is the control channel's: there is one per pair of peers. */
+export function protocols(heartbeat: Beat): readonly Protocol[] {
+  return [
+    { name: CONTROL, maxFrame: CONTROL_FRAME, maxChannels: 16, heartbeat },
+    { name: DATA, maxFrame: DATA_FRAME, maxChannels: 16 },
+    { name: JOIN, maxFrame: 16 * 1024, maxChannels: 2 },
+  ]
+}
+
+/** Whom an event is for: the peer itself, a session (by instanceId), or a job of that session. */
+export interface Address {
+  readonly session?: string | undefined
+  readonly job?: string | undefined
+}
+
+/** What travels for a piece of work. `payload` is encoded where it was given and decoded where it is used. */
+export interface WorkSpec {
+  readonly kind: 'function' | 'code' | 'module' | 'line' | 'command'
+  /** Source text of a function, code, module or prompt line. */
+  readonly source?: string | undefined
+  readonly export?: string | undefined
+  readonly argv?: readonly string[] | undefined
+  /** CBOR of `{ args, using }`. */
+  readonly payload?: Uint8Array | undefined
+  /** Names of an interactive session are in scope: `start`, `sleep`, … */
+  readonly prompt?: boolean | undefined
+  /** What the Command column shows. */
+  readonly command: string
+  readonly name?: string | undefined
+  readonly engine?: 'runspace' | 'thread' | 'process' | undefined
+  readonly cwd?: string | undefined
+  readonly env?: Record<string, string | undefined> | undefined
+  readonly deadline?: number | undefined
+  readonly startId: string
+}
+
+export interface OpenSession {
+  readonly openId: string
+  readonly name?: string | undefined
+  readonly temporary?: boolean | undefined
+  readonly idleTimeout?: number | undefined
+  readonly buffering?: 'block' | 'drop' | undefined
+  readonly cwd?: string | undefined
+  readonly env?: Record<string, string | undefined> | undefined
+}
+
+/** What `connect` asks for, with durations in milliseconds. */
+export interface HeldOptions {
+  readonly session?: string | number | undefined
+  readonly name?: string | undefined
+  readonly idleTimeout?: number | undefined
+  readonly buffering?: 'block' | 'drop' | undefined
+  readonly lostAfter?: number | undefined
+  readonly cwd?: string | undefined
+  readonly env?: Record<string, string | undefined> | undefined
+  readonly force?: boolean | undefined
+}
+
+/** A read of a job's records: chunks on the data channel, with credit. */
+export interface ReadRequest {
+  readonly reader: string
+  /** Default: the reader's cursor. */
+  readonly from?: number | undefined
+  readonly follow?: boolean | undefined
+  /** Only children at this location. */
+  readonly location?: string | undefined
+  /** false: the job itself without its children. */
+  readonly recurse?: boolean | undefined
+}
+
+/** Events to a session or one of its jobs, from anybody who may: the closed list (guards below). */
+export type SessionEvent =
+  | { type: 'start'; spec: WorkSpec; on?: readonly TargetSpec[]; throttle?: number; lostAfter?: number }
+  | { type: 'run'; spec: WorkSpec; on?: readonly TargetSpec[]; throttle?: number; lostAfter?: number }
+  | { type: 'jobs'; filter: JobFilter }
+  | { type: 'job'; which: number | string }
+  /** Runs a client lost, or left when it disconnected: what `receive` takes up. */
+  | { type: 'runs' }
+  | { type: 'stop'; grace?: number; reason?: string }
+  | { type: 'remove'; force?: boolean }
+  /** Moves a reader's cursor in the job or its children: [instanceId, seq of the record to take next]. */
+  | { type: 'acknowledge'; reader: string; seqs: readonly (readonly [string, number])[] }
+  | { type: 'save'; path: string; format?: 'text' | 'ndjson'; read: ReadRequest; keep?: boolean; kinds?: readonly string[] }
+  | { type: 'disconnect'; idleTimeout?: number; buffering?: 'block' | 'drop' }
+  | { type: 'connect' }
+  | { type: 'receive'; name?: string }
+  | { type: 'close'; grace?: number }
+  | { type: 'session' }
+
+/** Where a child runs, as a client names it: a peer (temporary session) or a session that is held. */
+export type TargetSpec = { readonly peer: string } | { readonly session: string }
+
+/** Events to a peer. Those behind `local` are only for clients on this machine's socket. */
+export type PeerEvent =
+  | { type: 'ping' }
+  | { type: 'session.open'; options: OpenSession }
+  | { type: 'session.attach'; session: string | number; force?: boolean }
+  | { type: 'session.home' }
+  | { type: 'sessions' }
+  | { type: 'local.connect'; to: string; options: HeldOptions }
+  | { type: 'local.home'; on: string }
+  | { type: 'local.sessions'; on?: string; state?: SessionState }
+  | { type: 'local.session'; which: number | string }
+  | { type: 'local.launch'; argv: readonly string[]; cwd?: string; env?: Record<string, string | undefined> }
+  | { type: 'local.peers' }
+  | { type: 'local.invite'; grants?: readonly Grant[]; owner?: string; uses?: number; ttl?: number }
+  | { type: 'local.join'; ticket: string; name?: string }
+  | { type: 'local.allow'; peer: string; grants: readonly Grant[]; name?: string; owner?: string }
+  | { type: 'local.deny'; peer: string }
+  | { type: 'local.status' }
+  | { type: 'local.shutdown'; drain?: boolean; force?: boolean }
+
+export type WireEvent = SessionEvent | PeerEvent
+
+/** Messages on the control channel. `event` and `value` are CBOR of their own, absent when they come as a blob. */
+export type ControlMessage =
+  | { t: 'hello'; v: number; link: string; client: string; name: string }
+  | { t: 'welcome'; v: number; name: string; self: string }
+  | { t: 'ask'; id: number; to: Address; event?: Uint8Array }
+  | { t: 'ok'; id: number; value?: Uint8Array }
+  | { t: 'no'; id: number; error: Error }
+  | { t: 'tell'; to: Address; event: Uint8Array }
+  | { t: 'give-up'; id: number }
+  | { t: 'watch'; to: Address }
+  | { t: 'unwatch'; to: Address }
+  | { t: 'state'; of: Address; snapshot: unknown }
+  | { t: 'read'; r: number; to: Address; read: ReadRequest; credit: number }
+  | { t: 'credit'; r: number; bytes: number }
+  | { t: 'unread'; r: number }
+
+/** Messages on the data channel. */
+export type DataMessage =
+  | { t: 'hello'; link: string }
+  | { t: 'chunk'; r: number; job: string; location: string; first: number; count: number; errors: number; from: number; bytes: Uint8Array }
+  | { t: 'end'; r: number; error?: Error; job?: unknown }
+  | { t: 'blob'; of: 'ask' | 'ok'; id: number; bytes: Uint8Array }
+
+export type { Availability }
+
+// ── Guards: what comes from outside is checked before anything looks at it ────────────────────────────────────────────
+
+type Check = (value: unknown) => boolean
+const string: Check = (value) => typeof value === 'string' && value.length <= 65_536
+const text: Check = (value) => typeof value === 'string'
+const count: Check = (value) => typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER
+const flag: Check = (value) => typeof value === 'boolean'
+const bytes: Check = (value) => value instanceof Uint8Array
+const which: Check = (value) => string(value) || count(value)
+const list =
+  (each: Check, most: number): Check =>
+  (value) =>
+    Array.isArray(value) && value.length <= most && value.every(each)
+const record: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
+const oneOf =
+  (...words: unknown[]): Check =>
+  (value) =>
+    words.includes(value)
+const maybe =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value)
+/** Every key is known and fits; unknown keys are a later version's and are let through unread. */
+const shape =
+  (fields: Record<string, Check>): Check =>
+  (value) =>
+    record(value) && Object.entries(fields).every(([key, check]) => check((value as Record<string, unknown>)[key]))
+
+const env: Check = (value) => record(value) && Object.values(value as object).every((item) => item === undefined || string(item))
+const buffering = maybe(oneOf('block', 'drop'))
+const workSpec = shape({
+  kind: oneOf('function', 'code', 'module', 'line', 'command'),
+  source: maybe(text),
+  export: maybe(string),
+  argv: maybe(list(text, 4096)),
+  payload: maybe(bytes),
+  prompt: maybe(flag),
+  command: text,
+  name: maybe(string),
+  engine: maybe(oneOf('runspace', 'thread', 'process')),
+  cwd: maybe(string),
+  env: maybe(env),
+  deadline: maybe(count),
+  startId: string,
+})
+const read = shape({ reader: string, from: maybe(count), follow: maybe(flag), location: maybe(string), recurse: maybe(flag) })
+const target: Check = (value) => shape({ peer: string })(value) || shape({ session: string })(value)
+const started: Record<string, Check> = {
+  spec: workSpec,
+  on: maybe(list(target, 10_000)),
+  throttle: maybe(count),
+  lostAfter: maybe(count),
+}
+const openSession = shape({
+  openId: string,
+  name: maybe(string),
+  temporary: maybe(flag),
+  idleTimeout: maybe(count),
+  buffering,
+  cwd: maybe(string),
+  env: maybe(env),
+})
+
+const EVENTS: Record<string, Check> = {
+  start: shape(started),
+  run: shape(started),
+  jobs: shape({ filter: record }),
+  job: shape({ which }),
+  runs: shape({}),
+  stop: shape({ grace: maybe(count), reason: maybe(string) }),
+  remove: shape({ force: maybe(flag) }),
+  acknowledge: shape({ reader: string, seqs: list((pair) => Array.isArray(pair) && string(pair[0]) && count(pair[1]), 10_000) }),
+  save: shape({
+    path: string,
+    format: maybe(oneOf('text', 'ndjson')),
+    read,
+    keep: maybe(flag),
+    kinds: maybe(list(string, 16)),
+  }),
+  disconnect: shape({ idleTimeout: maybe(count), buffering }),
+  connect: shape({}),
+  receive: shape({ name: maybe(string) }),
+  close: shape({ grace: maybe(count) }),
+  session: shape({}),
+  ping: shape({}),
+  'session.open': shape({ options: openSession }),
+  'session.attach': shape({ session: which, force: maybe(flag) }),
+  'session.home': shape({}),
+  sessions: shape({}),
+  'local.connect': shape({
+    to: string,
+    options: shape({
+      session: maybe(which),
+      name: maybe(string),
+      idleTimeout: maybe(count),
+      buffering,
+      lostAfter: maybe(count),
+      cwd: maybe(string),
+      env: maybe(env),
+      force: maybe(flag),
+    }),
+  }),
+  'local.home': shape({ on: string }),
+  'local.sessions': shape({ on: maybe(string), state: maybe(string) }),
+  'local.session': shape({ which }),
+  'local.launch': shape({ argv: list(text, 4096), cwd: maybe(string), env: maybe(env) }),
+  'local.peers': shape({}),
+  'local.invite': shape({ grants: maybe(list(string, 64)), owner: maybe(string), uses: maybe(count), ttl: maybe(count) }),
+  'local.join': shape({ ticket: string, name: maybe(string) }),
+  'local.allow': shape({ peer: string, grants: list(string, 64), name: maybe(string), owner: maybe(string) }),
+  'local.deny': shape({ peer: string }),
+  'local.status': shape({}),
+  'local.shutdown': shape({ drain: maybe(flag), force: maybe(flag) }),
+}
+
+/** An event from outside, or a refusal that names it. @throws UsageError */
+export function checkEvent(value: unknown): WireEvent {
+  const type = (value as { type?: unknown } | null)?.type
+  const check = typeof type === 'string' && Object.hasOwn(EVENTS, type) ? EVENTS[type] : undefined
+  if (!check) throw new UsageError(`unknown event ${String(type).slice(0, 64)}`, { hint: 'the peers run different versions' })
+  if (!check(value)) throw new UsageError(`event ${String(type)} has a field that does not fit`)
+  return value as WireEvent
+}
+
+const address: Check = (value) => shape({ session: maybe(string), job: maybe(string) })(value)
+const CONTROL_MESSAGES: Record<string, Check> = {
+  hello: shape({ v: count, link: string, client: string, name: string }),
+  welcome: shape({ v: count, name: string, self: string }),
+  ask: shape({ id: count, to: address, event: maybe(bytes) }),
+  ok: shape({ id: count, value: maybe(bytes) }),
+  no: shape({ id: count, error: (value) => Error.isError(value) }),
+  tell: shape({ to: address, event: bytes }),
+  'give-up': shape({ id: count }),
+  watch: shape({ to: address }),
+  unwatch: shape({ to: address }),
+  state: shape({ of: address, snapshot: record }),
+  read: shape({ r: count, to: address, read, credit: count }),
+  credit: shape({ r: count, bytes: count }),
+  unread: shape({ r: count }),
+}
+const DATA_MESSAGES: Record<string, Check> = {
+  hello: shape({ link: string }),
+  chunk: shape({ r: count, job: string, location: string, first: count, count, errors: count, from: count, bytes }),
+  end: shape({ r: count, error: maybe((value) => Error.isError(value)), job: maybe(record) }),
+  blob: shape({ of: oneOf('ask', 'ok'), id: count, bytes }),
+}
+
+function checkMessage<T>(messages: Record<string, Check>, value: unknown): T {
+  const t = (value as { t?: unknown } | null)?.t
+  const check = typeof t === 'string' && Object.hasOwn(messages, t) ? messages[t] : undefined
+  if (!check?.(value)) throw new ProtocolError(`a message that does not fit: ${String(t).slice(0, 64)}`)
+  return value as T
+}
+/** @throws ProtocolError */
+export function checkControl(value: unknown): ControlMessage {
+  return checkMessage(CONTROL_MESSAGES, value)
+}
+/** @throws ProtocolError */
+export function checkData(value: unknown): DataMessage {
+  return checkMessage(DATA_MESSAGES, value)
+}

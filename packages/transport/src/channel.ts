@@ -1,0 +1,488 @@
+// The one implementation of Channel, over any carrier of bytes: opening, order, limits, back-pressure, both endings.
+
+import { decode, encode } from './codec.ts'
+import type { ByteDuplex } from './duplex.ts'
+import {
+  ChannelClosedError,
+  ChannelFullError,
+  ErrandError,
+  MalformedError,
+  PeerUnreachableError,
+  ProtocolError,
+  errorFromCode,
+} from './errors.ts'
+import { ABORT, END, FrameDecoder, HEADER, HELLO, WELCOME, controlFrame } from './framing.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { Outbox } from './outbox.ts'
+import type { Cancel, Channel, ChannelEnd, PeerId, Protocol } from './transport.ts'
+
+/** Version of framing and handshake; a peer of another one is refused in the handshake. */
+const VERSION = 1
+/** Bytes waiting to be sent beyond which `send` makes its caller wait; it goes on at half. */
+const OUTBOX_HIGH = 256 * 1024
+/** Bytes waiting to be sent beyond which `send` refuses: for senders who do not wait. */
+const OUTBOX_FULL = 16 * 1024 * 1024
+/** Bytes waiting to be read beyond which the carrier is paused; it goes on at half. */
+const INBOX_HIGH = 256 * 1024
+/** What a waiting frame costs beside its bytes, so that a flood of tiny frames is bounded too. */
+const FRAME_COST = 64
+/** How long a peer may take from connecting to its first frame. */
+const HANDSHAKE_TIMEOUT = 10_000
+/** How long an aborted channel keeps its carrier to let the reason arrive. */
+const LINGER = 1_000
+/** How often a channel whose reader has stopped writes a sign of life: on some carriers (sockets) a peer's death shows
+ * only to those who read or write. */
+const PROBE = 1_000
+/** Characters of an error's message that travel. */
+const MAX_MESSAGE = 1_000
+
+/** How a side takes part in the handshake. */
+export type Role =
+  | { readonly opens: Protocol }
+  | {
+      /** The protocol asked for, or throws the refusal. */
+      admit(name: string): Protocol
+      /** The host's turn; it may refuse by aborting or throwing. */
+      accept(channel: Channel): void
+    }
+
+type Waiter<T> = { resolve(value: T): void; reject(error: Error): void }
+const SENT: Promise<void> = Promise.resolve()
+const BEAT: Uint8Array = new Uint8Array(HEADER)
+
+/** A channel between two peers; see `Channel` for what it promises. Ends its carrier itself, in every case. */
+export class FramedChannel implements Channel {
+  readonly peer: PeerId
+  readonly closed: Promise<ChannelEnd>
+  /** Settles (never rejects) when the carrier has been let go of: at the latest `LINGER` after an abort. */
+  readonly gone: Promise<void>
+  readonly #duplex: ByteDuplex
+  readonly #role: Role
+  readonly #decoder: FrameDecoder
+  readonly #settleClosed: (end: ChannelEnd) => void
+  readonly #settleGone: () => void
+  #protocol: Protocol | undefined
+  #opened: Waiter<void> | undefined
+  #open = false
+  #end: ChannelEnd | undefined
+  #heartbeat: Heartbeat | undefined
+  /** One at a time: first the handshake's limit, later the linger's. */
+  #deadline: NodeJS.Timeout | undefined
+  #gone = false
+
+  // Outgoing.
+  readonly #outbox = new Outbox()
+  #full = false
+  #flushing = false
+  #senders: Waiter<void>[] = []
+  #ending: { promise: Promise<void>; resolve(): void } | undefined
+  #endSent = false
+
+  // Incoming, undecoded: what is counted is what is held.
+  #inbox: Uint8Array[] = []
+  #inboxAt = 0
+  #inboxBytes = 0
+  #paused = false
+  #probe: NodeJS.Timeout | undefined
+  #endReceived = false
+  #reading = false
+  #readers: Waiter<IteratorResult<unknown>>[] = []
+  #thrown = false
+
+  constructor(duplex: ByteDuplex, peer: PeerId, role: Role) {
+    this.peer = peer
+    this.#duplex = duplex
+    this.#role = role
+    const closed = Promise.withResolvers<ChannelEnd>()
+    this.closed = closed.promise
+    this.#settleClosed = closed.resolve
+    const gone = Promise.withResolvers<void>()
+    this.gone = gone.promise
+    this.#settleGone = gone.resolve
+    this.#decoder = new FrameDecoder({
+      value: (body) => this.#onValue(body),
+      control: (kind, body) => this.#onControl(kind, body),
+    })
+    this.#setDeadline(HANDSHAKE_TIMEOUT, () => this.#onHandshakeTimeout())
+    duplex.attach({
+      data: (bytes) => this.#onData(bytes),
+      drained: () => this.#onDrained(),
+      closed: (error) => this.#onClosed(error),
+    })
+    if ('opens' in role) {
+      this.#protocol = role.opens
+      this.#decoder.limit = role.opens.maxFrame
+      this.#sendControl(HELLO, encode({ v: VERSION, protocol: role.opens.name }))
+    }
+  }
+
+  get protocol(): string {
+    return this.#protocol?.name ?? ''
+  }
+
+  /**
+   * Waits for the handshake: at the opener for the acceptor's word, at the acceptor until its host has taken over. Once;
+   * a channel that is refused or given up is ended.
+   * @throws the refusal, PeerUnreachableError, or the signal's reason
+   */
+  async opened(options: Cancel = {}): Promise<void> {
+    const { signal } = options
+    const giveUp = (): void => this.#finish({ error: reasonOf(signal!) }, { tell: true })
+    if (signal?.aborted) giveUp()
+    if (this.#end?.error !== undefined) throw this.#end.error
+    if (this.#open) return
+    const opened = Promise.withResolvers<void>()
+    this.#opened = opened
+    signal?.addEventListener('abort', giveUp, { once: true })
+    try {
+      await opened.promise
+    } finally {
+      signal?.removeEventListener('abort', giveUp)
+    }
+  }
+
+  send(value: unknown, options: Cancel = {}): Promise<void> {
+    const { signal } = options
+    try {
+      signal?.throwIfAborted()
+      if (this.#end !== undefined || this.#ending !== undefined) throw this.#closedError()
+      if (this.#outbox.bytes >= OUTBOX_FULL) {
+        throw new ChannelFullError(`${this.#outbox.bytes} bytes wait to be sent to ${this.peer}`, {
+          hint: 'await send() before sending more',
+        })
+      }
+      this.#outbox.value(value, this.#protocol!.maxFrame)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+    this.#scheduleFlush()
+    if (this.#outbox.bytes < OUTBOX_HIGH) return SENT
+    return this.#roomInOutbox(signal)
+  }
+
+  /** Settles when all that was sent, and the end itself, has been handed to the carrier or the channel has ended. */
+  end(): Promise<void> {
+    if (this.#ending === undefined) {
+      this.#ending = Promise.withResolvers<void>()
+      if (this.#end !== undefined) this.#ending.resolve()
+      else this.#sendControl(END)
+    }
+    return this.#ending.promise
+  }
+
+  abort(reason: Error = new ChannelClosedError('the channel was aborted')): void {
+    // Where both have ended there is nothing left to abort, only a carrier not to wait for for ever.
+    if (this.#end === undefined && this.#done()) this.#linger()
+    else this.#finish({ error: reason }, { tell: true, dropInbox: true })
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<unknown, undefined> {
+    if (this.#reading) throw new TypeError('a channel is iterated once')
+    this.#reading = true
+    return {
+      next: () => this.#read() as Promise<IteratorResult<unknown, undefined>>,
+      return: () => {
+        if (!(this.#endReceived && this.#inboxAt === this.#inbox.length)) {
+          this.abort(new ChannelClosedError('the reader left'))
+        }
+        return Promise.resolve({ done: true, value: undefined })
+      },
+    }
+  }
+
+  /** Ends in order where the peer has ended already, else aborts; then waits until the channel is closed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#endReceived) void this.end()
+    else this.abort()
+    await this.closed
+  }
+
+  // --- sending
+
+  #sendControl(kind: number, body?: Uint8Array): void {
+    this.#outbox.control(kind, body)
+    this.#scheduleFlush()
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushing || this.#full) return
+    this.#flushing = true
+    // Behind all promise jobs of this turn: also a loop of `await send()` leaves as one write.
+    queueMicrotask(() => process.nextTick(() => this.#flush()))
+  }
+
+  #flush(): void {
+    this.#flushing = false
+    while (!this.#full && this.#end === undefined) {
+      const write = this.#outbox.take()
+      if (write === undefined) break
+      this.#write(write)
+    }
+    if (this.#end !== undefined) return
+    if (this.#outbox.bytes < OUTBOX_HIGH / 2) for (const sender of this.#senders.splice(0)) sender.resolve()
+    if (this.#ending !== undefined && this.#outbox.bytes === 0 && !this.#endSent) {
+      this.#endSent = true
+      this.#ending.resolve()
+      this.#endCarrierIfDone()
+    }
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.#heartbeat?.sent()
+    if (!this.#duplex.write(bytes)) this.#full = true
+  }
+
+  /** Not behind a full carrier, where it would only pile up: then the peer is not listening, and knows it. */
+  #beat(): void {
+    if (!this.#full && this.#outbox.bytes === 0 && !this.#done()) this.#write(BEAT)
+  }
+
+  #onDrained(): void {
+    this.#full = false
+    this.#flush()
+  }
+
+  #roomInOutbox(signal: AbortSignal | undefined): Promise<void> {
+    const room = Promise.withResolvers<void>()
+    this.#senders.push(room)
+    if (signal === undefined) return room.promise
+    const giveUp = (): void => {
+      this.#senders = this.#senders.filter((sender) => sender !== room)
+      room.reject(reasonOf(signal))
+    }
+    signal.addEventListener('abort', giveUp, { once: true })
+    return room.promise.finally(() => signal.removeEventListener('abort', giveUp))
+  }
+
+  // --- receiving
+
+  #onData(bytes: Uint8Array): void {
+    if (this.#end !== undefined) return
+    this.#heartbeat?.heard()
+    try {
+      this.#decoder.push(bytes)
+    } catch (error) {
+      this.#finish({ error: error as Error }, { tell: true })
+    }
+  }
+
+  #onValue(body: Uint8Array): void {
+    if (!this.#open || this.#endReceived) {
+      throw new ProtocolError(this.#endReceived ? 'a value after the end' : 'a value before the handshake')
+    }
+    const reader = this.#readers.shift()
+    if (reader !== undefined) {
+      this.#hand(body, reader)
+      return
+    }
+    this.#inbox.push(body)
+    this.#inboxBytes += body.length + FRAME_COST
+    if (this.#inboxBytes > INBOX_HIGH && !this.#paused) {
+      this.#paused = true
+      this.#duplex.pause()
+      this.#probe = setInterval(() => this.#beat(), PROBE).unref()
+    }
+  }
+
+  #onControl(kind: number, body: Uint8Array): void {
+    if (kind === ABORT) {
+      this.#finish({ error: readAbort(body, this.peer) })
+      this.#duplex.destroy()
+    } else if (kind === HELLO && !this.#open && 'admit' in this.#role) this.#welcome(this.#role, body)
+    else if (kind === WELCOME && !this.#open && 'opens' in this.#role) {
+      this.#begin(this.#role.opens)
+      this.#opened?.resolve()
+    } else if (kind === END && this.#open && !this.#endReceived) {
+      this.#endReceived = true
+      for (const reader of this.#readers.splice(0)) reader.resolve({ done: true, value: undefined })
+      this.#endCarrierIfDone()
+    } else throw new ProtocolError(`control frame ${kind} out of place`)
+  }
+
+  #read(): Promise<IteratorResult<unknown>> {
+    const reader = Promise.withResolvers<IteratorResult<unknown>>()
+    if (this.#inboxAt < this.#inbox.length) this.#hand(this.#takeFromInbox(), reader)
+    else if (this.#endReceived || this.#thrown) reader.resolve({ done: true, value: undefined })
+    else if (this.#end !== undefined) this.#throwEnd(reader)
+    else this.#readers.push(reader)
+    return reader.promise
+  }
+
+  #takeFromInbox(): Uint8Array {
+    const body = this.#inbox[this.#inboxAt]!
+    this.#inbox[this.#inboxAt++] = BEAT // let go of the bytes
+    if (this.#inboxAt === this.#inbox.length || this.#inboxAt === 1024) {
+      this.#inbox.splice(0, this.#inboxAt)
+      this.#inboxAt = 0
+    }
+    this.#inboxBytes -= body.length + FRAME_COST
+    if (this.#paused && this.#inboxBytes <= INBOX_HIGH / 2 && this.#end === undefined) {
+      this.#paused = false
+      clearInterval(this.#probe)
+      this.#heartbeat?.heard()
+      this.#duplex.resume()
+    }
+    return body
+  }
+
+  /** Decodes only now, so that bytes nobody reads cost nothing but their place, which is bounded. */
+  #hand(body: Uint8Array, reader: Waiter<IteratorResult<unknown>>): void {
+    let value: unknown
+    try {
+      value = decode(body)
+    } catch (error) {
+      const reason = error instanceof ErrandError ? error : new MalformedError('not a value', { cause: error })
+      this.#thrown = true
+      this.#finish({ error: reason }, { tell: true })
+      this.#dropInbox()
+      reader.reject(reason)
+      return
+    }
+    reader.resolve({ done: false, value })
+  }
+
+  #dropInbox(): void {
+    this.#inbox = []
+    this.#inboxAt = 0
+    this.#inboxBytes = 0
+  }
+
+  #throwEnd(reader: Waiter<IteratorResult<unknown>>): void {
+    const error = this.#end?.error
+    this.#thrown = true
+    if (error === undefined) reader.resolve({ done: true, value: undefined })
+    else reader.reject(error)
+  }
+
+  // --- beginning and ending
+
+  #welcome(role: Exclude<Role, { opens: Protocol }>, body: Uint8Array): void {
+    const hello = decode(body) as { v?: unknown; protocol?: unknown } | null
+    if (hello?.v !== VERSION || typeof hello.protocol !== 'string') {
+      throw new ProtocolError(`this peer speaks version ${VERSION} of errand's channels`, {
+        hint: 'the two errands are too far apart: update the older one',
+      })
+    }
+    this.#begin(role.admit(hello.protocol))
+    // First in the queue, before anything the host sends; taken back by an abort, which empties the queue.
+    this.#sendControl(WELCOME)
+    try {
+      role.accept(this)
+    } catch (error) {
+      // The host's own mistake is not the peer's to read.
+      const reason = error instanceof ErrandError ? error : undefined
+      this.abort(reason ?? new ErrandError('INTERNAL', 'the peer could not take the channel over', { cause: error }))
+    }
+    this.#opened?.resolve()
+  }
+
+  #begin(protocol: Protocol): void {
+    this.#protocol = protocol
+    this.#open = true
+    this.#decoder.limit = protocol.maxFrame
+    clearTimeout(this.#deadline)
+    if (protocol.heartbeat === undefined) return
+    this.#heartbeat = new Heartbeat(protocol.heartbeat, {
+      beat: () => this.#beat(),
+      silent: () => {
+        const error = new PeerUnreachableError(`no sign of life from ${this.peer} for ${protocol.heartbeat!.suspicion} ms`)
+        this.#finish({ error })
+        this.#duplex.destroy(true)
+      },
+      deaf: () => this.#paused,
+    })
+  }
+
+  #onHandshakeTimeout(): void {
+    const error = new PeerUnreachableError(`${this.peer} did not answer within ${HANDSHAKE_TIMEOUT} ms`)
+    this.#finish({ error })
+    // A peer that was reached and stays dumb is as good as silent; but one that never asks for anything is only rude.
+    this.#duplex.destroy('opens' in this.#role)
+  }
+
+  #endCarrierIfDone(): void {
+    if (this.#done() && this.#end === undefined) this.#duplex.end()
+  }
+
+  /** Both sides have said all they had to; only the carrier's own end is still to come. */
+  #done(): boolean {
+    return this.#endSent && this.#endReceived
+  }
+
+  #onClosed(error?: Error): void {
+    this.#gone = true
+    clearTimeout(this.#deadline)
+    if (this.#done() && error === undefined) this.#finish({})
+    else this.#finish({ error: new PeerUnreachableError(`the link to ${this.peer} was lost`, { cause: error }) })
+    this.#settleGone()
+  }
+
+  /**
+   * The one ending; later ones change nothing. What has arrived stays readable (`dropInbox` apart), then the iteration
+   * throws. `tell`: the peer is given the reason, and the carrier `LINGER` to deliver it; otherwise the carrier is the
+   * caller's to destroy.
+   */
+  #finish(end: ChannelEnd, how: { tell?: boolean; dropInbox?: boolean } = {}): void {
+    if (this.#end !== undefined) return
+    this.#end = end
+    this.#decoder.stop()
+    this.#heartbeat?.stop()
+    clearInterval(this.#probe)
+    clearTimeout(this.#deadline)
+    this.#outbox.clear()
+    if (how.dropInbox) this.#dropInbox()
+    for (const sender of this.#senders.splice(0)) sender.reject(this.#closedError())
+    this.#ending?.resolve()
+    if (end.error !== undefined) this.#opened?.reject(end.error)
+    for (const reader of this.#readers.splice(0)) {
+      if (this.#thrown) reader.resolve({ done: true, value: undefined })
+      else this.#throwEnd(reader)
+    }
+    this.#settleClosed(end)
+    if (!how.tell || this.#gone) return
+    this.#duplex.write(controlFrame(ABORT, abortBody(end.error!)))
+    this.#duplex.end()
+    this.#linger()
+    // Read on (and drop), or the carrier would never see that the peer has let go.
+    if (this.#paused) this.#duplex.resume()
+  }
+
+  #linger(): void {
+    if (!this.#gone) this.#setDeadline(LINGER, () => this.#duplex.destroy())
+  }
+
+  #setDeadline(ms: number, act: () => void): void {
+    clearTimeout(this.#deadline)
+    this.#deadline = setTimeout(act, ms).unref()
+  }
+
+  #closedError(): ChannelClosedError {
+    const cause = this.#end?.error
+    if (this.#end === undefined) return new ChannelClosedError('end() was called on this channel')
+    return new ChannelClosedError(`the channel to ${this.peer} is closed${cause ? `: ${cause.message}` : ''}`, { cause })
+  }
+}
+
+function reasonOf(signal: AbortSignal): Error {
+  const reason: unknown = signal.reason
+  return reason instanceof Error ? reason : new DOMException(String(reason), 'AbortError')
+}
+
+const CODE = /^[A-Z][A-Z0-9_]{0,63}$/
+
+function abortBody(error: Error): Uint8Array {
+  const { code, hint } = error as Partial<ErrandError>
+  return encode({
+    code: typeof code === 'string' && CODE.test(code) ? code : 'CHANNEL_CLOSED',
+    message: error.message.slice(0, MAX_MESSAGE),
+    ...(typeof hint === 'string' && { hint: hint.slice(0, MAX_MESSAGE) }),
+  })
+}
+
+function readAbort(body: Uint8Array, peer: PeerId): Error {
+  const { code, message, hint } = decode(body) as { code?: unknown; message?: unknown; hint?: unknown }
+  if (typeof code !== 'string' || !CODE.test(code) || typeof message !== 'string') {
+    throw new ProtocolError(`${peer} aborted without a reason`)
+  }
+  return errorFromCode(code, message, { hint: typeof hint === 'string' ? hint : undefined })
+}

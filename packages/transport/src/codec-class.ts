@@ -1,0 +1,43 @@
+// What a decoded value remembers of the class it had.
+
+/** Non-enumerable own property of decoded class instances and errors of unknown class: the class name. */
+export const CLASS: unique symbol = Symbol.for('errand.class') as never
+
+/**
+ * A method of a live object (a job handle, a session handle): what it returns travels in the object's place, under the
+ * object's class name, and arrives deep-frozen.
+ */
+export const SNAPSHOT: unique symbol = Symbol.for('errand.snapshot') as never
+
+/** The class a decoded value had where it was encoded; undefined for plain data and for values never encoded. */
+export function className(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const name = (value as { [CLASS]?: unknown })[CLASS]
+  return typeof name === 'string' ? name : undefined
+}
+
+/** Writes down the class name where {@link className} reads it. */
+export function nameClass(object: object, name: string): void {
+  Object.defineProperty(object, CLASS, { value: name })
+}
+
+/** Errors that come back as instances of their own class. Anything else comes back as its nearest one of these. */
+export const ERROR_CLASSES: ReadonlyMap<string, ErrorConstructor> = new Map(
+  [
+    'Error',
+    'TypeError',
+    'RangeError',
+    'SyntaxError',
+    'ReferenceError',
+    'EvalError',
+    'URIError',
+    'AggregateError',
+    'SuppressedError',
+    'DOMException',
+  ]
+    .map((name) => [name, (globalThis as Record<string, unknown>)[name] as ErrorConstructor] as const)
+    .filter((entry) => entry[1] !== undefined),
+)
+
+/** Fields an Error may own without showing them in `Object.keys`. */
+export const HIDDEN_ERROR_FIELDS: readonly string[] = ['cause', 'errors', 'error', 'suppressed']

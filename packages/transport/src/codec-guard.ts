@@ -1,0 +1,193 @@
+// The first look at foreign bytes: one linear scan that proves an item harmless before cbor-x reads it.
+//
+// cbor-x alone dies of 350 bytes (a packed table that doubles), hangs on 256 KiB of bignum and half-understands unknown
+// tags. Nothing here allocates per item, recurses, or trusts a length before the bytes for it are seen.
+
+import type { CodecLimits } from './codec-limits.ts'
+import { MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
+import { TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
+import { MalformedError, TooLargeError } from './errors.ts'
+
+// CBOR major types, and what may follow a tag as a set of them (bit = major type).
+const UINT = 0
+const NINT = 1
+const BYTES = 2
+const TEXT = 3
+const ARRAY = 4
+const MAP = 5
+const TAGGED = 6
+const SIMPLE = 7
+/** Bytes come only under the tag that says which kind they are: a bare byte string is nobody's value. */
+const ANY = 0xff & ~(1 << BYTES)
+
+/** What may follow each tag; 0 = the tag is refused. */
+const CONTENT = new Uint8Array(TAG.error + 1)
+CONTENT[TAG.date] = (1 << UINT) | (1 << NINT) | (1 << SIMPLE)
+CONTENT[TAG.bigint] = CONTENT[TAG.negativeBigint] = 1 << BYTES
+CONTENT[TAG.shared] = CONTENT[TAG.snapshot] = (1 << ARRAY) | (1 << MAP) | (1 << TAGGED)
+CONTENT[TAG.reference] = CONTENT[TAG.negativeZero] = 1 << UINT
+CONTENT[TAG.url] = CONTENT[TAG.regexp] = 1 << TEXT
+CONTENT[TAG.set] = CONTENT[TAG.object] = CONTENT[TAG.error] = 1 << ARRAY
+CONTENT[TAG.map] = 1 << MAP
+CONTENT[TAG.text] = CONTENT[TAG.arrayBuffer] = CONTENT[TAG.dataView] = 1 << BYTES
+for (const tag of Object.values(TYPED_ARRAY_TAG)) CONTENT[tag] = 1 << BYTES
+
+/** The most that our encoder writes is shared + snapshot + shared + object. */
+const MAX_TAGS = 4
+const MAX_BIGINT_BYTES = MAX_BIGINT_BITS / 8
+/** UTF-8 of the longest pattern, its two slashes and flags; its length in units is checked when it is made. */
+const MAX_REGEXP_BYTES = MAX_REGEXP * 3 + 16
+
+// Containers open at the moment; index = depth. Shared by all scans: a scan runs to its end without leaving the function.
+let leftAbove = new Uint32Array(65)
+let keyedAbove = new Uint8Array(65)
+
+/** What a scan found besides "harmless". */
+export interface Tally {
+  /** Items seen; added to, so that a chunk can be summed. */
+  items: number
+}
+
+/**
+ * Scans the item that begins at `start` and gives the position after it.
+ * @throws MalformedError, TooLargeError
+ */
+export function guardItem(bytes: Uint8Array, start: number, end: number, limits: CodecLimits, tally: Tally): number {
+  if (limits.depth >= leftAbove.length) {
+    leftAbove = new Uint32Array(limits.depth + 1)
+    keyedAbove = new Uint8Array(limits.depth + 1)
+  }
+  let position = start
+  let items = 1
+  let depth = 0
+  let left = 1 // items still to come in the open container
+  let keyed = false // the open container is a plain object: its keys are text
+  let tag = 0 // the tag just read, and how many in a row
+  let tags = 0
+  let want = ANY
+  let shared = 0
+  for (;;) {
+    if (position >= end) throw truncated(position)
+    const head = bytes[position++]!
+    const major = head >> 5
+    let argument = head & 0x1f
+    if (argument > 23) {
+      if (argument === 24) {
+        if (position + 1 > end) throw truncated(position)
+        argument = bytes[position++]!
+      } else if (argument === 25) {
+        if (position + 2 > end) throw truncated(position)
+        argument = (bytes[position]! << 8) | bytes[position + 1]!
+        position += 2
+      } else if (argument === 26) {
+        if (position + 4 > end) throw truncated(position)
+        argument =
+          bytes[position]! * 0x1000000 +
+          ((bytes[position + 1]! << 16) | (bytes[position + 2]! << 8) | bytes[position + 3]!)
+        position += 4
+      } else if (argument === 27 && (major <= NINT || major === SIMPLE)) {
+        if (position + 8 > end) throw truncated(position)
+        argument = Infinity // only a tag's content asks, and no tag allows that much
+        position += 8
+      } else {
+        throw malformed('indefinite, reserved or 64-bit length', position - 1)
+      }
+    }
+    if (((want >> major) & 1) === 0) throw malformed(tags ? `wrong content of tag ${tag}` : 'untagged bytes', position)
+    if (keyed && (left & 1) === 0 && major !== TEXT) throw malformed('key of an object is not text', position)
+
+    switch (major) {
+      case UINT:
+        if (tag === TAG.reference && tags > 0 && argument >= shared) throw malformed('reference to nothing', position)
+        if (tag === TAG.negativeZero && tags > 0 && argument !== 0) throw malformed('not a zero', position)
+        break
+      case BYTES:
+        if (tag <= TAG.negativeBigint && argument > MAX_BIGINT_BYTES) {
+          throw tooLarge(`BigInt of ${argument * 8} bits (limit ${MAX_BIGINT_BITS})`, position)
+        }
+        if (argument > end - position) throw truncated(position)
+        position += argument
+        break
+      case TEXT:
+        if (tags > 0 && tag === TAG.regexp && argument > MAX_REGEXP_BYTES) throw tooLarge('RegExp', position)
+        if (argument > end - position) throw truncated(position)
+        // cbor-x would rename it; we write objects that have it as entries.
+        if (keyed && argument === 9 && (left & 1) === 0 && isProto(bytes, position)) {
+          throw malformed('bare key __proto__', position)
+        }
+        position += argument
+        break
+      case ARRAY:
+      case MAP: {
+        const count = major === MAP ? argument * 2 : argument
+        if (count > end - position) throw truncated(position)
+        if (tags > 0 && tag >= TAG.object && tag !== TAG.snapshot) {
+          const head = tag === TAG.error ? 6 : 1 // elements before the pairs of field and value
+          if (count < head || ((count - head) & 1) === 1) throw malformed(`wrong length of tag ${tag}`, position)
+        }
+        items += count
+        if (items > limits.items) throw tooLarge(`more than ${limits.items} items`, position)
+        if (depth >= limits.depth) throw tooLarge(`nested deeper than ${limits.depth}`, position)
+        if (count > 0) {
+          leftAbove[depth] = left - 1
+          keyedAbove[depth] = keyed ? 1 : 0
+          depth++
+          left = count
+          keyed = major === MAP && !(tags > 0 && tag === TAG.map)
+          tags = 0
+          want = ANY
+          continue
+        }
+        break
+      }
+      case TAGGED: {
+        const inner = argument < CONTENT.length ? CONTENT[argument]! : 0
+        if (inner === 0) throw malformed(`tag ${argument} is not spoken here`, position)
+        if (++tags > MAX_TAGS) throw malformed('too many tags on one item', position)
+        if (tags > 1 && tag === TAG.shared && (argument === TAG.shared || argument === TAG.reference)) {
+          throw malformed('shared mark on a mark', position)
+        }
+        if (argument === TAG.shared) shared++
+        tag = argument
+        want = inner
+        continue
+      }
+      case SIMPLE:
+        // false, true, null, undefined, floats of 2, 4, 8 bytes; the rest is cbor-x's packing or nobody's.
+        if (head < 0xf4 || head === 0xf8) throw malformed(`simple value ${argument}`, position)
+        break
+    }
+
+    tags = 0
+    want = ANY
+    left--
+    while (left === 0) {
+      if (depth === 0) {
+        tally.items += items
+        return position
+      }
+      depth--
+      left = leftAbove[depth]!
+      keyed = keyedAbove[depth] === 1
+    }
+  }
+}
+
+const PROTO = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f]
+
+function isProto(bytes: Uint8Array, position: number): boolean {
+  for (let i = 0; i < PROTO.length; i++) if (bytes[position + i] !== PROTO[i]) return false
+  return true
+}
+
+function truncated(position: number): MalformedError {
+  return new MalformedError(`not a value: the bytes end early, at byte ${position}`)
+}
+
+function malformed(what: string, position: number): MalformedError {
+  return new MalformedError(`not a value: ${what}, before byte ${position}`)
+}
+
+function tooLarge(what: string, position: number): TooLargeError {
+  return new TooLargeError(`the value is too large to take: ${what}, before byte ${position}`, `byte ${position}`)
+}

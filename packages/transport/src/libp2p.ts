@@ -1,0 +1,293 @@
+// Between machines: libp2p over TCP, TLS (noise for those who lack it), yamux. The only file, with its neighbours
+// identity and stream-duplex, that loads libp2p.
+
+import { identify } from '@libp2p/identify'
+import type { Connection, Stream } from '@libp2p/interface'
+import { noise } from '@libp2p/noise'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { yamux } from '@libp2p/yamux'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { type Libp2p, createLibp2p } from 'libp2p'
+import {
+  AddressInUseError,
+  ChannelClosedError,
+  DeniedError,
+  ErrandError,
+  MalformedError,
+  PeerUnreachableError,
+  ProtocolError,
+} from './errors.ts'
+import { type Identity, createIdentity, loadIdentity, privateKeyOf } from './identity.ts'
+import { type Lock, holdLock } from './lock.ts'
+import { StreamDuplex } from './stream-duplex.ts'
+import { MAX_CHANNELS, Switchboard } from './switchboard.ts'
+import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } from './transport.ts'
+
+export { type Identity, createIdentity, loadIdentity, verify } from './identity.ts'
+
+export interface Libp2pOptions {
+  /** Multiaddrs to listen on, e.g. `/ip4/127.0.0.1/tcp/0`. Default: none, we only dial. */
+  listen?: readonly string[] | undefined
+  /** Where our key is kept; made on first use. One process per key. Default, without `identity`: a key for this run. */
+  keyFile?: string | undefined
+  /** Our key itself, instead of `keyFile`. */
+  identity?: Identity | undefined
+  /** Multiaddrs told to others beside those we listen on: a forwarded port, a public name. */
+  announce?: readonly string[] | undefined
+}
+
+/** How long connecting and asking for a stream may take in all, in milliseconds; libp2p's own limit of a dial. */
+const DIAL_TIMEOUT = 10_000
+/** Streams per connection and protocol: ours to refuse with a reason (`maxChannels`), so libp2p's silent limit is higher. */
+const STREAM_SLACK = 64
+/** Connections that broke off before they carried anything until we believe that the peer does not want us. */
+const REFUSALS = 2
+
+/**
+ * A peer's place on libp2p. Dials only the addresses that `open` is given; looks nobody up, tells nobody but admitted
+ * peers its addresses.
+ * @throws ErrandError (NODE_TOO_OLD) below Node 22, where libp2p fails later with misleading errors
+ */
+export function libp2p(options: Libp2pOptions = {}): Transport {
+  if (typeof Promise.withResolvers !== 'function') {
+    throw new ErrandError('NODE_TOO_OLD', `libp2p needs Node 22 or newer; this is ${process.version}`, {
+      hint: 'errand itself is tested on Node 24',
+    })
+  }
+  return new Libp2pTransport(options)
+}
+
+class Libp2pTransport implements Transport {
+  readonly carrier = 'libp2p'
+  readonly #options: Libp2pOptions
+  #identity: Identity | undefined
+  #node: Libp2p | undefined
+  #switchboard: Switchboard | undefined
+  #lock: Lock | undefined
+  #starting: Promise<void> | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(options: Libp2pOptions) {
+    this.#options = options
+    this.#identity = options.identity
+  }
+
+  get id(): PeerId {
+    if (this.#identity === undefined) throw new ChannelClosedError('the id is known after start')
+    return this.#identity.id
+  }
+
+  get addresses(): readonly string[] {
+    return this.#node?.getMultiaddrs().map((address) => withPeer(address, this.id).toString()) ?? []
+  }
+
+  start(host: TransportHost, options: Cancel = {}): Promise<void> {
+    if (this.#starting || this.#closing) return Promise.reject(new ChannelClosedError('a transport is started once'))
+    return (this.#starting = this.#start(host, options))
+  }
+
+  async open(peer: PeerId, protocol: string, options: OpenOptions = {}): Promise<Channel> {
+    options.signal?.throwIfAborted()
+    const switchboard = this.#switchboard
+    if (switchboard === undefined) throw new ChannelClosedError('the transport is not started')
+    const known = switchboard.check(peer, protocol)
+    const duplex = await this.#openStream(peer, protocol, options)
+    return switchboard.open(duplex, peer, known, options)
+  }
+
+  async disconnect(peer: PeerId): Promise<void> {
+    await this.#switchboard?.end(peer, new ChannelClosedError('the peer has hung up'))
+    await this.#node?.hangUp(peerIdFromString(peer), { signal: AbortSignal.timeout(1_000) })
+  }
+
+  async sibling(seed: Uint8Array): Promise<Transport> {
+    return libp2p({ identity: await createIdentity(seed) })
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #start(host: TransportHost, { signal }: Cancel): Promise<void> {
+    const { keyFile, listen = [], announce = [] } = this.#options
+    signal?.throwIfAborted()
+    try {
+      this.#identity ??= keyFile === undefined ? await createIdentity() : await loadIdentity(keyFile)
+      if (keyFile !== undefined) this.#lock = await holdLock(`${keyFile}.lock`)
+      const admits = (peer: { toString(): string }): boolean => host.admits(peer.toString())
+      const node = await createLibp2p({
+        start: false,
+        privateKey: await privateKeyOf(this.#identity),
+        addresses: { listen: [...listen], appendAnnounce: [...announce] },
+        transports: [tcp()],
+        // In order of preference. TLS moves 1.4 times the bytes of noise between Nodes, and 2.7 times the requests.
+        connectionEncrypters: [tls(), noise()],
+        // A window that may not outgrow the read buffer, or pausing a busy stream aborts it; and small enough that a
+        // stop need not wait behind bulk: 1 MiB costs 0–20 % of the bytes and buys 20 times the latency.
+        streamMuxers: [
+          yamux({ maxEarlyStreams: 64, streamOptions: { maxStreamWindowSize: 1 << 20, maxReadBufferLength: 4 << 20 } }),
+        ],
+        // The defaults (5 new connections per second and address, 10 handshakes at a time) hit a mesh on one machine
+        // or behind one router.
+        connectionManager: { maxConnections: 1000, inboundConnectionThreshold: 200, maxIncomingPendingConnections: 200 },
+        // Our heartbeat decides who is dead; libp2p's aborts a healthy connection on one slow ping.
+        connectionMonitor: { enabled: false },
+        // Synchronous: streams that arrive while a gater thinks count as early, and too many of them end the connection.
+        connectionGater: {
+          denyInboundEncryptedConnection: (peer) => !admits(peer),
+          denyOutboundEncryptedConnection: (peer) => !admits(peer),
+        },
+        nodeInfo: { userAgent: 'errand' },
+        services: { identify: identify() },
+      })
+      this.#node = node
+      const switchboard = (this.#switchboard = new Switchboard(host))
+      for (const { name, maxChannels = MAX_CHANNELS } of host.protocols) {
+        await node.handle(
+          name,
+          (stream, connection) => {
+            const peer = connection.remotePeer.toString()
+            switchboard.answer(new StreamDuplex(stream, () => this.#forsake(peer)), peer, name)
+          },
+          { maxInboundStreams: maxChannels + STREAM_SLACK, maxOutboundStreams: Infinity },
+        )
+      }
+      signal?.throwIfAborted()
+      await node.start()
+      signal?.throwIfAborted()
+    } catch (error) {
+      await this.#stop()
+      throw listenError(error, listen)
+    }
+  }
+
+  /** A fresh stream to the peer, over the connection there is or a new one. */
+  async #openStream(peer: PeerId, protocol: string, options: OpenOptions): Promise<StreamDuplex> {
+    const deadline = AbortSignal.timeout(DIAL_TIMEOUT)
+    const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline
+    let refusals = 0
+    for (;;) {
+      const { connection, fresh } = await this.#connect(peer, options.addresses ?? [], signal).catch((error: unknown) => {
+        options.signal?.throwIfAborted()
+        const mapped = dialError(peer, error)
+        if (mapped !== undefined) throw mapped
+        return { connection: undefined, fresh: true }
+      })
+      let cause: unknown
+      if (connection !== undefined) {
+        try {
+          const stream: Stream = await connection.newStream(protocol, { signal })
+          return new StreamDuplex(stream, () => this.#forsake(peer))
+        } catch (error) {
+          cause = error
+          const { name } = error as Error
+          if (name === 'UnsupportedProtocolError') throw unsupported(peer, protocol, error)
+          if (name === 'TooManyOutboundProtocolStreamsError') {
+            throw new DeniedError(`too many channels are open to ${peer}`, { cause: error })
+          }
+          // Given up, dead, or a zombie: a connection whose muxer is closed stays `open` and would be dialled again.
+          if (!options.signal?.aborted) connection.abort(error as Error)
+          options.signal?.throwIfAborted()
+        }
+      }
+      if (deadline.aborted) throw new PeerUnreachableError(`${peer} did not answer within ${DIAL_TIMEOUT} ms`, { cause })
+      // Not admitting is done by closing, and dialling succeeds before that shows. A peer that is just going away looks
+      // the same, but it does so once.
+      if (fresh && ++refusals === REFUSALS) {
+        throw new DeniedError(`${peer} closed the connection as soon as it knew who we are`, {
+          hint: 'it probably does not admit us: pair with it, or have it allow our id',
+        })
+      }
+    }
+  }
+
+  async #connect(peer: PeerId, addresses: readonly string[], signal: AbortSignal): Promise<{ connection: Connection; fresh: boolean }> {
+    const node = this.#node!
+    const id = parsePeer(peer)
+    // Two peers that dialled each other at once have two connections. Both prefer the same one: that of the smaller id.
+    const open = node.getConnections(id).filter(({ status, limits }) => status === 'open' && limits === undefined)
+    const preferred = this.id < peer ? 'outbound' : 'inbound'
+    const existing = open.find(({ direction }) => direction === preferred) ?? open[0]
+    if (existing !== undefined) return { connection: existing, fresh: false }
+    if (addresses.length === 0) {
+      throw new PeerUnreachableError(`no address of ${peer} is known`, { hint: 'say where it listens' })
+    }
+    return { connection: await node.dial(addresses.map((address) => parseAddress(address, peer)), { signal }), fresh: true }
+  }
+
+  #forsake(peer: PeerId): void {
+    const error = new PeerUnreachableError(`${peer} is silent`)
+    for (const connection of this.#node?.getConnections(peerIdFromString(peer)) ?? []) connection.abort(error)
+  }
+
+  async #close(): Promise<void> {
+    await this.#starting?.catch(() => {}) // its caller has the error
+    await this.#switchboard?.close()
+    await this.#stop()
+  }
+
+  async #stop(): Promise<void> {
+    const node = this.#node
+    this.#node = undefined
+    await node?.stop()
+    await this.#lock?.release()
+  }
+}
+
+function parsePeer(peer: PeerId): ReturnType<typeof peerIdFromString> {
+  try {
+    return peerIdFromString(peer)
+  } catch (error) {
+    throw new MalformedError(`${peer} is not a peer id`, { cause: error })
+  }
+}
+
+/** An address that only this peer can answer: whoever else does fails the handshake. */
+function parseAddress(address: string, peer: PeerId): Multiaddr {
+  let parsed: Multiaddr
+  try {
+    parsed = multiaddr(address)
+  } catch (error) {
+    throw new MalformedError(`${address} is not a multiaddr`, { cause: error, hint: 'like /ip4/127.0.0.1/tcp/4001' })
+  }
+  const named = parsed.getComponents().findLast(({ name }) => name === 'p2p')?.value
+  if (named !== undefined && named !== peer) throw new ProtocolError(`${address} is another peer's address, not ${peer}'s`)
+  return withPeer(parsed, peer)
+}
+
+function withPeer(address: Multiaddr, peer: PeerId): Multiaddr {
+  return address.getComponents().some(({ name }) => name === 'p2p') ? address : address.encapsulate(`/p2p/${peer}`)
+}
+
+function unsupported(peer: PeerId, protocol: string, cause: unknown): ProtocolError {
+  return new ProtocolError(`${peer} does not speak ${protocol}`, {
+    cause,
+    hint: 'the two errands are too far apart: update the older one',
+  })
+}
+
+/** What a failed dial means; undefined where the peer broke off during the handshake, which may mean two things. */
+function dialError(peer: PeerId, error: unknown): ErrandError | undefined {
+  if (error instanceof ErrandError) return error
+  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]
+  const text = errors.map((one) => `${(one as Error).name}: ${(one as Error).message}`).join('; ')
+  // libp2p wraps what encryption says in an EncryptionFailedError that keeps the message alone.
+  if (/unexpected ?peer|does not match expected/i.test(text)) {
+    return new ProtocolError(`somebody else than ${peer} answers at its address`, { cause: error })
+  }
+  if (/denyOutboundEncryptedConnection/.test(text)) return new DeniedError(`${peer} is not admitted here`, { cause: error })
+  if (/ECONNRESET|EPIPE|UnexpectedEOF|EncryptionFailed|ConnectionClosed/.test(text)) return undefined
+  return new PeerUnreachableError(`${peer} cannot be reached (${text})`, {
+    cause: error,
+    hint: 'is it up, and does it still listen at this address?',
+  })
+}
+
+function listenError(error: unknown, listen: readonly string[]): unknown {
+  if (error instanceof Error && /EADDRINUSE/.test(error.message)) {
+    return new AddressInUseError(`another process listens on ${listen.join(', ')}`, { cause: error })
+  }
+  return error
+}

@@ -1,0 +1,112 @@
+// A libp2p stream as the carrier of one channel. What is avoided here, and why, was found by experiment:
+//
+// - `for await`, `lpStream` and the like buffer without bound: only the `message` event with pause() and resume().
+// - `onDrain()` works once per stream: only events.
+// - `drain` is announced to all streams when the connection has room, whether this one's window has or not; taking it
+//   at its word would grow the stream's write buffer without bound. Room is when nothing is left in that buffer.
+// - An exception in a listener ends the process: every listener catches.
+// - A stream may be reset before anybody could listen for it.
+// - The streams of a connection that was lost close without an error, as finished ones do: an orderly end is only one
+//   where the peer's own end of the stream was seen.
+
+import type { Stream } from '@libp2p/interface'
+import type { ByteDuplex, DuplexSink } from './duplex.ts'
+
+export class StreamDuplex implements ByteDuplex {
+  readonly #stream: Stream
+  readonly #forsake: () => void
+  #sink: DuplexSink | undefined
+  #blocked = false
+  #closed = false
+  #remoteEnded = false
+
+  /** `forsake` drops all connections with the peer: it is silent, and a dial would find them open, and use them. */
+  constructor(stream: Stream, forsake: () => void) {
+    this.#stream = stream
+    this.#forsake = forsake
+  }
+
+  attach(sink: DuplexSink): void {
+    const stream = this.#stream
+    this.#sink = sink
+    this.#on('message', (event) => {
+      const { data } = event as unknown as { data: Uint8Array | Iterable<Uint8Array> }
+      if (data instanceof Uint8Array) sink.data(data)
+      else for (const part of data) sink.data(part)
+    })
+    this.#on('drain', () => this.#unblock())
+    this.#on('idle', () => this.#unblock())
+    this.#on('remoteCloseWrite', () => {
+      this.#remoteEnded = true
+      // A carrier ends both ways; the channel knows whether it was time.
+      this.end()
+    })
+    this.#on('close', (event) => this.#close((event as unknown as { error?: Error }).error))
+    if (stream.remoteWriteStatus === 'closed') this.#remoteEnded = true
+    if (stream.status !== 'open') queueMicrotask(() => this.#close(new Error(`the stream was ${stream.status}`)))
+    else if (this.#remoteEnded) this.end()
+  }
+
+  write(bytes: Uint8Array): boolean {
+    try {
+      this.#blocked = !this.#stream.send(bytes)
+      return !this.#blocked
+    } catch {
+      // Closed for writing meanwhile: `close` is on its way, and says it better.
+      return true
+    }
+  }
+
+  pause(): void {
+    this.#attempt(() => this.#stream.pause())
+  }
+
+  resume(): void {
+    this.#attempt(() => this.#stream.resume())
+  }
+
+  end(): void {
+    // Waits for the peer to take what was written; `destroy` breaks that off.
+    this.#stream.close().catch((error: Error) => this.#stream.abort(error))
+  }
+
+  destroy(silent = false): void {
+    const error = new Error(silent ? 'the peer is silent' : 'the channel was closed')
+    if (silent) this.#attempt(this.#forsake)
+    this.#attempt(() => this.#stream.abort(error))
+    // A stream that had ended before says nothing any more.
+    queueMicrotask(() => this.#close(error))
+  }
+
+  #unblock(): void {
+    if (!this.#blocked || this.#stream.writableNeedsDrain || this.#stream.writeBufferLength > 0) return
+    this.#blocked = false
+    this.#sink?.drained()
+  }
+
+  #close(error: Error | undefined): void {
+    if (this.#closed) return
+    // What came before the end may still lie in the stream because we had paused it: at most its read buffer.
+    if (this.#stream.readBufferLength > 0) this.resume()
+    this.#closed = true
+    this.#sink?.closed(error ?? (this.#remoteEnded ? undefined : new Error('the connection closed')))
+  }
+
+  #on(type: 'message' | 'drain' | 'idle' | 'remoteCloseWrite' | 'close', listener: (event: Event) => void): void {
+    this.#stream.addEventListener(type, (event: Event) => {
+      try {
+        listener(event)
+      } catch (error) {
+        this.#stream.abort(error as Error)
+      }
+    })
+  }
+
+  #attempt(act: () => void): void {
+    try {
+      act()
+    } catch {
+      // The stream's state was closing: there is nothing left to pause, resume or abort.
+    }
+  }
+}

@@ -1,0 +1,117 @@
+// All channels of one transport: who may open how many, and the end of them all.
+
+import { FramedChannel } from './channel.ts'
+import type { ByteDuplex } from './duplex.ts'
+import { ChannelClosedError, DeniedError, ProtocolError } from './errors.ts'
+import type { Cancel, Channel, PeerId, Protocol, TransportHost } from './transport.ts'
+
+/** Channels of one protocol a peer may hold open towards us, where the protocol names no number. */
+export const MAX_CHANNELS = 64
+/** Connections of one peer that have not yet said what they want. */
+const MAX_UNANNOUNCED = 64
+
+/** Keeps every channel of a transport from its first byte until its carrier is gone. */
+export class Switchboard {
+  readonly #host: TransportHost
+  readonly #channels = new Map<PeerId, Set<FramedChannel>>()
+  readonly #inbound = new Map<FramedChannel, Protocol | undefined>()
+  #closed = false
+
+  constructor(host: TransportHost) {
+    this.#host = host
+  }
+
+  /** Channels whose carrier is not yet gone. */
+  get size(): number {
+    let size = 0
+    for (const channels of this.#channels.values()) size += channels.size
+    return size
+  }
+
+  /**
+   * What must hold before any connection to `peer` is tried.
+   * @throws DeniedError (our own policy), ProtocolError (not one of ours)
+   */
+  check(peer: PeerId, protocol: string): Protocol {
+    if (this.#closed) throw new ChannelClosedError('the transport is closed')
+    if (!this.#host.admits(peer)) throw new DeniedError(`${peer} is not admitted here`, { hint: 'allow the peer first' })
+    const known = this.#host.protocols.find(({ name }) => name === protocol)
+    if (known === undefined) throw new ProtocolError(`${protocol} is not one of this peer's own protocols`)
+    return known
+  }
+
+  /** Opens a channel over a fresh carrier, which it owns from here on. Resolves when the peer has accepted. */
+  async open(duplex: ByteDuplex, peer: PeerId, protocol: Protocol, options: Cancel = {}): Promise<Channel> {
+    if (this.#closed) {
+      // Closed while the carrier was still connecting.
+      duplex.destroy()
+      throw new ChannelClosedError('the transport is closed')
+    }
+    const channel = new FramedChannel(duplex, peer, { opens: protocol })
+    this.#keep(channel)
+    await channel.opened(options)
+    return channel
+  }
+
+  /** Answers a carrier that `peer` has opened. `negotiated`: the protocol that the carrier itself has agreed on. */
+  answer(duplex: ByteDuplex, peer: PeerId, negotiated?: string): void {
+    const channel: FramedChannel = new FramedChannel(duplex, peer, {
+      admit: (name) => {
+        const protocol = this.#admit(peer, name, negotiated)
+        this.#inbound.set(channel, protocol)
+        return protocol
+      },
+      accept: (it) => this.#host.accept(it),
+    })
+    this.#keep(channel)
+    if (this.#closed) channel.abort(new ChannelClosedError('the transport is closed'))
+    else if (this.#count(peer, undefined) >= MAX_UNANNOUNCED) {
+      channel.abort(new DeniedError('too many connections that have not said what they want'))
+    } else this.#inbound.set(channel, undefined)
+  }
+
+  /** Aborts every channel with `peer`; settles when their carriers are gone. */
+  async end(peer: PeerId, reason: Error): Promise<void> {
+    const channels = [...(this.#channels.get(peer) ?? [])]
+    for (const channel of channels) channel.abort(reason)
+    await Promise.all(channels.map(({ gone }) => gone))
+  }
+
+  /** Aborts every channel and refuses new ones; settles when all carriers are gone. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const reason = new ChannelClosedError('the transport was closed')
+    await Promise.all([...this.#channels.keys()].map((peer) => this.end(peer, reason)))
+  }
+
+  #admit(peer: PeerId, name: string, negotiated: string | undefined): Protocol {
+    // The carrier may have asked already; policy may have changed since. And before any look-up (G13).
+    if (!this.#host.admits(peer)) throw new DeniedError('this peer does not admit you')
+    const protocol = this.#host.protocols.find((known) => known.name === name)
+    if (protocol === undefined) throw new ProtocolError('this peer does not speak the protocol asked for')
+    if (negotiated !== undefined && negotiated !== name) throw new ProtocolError('hello names another protocol')
+    const most = protocol.maxChannels ?? MAX_CHANNELS
+    if (this.#count(peer, protocol) >= most) throw new DeniedError(`you hold ${most} channels of ${name} already`)
+    return protocol
+  }
+
+  #count(peer: PeerId, protocol: Protocol | undefined): number {
+    let count = 0
+    for (const channel of this.#channels.get(peer) ?? []) {
+      if (this.#inbound.has(channel) && this.#inbound.get(channel) === protocol) count++
+    }
+    return count
+  }
+
+  #keep(channel: FramedChannel): void {
+    let channels = this.#channels.get(channel.peer)
+    if (channels === undefined) this.#channels.set(channel.peer, (channels = new Set()))
+    const kept = channels
+    kept.add(channel)
+    void channel.gone.then(() => {
+      kept.delete(channel)
+      this.#inbound.delete(channel)
+      if (kept.size === 0 && this.#channels.get(channel.peer) === kept) this.#channels.delete(channel.peer)
+    })
+  }
+}

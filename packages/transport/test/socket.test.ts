@@ -1,0 +1,154 @@
+import { once } from 'node:events'
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { type Socket, connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { socket, socketPath } from '../src/socket.ts'
+import { spawnPeer } from './fixtures/spawn-peer.ts'
+import { PLAIN, echo, failing, host, transportContract } from './suites/transport.suite.ts'
+
+/** A directory of our own, 0700, removed when the test ends. */
+async function home(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'errand-socket-'))
+  onTestFinished(() => rm(directory, { recursive: true, force: true }))
+  return directory
+}
+
+async function dialled(path: string): Promise<Socket> {
+  const stream = connect(path)
+  await once(stream, 'connect')
+  return stream
+}
+
+describe('socket', () => {
+  transportContract({
+    async places() {
+      const path = join(await home(), 'peer.sock')
+      return { listener: socket({ path, listen: true }), dialer: socket({ path }) }
+    },
+    async remote(protocols) {
+      const path = join(await home(), 'peer.sock')
+      return { ...(await spawnPeer('socket', path, protocols)), dialer: socket({ path }) }
+    },
+    async raw(listener) {
+      const stream = await dialled(listener.addresses[0]!)
+      stream.resume().on('error', () => {})
+      return {
+        write: (bytes) => void (bytes.length === 0 ? stream.end() : stream.write(bytes)),
+        closed: once(stream, 'close'),
+      }
+    },
+  })
+})
+
+describe('socket file', () => {
+  async function listening(path: string) {
+    const transport = socket({ path, listen: true })
+    onTestFinished(() => transport.close())
+    const theirs = host({ accept: (channel) => void echo(channel) })
+    await transport.start(theirs)
+    return transport
+  }
+
+  async function ping(path: string): Promise<void> {
+    const dialer = socket({ path })
+    await dialer.start(host())
+    const channel = await dialer.open('local', PLAIN.name)
+    await channel.send('ping')
+    for await (const value of channel) {
+      expect(value).toBe('ping')
+      break
+    }
+    await dialer.close()
+  }
+
+  test('is 0600 in a directory 0700, and gone with its lock after close', async () => {
+    const directory = join(await home(), 'made', 'here')
+    const path = join(directory, 'peer.sock')
+    const transport = await listening(path)
+    expect((await stat(directory)).mode & 0o777).toBe(0o700)
+    expect((await stat(path)).mode & 0o777).toBe(0o600)
+    expect(transport.addresses).toEqual([path])
+    await transport.close()
+    expect(transport.addresses).toEqual([])
+    expect(await readdir(directory)).toEqual([])
+  })
+
+  test('of a live peer is left alone: ADDRESS_IN_USE', async () => {
+    const path = join(await home(), 'peer.sock')
+    await listening(path)
+    await expect(socket({ path, listen: true }).start(host())).rejects.toEqual(failing('ADDRESS_IN_USE'))
+    await ping(path)
+  })
+
+  test('that a killed peer has left behind is replaced, by one of several who try', async () => {
+    const path = join(await home(), 'peer.sock')
+    const { child } = await spawnPeer('socket', path, [PLAIN])
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    expect((await stat(path)).isSocket()).toBe(true)
+    const rivals = Array.from({ length: 4 }, () => socket({ path, listen: true }))
+    onTestFinished(async () => void (await Promise.all(rivals.map((rival) => rival.close()))))
+    const results = await Promise.allSettled(
+      rivals.map((rival) => rival.start(host({ accept: (channel) => void echo(channel) }))),
+    )
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    for (const it of results) if (it.status === 'rejected') expect(it.reason).toEqual(failing('ADDRESS_IN_USE'))
+    await ping(path)
+  })
+
+  test('that is served by someone without our lock is left alone', async () => {
+    const path = join(await home(), 'peer.sock')
+    const server = createServer((stream) => stream.destroy()).listen(path)
+    onTestFinished(() => void server.close())
+    await once(server, 'listening')
+    await expect(socket({ path, listen: true }).start(host())).rejects.toEqual(failing('ADDRESS_IN_USE'))
+    await dialled(path)
+  })
+
+  test('that is no socket is left alone', async () => {
+    const path = join(await home(), 'peer.sock')
+    await writeFile(path, 'precious')
+    await expect(socket({ path, listen: true }).start(host())).rejects.toEqual(failing('ADDRESS_IN_USE'))
+    expect((await stat(path)).size).toBe('precious'.length)
+  })
+
+  test('in a directory open to others is neither made nor trusted', async () => {
+    const directory = join(await home(), 'open')
+    await mkdir(directory)
+    await chmod(directory, 0o755)
+    const path = join(directory, 'peer.sock')
+    await expect(socket({ path, listen: true }).start(host())).rejects.toEqual(failing('DENIED'))
+    const dialer = socket({ path })
+    await dialer.start(host())
+    await expect(dialer.open('local', PLAIN.name)).rejects.toEqual(failing('DENIED'))
+  })
+
+  test('leads to the local peer only', async () => {
+    const path = join(await home(), 'peer.sock')
+    await listening(path)
+    const dialer = socket({ path })
+    await dialer.start(host())
+    await expect(dialer.open('somebody', PLAIN.name)).rejects.toEqual(failing('PROTOCOL'))
+  })
+})
+
+describe('socketPath', () => {
+  test('is in the home where the system allows the length, else short, the same for the same home', () => {
+    expect(socketPath('/home/bob/.errand')).toBe('/home/bob/.errand/peer.sock')
+    const deep = `/home/${'x'.repeat(200)}`
+    expect(Buffer.byteLength(socketPath(deep))).toBeLessThanOrEqual(103)
+    expect(socketPath(deep)).toBe(socketPath(`${deep}/`))
+    expect(socketPath(deep)).not.toBe(socketPath(`${deep}y`))
+  })
+
+  test('works for a home whose own path would be too long', async () => {
+    const deep = join(await home(), 'x'.repeat(120))
+    const path = socketPath(deep)
+    const transport = socket({ path, listen: true })
+    await transport.start(host())
+    expect(transport.addresses).toEqual([path])
+    await transport.close()
+  })
+})
