@@ -85,7 +85,10 @@ async function lineOf(argv: readonly string[]): Promise<Line | string> {
     return { ...spelled, command: spoken, options: [...before, ...spelled.options], cmdlet: true }
   }
   const near = nearest(verb, [...FIRST_WORDS, ...CMDLET_NAMES])
-  throw usage(`'${verb}' is no command of errand`, near === undefined ? '`errand help` lists them' : `did you mean ${near}?`)
+  throw usage(
+    `'${verb}' is no command of errand`,
+    near === undefined ? '`errand help` lists them' : `did you mean ${near}?`,
+  )
 }
 
 /** A line without a verb: `errand`, `errand --help`, `errand --version`. */
@@ -106,13 +109,18 @@ async function group(verb: string, subverb: string | undefined, options: readonl
   const inside = COMMANDS.filter(({ path }) => path.startsWith(`${verb} `)).map(({ path }) => path)
   if (subverb === undefined) throw usage(`errand ${verb} what?`, `there are ${inside.join(', ')}`)
   const near = nearest(`${verb} ${subverb}`, inside)
-  throw usage(`'${verb} ${subverb}' is no command of errand`, near ? `did you mean ${near}?` : `there are ${inside.join(', ')}`)
+  throw usage(
+    `'${verb} ${subverb}' is no command of errand`,
+    near ? `did you mean ${near}?` : `there are ${inside.join(', ')}`,
+  )
 }
 
 /** Reads a command's flags; text when they ask for help. @throws Failure USAGE */
 async function flagsOf({ command, options, words, dashed }: Line): Promise<Flags | string> {
   const { commandHelp, parserOf } = await import('./help-text.ts')
-  const parser = parserOf(command).exitOverride().configureOutput({ writeErr: () => {} })
+  const parser = parserOf(command)
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} })
   try {
     parser.parse([...options], { from: 'user' })
   } catch (error) {
@@ -126,7 +134,8 @@ async function flagsOf({ command, options, words, dashed }: Line): Promise<Flags
   if (command.words !== 'work') {
     const [least, most] = command.words
     if (words.length < least) throw usage(`errand ${command.path} needs ${command.usage}`)
-    if (words.length > most) throw usage(`'${words[most]}' is too much`, `errand ${command.path} ${command.usage}`.trim())
+    if (words.length > most)
+      throw usage(`'${words[most]}' is too much`, `errand ${command.path} ${command.usage}`.trim())
   }
   return { ...flags, dashed }
 }

@@ -5,8 +5,10 @@ import { Failure } from './failure.ts'
 
 export interface Config {
   readonly name?: string
-  /** Multiaddrs. A port of 0 is replaced by the one that was bound, so that addresses told to others stay true. */
+  /** Multiaddrs asked for with `--listen`, or by inviting somebody. None: loopback, as long as nobody is invited. */
   readonly listen?: readonly string[]
+  /** The port that was chosen when none was asked for: chosen once, so that what others were told stays true. */
+  readonly port?: number
 }
 
 function fileOf(home: string): string {
@@ -22,46 +24,60 @@ export async function readConfig(home: string): Promise<Config> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
     throw error
   }
-  let config: Config | undefined
+  let config: unknown
   try {
-    config = JSON.parse(text) as Config
+    config = JSON.parse(text)
   } catch {
     // said below
   }
-  const { name, listen } = config ?? {}
-  const fits =
-    typeof config === 'object' &&
-    config !== null &&
-    (name === undefined || typeof name === 'string') &&
-    (listen === undefined || (Array.isArray(listen) && listen.every((address) => typeof address === 'string')))
-  if (!fits) throw new Failure('CONFIG', `${fileOf(home)} is not a configuration`, 'mend or remove it')
-  return config!
+  if (isConfig(config)) return config
+  throw new Failure('CONFIG', `${fileOf(home)} is not a configuration`, 'mend or remove it')
 }
 
-/** Replaces what is remembered, in one step: a reader sees the old or the new. Fields that we do not know are kept. */
-export async function writeConfig(home: string, config: Config): Promise<void> {
+function isConfig(value: unknown): value is Config {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const { name, listen, port } = value as Record<string, unknown>
+  return (
+    (name === undefined || typeof name === 'string') &&
+    (listen === undefined || (Array.isArray(listen) && listen.every((address) => typeof address === 'string'))) &&
+    (port === undefined || (Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536))
+  )
+}
+
+/** Changes what is remembered, in one step: a reader sees the old or the new. Fields that we do not know are kept. */
+export async function writeConfig(home: string, change: Config): Promise<void> {
   await mkdir(home, { recursive: true, mode: 0o700 })
   const draft = `${fileOf(home)}.${process.pid}`
-  await writeFile(draft, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 })
+  const whole = { ...(await readConfig(home)), ...change }
+  await writeFile(draft, `${JSON.stringify(whole, null, 2)}\n`, { mode: 0o600 })
   await rename(draft, fileOf(home))
 }
 
+/** Where to listen: as asked for; else here only, or everywhere once somebody is to come from elsewhere. */
+export function listenOn({ listen, port = 0 }: Config, invites: boolean): readonly string[] {
+  return listen ?? [`/ip4/${invites ? '0.0.0.0' : '127.0.0.1'}/tcp/${port}`]
+}
+
 /**
- * Addresses to listen on next time: as asked for, with the ports that were bound. `bound` are full multiaddrs as a peer
- * tells them; an address that is not among them stays as it is.
+ * The same addresses with the ports that were bound instead of 0. `bound` are full multiaddrs as a peer tells them; an
+ * address that is not among them stays as it is.
  */
 export function withPorts(listen: readonly string[], bound: readonly string[]): string[] {
   const open = bound.map(partsOf).filter((address) => address !== undefined)
   return listen.map((text) => {
     const wanted = partsOf(text)
     if (wanted === undefined || wanted.port !== 0) return text
-    const any = wanted.host === '0.0.0.0' || wanted.host === '::'
     // "Every interface" is told to others as its addresses, all with one port.
+    const any = wanted.host === '0.0.0.0' || wanted.host === '::'
     const index = open.findIndex(({ family, host }) => family === wanted.family && (any || host === wanted.host))
-    if (index < 0) return text
-    const [{ port } = { port: 0 }] = open.splice(index, 1)
-    return text.replace(/\/tcp\/0(?=\/|$)/, `/tcp/${port}`)
+    const [found] = index < 0 ? [] : open.splice(index, 1)
+    return found === undefined ? text : text.replace(/\/tcp\/0(?=\/|$)/, `/tcp/${found.port}`)
   })
+}
+
+/** The port of the first address that has one. */
+export function portOf(addresses: readonly string[]): number | undefined {
+  return addresses.map((address) => partsOf(address)?.port).find((port) => port !== undefined && port > 0)
 }
 
 function partsOf(address: string): { family: string; host: string; port: number } | undefined {

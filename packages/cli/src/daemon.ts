@@ -1,5 +1,93 @@
-// The composition of this machine's peer: the only place where runtime and libp2p meet. Runs until it is told to leave.
+// The composition of this machine's peer: the only place where the runtime meets libp2p. Runs until it is told to leave.
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createPeer } from '@errand/runtime'
-import { readConfig, writeConfig, withPorts } from './config.ts'
+import { PeerHost, type NetworkPurpose } from '@errand/runtime'
+import { listenOn, portOf, readConfig, withPorts, writeConfig, type Config } from './config.ts'
+import type { Signals } from './context.ts'
+import { onInterrupt } from './interrupt.ts'
+import { LazyTransport } from './lazy-transport.ts'
 import { defined } from './work.ts'
+
+export interface DaemonOptions {
+  readonly home: string
+  /** How others may call it; remembered. */
+  readonly name?: string | undefined
+  /** Multiaddrs; remembered. */
+  readonly listen?: readonly string[] | undefined
+  readonly lostAfter?: string | undefined
+  /** Started by a command that needed it: leaves when it has not been needed for a while. */
+  readonly onDemand: boolean
+  readonly version: string
+  readonly signals: Signals
+  /** It answers at its socket now. */
+  onReady(): Promise<void>
+}
+
+/** A daemon that was started on demand leaves after so long without anybody who needs it, in milliseconds. */
+const IDLE_MS = 10 * 60_000
+/** How often it looks whether anybody does. */
+const LOOK_MS = 30_000
+
+/**
+ * Runs this machine's peer until it is shut down, gets SIGTERM or SIGINT, or has been idle for long enough.
+ * @throws KeyInUseError, AddressInUseError when one runs in this home already
+ */
+export async function runDaemon(options: DaemonOptions): Promise<void> {
+  const { home, name, listen, lostAfter, onDemand, version, signals } = options
+  await mkdir(home, { recursive: true, mode: 0o700 })
+  if (name !== undefined || listen !== undefined) await writeConfig(home, defined({ name, listen }))
+  const config = await readConfig(home)
+  const network = (purpose: NetworkPurpose): LazyTransport => transportOf(home, config, purpose)
+  const peer = await PeerHost.open({
+    home,
+    ...defined({ name: config.name, lostAfter }),
+    version,
+    onDemand,
+    serveLocal: true,
+    // Who was told to listen listens from the start; who was not needs no network before there is another peer.
+    transport: config.listen === undefined ? network : network('invite'),
+    log: (message, details) => process.stderr.write(`${JSON.stringify({ at: new Date(), message, ...details })}\n`),
+  })
+  using _signals = onInterrupt(signals, () => void peer.close())
+  using _idle = onDemand ? whenIdle(peer, IDLE_MS, LOOK_MS) : undefined
+  try {
+    await options.onReady()
+  } finally {
+    // Whoever started us may have gone away in the meantime; that is no reason to leave.
+    await peer.closed
+  }
+}
+
+/** Closes a peer that nobody has needed for `idle` milliseconds. */
+export function whenIdle(
+  peer: Pick<PeerHost, 'idle' | 'activeAt' | 'local' | 'close'>,
+  idle: number,
+  look: number,
+): Disposable {
+  const timer = setInterval(() => {
+    // Jobs that have ended are needed as long as they are in the table: they live in memory, and would go with us.
+    const needed = !peer.idle || peer.local.snapshot.jobs > 0
+    if (!needed && Date.now() - peer.activeAt >= idle) void peer.close()
+  }, look)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
+}
+
+/** libp2p with this home's key. What was bound is remembered, so that the next start finds the same port. */
+function transportOf(home: string, before: Config, purpose: NetworkPurpose): LazyTransport {
+  return new LazyTransport(
+    async () => {
+      // Since then somebody may have been joined, and a port chosen.
+      const config = { ...before, ...(await readConfig(home)) }
+      // oxlint-disable-next-line no-restricted-imports -- this is the one file that composes the daemon
+      const { libp2p } = await import('@errand/transport/libp2p')
+      return libp2p({ keyFile: join(home, 'key'), listen: listenOn(config, purpose === 'invite') })
+    },
+    async ({ addresses }) => {
+      const { listen } = await readConfig(home)
+      const port = portOf(addresses)
+      // Whoever has invited somebody must stay where it was found.
+      const kept = listen ?? (purpose === 'invite' ? ['/ip4/0.0.0.0/tcp/0'] : undefined)
+      await writeConfig(home, defined({ port, listen: kept && withPorts(kept, addresses) }))
+    },
+  )
+}

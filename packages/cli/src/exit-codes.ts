@@ -45,13 +45,7 @@ export function exitCodeOf(error: unknown): number {
 }
 
 /** A job's reason may be an error of the place it should have run at: only these say more than "it failed". */
-const TELLING = new Set<number>([
-  EXIT.unknown,
-  EXIT.denied,
-  EXIT.unreachable,
-  EXIT.notExecutable,
-  EXIT.notFound,
-])
+const TELLING = new Set<number>([EXIT.unknown, EXIT.denied, EXIT.unreachable, EXIT.notExecutable, EXIT.notFound])
 
 /**
  * For jobs that have ended: 0 when all Completed. Exactly one (a parent of one child counts as that child) speaks for

@@ -105,7 +105,8 @@ export async function followOwn(context: Context, jobs: readonly Job[], printer:
       return EXIT.done
     }
     if (interrupted === undefined) throw error
-    if (unreached !== undefined) sayError(terminal, unreached, { json: context.json !== undefined, verbose: context.verbose })
+    if (unreached !== undefined)
+      sayError(terminal, unreached, { json: context.json !== undefined, verbose: context.verbose })
     return interrupted
   }
 }

@@ -282,7 +282,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     path: 'peer remove',
     group: 'Peers',
     usage: 'PEER…',
-    summary: 'take everything back from it and close what is open',
+    summary: 'out of the address book; closes what is open',
     flags: [],
     words: [1, MANY],
     load: () => peer('remove'),
@@ -342,9 +342,9 @@ export const GROUPS: ReadonlySet<string> = new Set(
 /** Words that a line can begin with. */
 export const FIRST_WORDS: readonly string[] = [...new Set(COMMANDS.map(({ path }) => path.split(' ', 1)[0]!))]
 
-function session(verb: keyof typeof import('./commands/session.ts')): Promise<{ default: Verb }> {
+function session(verb: 'open' | 'list' | 'connect' | 'disconnect' | 'receive' | 'remove'): Promise<{ default: Verb }> {
   return import('./commands/session.ts').then((verbs) => ({ default: verbs[verb] }))
 }
-function peer(verb: keyof typeof import('./commands/peer.ts')): Promise<{ default: Verb }> {
+function peer(verb: 'list' | 'add' | 'allow' | 'remove' | 'ping'): Promise<{ default: Verb }> {
   return import('./commands/peer.ts').then((verbs) => ({ default: verbs[verb] }))
 }

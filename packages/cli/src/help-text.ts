@@ -6,7 +6,9 @@ import { COMMANDS, type CommandSpec } from './grammar.ts'
 
 /** A command as commander knows it: its options. Its words are taken off before. */
 export function parserOf(command: CommandSpec): Command {
-  const parser = new Command(`errand ${command.path}`).usage(`[options] ${command.usage}`.trim()).description(command.summary)
+  const parser = new Command(`errand ${command.path}`)
+    .usage(`[options] ${command.usage}`.trim())
+    .description(command.summary)
   // Ours says it in our words and for both `-h` and `--help`.
   parser.helpOption(false)
   for (const spec of flagSpecs(command.flags)) {

@@ -159,8 +159,11 @@ function regexEnd(source: string, start: number): number {
 
 /** `'\x2e/a'` is './a': a specifier is judged by what it means. */
 function unescaped(text: string): string {
-  return text.replace(/\\(?:u\{([0-9a-f]+)\}|u([0-9a-f]{4})|x([0-9a-f]{2})|([^]))/gi, (whole, brace, four, two, one) => {
-    const hex = (brace ?? four ?? two) as string | undefined
-    return hex === undefined ? ((one as string | undefined) ?? whole) : String.fromCodePoint(Number.parseInt(hex, 16))
-  })
+  return text.replace(
+    /\\(?:u\{([0-9a-f]+)\}|u([0-9a-f]{4})|x([0-9a-f]{2})|([^]))/gi,
+    (whole, brace, four, two, one) => {
+      const hex = (brace ?? four ?? two) as string | undefined
+      return hex === undefined ? ((one as string | undefined) ?? whole) : String.fromCodePoint(Number.parseInt(hex, 16))
+    },
+  )
 }

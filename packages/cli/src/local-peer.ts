@@ -38,7 +38,7 @@ export async function findDaemon(home: string, signal: AbortSignal): Promise<Loc
 
 /**
  * Finds or starts it; `started` says which. Resolves when it answers.
- * @throws Failure DAEMON with the end of its log when it could not be started
+ * @throws Failure DAEMON, or with the code of what kept it from starting
  */
 export async function findOrStartDaemon(options: DaemonOptions): Promise<{ peer: LocalPeer; started: boolean }> {
   const { home, signal } = options
@@ -61,7 +61,7 @@ export async function findOrStartDaemon(options: DaemonOptions): Promise<{ peer:
   }
 }
 
-/** Starts one that outlives us. True when it is up; false when another holds its place. @throws Failure DAEMON */
+/** Starts one that outlives us. True when it is up; false when another holds its place. */
 async function startDaemon({ home, env, flags }: DaemonOptions): Promise<boolean> {
   await mkdir(home, { recursive: true, mode: 0o700 })
   const main = new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url)
@@ -81,15 +81,16 @@ async function startDaemon({ home, env, flags }: DaemonOptions): Promise<boolean
   child.unref()
   if (said.up) return true
   if (TAKEN.has(said.error.code)) return false
-  throw new Failure('DAEMON', `this machine's peer could not be started: ${said.error.message}`, `see ${logOf(home)}`)
+  const { code, message, hint } = said.error
+  throw new Failure(code, `this machine's peer could not be started: ${message}`, hint ?? `see ${logOf(home)}`)
 }
 
 /** What a daemon says on its pipe, one line of JSON: that it is up, or why it is not. */
-export type ReadyLine = { up: true } | { up: false; error: { code: string; message: string } }
+export type ReadyLine = { up: true } | { up: false; error: { code: string; message: string; hint: string | null } }
 
 async function readyLine(child: ChildProcess): Promise<ReadyLine> {
   const ended = Promise.withResolvers<ReadyLine>()
-  const died = (message: string): void => ended.resolve({ up: false, error: { code: 'DAEMON', message } })
+  const died = (message: string): void => ended.resolve({ up: false, error: { code: 'DAEMON', message, hint: null } })
   child.once('error', (error) => died(error.message))
   const pipe = child.stdio[3] as NodeJS.ReadableStream & { destroy(): void }
   let text = ''
@@ -101,7 +102,8 @@ async function readyLine(child: ChildProcess): Promise<ReadyLine> {
   })
   // Closed without a line: it died before it could say why. Its last words are in its log.
   pipe.once('close', () => {
-    if (child.exitCode !== null || child.signalCode !== null) return died(`it ended with ${child.signalCode ?? child.exitCode}`)
+    if (child.exitCode !== null || child.signalCode !== null)
+      return died(`it ended with ${child.signalCode ?? child.exitCode}`)
     void once(child, 'exit').then(([code, signal]) => died(`it ended with ${(signal ?? code) as string}`))
   })
   try {

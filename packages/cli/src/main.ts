@@ -8,7 +8,14 @@ if (Number(major) < 24) {
 } else {
   const { run } = await import('./app.ts')
   const { env, stdin, stdout, stderr } = process
-  const exitCode = await run(process.argv.slice(2), { env, stdin, stdout, stderr, cwd: process.cwd(), signals: process })
+  const exitCode = await run(process.argv.slice(2), {
+    env,
+    stdin,
+    stdout,
+    stderr,
+    cwd: process.cwd(),
+    signals: process,
+  })
   // Everything printed has been taken; what may still be open (a stdin nobody reads) must not keep us.
   process.exit(exitCode)
 }

@@ -55,12 +55,16 @@ function parted(word: string, cwd: string): { path: string; name: string | undef
 
 function stripped(source: string, path: string): string {
   // Node announces that this function may change; the user of a command line cannot do anything about it.
-  const { emitWarning } = process
+  const emitWarning = Reflect.get(process, 'emitWarning') as NodeJS.Process['emitWarning']
   process.emitWarning = () => {}
   try {
     return stripTypeScriptTypes(source, { mode: 'strip' })
   } catch (error) {
-    throw new Failure('SCRIPT', `${path} cannot be read as TypeScript: ${firstLine(error)}`, HINTS[String((error as NodeJS.ErrnoException).code)])
+    throw new Failure(
+      'SCRIPT',
+      `${path} cannot be read as TypeScript: ${firstLine(error)}`,
+      HINTS[String((error as NodeJS.ErrnoException).code)],
+    )
   } finally {
     process.emitWarning = emitWarning
   }

@@ -78,7 +78,9 @@ export interface PlacedJob {
 
 /** One line a job: its id, and whose table it is in where several are spoken to. */
 export function idLines(jobs: readonly PlacedJob[]): string {
-  return jobs.map(({ place, job }) => `${place.location === undefined ? '' : `${place.location} `}${jobId(job.snapshot)}\n`).join('')
+  return jobs
+    .map(({ place, job }) => `${place.location === undefined ? '' : `${place.location} `}${jobId(job.snapshot)}\n`)
+    .join('')
 }
 
 /** The jobs' documents, with the fields that were asked for. */
@@ -90,7 +92,11 @@ export function jobDocuments(jobs: readonly PlacedJob[], fields: readonly string
  * The jobs that words name, in their order, each place for itself. `-` stands for the words on stdin, as `errand wait`
  * prints them. @throws JobNotFoundError
  */
-export async function jobsOf(places: readonly Place[], words: readonly string[], context: Context): Promise<PlacedJob[]> {
+export async function jobsOf(
+  places: readonly Place[],
+  words: readonly string[],
+  context: Context,
+): Promise<PlacedJob[]> {
   const { signal } = context
   const names = words.includes('-') ? await withInput(words, context) : words
   const found = await Promise.all(
@@ -104,7 +110,11 @@ export async function jobsOf(places: readonly Place[], words: readonly string[],
 }
 
 /** All jobs of several places that pass a filter. */
-export async function filteredJobs(places: readonly Place[], filter: JobFilter, context: Context): Promise<PlacedJob[]> {
+export async function filteredJobs(
+  places: readonly Place[],
+  filter: JobFilter,
+  context: Context,
+): Promise<PlacedJob[]> {
   const found = await Promise.all(
     places.map(async (place) => {
       const jobs = await place.table.jobs({ ...filter, signal: context.signal })

@@ -60,7 +60,10 @@ export class AddressBook {
       for (const peer of peers) book.#peers.set(peer.id, peer)
       for (const invitation of invitations) book.#invitations.set(invitation.key, invitation)
     } catch (error) {
-      throw new UsageError(`${file} is not an address book: ${asError(error).message}`, { cause: error, hint: 'move it away to start with an empty one' })
+      throw new UsageError(`${file} is not an address book: ${asError(error).message}`, {
+        cause: error,
+        hint: 'move it away to start with an empty one',
+      })
     }
     return book
   }
@@ -139,9 +142,14 @@ export class AddressBook {
 
   #freeName(wanted: string, id: PeerId): string {
     // A number or `3.1` would be taken for a session; `localhost` is this machine's daemon.
-    const plain = /^[\d.]+$/.test(wanted) || wanted === '' || wanted.toLowerCase() === 'localhost' ? `peer-${wanted}` : wanted
+    const plain =
+      /^[\d.]+$/.test(wanted) || wanted === '' || wanted.toLowerCase() === 'localhost' ? `peer-${wanted}` : wanted
     let name = plain
-    for (let number = 2; this.all().some((peer) => peer.id !== id && peer.name.toLowerCase() === name.toLowerCase()); number++) {
+    for (
+      let number = 2;
+      this.all().some((peer) => peer.id !== id && peer.name.toLowerCase() === name.toLowerCase());
+      number++
+    ) {
       name = `${plain}-${number}`
     }
     return name
@@ -178,4 +186,11 @@ function withoutUndefined<T extends object>(value: T): T {
 export function peerInfo(peer: KnownPeer, connected: boolean): PeerInfo {
   const { name, id, addresses, grants, owner } = peer
   return Object.freeze({ name, id, addresses, grants, ...(owner !== undefined && { owner }), connected })
+}
+
+/** @throws UsageError */
+export function checkGrants(grants: readonly string[]): Grant[] {
+  const unknown = grants.filter((grant) => !(GRANTS as readonly string[]).includes(grant))
+  if (unknown.length === 0) return grants as Grant[]
+  throw new UsageError(`unknown grant ${unknown.join(', ')}`, { hint: `there are: ${GRANTS.join(' ')}` })
 }

@@ -14,7 +14,10 @@ export function isFinished(state: JobState): boolean {
 export function foldChildren(children: readonly JobState[], stopped: boolean): JobState {
   if (children.every(isFinished)) {
     if (children.includes('Failed')) return 'Failed'
-    if (children.length > 0 && (stopped ? children.includes('Stopped') : children.every((state) => state === 'Stopped'))) {
+    if (
+      children.length > 0 &&
+      (stopped ? children.includes('Stopped') : children.every((state) => state === 'Stopped'))
+    ) {
       return 'Stopped'
     }
     return 'Completed'

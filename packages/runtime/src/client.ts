@@ -1,11 +1,10 @@
 // This machine's peer from outside: the daemon that `errand up` started, over its socket. Loads neither libp2p nor xstate.
-import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
 import type { Cancel, PeerId } from '@errand/transport'
 import { socket, socketPath } from '@errand/transport/socket'
 import { PeerUnreachableError } from './errors.ts'
 import type { Link } from './link.ts'
 import { openLink } from './link-handshake.ts'
+import { defaultHome } from './home.ts'
 import { LinkSessionRef } from './link-session.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -16,6 +15,7 @@ export { className } from '@errand/transport'
 export { socketPath as socketOf } from '@errand/transport/socket'
 export { isFinished } from './child-jobs.ts'
 export { milliseconds } from './duration.ts'
+export { defaultHome } from './home.ts'
 export * from './errors.ts'
 export type * from './surface.ts'
 
@@ -44,12 +44,6 @@ export interface LocalPeer extends Peer {
   shutdown(o?: { drain?: boolean; force?: boolean } & Cancel): Promise<void>
 }
 
-/** Where a daemon keeps what is its own: `ERRAND_HOME`, else the XDG state directory. */
-export function defaultHome(env: Record<string, string | undefined> = process.env): string {
-  if (env['ERRAND_HOME']) return resolve(env['ERRAND_HOME'])
-  return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'errand')
-}
-
 /**
  * Connects to this machine's daemon. Closing the result lets go of it; its jobs and sessions go on.
  * @throws PeerUnreachableError when none is running
@@ -59,7 +53,11 @@ export async function connectLocal(o: { home?: string } & Cancel = {}): Promise<
   const path = socketPath(home)
   const transport = socket({ path })
   // The kernel tells a socket's end at once; the heartbeat is for peers that freeze.
-  await transport.start({ admits: () => true, protocols: protocols({ interval: 5_000, suspicion: 60_000 }), accept: (channel) => channel.abort() })
+  await transport.start({
+    admits: () => true,
+    protocols: protocols({ interval: 5_000, suspicion: 60_000 }),
+    accept: (channel) => channel.abort(),
+  })
   let link: Link
   try {
     const self = { client: crypto.randomUUID(), name: 'client' }
@@ -70,7 +68,9 @@ export async function connectLocal(o: { home?: string } & Cancel = {}): Promise<
     throw new PeerUnreachableError(`no errand is up in ${home}`, { cause: error, hint: 'start it with `errand up`' })
   }
   try {
-    const status = (await link.ask({}, { type: 'local.status' }, { signal: o.signal })) as PeerStatus & { local: SessionSnapshot }
+    const status = (await link.ask({}, { type: 'local.status' }, { signal: o.signal })) as PeerStatus & {
+      local: SessionSnapshot
+    }
     return new ClientPeer(new ClientRef(link, status, () => transport.close()))
   } catch (error) {
     await link.close()
@@ -127,4 +127,3 @@ class ClientPeer extends PeerHandle implements LocalPeer {
     await this.ref.ask({ type: 'local.shutdown', ...rest }, { signal })
   }
 }
-

@@ -87,8 +87,11 @@ const advice: Record<Reason, (names: FreeName[]) => string> = {
     `${are(names, 'counts', 'count')} coverage in the surrounding module; use a coverage tool that leaves the source as it is (v8), or exclude the script from it`,
   commonjs: (names) =>
     `${are(names, 'belongs', 'belong')} to the CommonJS module around the script; import inside: \`const { readFile } = await import('node:fs/promises')\`, or \`process.getBuiltinModule('node:fs')\``,
-  builtin: (names) =>
-    `${are(names, 'is', 'are')} not visible by name in a function; import inside: \`const ${names[0]?.name} = await import('node:${names[0]?.name}')\``,
+  builtin: (names) => {
+    const imports = names.map(({ name }) => `\`const ${name} = await import('node:${name}')\``).join(', ')
+    const list = names.map((one) => one.name).join(', ')
+    return `if ${are(names, 'is the built-in module', 'are the built-in modules')}, import inside: ${imports}; otherwise \`using: { ${list} }\` passes a value`
+  },
 }
 
 /**

@@ -42,7 +42,11 @@ export function wildcard(pattern: string): RegExp {
 export function findJob(jobs: readonly JobSnapshot[], which: number | string, where: string): JobSnapshot {
   const found = candidates(jobs, which)
   if (found.length === 0) throw new JobNotFoundError(which, where)
-  if (found.length > 1) throw new JobAmbiguousError(which, found.map((job) => (job.position ? `${job.id}.${job.position}` : job.id)))
+  if (found.length > 1)
+    throw new JobAmbiguousError(
+      which,
+      found.map((job) => (job.position ? `${job.id}.${job.position}` : job.id)),
+    )
   return found[0]!
 }
 
@@ -53,7 +57,8 @@ function candidates(jobs: readonly JobSnapshot[], which: number | string): JobSn
   if (number) {
     const parent = jobs.filter((job) => job.id === Number(number[1]))
     const child = number[2]
-    const numbered = child === undefined ? parent : parent.flatMap((job) => job.children.filter((c) => c.position === Number(child)))
+    const numbered =
+      child === undefined ? parent : parent.flatMap((job) => job.children.filter((c) => c.position === Number(child)))
     if (numbered.length > 0) return numbered
   }
   const all = jobs.flatMap((job) => [job, ...job.children])

@@ -95,7 +95,9 @@ export class JobHandle<O = unknown> implements Job<O> {
     return this.#parent as Job<O> | undefined
   }
   get children(): readonly Job<O>[] {
-    return (this.#children ??= this.#snapshot.children.map((child) => jobHandle<O>(this.#ref, child, this as JobHandle)))
+    return (this.#children ??= this.#snapshot.children.map((child) =>
+      jobHandle<O>(this.#ref, child, this as JobHandle),
+    ))
   }
 
   get finished(): Promise<JobSnapshot> {
@@ -248,7 +250,11 @@ export class JobHandle<O = unknown> implements Job<O> {
   }
 
   async remove(o: { force?: boolean } & Cancel = {}): Promise<void> {
-    const last = (await this.#ref.request({ type: 'remove', ...(o.force && { force: true }) }, this.instanceId, o)) as JobSnapshot
+    const last = (await this.#ref.request(
+      { type: 'remove', ...(o.force && { force: true }) },
+      this.instanceId,
+      o,
+    )) as JobSnapshot
     this.update(last)
   }
 

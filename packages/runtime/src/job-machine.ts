@@ -67,7 +67,10 @@ export const jobMachine = setup({
   },
   states: {
     NotStarted: {
-      on: { 'job.launch': { target: 'Running', actions: 'launch' }, 'job.stop': { target: 'Stopping', actions: 'halt' } },
+      on: {
+        'job.launch': { target: 'Running', actions: 'launch' },
+        'job.stop': { target: 'Stopping', actions: 'halt' },
+      },
     },
     Running: {
       on: { 'job.stop': { target: 'Stopping', actions: 'halt' }, 'job.lost': { target: 'Disconnected' } },

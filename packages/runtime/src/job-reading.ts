@@ -4,7 +4,11 @@ import type { ReadChunk } from './record.ts'
 import type { ReadRequest } from './wire.ts'
 
 /** A job's chunks from the reader's cursor, or `from`. */
-export async function* readLog(host: JobHost, request: ReadRequest, signal?: AbortSignal): AsyncGenerator<ReadChunk, void> {
+export async function* readLog(
+  host: JobHost,
+  request: ReadRequest,
+  signal?: AbortSignal,
+): AsyncGenerator<ReadChunk, void> {
   const { log } = host
   if (!log) return
   const from = request.from ?? log.cursor(request.reader)

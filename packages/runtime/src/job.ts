@@ -95,6 +95,10 @@ export class JobHost implements JobActions {
   get parent(): JobHost | undefined {
     return this.#parent
   }
+  /** Reader `owner` has something left, or may get something. */
+  get hasMoreData(): boolean {
+    return this.#more()
+  }
   get engine(): Engine | undefined {
     return this.#options.engine
   }
@@ -133,7 +137,9 @@ export class JobHost implements JobActions {
     if (this.#state === 'Disconnected') {
       // Saying Stopped of what runs on elsewhere would be a lie: reach it first, or say that we cannot.
       await this.#execution?.reachable?.()
-      await Promise.all(this.children.filter((child) => child.state === 'Disconnected').map((child) => child.#execution?.reachable?.()))
+      for (const child of this.children) {
+        if (child.state === 'Disconnected') await child.#execution?.reachable?.()
+      }
     }
     this.#stopRequest = request
     this.#actor.send({ type: 'job.stop', request })
@@ -180,7 +186,9 @@ export class JobHost implements JobActions {
     if (deadline !== undefined) {
       this.#deadline = setTimeout(() => {
         this.#late = true
-        void this.stop({ grace: this.#options.stopGrace, reason: `its deadline of ${deadline} ms passed` }).catch(() => undefined)
+        void this.stop({ grace: this.#options.stopGrace, reason: `its deadline of ${deadline} ms passed` }).catch(
+          () => undefined,
+        )
       }, deadline)
     }
     this.#execution = engine.start(
@@ -246,7 +254,10 @@ export class JobHost implements JobActions {
       const failed = this.children.filter((child) => child.state === 'Failed')
       const reasons = failed.map((child) => child.#reason ?? new Error(`${child.location} failed`))
       const where = failed.map((child) => `${child.location}: ${child.#reason?.message ?? 'failed'}`).join('; ')
-      const error = new ChildJobError(`${failed.length} of ${this.children.length} did not complete (${where})`, reasons)
+      const error = new ChildJobError(
+        `${failed.length} of ${this.children.length} did not complete (${where})`,
+        reasons,
+      )
       const only = this.children.length === 1 ? this.children[0]!.#exitCode : undefined
       return void this.#onEnded({ outcome: 'failed', error, exitCode: only })
     }

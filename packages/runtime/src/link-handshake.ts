@@ -49,11 +49,15 @@ export async function openLink({ transport, peer, addresses, self, server, signa
 /** Pairs the channels that come in. */
 export class LinkAcceptor {
   readonly #self: Self
-  readonly #server: (control: Channel) => LinkServer
+  readonly #server: (peer: PeerId, client: string) => LinkServer
   readonly #accept: (link: Link, server: LinkServer) => void
   readonly #waiting = new Map<string, PromiseWithResolvers<Channel>>()
 
-  constructor(self: Self, server: (control: Channel) => LinkServer, accept: (link: Link, server: LinkServer) => void) {
+  constructor(
+    self: Self,
+    server: (peer: PeerId, client: string) => LinkServer,
+    accept: (link: Link, server: LinkServer) => void,
+  ) {
     this.#self = self
     this.#server = server
     this.#accept = accept
@@ -65,7 +69,7 @@ export class LinkAcceptor {
       if (hello.t !== 'hello') throw new ProtocolError(`a link begins with hello, not ${hello.t}`)
       const data = await this.#pair(`${channel.peer} ${hello.link}`)
       await channel.send({ t: 'welcome', v: VERSION, name: this.#self.name, self: this.#self.client })
-      const server = this.#server(channel)
+      const server = this.#server(channel.peer, hello.client)
       this.#accept(new Link(channel, data, { client: hello.client }, server), server)
     } catch (error) {
       channel.abort(asError(error))
@@ -85,7 +89,10 @@ export class LinkAcceptor {
   /** The data channel of a control channel; either may come first. */
   async #pair(key: string): Promise<Channel> {
     const slot = this.#slot(key)
-    const late = setTimeout(() => slot.reject(new PeerUnreachableError('the data channel of the link did not come')), PAIRING_MS)
+    const late = setTimeout(
+      () => slot.reject(new PeerUnreachableError('the data channel of the link did not come')),
+      PAIRING_MS,
+    )
     try {
       return await slot.promise
     } finally {
@@ -103,7 +110,10 @@ export class LinkAcceptor {
       const { promise } = slot
       const late = setTimeout(() => {
         if (!this.#waiting.delete(key)) return
-        void promise.then((channel) => channel.abort(new ProtocolError('a data channel without its control channel')), () => undefined)
+        void promise.then(
+          (channel) => channel.abort(new ProtocolError('a data channel without its control channel')),
+          () => undefined,
+        )
       }, PAIRING_MS)
       late.unref()
     }

@@ -38,7 +38,8 @@ export class LinkSessionRef implements SessionRef {
   async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
     const answer = await this.#link.ask({ session: this.#snapshot.instanceId, job }, event, { signal: options.signal })
     // An answer is newer than what was pushed before it.
-    if (event.type === 'disconnect' || event.type === 'connect' || event.type === 'close') this.update(answer as SessionSnapshot)
+    if (event.type === 'disconnect' || event.type === 'connect' || event.type === 'close')
+      this.update(answer as SessionSnapshot)
     return answer
   }
 

@@ -75,7 +75,10 @@ export class Link {
     const same = control === data
     const pumps = same
       ? [this.#receive(control, (value) => this.#onAny(value))]
-      : [this.#receive(control, (value) => this.#onControl(checkControl(value))), this.#receive(data, (value) => this.#onData(checkData(value)))]
+      : [
+          this.#receive(control, (value) => this.#onControl(checkControl(value))),
+          this.#receive(data, (value) => this.#onData(checkData(value))),
+        ]
     this.closed = Promise.race(pumps).then((error) => {
       this.#end(error)
       return this.#ended?.error
@@ -87,7 +90,11 @@ export class Link {
   }
 
   /** Asks and waits for the answer. @throws PeerLostError when the link ends first: whether it was done is unknown */
-  async ask(to: Address, event: WireEvent, options: { signal?: AbortSignal | undefined; id?: number } = {}): Promise<unknown> {
+  async ask(
+    to: Address,
+    event: WireEvent,
+    options: { signal?: AbortSignal | undefined; id?: number } = {},
+  ): Promise<unknown> {
     options.signal?.throwIfAborted()
     if (this.#ended) throw this.#lost()
     const id = options.id ?? Link.requestId()
@@ -280,7 +287,8 @@ export class Link {
         const key = `${message.of}${message.id}`
         const waiting = this.#blobs.get(key)
         if (waiting?.resolve) return waiting.resolve(message.bytes)
-        if (this.#blobs.size >= BLOB_COUNT) throw new ProtocolError(`more than ${BLOB_COUNT} blobs without their messages`)
+        if (this.#blobs.size >= BLOB_COUNT)
+          throw new ProtocolError(`more than ${BLOB_COUNT} blobs without their messages`)
         this.#blobs.set(key, { bytes: message.bytes })
         return
       }
@@ -314,7 +322,8 @@ export class Link {
   async #answer(id: number, to: Address, inline: Uint8Array | undefined): Promise<void> {
     const abort = new AbortController()
     try {
-      if (this.#serving.size >= OPEN_REQUESTS) throw new LimitError(`more than ${OPEN_REQUESTS} requests under way on one link`)
+      if (this.#serving.size >= OPEN_REQUESTS)
+        throw new LimitError(`more than ${OPEN_REQUESTS} requests under way on one link`)
       this.#serving.set(id, abort)
       const event = checkEvent(decode(inline ?? (await this.#blob('ask', id))))
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
@@ -388,7 +397,10 @@ export class Link {
 
   #lost(): PeerLostError {
     const cause = this.#ended?.error
-    return new PeerLostError(`the link to ${this.peer} ended${cause ? `: ${cause.message}` : ''}; the outcome is unknown`, { cause })
+    return new PeerLostError(
+      `the link to ${this.peer} ended${cause ? `: ${cause.message}` : ''}; the outcome is unknown`,
+      { cause },
+    )
   }
 
   #end(error: Error | undefined): void {

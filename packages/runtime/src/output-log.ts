@@ -49,9 +49,11 @@ export class OutputLog {
     if (this.#sealed || raw.count === 0) return
     if (at) {
       // A copy keeps the original's numbers, and takes a chunk only where it ends.
-      if (at.first > this.#stored.end && this.#stored.end === this.#stored.start) this.#stored.begin(at.first, OWNER, at.from)
+      if (at.first > this.#stored.end && this.#stored.end === this.#stored.start)
+        this.#stored.begin(at.first, OWNER, at.from)
       if (at.first + raw.count <= this.#stored.end) return this.#onCredit(raw.bytes.byteLength)
-      if (at.first !== this.#stored.end) throw new Error(`copied chunk starts at ${at.first}, the log ends at ${this.#stored.end}`)
+      if (at.first !== this.#stored.end)
+        throw new Error(`copied chunk starts at ${at.first}, the log ends at ${this.#stored.end}`)
     }
     this.#errors += raw.errors
     const accepted = this.#stored.append({ ...raw, first: this.#stored.end })
@@ -95,7 +97,10 @@ export class OutputLog {
   }
 
   /** Whole chunks from `from` on; with `follow` until the log is sealed, else until its present end. */
-  async *read(from: number, options: { follow?: boolean; signal?: AbortSignal | undefined } = {}): AsyncGenerator<Chunk> {
+  async *read(
+    from: number,
+    options: { follow?: boolean; signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<Chunk> {
     let next = from
     const stopAt = options.follow ? Number.POSITIVE_INFINITY : this.#stored.end
     while (!options.signal?.aborted) {

@@ -85,7 +85,11 @@ export class PeerHandle implements Peer {
 
   async sessions(o: { on?: string; state?: SessionState } & Cancel = {}): Promise<readonly SessionInfo[]> {
     const { on, state, signal } = o
-    const event = { type: 'local.sessions' as const, ...(on !== undefined && { on }), ...(state !== undefined && { state }) }
+    const event = {
+      type: 'local.sessions' as const,
+      ...(on !== undefined && { on }),
+      ...(state !== undefined && { state }),
+    }
     return (await this.ref.ask(event, { signal })) as SessionInfo[]
   }
 
@@ -126,7 +130,10 @@ export class PeerHandle implements Peer {
 
   async join(ticket: string, o: { name?: string } & Cancel = {}): Promise<PeerInfo> {
     const { signal, name } = o
-    return (await this.ref.ask({ type: 'local.join', ticket, ...(name !== undefined && { name }) }, { signal })) as PeerInfo
+    return (await this.ref.ask(
+      { type: 'local.join', ticket, ...(name !== undefined && { name }) },
+      { signal },
+    )) as PeerInfo
   }
 
   async allow(peer: PeerId, grants: Grant[], o: { name?: string; owner?: string } & Cancel = {}): Promise<void> {
@@ -169,7 +176,9 @@ function placed(o: OnOptions): { on?: TargetSpec[]; throttle?: number; lostAfter
   const targets = on === undefined ? undefined : Array.isArray(on) ? (on as readonly Target[]) : [on as Target]
   if (targets?.length === 0) throw new UsageError('`on` names no target')
   return {
-    ...(targets && { on: targets.map((target) => (typeof target === 'string' ? { peer: target } : { session: target.instanceId })) }),
+    ...(targets && {
+      on: targets.map((target) => (typeof target === 'string' ? { peer: target } : { session: target.instanceId })),
+    }),
     ...(throttle !== undefined && { throttle }),
     ...(lostAfter !== undefined && { lostAfter: milliseconds(lostAfter) }),
   }

@@ -103,7 +103,7 @@ function endsTooEarly(error: ParseError, line: string): boolean {
   if (reason === 'Unterminated template' || reason === 'Unterminated comment') return true
   if (reason === 'Unterminated string constant') return /\\(?:\r\n?|\n)?$/.test(line)
   if (reason === 'Missing catch or finally clause') return /\}\s*$/.test(line)
-  if (/^Complex binding patterns require/.test(reason)) return error.pos >= line.trimEnd().length
+  if (reason.startsWith('Complex binding patterns require')) return error.pos >= line.trimEnd().length
   return reason === 'Unexpected token' && error.pos >= line.length
 }
 

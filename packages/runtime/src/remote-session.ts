@@ -5,7 +5,14 @@
 import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
-import { asError, codeOf, PeerLostError, PeerUnreachableError, SessionClosedError, SessionStateError } from './errors.ts'
+import {
+  asError,
+  codeOf,
+  PeerLostError,
+  PeerUnreachableError,
+  SessionClosedError,
+  SessionStateError,
+} from './errors.ts'
 import { Link, type JobReading } from './link.ts'
 import { untilAborted } from './output-log.ts'
 import { remoteSessionMachine, type RemoteSessionActions, type RemoteSessionActor } from './remote-session-machine.ts'
@@ -61,7 +68,10 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.options = options
     this.#far = far
     this.#actor = createActor(remoteSessionMachine, { input: this })
-    this.#actor.subscribe({ next: ({ value }) => this.#enter(value as SessionState), error: () => this.#enter('Broken') })
+    this.#actor.subscribe({
+      next: ({ value }) => this.#enter(value as SessionState),
+      error: () => this.#enter('Broken'),
+    })
     this.#actor.start()
     this.#attached(link)
     this.#actor.send({ type: 'session.opened' })
@@ -233,7 +243,9 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   startRetry(): void {
     this.#retry = setTimeout(() => {
-      this.#reason ??= new PeerUnreachableError(`${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`)
+      this.#reason ??= new PeerUnreachableError(
+        `${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`,
+      )
       this.#actor.send({ type: 'link.given-up' })
     }, this.options.lostAfter)
   }
@@ -257,7 +269,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     for (let pause = RETRY_FIRST; !signal.aborted; pause = Math.min(pause * 1.5, RETRY_MOST)) {
       try {
         const link = await this.#home.link(signal)
-        const far = (await link.ask({}, { type: 'session.attach', session: this.instanceId }, { signal })) as SessionSnapshot
+        const far = (await link.ask(
+          {},
+          { type: 'session.attach', session: this.instanceId },
+          { signal },
+        )) as SessionSnapshot
         if (signal.aborted) return
         this.#far = far
         this.#reason = undefined
@@ -283,7 +299,10 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       if (this.#link !== link) return
       const { location, lostAfter } = this.options
       this.#link = undefined
-      this.#reason = new PeerUnreachableError(`the link to ${location} is lost; trying again for ${lostAfter / 1000} s`, { cause: error })
+      this.#reason = new PeerUnreachableError(
+        `the link to ${location} is lost; trying again for ${lostAfter / 1000} s`,
+        { cause: error },
+      )
       this.#actor.send({ type: 'link.lost', reason: this.#reason })
     })
     link.watch<SessionSnapshot>({ session: this.instanceId }, (far) => {

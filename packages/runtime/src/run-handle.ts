@@ -60,7 +60,10 @@ function throwUnlessCompleted(snapshot: JobSnapshot): void {
   const failed = snapshot.children.filter((child) => child.state !== 'Completed')
   if (snapshot.children.length > 1) {
     const errors = failed.map((child) => child.reason ?? new JobStoppedError(`stopped on ${child.location}`))
-    throw new AggregateError(errors, `${failed.length} of ${snapshot.children.length} targets did not complete: ${failed.map((child) => child.location).join(', ')}`)
+    throw new AggregateError(
+      errors,
+      `${failed.length} of ${snapshot.children.length} targets did not complete: ${failed.map((child) => child.location).join(', ')}`,
+    )
   }
   const only = snapshot.children[0] ?? snapshot
   if (only.reason) throw asError(only.reason)

@@ -49,7 +49,7 @@ function jsonLine(record: JobRecord): string {
     if (value instanceof Uint8Array) return { $bytes: Buffer.from(value).toString('base64') }
     if (value instanceof Map) return { $map: [...value] }
     if (value instanceof Set) return { $set: [...value] }
-    if (Error.isError(value)) return { ...value, name: value.name, message: value.message }
+    if (Error.isError(value)) return Object.assign({}, value, { name: value.name, message: value.message })
     return value
   })
 }

@@ -30,7 +30,14 @@ export interface Served {
   /** A session as this client sees it. */
   view(ref: SessionRef, client: string): SessionSnapshot
   peerEvent(principal: Principal, link: Link, event: PeerEvent, signal: AbortSignal): Promise<unknown>
-  sessionEvent(principal: Principal, link: Link, ref: SessionRef, event: SessionEvent, job: string | undefined, signal: AbortSignal): Promise<unknown>
+  sessionEvent(
+    principal: Principal,
+    link: Link,
+    ref: SessionRef,
+    event: SessionEvent,
+    job: string | undefined,
+    signal: AbortSignal,
+  ): Promise<unknown>
   /** Something was refused: policy wants to know. */
   refused(principal: Principal, what: string): void
 }
@@ -113,7 +120,9 @@ export class Server implements LinkServer {
     if (principal.kind === 'owner') return
     const refuse = (what: string): never => {
       this.#served.refused(principal, what)
-      throw new DeniedError(`not allowed here: ${what}`, { hint: 'the owner of that peer can allow it: `errand peer allow`' })
+      throw new DeniedError(`not allowed here: ${what}`, {
+        hint: 'the owner of that peer can allow it: `errand peer allow`',
+      })
     }
     if (principal.kind === 'script') {
       // A session's own scripts: its jobs and itself, never the peer.

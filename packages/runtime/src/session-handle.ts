@@ -136,7 +136,8 @@ export class SessionHandle implements Session {
 
   /** Closes it, unless it was disconnected: that was said to be gone on with. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#disconnected || this.state === 'Disconnected' || this.state === 'Closed' || this.state === 'Broken') return
+    if (this.#disconnected || this.state === 'Disconnected' || this.state === 'Closed' || this.state === 'Broken')
+      return
     await this.close()
   }
 

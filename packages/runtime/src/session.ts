@@ -97,7 +97,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.id = id
     this.kind = kind
     this.owner = owner
-    this.name = options.name ?? (kind === 'home' || kind === 'local' ? kind : `Session${id}`)
+    this.name = options.name ?? (kind === 'home' || kind === 'local' ? kind : `Runspace${id}`)
     this.cwd = options.cwd
     this.env = options.env
     this.#idleTimeout = kind === 'temporary' ? home.temporaryLease : (options.idleTimeout ?? home.idleTimeout)
@@ -187,7 +187,10 @@ export class HostSession implements SessionRef, SessionActions {
       case 'run':
         return (await this.#start(event.spec, event.on, event, false)).snapshot()
       case 'jobs':
-        return filterJobs([...this.#jobs.values()].map((it) => it.snapshot()), event.filter)
+        return filterJobs(
+          [...this.#jobs.values()].map((it) => it.snapshot()),
+          event.filter,
+        )
       case 'job':
         return this.#named(event.which)
       case 'runs':
@@ -223,7 +226,9 @@ export class HostSession implements SessionRef, SessionActions {
       yield* readLog(host, request, signal)
     } else {
       if (request.from !== undefined && request.from !== 0) {
-        throw new UsageError('`from` needs a child: a parent has one sequence per child', { hint: 'write 3.1 for the first child of 3' })
+        throw new UsageError('`from` needs a child: a parent has one sequence per child', {
+          hint: 'write 3.1 for the first child of 3',
+        })
       }
       const children = host.children.filter((child) => location === undefined || same(location, child.location))
       yield* mergeReads(children, request, signal)
@@ -337,20 +342,33 @@ export class HostSession implements SessionRef, SessionActions {
     options: { throttle?: number; lostAfter?: number },
     listed: boolean,
   ): Promise<JobHost> {
-    if (listed && this.#jobs.size >= JOBS_MOST) throw new UsageError(`session ${this.name} has ${JOBS_MOST} jobs: remove some first`)
+    if (listed && this.#jobs.size >= JOBS_MOST)
+      throw new UsageError(`session ${this.name} has ${JOBS_MOST} jobs: remove some first`)
     // A run without targets has the runspace for itself; refused at once, before anything is made.
     const alone = !listed && !on
     if (alone && this.#running) throw new SessionBusyError(this.name)
     const id = listed ? ++this.#lastJob : 0
     const name = spec.name ?? (listed ? `Job${id}` : 'run')
-    const placed: WorkSpec = { ...spec, cwd: spec.cwd ?? this.cwd, env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined }
+    const placed: WorkSpec = {
+      ...spec,
+      cwd: spec.cwd ?? this.cwd,
+      env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined,
+    }
     const common = this.#common(id)
     let host: JobHost
     if (on) {
       const children = on.map((target, index) => this.#child(name, spec, target, index + 1, options.lostAfter, common))
       const location = children.map((child) => child.location).join(',')
       const throttle = options.throttle ?? THROTTLE
-      host = new JobHost({ ...common, instanceId: crypto.randomUUID(), name, type: 'RemoteJob', location, spec, throttle })
+      host = new JobHost({
+        ...common,
+        instanceId: crypto.randomUUID(),
+        name,
+        type: 'RemoteJob',
+        location,
+        spec,
+        throttle,
+      })
       host.adopt(children)
       for (const child of children) await this.#giveLog(child)
     } else {
@@ -393,7 +411,16 @@ export class HostSession implements SessionRef, SessionActions {
     // A start over there is this start: its id is ours and the child's place.
     const childSpec: WorkSpec = { ...spec, startId: `${spec.startId}.${position}` }
     const instanceId = crypto.randomUUID()
-    return new JobHost({ ...common, instanceId, name: `${parentName}.${position}`, type: 'RemoteJob', location, spec: childSpec, engine, position })
+    return new JobHost({
+      ...common,
+      instanceId,
+      name: `${parentName}.${position}`,
+      type: 'RemoteJob',
+      location,
+      spec: childSpec,
+      engine,
+      position,
+    })
   }
 
   #common(id: number): Common {
@@ -412,7 +439,13 @@ export class HostSession implements SessionRef, SessionActions {
     const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
     const shared = { ...common, type: 'RemoteJob' as const, location, spec }
     const parent = new JobHost({ ...shared, instanceId: crypto.randomUUID(), name: name ?? `Job${common.id}` })
-    const child = new JobHost({ ...shared, instanceId: crypto.randomUUID(), name: `${parent.name}.1`, engine, position: 1 })
+    const child = new JobHost({
+      ...shared,
+      instanceId: crypto.randomUUID(),
+      name: `${parent.name}.1`,
+      engine,
+      position: 1,
+    })
     parent.adopt([child])
     await this.#giveLog(child)
     this.#jobs.set(parent.instanceId, parent)
@@ -434,7 +467,11 @@ export class HostSession implements SessionRef, SessionActions {
   #named(which: number | string): JobSnapshot {
     const run = typeof which === 'string' ? this.#runs.get(which) : undefined
     if (run) return run.snapshot()
-    return findJob([...this.#jobs.values()].map((job) => job.snapshot()), which, this.#where())
+    return findJob(
+      [...this.#jobs.values()].map((job) => job.snapshot()),
+      which,
+      this.#where(),
+    )
   }
 
   /** By instanceId, children too. @throws JobNotFoundError */
@@ -466,7 +503,11 @@ export class HostSession implements SessionRef, SessionActions {
     for (const one of [host, ...host.children]) void this.#home.store.dropLog(one.instanceId)
   }
 
-  async #acknowledge(host: JobHost, reader: string, seqs: readonly (readonly [string, number])[]): Promise<JobSnapshot> {
+  async #acknowledge(
+    host: JobHost,
+    reader: string,
+    seqs: readonly (readonly [string, number])[],
+  ): Promise<JobSnapshot> {
     for (const [job, seq] of seqs) {
       const one = job === host.instanceId ? host : host.children.find((child) => child.instanceId === job)
       await one?.log?.acknowledge(reader, seq)
@@ -514,4 +555,3 @@ export class HostSession implements SessionRef, SessionActions {
 function same(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase()
 }
-

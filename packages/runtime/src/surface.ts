@@ -47,14 +47,7 @@ export type JobState =
   | 'Failed'
   | 'Stopped'
 export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob'
-export type SessionState =
-  | 'Opening'
-  | 'Opened'
-  | 'Disconnecting'
-  | 'Disconnected'
-  | 'Connecting'
-  | 'Closed'
-  | 'Broken'
+export type SessionState = 'Opening' | 'Opened' | 'Disconnecting' | 'Disconnected' | 'Connecting' | 'Closed' | 'Broken'
 export type Availability = 'None' | 'Available' | 'Busy'
 
 /** `output` is what a script yields or returns; the rest are PowerShell's streams; a `gap` marks lost records. */
@@ -156,13 +149,13 @@ export interface ScriptContext {
   /** The session this runs in; a job started there ends with it. */
   readonly session: Session
   /** Rejects when the job is stopped. */
-  sleep(ms: number): Promise<void>
-  progress(p: Progress): void
-  error(e: unknown): void
-  warn(v: unknown): void
-  verbose(v: unknown): void
-  debug(v: unknown): void
-  info(v: unknown): void
+  readonly sleep: (ms: number) => Promise<void>
+  readonly progress: (p: Progress) => void
+  readonly error: (e: unknown) => void
+  readonly warn: (v: unknown) => void
+  readonly verbose: (v: unknown) => void
+  readonly debug: (v: unknown) => void
+  readonly info: (v: unknown) => void
 }
 
 export interface JobFilter {

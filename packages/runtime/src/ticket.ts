@@ -25,7 +25,9 @@ export function writeTicket(ticket: Ticket): string {
 export function readTicket(text: string): Ticket {
   const line = text.trim()
   if (!line.startsWith(PREFIX)) {
-    throw new TicketError('this is not a ticket', { hint: `a ticket begins with ${PREFIX}; \`errand invite\` prints one` })
+    throw new TicketError('this is not a ticket', {
+      hint: `a ticket begins with ${PREFIX}; \`errand invite\` prints one`,
+    })
   }
   const whole = Buffer.from(line.slice(PREFIX.length), 'base64url')
   const body = whole.subarray(0, -4)

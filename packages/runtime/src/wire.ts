@@ -111,7 +111,14 @@ export type SessionEvent =
   | { type: 'remove'; force?: boolean }
   /** Moves a reader's cursor in the job or its children: [instanceId, seq of the record to take next]. */
   | { type: 'acknowledge'; reader: string; seqs: readonly (readonly [string, number])[] }
-  | { type: 'save'; path: string; format?: 'text' | 'ndjson'; read: ReadRequest; keep?: boolean; kinds?: readonly string[] }
+  | {
+      type: 'save'
+      path: string
+      format?: 'text' | 'ndjson'
+      read: ReadRequest
+      keep?: boolean
+      kinds?: readonly string[]
+    }
   | { type: 'disconnect'; idleTimeout?: number; buffering?: 'block' | 'drop' }
   | { type: 'connect' }
   | { type: 'receive'; name?: string }
@@ -162,7 +169,17 @@ export type ControlMessage =
 /** Messages on the data channel. */
 export type DataMessage =
   | { t: 'hello'; link: string }
-  | { t: 'chunk'; r: number; job: string; location: string; first: number; count: number; errors: number; from: number; bytes: Uint8Array }
+  | {
+      t: 'chunk'
+      r: number
+      job: string
+      location: string
+      first: number
+      count: number
+      errors: number
+      from: number
+      bytes: Uint8Array
+    }
   | { t: 'end'; r: number; error?: Error; job?: unknown }
   | { t: 'blob'; of: 'ask' | 'ok'; id: number; bytes: Uint8Array }
 
@@ -196,7 +213,8 @@ const shape =
   (value) =>
     record(value) && Object.entries(fields).every(([key, check]) => check((value as Record<string, unknown>)[key]))
 
-const env: Check = (value) => record(value) && Object.values(value as object).every((item) => item === undefined || string(item))
+const env: Check = (value) =>
+  record(value) && Object.values(value as object).every((item) => item === undefined || string(item))
 const buffering = maybe(oneOf('block', 'drop'))
 const workSpec = shape({
   kind: oneOf('function', 'code', 'module', 'line', 'command'),
@@ -213,7 +231,13 @@ const workSpec = shape({
   deadline: maybe(count),
   startId: string,
 })
-const read = shape({ reader: string, from: maybe(count), follow: maybe(flag), location: maybe(string), recurse: maybe(flag) })
+const read = shape({
+  reader: string,
+  from: maybe(count),
+  follow: maybe(flag),
+  location: maybe(string),
+  recurse: maybe(flag),
+})
 const target: Check = (value) => shape({ peer: string })(value) || shape({ session: string })(value)
 const started: Record<string, Check> = {
   spec: workSpec,
@@ -239,7 +263,10 @@ const EVENTS: Record<string, Check> = {
   runs: shape({}),
   stop: shape({ grace: maybe(count), reason: maybe(string) }),
   remove: shape({ force: maybe(flag) }),
-  acknowledge: shape({ reader: string, seqs: list((pair) => Array.isArray(pair) && string(pair[0]) && count(pair[1]), 10_000) }),
+  acknowledge: shape({
+    reader: string,
+    seqs: list((pair) => Array.isArray(pair) && string(pair[0]) && count(pair[1]), 10_000),
+  }),
   save: shape({
     path: string,
     format: maybe(oneOf('text', 'ndjson')),
@@ -275,7 +302,12 @@ const EVENTS: Record<string, Check> = {
   'local.session': shape({ which }),
   'local.launch': shape({ argv: list(text, 4096), cwd: maybe(string), env: maybe(env) }),
   'local.peers': shape({}),
-  'local.invite': shape({ grants: maybe(list(string, 64)), owner: maybe(string), uses: maybe(count), ttl: maybe(count) }),
+  'local.invite': shape({
+    grants: maybe(list(string, 64)),
+    owner: maybe(string),
+    uses: maybe(count),
+    ttl: maybe(count),
+  }),
   'local.join': shape({ ticket: string, name: maybe(string) }),
   'local.allow': shape({ peer: string, grants: list(string, 64), name: maybe(string), owner: maybe(string) }),
   'local.deny': shape({ peer: string }),
@@ -287,7 +319,8 @@ const EVENTS: Record<string, Check> = {
 export function checkEvent(value: unknown): WireEvent {
   const type = (value as { type?: unknown } | null)?.type
   const check = typeof type === 'string' && Object.hasOwn(EVENTS, type) ? EVENTS[type] : undefined
-  if (!check) throw new UsageError(`unknown event ${String(type).slice(0, 64)}`, { hint: 'the peers run different versions' })
+  if (!check)
+    throw new UsageError(`unknown event ${String(type).slice(0, 64)}`, { hint: 'the peers run different versions' })
   if (!check(value)) throw new UsageError(`event ${String(type)} has a field that does not fit`)
   return value as WireEvent
 }

@@ -1,4 +1,5 @@
 // What stands after -e: one expression, or the body of an async generator.
+import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import { ScriptError } from '../src/errors.ts'
 import { compileCode } from '../src/script-code.ts'
@@ -218,7 +219,43 @@ describe('text that does not parse says where, and shows the line', () => {
     expect(lines[1]?.[lines[2]?.indexOf('^') ?? 0]).toBe(';')
   })
 
-  test('what only V8 refuses is a ScriptError too, and so is a name that cannot be one', () => {
+  test('a name that cannot be a variable', () => {
     expect(() => compileCode('yield 1', ['a-b'])).toThrow(ScriptError)
+  })
+
+  // V8 is the judge: what it takes as a body or as an expression is taken, everything else is a ScriptError.
+  test('any soup of tokens', () => {
+    const pieces = (
+      'let_x_=_1 var_y const_{x}_=_y x x_+_1 ; \n {_a:_1_} { } ( [x] function_f()_{} function*_g()_{_yield_1_} async_()_=>_{ yield_1 ' +
+      'await_x class_A_{} for_(var_i_of_x) for_(let_i_=_0;;) for_await_(const_q_of_x) if_(x) else `t${x}` ` ${ return_x do_x;_while(y) ' +
+      'try_{}_catch_(e)_{} switch_(x)_{_case_1:_var_s_} lab: //_c\n /*_c_*/ "use_strict" throw_x using_u_=_null await_using_w_=_null ' +
+      'yield_/r/ x_/=_2 = , =>_x ...x ?.y ??_z new_A import("x") import export var_async let_async break debugger \' " / /* #p'
+    )
+      .split(' ')
+      .map((piece) => piece.replaceAll('_', ' '))
+    const AsyncGenerator = Object.getPrototypeOf(async function* () {}).constructor as (body: string) => unknown
+    const takes = (body: string): boolean => {
+      try {
+        AsyncGenerator(body)
+        return true
+      } catch {
+        return false
+      }
+    }
+    const soup = fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 7 }).map((some) => some.join(' '))
+    fc.assert(
+      fc.property(soup, (code) => {
+        let taken = true
+        try {
+          compileCode(code, ['x'])
+        } catch (error) {
+          if (!(error instanceof ScriptError)) throw error
+          taken = false
+        }
+        // An expression stands in parentheses and in brackets; `1) + (2` only in the former.
+        expect(taken).toBe(takes(code) || (takes(`return (${code}\n)`) && takes(`return [${code}\n]`)))
+      }),
+      { numRuns: 3000 },
+    )
   })
 })

@@ -117,6 +117,16 @@ describe('forms: each travels as text and does there what it did here', () => {
     expect(compileFunction(functionSource(make('b')), {}, {}).name).toBe('b')
   })
 
+  test('more texts than are kept: each is still itself', async () => {
+    const texts = Array.from({ length: 300 }, (_, n) => `(x) => [${n}, x, y]`)
+    const options = { using: { y: 1 } }
+    for (let round = 0; round < 2; round++) {
+      for (const [n, text] of texts.entries()) {
+        expect(compileFunction(functionSource(evaluate(text), options), { y: round }, {})(2)).toEqual([n, 2, round])
+      }
+    }
+  })
+
   test('functions of this file, as the test runner rewrote them', async () => {
     async function* count(_ctx: unknown, to: number): AsyncGenerator<number> {
       for (let i: number = 1; i <= to; i++) yield i satisfies number

@@ -385,7 +385,9 @@ export class FramedChannel implements Channel {
     this.#heartbeat = new Heartbeat(protocol.heartbeat, {
       beat: () => this.#beat(),
       silent: () => {
-        const error = new PeerUnreachableError(`no sign of life from ${this.peer} for ${protocol.heartbeat!.suspicion} ms`)
+        const error = new PeerUnreachableError(
+          `no sign of life from ${this.peer} for ${protocol.heartbeat!.suspicion} ms`,
+        )
         this.#finish({ error })
         this.#duplex.destroy(true)
       },
@@ -459,7 +461,9 @@ export class FramedChannel implements Channel {
   #closedError(): ChannelClosedError {
     const cause = this.#end?.error
     if (this.#end === undefined) return new ChannelClosedError('end() was called on this channel')
-    return new ChannelClosedError(`the channel to ${this.peer} is closed${cause ? `: ${cause.message}` : ''}`, { cause })
+    return new ChannelClosedError(`the channel to ${this.peer} is closed${cause ? `: ${cause.message}` : ''}`, {
+      cause,
+    })
   }
 }
 

@@ -4,7 +4,7 @@ import type { CodecLimits } from './codec-limits.ts'
 import { CHUNK_SLACK, limitsFrom } from './codec-limits.ts'
 import { readSequence } from './codec-reader.ts'
 import type { EncodeOptions, WriteOptions } from './codec-writer.ts'
-import { writeItem, writeOptionsFrom } from './codec-writer.ts'
+import { Shapes, writeItem, writeOptionsFrom } from './codec-writer.ts'
 import { TooLargeError } from './errors.ts'
 
 /** Collects values into one chunk: a CBOR sequence that can be decoded alone. */
@@ -55,6 +55,7 @@ class GrowingChunk implements ChunkWriter {
   bytes = 0
   readonly #options: WriteOptions
   #items = 0
+  #shapes: Shapes | undefined
   #buffer: Uint8Array<ArrayBuffer> = EMPTY
 
   constructor(options: WriteOptions) {
@@ -62,7 +63,16 @@ class GrowingChunk implements ChunkWriter {
   }
 
   add(value: unknown): number {
-    const { bytes, items } = writeItem(value, this.#options)
+    try {
+      return this.#add(value)
+    } catch (error) {
+      this.#shapes?.forget()
+      throw error
+    }
+  }
+
+  #add(value: unknown): number {
+    const { bytes, items } = writeItem(value, this.#options, this.#shapes)
     const { limits, name } = this.#options
     // Read after writing: a getter of the value may itself have added to this chunk.
     const size = this.bytes + bytes.byteLength
@@ -73,7 +83,9 @@ class GrowingChunk implements ChunkWriter {
     this.#buffer.set(bytes, this.bytes)
     this.bytes = size
     this.#items += items
-    this.count++
+    // A lone record needs no shapes; from the second one on they pay, unless nothing repeats.
+    if (this.count++ === 0) this.#shapes = new Shapes()
+    else if (this.#shapes?.isBarren === true) this.#shapes = undefined
     return bytes.byteLength
   }
 
@@ -83,6 +95,7 @@ class GrowingChunk implements ChunkWriter {
     this.bytes = 0
     this.count = 0
     this.#items = 0
+    this.#shapes = undefined
     if (buffer.byteLength > SMALL) this.#buffer = EMPTY
     // Beyond the usual size it is handed over as it is, unless most of it is air.
     if (buffer.byteLength > LARGE && size * 2 > buffer.byteLength) return buffer.subarray(0, size)

@@ -5,7 +5,7 @@
 
 import type { CodecLimits } from './codec-limits.ts'
 import { MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
-import { TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
+import { RECORD, RECORD_DEFINITION, RECORD_SHAPES, TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
 import { MalformedError, TooLargeError } from './errors.ts'
 
 // CBOR major types, and what may follow a tag as a set of them (bit = major type).
@@ -42,11 +42,21 @@ const MAX_REGEXP_BYTES = MAX_REGEXP * 3 + 16
 let leftAbove = new Uint32Array(65)
 let keyedAbove = new Uint8Array(65)
 
-/** What a scan found besides "harmless". */
+/** What one scan hands to the next in a sequence. */
 export interface Tally {
   /** Items seen; added to, so that a chunk can be summed. */
   items: number
+  /** Number of keys of each shape defined so far, -1 where none is. Undefined: records are not allowed. */
+  shapes: Int32Array | undefined
 }
+
+/** No shape yet. */
+export function noShapes(): Int32Array {
+  return new Int32Array(RECORD_SHAPES).fill(-1)
+}
+
+// Where `readCount` and `guardKeys` stopped.
+let after = 0
 
 /**
  * Scans the item that begins at `start` and gives the position after it.
@@ -141,6 +151,32 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
         break
       }
       case TAGGED: {
+        if (argument >= RECORD_DEFINITION) {
+          const shapes = tally.shapes
+          if (shapes === undefined || argument >= RECORD + RECORD_SHAPES) {
+            throw malformed(`tag ${argument} is not spoken here`, position)
+          }
+          let count = readCount(bytes, position, end, ARRAY)
+          if (argument === RECORD_DEFINITION) {
+            count = guardDefinition(bytes, after, end, count, shapes)
+            items += count
+          } else if (count !== shapes[argument - RECORD]) {
+            throw malformed('a record that does not fit its shape', position)
+          }
+          position = after
+          items += count
+          if (items > limits.items) throw tooLarge(`more than ${limits.items} items`, position)
+          if (depth >= limits.depth) throw tooLarge(`nested deeper than ${limits.depth}`, position)
+          if (count === 0) break
+          leftAbove[depth] = left - 1
+          keyedAbove[depth] = keyed ? 1 : 0
+          depth++
+          left = count
+          keyed = false
+          tags = 0
+          want = ANY
+          continue
+        }
         const inner = argument < CONTENT.length ? CONTENT[argument]! : 0
         if (inner === 0) throw malformed(`tag ${argument} is not spoken here`, position)
         if (++tags > MAX_TAGS) throw malformed('too many tags on one item', position)
@@ -171,6 +207,42 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
       keyed = keyedAbove[depth] === 1
     }
   }
+}
+
+/** [number of the shape, [key, …], value, …]: notes the shape and gives the number of values; `after` is where they begin. */
+function guardDefinition(bytes: Uint8Array, start: number, end: number, count: number, shapes: Int32Array): number {
+  const shape = readCount(bytes, start, end, UINT) - RECORD
+  if (!(shape >= 0 && shape < RECORD_SHAPES)) throw malformed('a shape with a wrong number', after)
+  const keys = readCount(bytes, after, end, ARRAY)
+  if (keys !== count - 2) throw malformed('a record that does not fit its shape', after)
+  if (keys > end - after) throw truncated(after)
+  for (let i = 0; i < keys; i++) {
+    const length = readCount(bytes, after, end, TEXT)
+    if (length > end - after) throw truncated(after)
+    if (length === 9 && isProto(bytes, after)) throw malformed('bare key __proto__', after)
+    after += length
+  }
+  shapes[shape] = keys
+  return keys
+}
+
+/** The argument of a head of the given major type, at most 32 bits; `after` is what follows it. */
+function readCount(bytes: Uint8Array, position: number, end: number, major: number): number {
+  if (position >= end) throw truncated(position)
+  const head = bytes[position]!
+  if (head >> 5 !== major) throw malformed('wrong content of a record', position)
+  const short = head & 0x1f
+  if (short < 24) {
+    after = position + 1
+    return short
+  }
+  if (short > 26) throw malformed('indefinite, reserved or 64-bit length', position)
+  const size = 1 << (short - 24)
+  if (size > end - position - 1) throw truncated(position)
+  let count = 0
+  for (let i = 1; i <= size; i++) count = count * 256 + bytes[position + i]!
+  after = position + 1 + size
+  return count
 }
 
 const PROTO = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f]

@@ -9,11 +9,17 @@ import type { CodecLimits } from './codec-limits.ts'
 const MAX_UINT64 = 0xffff_ffff_ffff_ffffn
 const MIN_NINT64: bigint = -1n - MAX_UINT64
 
-/** From this length cbor-x decodes text with a TextDecoder, which swallows a leading byte order mark. */
+/** Above 64 bytes cbor-x reads text with a TextDecoder, which swallows a leading byte order mark; 3 bytes a unit at most. */
 const BOM_LOSS = 16
+/**
+ * Below this length cbor-x writes text unit by unit, so that a lone surrogate shows in the bytes: the writer looks there,
+ * once per item, because asking each of the many short strings costs as much as the rest of this scan.
+ */
+const SHORT_TEXT = 64
 
 // State of the one scan that may run; a getter that calls `encode` finds `scanning` set and takes the slow way.
 let scanning = false
+let thorough = false
 let itemsLeft = 0
 let bytesLeft = 0
 let maxDepth = 0
@@ -23,20 +29,31 @@ const few: (object | undefined)[] = Array.from({ length: FEW })
 let fewCount = 0
 let many: Set<object> | undefined
 
+/** What the look saw on its way. */
+export interface PlainTally {
+  items: number
+  /** There is text or bytes in the value. */
+  text: boolean
+}
+
 /**
  * True when `value` holds only strings, numbers, 64-bit BigInts, booleans, null, undefined, Date, Uint8Array, and plain
  * objects, arrays, Maps and Sets of them — each object once, within the limits, no key or text that CBOR cannot carry.
- * `tally.items` is then the number of items.
+ * The tally is then right.
+ *
+ * Unless `all`, short text is taken on trust: the caller must look for lone surrogates in the bytes.
  */
-export function isPlain(value: unknown, limits: CodecLimits, tally: { items: number }): boolean {
+export function isPlain(value: unknown, limits: CodecLimits, tally: PlainTally, all: boolean): boolean {
   if (scanning) return false
   scanning = true
+  thorough = all
   itemsLeft = limits.items - 1
   bytesLeft = limits.bytes
   maxDepth = limits.depth
   try {
     const answer = plain(value, 0)
     tally.items = limits.items - itemsLeft
+    tally.text = bytesLeft < limits.bytes
     return answer
   } catch {
     return false // a getter or a proxy threw: the slow way says where
@@ -74,7 +91,7 @@ function plainObject(object: object, depth: number): boolean {
       const fields = object as { [key: string]: unknown; [CLASS]?: unknown; [SNAPSHOT]?: unknown }
       if (fields[SNAPSHOT] !== undefined || fields[CLASS] !== undefined) return false
       for (const key in fields) {
-        if ((itemsLeft -= 2) < 0 || key === '__proto__' || !carries(key) || !plain(fields[key], depth)) return false
+        if ((itemsLeft -= 2) < 0 || isAwkwardKey(key) || !carries(key) || !plain(fields[key], depth)) return false
       }
       return true
     }
@@ -108,12 +125,19 @@ function plainObject(object: object, depth: number): boolean {
 
 /** Can UTF-8, as cbor-x writes and reads it, carry this text? Spends its length. */
 function carries(text: string): boolean {
-  return (bytesLeft -= text.length) >= 0 && !isAwkward(text)
+  if ((bytesLeft -= text.length) < 0) return false
+  if (text.length < SHORT_TEXT && !thorough) return text.length < BOM_LOSS || text.charCodeAt(0) !== 0xfeff
+  return !isAwkward(text)
 }
 
 /** Text that would not survive UTF-8 and cbor-x: a lone surrogate, or a byte order mark in front. */
 export function isAwkward(text: string): boolean {
   return !text.isWellFormed() || (text.length >= BOM_LOSS && text.charCodeAt(0) === 0xfeff)
+}
+
+/** Keys that cbor-x renames (`__proto__`), or keeps its own notes under where it writes records (`__keys__`). */
+export function isAwkwardKey(key: string): boolean {
+  return key === '__proto__' || key === '__keys__'
 }
 
 function isFirst(object: object): boolean {

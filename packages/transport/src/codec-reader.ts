@@ -5,7 +5,7 @@
 
 import { Decoder, Tag, addExtension } from 'cbor-x/index-no-eval'
 import { ERROR_CLASSES, nameClass } from './codec-class.ts'
-import { guardItem } from './codec-guard.ts'
+import { type Tally, guardItem, noShapes } from './codec-guard.ts'
 import type { CodecLimits } from './codec-limits.ts'
 import { CHUNK_SLACK, MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
 import { TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
@@ -23,7 +23,7 @@ const decoder = new Decoder({ useRecords: false, mapsAsObjects: true }) as {
 }
 // Short input is read from here: cbor-x makes a DataView for each source and hangs it on the array it was given.
 const scratch = new Uint8Array(COPY_UP_TO)
-const tally = { items: 0 }
+const tally: Tally = { items: 0, shapes: undefined }
 
 // What the item being read has shown so far.
 const UNREAD: unique symbol = Symbol('unread')
@@ -45,6 +45,7 @@ export function readItem(bytes: Uint8Array, limits: CodecLimits, copy: boolean):
   const source = sourceOf(bytes, limits.bytes)
   const length = bytes.byteLength
   tally.items = 0
+  tally.shapes = undefined
   const end = guardItem(source, 0, length, limits, tally)
   if (end !== length) throw new MalformedError(`not a value: ${length - end} bytes behind its end`)
   copyAll = copy
@@ -64,6 +65,7 @@ export function readSequence(bytes: Uint8Array, limits: CodecLimits, copy: boole
   if (length === 0) return values
   let source = sourceOf(bytes, limits.bytes + CHUNK_SLACK)
   tally.items = 0
+  tally.shapes = noShapes()
   for (let position = 0; position < length;) {
     position = guardItem(source, position, length, limits, tally)
     if (tally.items > limits.items + CHUNK_SLACK) {

@@ -35,3 +35,8 @@ export const TYPED_ARRAY_TAG: Readonly<Record<string, number>> = {
   Float32Array: 85,
   Float64Array: 86,
 }
+
+/** cbor-x's records: the tag of a definition, and the tag of shape 0; 256 shapes follow one another. */
+export const RECORD_DEFINITION = 57343
+export const RECORD = 57344
+export const RECORD_SHAPES = 256

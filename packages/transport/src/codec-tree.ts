@@ -9,7 +9,7 @@ import { ERROR_CLASSES, HIDDEN_ERROR_FIELDS, SNAPSHOT, className } from './codec
 import type { CodecLimits } from './codec-limits.ts'
 import { MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
 import { obstacleOf } from './codec-obstacle.ts'
-import { isAwkward } from './codec-plain.ts'
+import { isAwkward, isAwkwardKey } from './codec-plain.ts'
 import { TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
 import { NotTransferableError, TooLargeError } from './errors.ts'
 
@@ -154,7 +154,7 @@ class Conversion {
 
   #fields(value: object, depth: number, name: string | undefined): unknown {
     const keys = Object.keys(value)
-    if (name !== undefined || keys.some((key) => key === '__proto__' || isAwkward(key))) {
+    if (name !== undefined || keys.some((key) => isAwkwardKey(key) || isAwkward(key))) {
       this.#open(1 + keys.length * 2, depth)
       const flat: unknown[] = [name === undefined ? null : this.#text(name)]
       for (const key of keys) flat.push(this.#text(key), this.#field(value, key, depth))

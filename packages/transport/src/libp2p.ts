@@ -131,7 +131,11 @@ class Libp2pTransport implements Transport {
         ],
         // The defaults (5 new connections per second and address, 10 handshakes at a time) hit a mesh on one machine
         // or behind one router.
-        connectionManager: { maxConnections: 1000, inboundConnectionThreshold: 200, maxIncomingPendingConnections: 200 },
+        connectionManager: {
+          maxConnections: 1000,
+          inboundConnectionThreshold: 200,
+          maxIncomingPendingConnections: 200,
+        },
         // Our heartbeat decides who is dead; libp2p's aborts a healthy connection on one slow ping.
         connectionMonitor: { enabled: false },
         // Synchronous: streams that arrive while a gater thinks count as early, and too many of them end the connection.
@@ -169,12 +173,14 @@ class Libp2pTransport implements Transport {
     const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline
     let refusals = 0
     for (;;) {
-      const { connection, fresh } = await this.#connect(peer, options.addresses ?? [], signal).catch((error: unknown) => {
-        options.signal?.throwIfAborted()
-        const mapped = dialError(peer, error)
-        if (mapped !== undefined) throw mapped
-        return { connection: undefined, fresh: true }
-      })
+      const { connection, fresh } = await this.#connect(peer, options.addresses ?? [], signal).catch(
+        (error: unknown) => {
+          options.signal?.throwIfAborted()
+          const mapped = dialError(peer, error)
+          if (mapped !== undefined) throw mapped
+          return { connection: undefined, fresh: true }
+        },
+      )
       let cause: unknown
       if (connection !== undefined) {
         try {
@@ -192,7 +198,8 @@ class Libp2pTransport implements Transport {
           options.signal?.throwIfAborted()
         }
       }
-      if (deadline.aborted) throw new PeerUnreachableError(`${peer} did not answer within ${DIAL_TIMEOUT} ms`, { cause })
+      if (deadline.aborted)
+        throw new PeerUnreachableError(`${peer} did not answer within ${DIAL_TIMEOUT} ms`, { cause })
       // Not admitting is done by closing, and dialling succeeds before that shows. A peer that is just going away looks
       // the same, but it does so once.
       if (fresh && ++refusals === REFUSALS) {
@@ -203,7 +210,11 @@ class Libp2pTransport implements Transport {
     }
   }
 
-  async #connect(peer: PeerId, addresses: readonly string[], signal: AbortSignal): Promise<{ connection: Connection; fresh: boolean }> {
+  async #connect(
+    peer: PeerId,
+    addresses: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ connection: Connection; fresh: boolean }> {
     const node = this.#node!
     const id = parsePeer(peer)
     // Two peers that dialled each other at once have two connections. Both prefer the same one: that of the smaller id.
@@ -214,7 +225,13 @@ class Libp2pTransport implements Transport {
     if (addresses.length === 0) {
       throw new PeerUnreachableError(`no address of ${peer} is known`, { hint: 'say where it listens' })
     }
-    return { connection: await node.dial(addresses.map((address) => parseAddress(address, peer)), { signal }), fresh: true }
+    return {
+      connection: await node.dial(
+        addresses.map((address) => parseAddress(address, peer)),
+        { signal },
+      ),
+      fresh: true,
+    }
   }
 
   #forsake(peer: PeerId): void {
@@ -253,7 +270,8 @@ function parseAddress(address: string, peer: PeerId): Multiaddr {
     throw new MalformedError(`${address} is not a multiaddr`, { cause: error, hint: 'like /ip4/127.0.0.1/tcp/4001' })
   }
   const named = parsed.getComponents().findLast(({ name }) => name === 'p2p')?.value
-  if (named !== undefined && named !== peer) throw new ProtocolError(`${address} is another peer's address, not ${peer}'s`)
+  if (named !== undefined && named !== peer)
+    throw new ProtocolError(`${address} is another peer's address, not ${peer}'s`)
   return withPeer(parsed, peer)
 }
 
@@ -277,7 +295,8 @@ function dialError(peer: PeerId, error: unknown): ErrandError | undefined {
   if (/unexpected ?peer|does not match expected/i.test(text)) {
     return new ProtocolError(`somebody else than ${peer} answers at its address`, { cause: error })
   }
-  if (/denyOutboundEncryptedConnection/.test(text)) return new DeniedError(`${peer} is not admitted here`, { cause: error })
+  if (/denyOutboundEncryptedConnection/.test(text))
+    return new DeniedError(`${peer} is not admitted here`, { cause: error })
   if (/ECONNRESET|EPIPE|UnexpectedEOF|EncryptionFailed|ConnectionClosed/.test(text)) return undefined
   return new PeerUnreachableError(`${peer} cannot be reached (${text})`, {
     cause: error,

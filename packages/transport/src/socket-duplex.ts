@@ -19,7 +19,8 @@ export class SocketDuplex implements ByteDuplex {
   attach(sink: DuplexSink): void {
     const stream = this.#stream
     const closed = (): void => {
-      const error = this.#error ?? (this.#heardEnd && stream.writableFinished ? undefined : new Error('the socket closed'))
+      const error =
+        this.#error ?? (this.#heardEnd && stream.writableFinished ? undefined : new Error('the socket closed'))
       sink.closed(error)
     }
     if (stream.closed) {

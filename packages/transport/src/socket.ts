@@ -110,7 +110,10 @@ class SocketTransport implements Transport {
       try {
         this.#lock = await holdLock(`${path}.lock`)
       } catch (error) {
-        throw new AddressInUseError(`another peer listens at ${path}`, { cause: error, hint: (error as { hint?: string }).hint })
+        throw new AddressInUseError(`another peer listens at ${path}`, {
+          cause: error,
+          hint: (error as { hint?: string }).hint,
+        })
       }
       await removeStale(path)
     }

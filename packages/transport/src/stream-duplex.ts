@@ -4,6 +4,7 @@
 // - `onDrain()` works once per stream: only events.
 // - `drain` is announced to all streams when the connection has room, whether this one's window has or not; taking it
 //   at its word would grow the stream's write buffer without bound. Room is when nothing is left in that buffer.
+// - `idle` is said from within the stream's own sending; what is sent there lies until something else is sent.
 // - An exception in a listener ends the process: every listener catches.
 // - A stream may be reset before anybody could listen for it.
 // - The streams of a connection that was lost close without an error, as finished ones do: an orderly end is only one
@@ -78,10 +79,15 @@ export class StreamDuplex implements ByteDuplex {
     queueMicrotask(() => this.#close(error))
   }
 
+  /** Behind the stream's own sending, from within which `idle` is said. */
   #unblock(): void {
-    if (!this.#blocked || this.#stream.writableNeedsDrain || this.#stream.writeBufferLength > 0) return
-    this.#blocked = false
-    this.#sink?.drained()
+    queueMicrotask(() =>
+      this.#guard(() => {
+        if (!this.#blocked || this.#stream.writableNeedsDrain || this.#stream.writeBufferLength > 0) return
+        this.#blocked = false
+        this.#sink?.drained()
+      }),
+    )
   }
 
   #close(error: Error | undefined): void {
@@ -93,13 +99,15 @@ export class StreamDuplex implements ByteDuplex {
   }
 
   #on(type: 'message' | 'drain' | 'idle' | 'remoteCloseWrite' | 'close', listener: (event: Event) => void): void {
-    this.#stream.addEventListener(type, (event: Event) => {
-      try {
-        listener(event)
-      } catch (error) {
-        this.#stream.abort(error as Error)
-      }
-    })
+    this.#stream.addEventListener(type, (event: Event) => this.#guard(() => listener(event)))
+  }
+
+  #guard(act: () => void): void {
+    try {
+      act()
+    } catch (error) {
+      this.#stream.abort(error as Error)
+    }
   }
 
   #attempt(act: () => void): void {

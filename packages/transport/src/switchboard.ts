@@ -34,7 +34,8 @@ export class Switchboard {
    */
   check(peer: PeerId, protocol: string): Protocol {
     if (this.#closed) throw new ChannelClosedError('the transport is closed')
-    if (!this.#host.admits(peer)) throw new DeniedError(`${peer} is not admitted here`, { hint: 'allow the peer first' })
+    if (!this.#host.admits(peer))
+      throw new DeniedError(`${peer} is not admitted here`, { hint: 'allow the peer first' })
     const known = this.#host.protocols.find(({ name }) => name === protocol)
     if (known === undefined) throw new ProtocolError(`${protocol} is not one of this peer's own protocols`)
     return known

@@ -24,7 +24,10 @@ describe('libp2p', () => {
     async raw(listener, protocol) {
       const node = await createLibp2p({ transports: [tcp()], connectionEncrypters: [noise()], streamMuxers: [yamux()] })
       onTestFinished(() => node.stop())
-      const stream = await node.dialProtocol(listener.addresses.map((address) => multiaddr(address)), protocol)
+      const stream = await node.dialProtocol(
+        listener.addresses.map((address) => multiaddr(address)),
+        protocol,
+      )
       stream.addEventListener('message', () => {})
       stream.addEventListener('remoteCloseWrite', () => void stream.close())
       const closed = new Promise((resolve) => stream.addEventListener('close', resolve))
@@ -49,13 +52,13 @@ describe('libp2p peers', () => {
     const [alice, bob, eve] = [await started(), await started(), await started()]
     const [address] = bob.transport.addresses
     expect(address).toMatch(new RegExp(`^/ip4/127\\.0\\.0\\.1/tcp/\\d+/p2p/${bob.transport.id}$`))
-    await expect(
-      alice.transport.open(eve.transport.id, PLAIN.name, { addresses: [address!] }),
-    ).rejects.toEqual(failing('PROTOCOL'))
+    await expect(alice.transport.open(eve.transport.id, PLAIN.name, { addresses: [address!] })).rejects.toEqual(
+      failing('PROTOCOL'),
+    )
     const port = address!.split('/p2p/')[0]!
-    await expect(
-      alice.transport.open(eve.transport.id, PLAIN.name, { addresses: [port] }),
-    ).rejects.toEqual(failing('PROTOCOL'))
+    await expect(alice.transport.open(eve.transport.id, PLAIN.name, { addresses: [port] })).rejects.toEqual(
+      failing('PROTOCOL'),
+    )
     await alice.transport.open(bob.transport.id, PLAIN.name, { addresses: [port] })
     expect(eve.its.accepted).toBe(0)
   })
@@ -69,9 +72,9 @@ describe('libp2p peers', () => {
     await expect(
       alice.transport.open(bob.transport.id, PLAIN.name, { addresses: ['/ip4/127.0.0.1/tcp/1'] }),
     ).rejects.toEqual(failing('PEER_UNREACHABLE'))
-    await expect(
-      alice.transport.open(bob.transport.id, PLAIN.name, { addresses: ['nonsense'] }),
-    ).rejects.toEqual(failing('MALFORMED'))
+    await expect(alice.transport.open(bob.transport.id, PLAIN.name, { addresses: ['nonsense'] })).rejects.toEqual(
+      failing('MALFORMED'),
+    )
     await expect(alice.transport.open('nonsense', PLAIN.name)).rejects.toEqual(failing('MALFORMED'))
   })
 

@@ -60,7 +60,9 @@ async function sayWhatEnds(context: Context, session: Session): Promise<void> {
   let unfinished: string[]
   try {
     const jobs = await session.jobs({ signal: context.signal })
-    unfinished = jobs.filter((job) => job.endedAt === undefined).map((job) => `${jobId(job.snapshot)} (${job.name}, ${job.state})`)
+    unfinished = jobs
+      .filter((job) => job.endedAt === undefined)
+      .map((job) => `${jobId(job.snapshot)} (${job.name}, ${job.state})`)
   } catch {
     // It cannot be asked any more; what ended the prompt has been said.
     return

@@ -2,9 +2,8 @@
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
-import { pick } from '../render/json.ts'
+import { peerDocument, PEER_FIELDS, pick } from '../render/json.ts'
 import { defined } from '../work.ts'
-import { peerDocument, PEER_FIELDS } from './peer.ts'
 
 export default async function invite(context: Context, flags: Flags): Promise<number> {
   const { terminal, json, signal } = context
@@ -25,7 +24,9 @@ export async function join(context: Context, flags: Flags, [ticket]: readonly st
   const { terminal, json, signal } = context
   const peer = await context.connect()
   const joined = await peer.join(ticket!, { ...defined({ name: flags.name }), signal })
-  await terminal.out(json === undefined ? `${joined.name}\n` : `${JSON.stringify(pick(peerDocument(joined), json, PEER_FIELDS))}\n`)
+  await terminal.out(
+    json === undefined ? `${joined.name}\n` : `${JSON.stringify(pick(peerDocument(joined), json, PEER_FIELDS))}\n`,
+  )
   return EXIT.done
 }
 

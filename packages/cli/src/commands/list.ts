@@ -17,7 +17,10 @@ export default async function list(context: Context, flags: Flags, words: readon
   const peer = await context.connect()
   const places = await placesOf(peer, flags.at, context)
   const found = named ? await jobsOf(places, words, context) : await filteredJobs(places, filter, context)
-  const jobs = named && flags.children ? found.flatMap(({ place, job }) => [job, ...job.children].map((each) => ({ place, job: each }))) : found
+  const jobs =
+    named && flags.children
+      ? found.flatMap(({ place, job }) => [job, ...job.children].map((each) => ({ place, job: each })))
+      : found
   await print(context, jobs)
   if (jobs.length === 0 && !context.quiet && context.json === undefined) context.terminal.say('no jobs')
   return EXIT.done

@@ -1,11 +1,11 @@
 // errand peer …: the address book and the policy.
-import type { LocalPeer, PeerId, PeerInfo } from '@errand/runtime/client'
+import type { LocalPeer, PeerId } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT, exitCodeOf } from '../exit-codes.ts'
-import { Failure } from '../failure.ts'
+import { Failure, usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { sayError } from '../render/error.ts'
-import { pick } from '../render/json.ts'
+import { peerDocument, PEER_FIELDS, pick } from '../render/json.ts'
 import { table } from '../render/table.ts'
 import { defined } from '../work.ts'
 
@@ -47,16 +47,18 @@ export async function allow(context: Context, flags: Flags, [word]: readonly str
   const { grant, name, owner } = flags
   const peer = await context.connect()
   const id = await idOf(peer, word!, context.signal)
-  await peer.allow(id, grant ?? ['connect', 'run:script', 'run:command'], { ...defined({ name, owner }), signal: context.signal })
+  await peer.allow(id, grant ?? ['connect', 'run:script', 'run:command'], {
+    ...defined({ name, owner }),
+    signal: context.signal,
+  })
   return EXIT.done
 }
 
-/** errand peer remove PEER…, errand peer deny PEER…: takes back what it may do, closes what is open. */
+/** errand peer remove PEER…, errand peer deny PEER…: out of the book, and what is open is closed. */
 export async function remove(context: Context, _flags: Flags, words: readonly string[]): Promise<number> {
   const { signal } = context
   const peer = await context.connect()
-  const ids = await Promise.all(words.map((word) => idOf(peer, word, signal)))
-  await Promise.all(ids.map((id) => peer.deny(id, { signal })))
+  await Promise.all(words.map((word) => peer.deny(word, { signal })))
   return EXIT.done
 }
 
@@ -81,16 +83,12 @@ export async function ping(context: Context, _flags: Flags, words: readonly stri
   return exitCode
 }
 
-/** Fields of a peer's JSON document; they only grow. */
-export const PEER_FIELDS: readonly string[] = ['name', 'id', 'addresses', 'grants', 'owner', 'connected']
-
-export function peerDocument({ name, id, addresses, grants, owner, connected }: PeerInfo): Record<string, unknown> {
-  return { name, id, addresses, grants, owner: owner ?? null, connected }
-}
-
-/** A peer id, also the one at the end of a multiaddr. */
+/** A peer id, also the one at the end of a multiaddr. @throws Failure USAGE */
 function idIn(word: string): PeerId {
-  return /\/p2p\/([^/]+)$/.exec(word)?.[1] ?? word
+  const id = /\/p2p\/([^/]+)$/.exec(word)?.[1] ?? word
+  // Base58 of a multihash: what a peer calls itself in `errand status`.
+  if (/^[1-9A-HJ-NP-Za-km-z]{40,}$/.test(id)) return id
+  throw usage(`'${word}' is not a peer id`, '`errand status` there shows it')
 }
 
 /** By name (any case), id, or a beginning of an id that no other has. @throws Failure PEER_NOT_FOUND */
@@ -100,5 +98,9 @@ async function idOf(peer: LocalPeer, word: string, signal: AbortSignal): Promise
   if (named) return named.id
   const begun = word.length >= 8 ? known.filter(({ id }) => id.startsWith(word)) : []
   if (begun.length === 1) return begun[0]!.id
-  throw new Failure('PEER_NOT_FOUND', `no peer '${word}' in the address book`, '`errand peer list` shows those there are')
+  throw new Failure(
+    'PEER_NOT_FOUND',
+    `no peer '${word}' in the address book`,
+    '`errand peer list` shows those there are',
+  )
 }

@@ -7,9 +7,8 @@ import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { follow, outcome, printAll, untilDetached } from '../follow.ts'
 import { jobsOf, placesOf } from '../places.ts'
-import type { RecordPrinter } from '../render/record.ts'
+import { printerOf, type RecordPrinter } from '../render/record.ts'
 import { defined } from '../work.ts'
-import { printerOf } from './start.ts'
 
 export default async function receive(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const toTheEnd = flags.follow === true || flags.wait === true

@@ -7,8 +7,9 @@ import { followOwn } from '../follow.ts'
 import { onInterrupt } from '../interrupt.ts'
 import type { PlacedJob } from '../places.ts'
 import { sayError } from '../render/error.ts'
+import { printerOf } from '../render/record.ts'
 import { isCommand, workOf } from '../work.ts'
-import { printerOf, startJobs } from './start.ts'
+import { startJobs } from './start.ts'
 
 export default async function run(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const { terminal, verbose } = context

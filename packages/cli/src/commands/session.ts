@@ -8,9 +8,9 @@ import { follow, outcome, untilDetached } from '../follow.ts'
 import { sessionWord } from '../places.ts'
 import { jobId } from '../render/job.ts'
 import { jobDocument, pick, sessionDocument, SESSION_FIELDS } from '../render/json.ts'
+import { printerOf } from '../render/record.ts'
 import { powershellSessionTable, sessionTable } from '../render/session.ts'
 import { defined } from '../work.ts'
-import { printerOf } from './start.ts'
 
 /** errand session new PEER…: stays open until it is closed, or has been left for its idle timeout. */
 export async function open(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
@@ -93,7 +93,8 @@ export async function disconnect(context: Context, flags: Flags, words: readonly
 export async function receive(context: Context, flags: Flags, [word]: readonly string[]): Promise<number> {
   const { terminal, json } = context
   const peer = await context.connect()
-  const session = flags.on === undefined ? await sessionOf(peer, word!, context.signal) : await takeUp(context, flags, peer, word!)
+  const session =
+    flags.on === undefined ? await sessionOf(peer, word!, context.signal) : await takeUp(context, flags, peer, word!)
   const job = await session.receive({ ...defined({ name: flags.name }), signal: context.signal })
   if (job === undefined) {
     if (!context.quiet) terminal.say(`session ${session.name} has nothing to receive`)
@@ -101,10 +102,14 @@ export async function receive(context: Context, flags: Flags, [word]: readonly s
   }
   if (flags.outTarget === 'job') {
     const { snapshot } = job
-    await terminal.out(json === undefined ? `${jobId(snapshot)}\n` : `${JSON.stringify(pick(jobDocument(snapshot), json))}\n`)
+    await terminal.out(
+      json === undefined ? `${jobId(snapshot)}\n` : `${JSON.stringify(pick(jobDocument(snapshot), json))}\n`,
+    )
     return EXIT.done
   }
-  return untilDetached(context, async (signal) => outcome(context, await follow([job], printerOf(context, flags, [job]), {}, signal)))
+  return untilDetached(context, async (signal) =>
+    outcome(context, await follow([job], printerOf(context, flags, [job]), {}, signal)),
+  )
 }
 
 /** errand session remove SESSION…: also what runs in it. */

@@ -1,12 +1,12 @@
 // errand start: a job that goes on when this command has ended.
-import type { Job, LocalPeer, Session, Work } from '@errand/runtime/client'
+import type { LocalPeer, Session, Work } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { follow, outcome, untilDetached } from '../follow.ts'
 import { idLines, jobDocuments, placesOf, sessionWord, targetsOf, type PlacedJob } from '../places.ts'
-import { needsPrefix, RecordPrinter } from '../render/record.ts'
+import { printerOf } from '../render/record.ts'
 import { defined, startOptions, workOf } from '../work.ts'
 import { printSessions } from './session.ts'
 
@@ -42,19 +42,6 @@ export async function startJobs(context: Context, flags: Flags, peer: LocalPeer,
   }
   const on = await targetsOf(peer, flags.on, context)
   return [{ place: places[0]!, job: await peer.start(work, { ...options, ...remote(flags), on }) }]
-}
-
-export function printerOf(
-  context: Context,
-  flags: Flags,
-  jobs: readonly Job[],
-  options: { exits?: boolean } = {},
-): RecordPrinter {
-  const prefix = needsPrefix(
-    flags.prefix,
-    jobs.map((job) => job.snapshot),
-  )
-  return new RecordPrinter(context, { ...options, prefix, raw: flags.raw === true })
 }
 
 function remote({ throttle, lostAfter }: Flags): { throttle?: number; lostAfter?: string } {

@@ -14,7 +14,20 @@ export default async function status(context: Context): Promise<number> {
 export async function printStatus({ terminal, json, quiet }: Context, peer: PeerStatus): Promise<void> {
   const { name, id, pid, addresses, home, socket, version, jobs, sessions, peers, onDemand } = peer
   if (json !== undefined) {
-    const document = { name, id, pid, addresses, home, socket, version, startedAt: iso(peer.startedAt), jobs, sessions, peers, onDemand }
+    const document = {
+      name,
+      id,
+      pid,
+      addresses,
+      home,
+      socket,
+      version,
+      startedAt: iso(peer.startedAt),
+      jobs,
+      sessions,
+      peers,
+      onDemand,
+    }
     return terminal.out(`${JSON.stringify(pick(document, json))}\n`)
   }
   if (quiet) return terminal.out(`${id}\n`)

@@ -8,6 +8,7 @@ import type { Flags } from '../flags.ts'
 import { findDaemon, findOrStartDaemon, type ReadyLine } from '../local-peer.ts'
 import { errorDocument } from '../render/error.ts'
 import { printStatus } from './status.ts'
+import { versionOf } from './version.ts'
 
 export default async function up(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const listen = listenAddresses(flags, words)
@@ -44,7 +45,8 @@ function listenAddresses(flags: Flags, words: readonly string[]): readonly strin
 
 function sayAlready(context: Context, status: PeerStatus, flags: Flags, listen: readonly string[] | undefined): void {
   context.terminal.say('already up')
-  const other = (flags.name !== undefined && flags.name !== status.name) || listen !== undefined || flags.lostAfter !== undefined
+  const other =
+    (flags.name !== undefined && flags.name !== status.name) || listen !== undefined || flags.lostAfter !== undefined
   if (other) context.terminal.say('  what it was told now is not in force: `errand down` first')
 }
 
@@ -61,6 +63,7 @@ async function foreground(context: Context, flags: Flags, listen: readonly strin
       listen,
       lostAfter: flags.lostAfter,
       onDemand: flags.onDemand === true,
+      version: versionOf(),
       signals: context.signals,
       onReady: async () => {
         ready({ up: true })
@@ -74,8 +77,7 @@ async function foreground(context: Context, flags: Flags, listen: readonly strin
     return EXIT.done
   } catch (error) {
     if (flags.readyFd === undefined) throw error
-    const { code, message } = errorDocument(error).error
-    ready({ up: false, error: { code, message } })
+    ready({ up: false, ...errorDocument(error) })
     // Also for the log.
     context.terminal.say(`${new Date().toISOString()} ${Error.isError(error) ? error.stack : String(error)}`)
     return exitCodeOf(error)

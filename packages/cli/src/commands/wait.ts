@@ -21,13 +21,21 @@ export default async function wait(context: Context, flags: Flags, words: readon
 }
 
 /** In the order they were named, whichever came first. */
-async function allOf(jobs: readonly PlacedJob[], states: JobState[] | undefined, signal: AbortSignal): Promise<readonly PlacedJob[]> {
+async function allOf(
+  jobs: readonly PlacedJob[],
+  states: JobState[] | undefined,
+  signal: AbortSignal,
+): Promise<readonly PlacedJob[]> {
   await Promise.all(jobs.map(({ job }) => job.wait({ ...defined({ for: states }), signal })))
   return jobs
 }
 
 /** The first that is there; if several are already, the first named. The others are not waited for any longer. */
-async function firstOf(jobs: readonly PlacedJob[], states: JobState[] | undefined, signal: AbortSignal): Promise<PlacedJob> {
+async function firstOf(
+  jobs: readonly PlacedJob[],
+  states: JobState[] | undefined,
+  signal: AbortSignal,
+): Promise<PlacedJob> {
   const rest = new AbortController()
   const either = AbortSignal.any([signal, rest.signal])
   try {

@@ -1,6 +1,6 @@
 // JSON for programs: documents with fields that only grow, and tags for values that JSON lacks.
 import { className } from '@errand/runtime/client'
-import type { JobRecord, JobSnapshot, SessionSnapshot } from '@errand/runtime/client'
+import type { JobRecord, JobSnapshot, PeerInfo, SessionSnapshot } from '@errand/runtime/client'
 import { usage } from '../failure.ts'
 import { jobId } from './job.ts'
 
@@ -18,7 +18,9 @@ export function pick(
   if (fields.length === 0) return document
   const unknown = fields.find((field) => !known.includes(field))
   if (unknown !== undefined) throw usage(`there is no field '${unknown}'`, `fields: ${known.join(',')}`)
-  return Object.fromEntries(fields.filter((field) => Object.hasOwn(document, field)).map((field) => [field, document[field]]))
+  return Object.fromEntries(
+    fields.filter((field) => Object.hasOwn(document, field)).map((field) => [field, document[field]]),
+  )
 }
 
 /** Fields of a job's JSON document; they only grow. */
@@ -104,6 +106,13 @@ export function sessionDocument(session: SessionSnapshot): Record<string, unknow
   }
 }
 
+/** Fields of a peer's JSON document; they only grow. */
+export const PEER_FIELDS: readonly string[] = ['name', 'id', 'addresses', 'grants', 'owner', 'connected']
+
+export function peerDocument({ name, id, addresses, grants, owner, connected }: PeerInfo): Record<string, unknown> {
+  return { name, id, addresses, grants, owner: owner ?? null, connected }
+}
+
 /** Fields of a record's line; which of them it has depends on its kind. They only grow. */
 export const RECORD_FIELDS: readonly string[] = [
   'seq',
@@ -154,7 +163,9 @@ function fieldsOfError(error: unknown, above: readonly object[]): Record<string,
     message: String(message),
     ...(code === undefined ? {} : { code }),
     ...(tagged(own, inner) as object),
-    ...(cause === undefined ? {} : { cause: Error.isError(cause) ? fieldsOfError(cause, inner) : tagged(cause, inner) }),
+    ...(cause === undefined
+      ? {}
+      : { cause: Error.isError(cause) ? fieldsOfError(cause, inner) : tagged(cause, inner) }),
     ...(Array.isArray(errors) ? { errors: errors.map((each) => fieldsOfError(each, inner)) } : {}),
   }
 }
@@ -169,7 +180,9 @@ export function tagged(value: unknown, above: readonly object[] = []): unknown {
     case 'bigint':
       return { $bigint: String(value) }
     case 'number':
-      return Number.isFinite(value) && !Object.is(value, -0) ? value : { $number: Object.is(value, -0) ? '-0' : String(value) }
+      return Number.isFinite(value) && !Object.is(value, -0)
+        ? value
+        : { $number: Object.is(value, -0) ? '-0' : String(value) }
     case 'undefined':
       return { $undefined: true }
     case 'object':

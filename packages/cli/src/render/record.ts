@@ -1,6 +1,6 @@
 // How records look as they come: outputs on stdout, everything else on stderr with a word in front; or one JSON object a
 // line.
-import { codeOf, type JobRecord, type JobSnapshot } from '@errand/runtime/client'
+import { codeOf, type Job, type JobRecord, type JobSnapshot } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { leavesOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
@@ -21,6 +21,21 @@ export interface PrinterOptions {
 export function needsPrefix(prefix: Flags['prefix'], jobs: readonly JobSnapshot[]): boolean {
   if (prefix === 'always' || prefix === 'never') return prefix === 'always'
   return new Set(jobs.flatMap(leavesOf).map(({ location }) => location.toLowerCase())).size > 1
+}
+
+/** The printer for these jobs, as flags ask for it. */
+export function printerOf(
+  context: Context,
+  flags: Pick<Flags, 'prefix' | 'raw'>,
+  jobs: readonly Job[],
+  options: { exits?: boolean } = {},
+): RecordPrinter {
+  const snapshots = jobs.map((job) => job.snapshot)
+  return new RecordPrinter(context, {
+    ...options,
+    prefix: needsPrefix(flags.prefix, snapshots),
+    raw: flags.raw === true,
+  })
 }
 
 /** Prints records of any number of jobs, each whole, in the order they are given. */

@@ -64,7 +64,9 @@ function inspected(value: unknown, style: ValueStyle): string {
     colors: style.colors,
     maxArrayLength: null,
     maxStringLength: null,
-    ...(style.columns === undefined ? { compact: true, breakLength: Number.POSITIVE_INFINITY } : { breakLength: style.columns }),
+    ...(style.columns === undefined
+      ? { compact: true, breakLength: Number.POSITIVE_INFINITY }
+      : { breakLength: style.columns }),
   })
   // What was an instance of a class elsewhere is data here; its name still says what it was.
   const name = className(value)

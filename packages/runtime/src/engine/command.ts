@@ -15,7 +15,10 @@ export class CommandEngine implements Engine {
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
     const { argv = [], cwd, env } = spec.work
     const [file = '', ...args] = argv
-    const controls = { credit: undefined as ((bytes: number) => void) | undefined, stop: undefined as ((request: StopRequest) => void) | undefined }
+    const controls = {
+      credit: undefined as ((bytes: number) => void) | undefined,
+      stop: undefined as ((request: StopRequest) => void) | undefined,
+    }
     let tree: ProcessTree
     try {
       tree = spawnTree(file, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -63,8 +66,16 @@ export class CommandEngine implements Engine {
       write(line)
       if (writer.full) for (const stream of streams) stream.pause()
     }
-    if (child.stdout) eachLine(child.stdout, take((line) => writer.write('output', line)))
-    if (child.stderr) eachLine(child.stderr, take((line) => writer.write('error', nativeError(line))))
+    if (child.stdout)
+      eachLine(
+        child.stdout,
+        take((line) => writer.write('output', line)),
+      )
+    if (child.stderr)
+      eachLine(
+        child.stderr,
+        take((line) => writer.write('error', nativeError(line))),
+      )
 
     const exited = Promise.withResolvers<Ending>()
     child.once('error', (error) => exited.resolve({ outcome: 'failed', error: startError(file, cwd, error) }))
@@ -75,7 +86,9 @@ export class CommandEngine implements Engine {
     clearTimeout(force)
     await tree.end()
     writer.end()
-    io.ended(stopping ? { outcome: 'stopped', ...(ending.exitCode !== undefined && { exitCode: ending.exitCode }) } : ending)
+    io.ended(
+      stopping ? { outcome: 'stopped', ...(ending.exitCode !== undefined && { exitCode: ending.exitCode }) } : ending,
+    )
   }
 }
 
@@ -83,15 +96,19 @@ function endingOf(file: string, code: number | null, signal: NodeJS.Signals | nu
   // What a shell would say: 128 + the signal's number.
   const exitCode = code ?? 128 + (signal ? constants.signals[signal] : 0)
   if (exitCode === 0) return { outcome: 'completed', exitCode }
-  const error = signal ? new CommandExitError(`${file} (killed by ${signal})`, exitCode) : new CommandExitError(file, exitCode)
+  const error = signal
+    ? new CommandExitError(`${file} (killed by ${signal})`, exitCode)
+    : new CommandExitError(file, exitCode)
   return { outcome: 'failed', error, exitCode }
 }
 
 function startError(file: string, cwd: string | undefined, thrown: unknown): Error {
   const cause = asError(thrown) as NodeJS.ErrnoException
-  if (cause.code === 'EACCES') return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} is not executable`, { cause })
+  if (cause.code === 'EACCES')
+    return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} is not executable`, { cause })
   const hint = cwd === undefined ? undefined : `is there a directory ${cwd}?`
-  if (cause.code === 'ENOENT') return new CommandStartError('COMMAND_NOT_FOUND', `${file}: command not found`, { cause, hint })
+  if (cause.code === 'ENOENT')
+    return new CommandStartError('COMMAND_NOT_FOUND', `${file}: command not found`, { cause, hint })
   return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} could not be started: ${cause.message}`, { cause })
 }
 

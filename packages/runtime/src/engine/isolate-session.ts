@@ -12,6 +12,8 @@ export class IsolateSession {
   readonly #post: (value: Uint8Array | null) => void
   #channel: LaneChannel | undefined
   #link: Link | undefined
+  /** Kept from run to run: a job that a variable holds is the one that a later line finds. */
+  #ref: LinkSessionRef | undefined
 
   constructor(post: (value: Uint8Array | null) => void) {
     this.#post = post
@@ -26,7 +28,9 @@ export class IsolateSession {
       this.#channel = new LaneChannel('host', this.#post)
       const channel: Channel = this.#channel
       this.#link = new Link(channel, channel, { client: 'host' })
+      this.#ref = new LinkSessionRef(this.#link, spec.session)
     }
-    return new SessionHandle(new LinkSessionRef(this.#link, spec.session), { prompt: spec.work.prompt === true })
+    this.#ref!.update(spec.session)
+    return new SessionHandle(this.#ref!, { prompt: spec.work.prompt === true })
   }
 }

@@ -133,7 +133,11 @@ export class LaneChannel implements Channel {
 }
 
 /** Serves an engine to the other end of a wire: the inside of an isolate. */
-export function serveLane(engine: Engine, wire: LaneWire, onLink: (n: number, value: Uint8Array | null) => void): LaneServer {
+export function serveLane(
+  engine: Engine,
+  wire: LaneWire,
+  onLink: (n: number, value: Uint8Array | null) => void,
+): LaneServer {
   const executions = new Map<number, Execution>()
   const out = new Turn<LaneMessage>((messages) => wire.post(messages))
   wire.receive((messages) => {
@@ -265,7 +269,11 @@ export class LaneEngine implements Engine {
   }
 
   #exited(how: { exitCode?: number | undefined; signal?: string | undefined; error?: Error | undefined }): void {
-    const what = how.signal ? `was killed by ${how.signal}` : how.error ? `failed: ${how.error.message}` : `exited with code ${how.exitCode}`
+    const what = how.signal
+      ? `was killed by ${how.signal}`
+      : how.error
+        ? `failed: ${how.error.message}`
+        : `exited with code ${how.exitCode}`
     const error = new EngineExitError(`the process or thread running the job ${what}`, how)
     this.#gone = error
     for (const [x, { io, stopping, force }] of this.#executions) {
@@ -280,4 +288,3 @@ export class LaneEngine implements Engine {
     for (const channel of this.#links.values()) channel.abort(error)
   }
 }
-

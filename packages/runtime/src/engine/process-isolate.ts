@@ -21,7 +21,7 @@ export interface ProcessOptions {
   /** What the child serves: one script after another in one runspace, or scripts in threads of its own. */
   serves: 'scripts' | 'threads'
   /** A line that came out of stdout or stderr of the process itself, past every capture. */
-  onLine?(line: string): void
+  readonly onLine?: (line: string) => void
 }
 
 /** Starts a child process that serves an engine. */

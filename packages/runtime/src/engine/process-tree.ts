@@ -25,7 +25,11 @@ export interface ProcessTree {
 /** Starts a program as the root of a tree of its own. The reaper ends the tree should this process die. */
 export function spawnTree(file: string, args: readonly string[], options: SpawnOptions): ProcessTree {
   const mark = randomUUID()
-  const child = spawn(file, args, { ...options, detached: true, env: { ...(options.env ?? process.env), [MARK]: mark } })
+  const child = spawn(file, args, {
+    ...options,
+    detached: true,
+    env: { ...(options.env ?? process.env), [MARK]: mark },
+  })
   const { pid } = child
   if (pid === undefined) return { child, pid: 0, end: async () => {}, signal() {} }
   const release = reaper().watch(pid, mark)
@@ -62,14 +66,18 @@ export function membersOf(pid: number, mark: string): number[] {
       const [state, ppid, pgrp] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
       if (state === 'Z' || state === 'X') continue
       parents.set(id, Number(ppid))
-      if (id === pid || Number(pgrp) === pid || readFileSync(`/proc/${id}/environ`, 'latin1').includes(`${MARK}=${mark}`)) {
+      if (
+        id === pid ||
+        Number(pgrp) === pid ||
+        readFileSync(`/proc/${id}/environ`, 'latin1').includes(`${MARK}=${mark}`)
+      ) {
         members.add(id)
       }
     } catch {
       // It ended while we looked, or is not ours to read.
     }
   }
-  for (let grew = true; grew; ) {
+  for (let grew = true; grew;) {
     grew = false
     for (const [id, parent] of parents) {
       if (members.has(parent) && !members.has(id)) grew = members.add(id) !== undefined

@@ -72,7 +72,9 @@ class RemoteExecution implements Execution {
     if (this.#far === undefined) return this.#opening.abort()
     const { grace, reason } = request
     // Its answer is the far job's end, which the reading sees too; a lost link asks again by itself.
-    void this.#session?.request({ type: 'stop', grace, ...(reason !== undefined && { reason }) }, this.#far).catch(() => undefined)
+    void this.#session
+      ?.request({ type: 'stop', grace, ...(reason !== undefined && { reason }) }, this.#far)
+      .catch(() => undefined)
   }
 
   async reachable(): Promise<void> {
@@ -93,13 +95,22 @@ class RemoteExecution implements Execution {
       this.#session = session
       onSession(session)
       stopWatching = session.onChange(() => this.#onSession(session))
-      const run = this.#target.run ?? ((await session.request({ type: 'run', spec: spec.work }, undefined, { signal: this.#opening.signal })) as JobSnapshot)
+      const run =
+        this.#target.run ??
+        ((await session.request({ type: 'run', spec: spec.work }, undefined, {
+          signal: this.#opening.signal,
+        })) as JobSnapshot)
       this.#far = run.instanceId
       if (this.#stopping) this.stop(this.#stopping)
       const last = await this.#copy(session, run)
       return this.#verdict ?? endingOf(last, this.#stopping)
     } catch (error) {
-      return this.#verdict ?? (this.#stopping && this.#far === undefined ? { outcome: 'stopped' } : { outcome: 'failed', error: this.#explain(error) })
+      return (
+        this.#verdict ??
+        (this.#stopping && this.#far === undefined
+          ? { outcome: 'stopped' }
+          : { outcome: 'failed', error: this.#explain(error) })
+      )
     } finally {
       stopWatching?.()
       clearTimeout(this.#leaseEnd)
@@ -117,7 +128,8 @@ class RemoteExecution implements Execution {
       const { count, errors, bytes, first, from } = step.value
       this.#credit -= bytes.byteLength
       this.#io.chunk({ count, errors, bytes }, { first, from })
-      while (this.#credit <= 0 && !this.#over.signal.aborted) await new Promise<void>((resolve) => (this.#wake = resolve))
+      while (this.#credit <= 0 && !this.#over.signal.aborted)
+        await new Promise<void>((resolve) => (this.#wake = resolve))
     }
   }
 
@@ -140,12 +152,18 @@ class RemoteExecution implements Execution {
     clearTimeout(this.#leaseEnd)
     const lease = session.snapshot.idleTimeout
     if (lease > 2 ** 31 - 1) return
-    this.#leaseEnd = setTimeout(() => this.#giveUp(`the session on ${this.#target.location} must have ended by now`, session), lease)
+    this.#leaseEnd = setTimeout(
+      () => this.#giveUp(`the session on ${this.#target.location} must have ended by now`, session),
+      lease,
+    )
     this.#leaseEnd.unref()
   }
 
   #giveUp(why: string, session: RemoteSession): void {
-    this.#verdict = { outcome: 'failed', error: new PeerLostError(`${why}: what it did there is unknown`, { cause: session.reason }) }
+    this.#verdict = {
+      outcome: 'failed',
+      error: new PeerLostError(`${why}: what it did there is unknown`, { cause: session.reason }),
+    }
     this.#over.abort()
     this.#wake?.()
   }
@@ -155,7 +173,9 @@ class RemoteExecution implements Execution {
     const error = asError(thrown)
     const code = codeOf(error)
     if (code === 'SESSION_CLOSED' && this.#far !== undefined) {
-      return new PeerLostError(`the session on ${this.#target.location} was closed before the job ended`, { cause: error })
+      return new PeerLostError(`the session on ${this.#target.location} was closed before the job ended`, {
+        cause: error,
+      })
     }
     return error
   }

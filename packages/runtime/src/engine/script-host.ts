@@ -6,7 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { format } from 'node:util'
 import { decode } from '@errand/transport'
-import { asError, JobStoppedError } from '../errors.ts'
+import { asError, ErrandError, JobStoppedError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
 import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
@@ -18,9 +18,9 @@ const TURN_MS = 5
 
 export interface ScriptHostOptions {
   /** The session as a script sees it. */
-  session(spec: ExecutionSpec): Session
+  readonly session: (spec: ExecutionSpec) => Session
   /** This isolate is a process of its own: directory and environment are set on it. */
-  ownsProcess: boolean
+  readonly ownsProcess: boolean
 }
 
 /** Whose console this is. */
@@ -42,10 +42,12 @@ export class ScriptHost implements Engine {
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
     const running: Running = { writer: new RecordWriter((chunk) => io.chunk(chunk)), abort: new AbortController() }
-    void current.run(running, () => this.#execute(spec, running)).then((ending) => {
-      running.writer.end()
-      io.ended(ending)
-    })
+    void current
+      .run(running, () => this.#execute(spec, running))
+      .then((ending) => {
+        running.writer.end()
+        io.ended(ending)
+      })
     return {
       credit: (bytes) => running.writer.credit(bytes),
       stop: (request: StopRequest) => running.abort.abort(new JobStoppedError(request.reason ?? 'stopped')),
@@ -81,17 +83,20 @@ export class ScriptHost implements Engine {
     switch (work.kind) {
       case 'function': {
         const scope = work.prompt ? (await import('../prompt-scope.ts')).promptScope(ctx, args) : {}
-        return compileFunction(source, using, scope)(ctx, ...args)
+        return compileFunction(source, using, scope, { cwd: ctx.cwd })(ctx, ...args)
       }
       case 'code': {
         const { compileCode } = await import('../script-code.ts')
         const scope = { ...(await import('../prompt-scope.ts')).promptScope(ctx, args), ...using }
-        return compileCode(source, Object.keys(scope)).run(scope)
+        return compileCode(source, Object.keys(scope), { cwd: ctx.cwd }).run(scope)
       }
       case 'line': {
         const { compilePromptLine } = await import('../script-code.ts')
         const scope = { ...(await import('../prompt-scope.ts')).promptScope(ctx, args), ...using }
-        const { value, show } = await compilePromptLine(source, Object.keys(scope)).run(scope)
+        const compiled = compilePromptLine(source, Object.keys(scope), { cwd: ctx.cwd })
+        if (compiled.incomplete)
+          throw new ErrandError('SCRIPT_INCOMPLETE', 'the line goes on: a bracket, quote or comment is open')
+        const { value, show } = await compiled.run(scope)
         return show ? value : undefined
       }
       case 'module': {

@@ -52,7 +52,8 @@ export function portWire(port: MessagePort): LaneWire {
       const moved: ArrayBuffer[] = []
       for (const message of messages) {
         const bytes = message[0] === 'chunk' ? message[4] : undefined
-        if (bytes && bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer) moved.push(bytes.buffer)
+        if (bytes && bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer)
+          moved.push(bytes.buffer)
       }
       port.postMessage(messages, moved)
     },

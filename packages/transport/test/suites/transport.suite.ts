@@ -3,13 +3,22 @@
 import type { ChildProcess } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { type Channel, DeniedError, ErrandError, type Protocol, type Transport, type TransportHost } from '../../src/index.ts'
+import {
+  type Channel,
+  DeniedError,
+  ErrandError,
+  type Protocol,
+  type Transport,
+  type TransportHost,
+} from '../../src/index.ts'
 
 export interface Carrier {
   /** Two places on a fresh network, not started: one to be reached, one to reach it. */
   places(): Promise<{ listener: Transport; dialer: Transport }>
   /** The same, the listener in a process of its own, speaking `protocols` and sending back what it gets. */
-  remote?(protocols: readonly Protocol[]): Promise<{ peer: string; addresses: readonly string[]; child: ChildProcess; dialer: Transport }>
+  remote?(
+    protocols: readonly Protocol[],
+  ): Promise<{ peer: string; addresses: readonly string[]; child: ChildProcess; dialer: Transport }>
   /** A peer that speaks the carrier but writes what it likes; an empty write goes away. */
   raw?(listener: Transport, protocol: string): Promise<{ write(bytes: Uint8Array): void; closed: Promise<unknown> }>
 }
@@ -23,7 +32,9 @@ const PATIENT: Protocol = { ...BEATING, heartbeat: { interval: 40, suspicion: 60
 const PROTOCOLS = [PLAIN, BULK, FEW, BEATING]
 
 /** A host that admits everybody and keeps what it is given, until a test says otherwise. */
-export function host(changes: Partial<TransportHost> = {}): TransportHost & { next(): Promise<Channel>; accepted: number } {
+export function host(
+  changes: Partial<TransportHost> = {},
+): TransportHost & { next(): Promise<Channel>; accepted: number } {
   const channels: Channel[] = []
   const waiting: ((channel: Channel) => void)[] = []
   const it = {
@@ -247,23 +258,26 @@ export function transportContract(carrier: Carrier): void {
   })
 
   describe('ending', () => {
-    test.each(['opener', 'acceptor'])('half-close by the %s: the other side may still send; then both close in order', async (who) => {
-      const { pair } = await started()
-      const [near, far] = await pair()
-      const [first, second] = who === 'opener' ? [near, far] : [far, near]
-      await first.send('last words')
-      await first.end()
-      expect(await readAll(second)).toEqual(['last words'])
-      const values = reader(first)
-      for (const word of ['still', 'here']) {
-        await second.send(word)
-        expect(await take(values)).toBe(word)
-      }
-      await second.end()
-      expect(await values.next()).toEqual({ done: true, value: undefined })
-      expect(await first.closed).toEqual({})
-      expect(await second.closed).toEqual({})
-    })
+    test.each(['opener', 'acceptor'])(
+      'half-close by the %s: the other side may still send; then both close in order',
+      async (who) => {
+        const { pair } = await started()
+        const [near, far] = await pair()
+        const [first, second] = who === 'opener' ? [near, far] : [far, near]
+        await first.send('last words')
+        await first.end()
+        expect(await readAll(second)).toEqual(['last words'])
+        const values = reader(first)
+        for (const word of ['still', 'here']) {
+          await second.send(word)
+          expect(await take(values)).toBe(word)
+        }
+        await second.end()
+        expect(await values.next()).toEqual({ done: true, value: undefined })
+        expect(await first.closed).toEqual({})
+        expect(await second.closed).toEqual({})
+      },
+    )
 
     test('after end() and after the close, send is refused with CHANNEL_CLOSED; end() and abort() change nothing', async () => {
       const { pair } = await started()
@@ -527,9 +541,8 @@ export function transportContract(carrier: Carrier): void {
 
   if (carrier.remote !== undefined) {
     describe('a peer in another process', () => {
-      const { remote } = carrier
       async function connected(protocols: readonly Protocol[], ours: Protocol) {
-        const { peer, addresses, child, dialer } = await remote!(protocols)
+        const { peer, addresses, child, dialer } = await carrier.remote!(protocols)
         onTestFinished(async () => {
           child.kill('SIGKILL')
           await dialer.close()
@@ -638,7 +651,9 @@ function frameOfControl(kind: number, body: object): Uint8Array {
   const pairs = Object.entries(body).flatMap(([key, value]) => [
     Buffer.from([0x60 + key.length]),
     Buffer.from(key),
-    typeof value === 'number' ? Buffer.from([value]) : Buffer.concat([Buffer.from([0x60 + value.length]), Buffer.from(value as string)]),
+    typeof value === 'number'
+      ? Buffer.from([value])
+      : Buffer.concat([Buffer.from([0x60 + value.length]), Buffer.from(value as string)]),
   ])
   const bytes = Buffer.concat([Buffer.from([0xa0 + Object.keys(body).length]), ...pairs])
   return Buffer.concat([Buffer.from([0x80 + kind, 0, 0, bytes.length]), bytes])

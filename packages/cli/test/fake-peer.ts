@@ -1,0 +1,481 @@
+// A peer in memory that keeps the contract the command line relies on: job tables, cursors, sessions, a book. What work
+// does is up to the test: `peer.onStart` scripts it.
+import { isFinished } from '@errand/runtime/client'
+import type {
+  ConnectOptions,
+  Job,
+  JobFilter,
+  JobRecord,
+  JobSnapshot,
+  JobState,
+  LocalPeer,
+  PeerInfo,
+  ReceiveOptions,
+  Run,
+  Session,
+  SessionSnapshot,
+  SessionState,
+  StartOptions,
+  Target,
+  Work,
+} from '@errand/runtime/client'
+
+type Said = Pick<JobRecord, 'kind'> & Record<string, unknown>
+
+export function failure(code: string, message: string, hint?: string): Error {
+  return Object.assign(new Error(message), { code, ...(hint && { hint }) })
+}
+
+let count = 0
+/** Looks like a UUID, and no two begin alike. */
+const newId = (): string => `${String(++count).padStart(8, 'a')}-0000-4000-8000-000000000000`
+
+export class FakeJob implements Job {
+  readonly instanceId: string = newId()
+  readonly records: JobRecord[] = []
+  readonly cursors = new Map<string, number>()
+  readonly calls: [string, unknown][] = []
+  children: FakeJob[] = []
+  state: JobState = 'Running'
+  reason: Error | undefined
+  exitCode: number | undefined
+  endedAt: Date | undefined
+  readonly begunAt: Date = new Date('2026-11-22T09:00:00Z')
+  readonly type: Job['type']
+  readonly peer = 'peer-id'
+  /** What a stop does; by default the job is Stopped at once. */
+  onStop: (options: { grace?: unknown }) => void = () => this.end('Stopped')
+  #wake = Promise.withResolvers<void>()
+  removed = false
+
+  readonly id: number
+  readonly work: Work
+  readonly options: StartOptions
+  readonly name: string
+  readonly command: string
+  readonly location: string
+  readonly position: number | undefined
+
+  constructor(
+    id: number,
+    work: Work,
+    options: StartOptions,
+    how: { location?: string; position?: number; type?: Job['type'] } = {},
+  ) {
+    this.id = id
+    this.work = work
+    this.options = options
+    this.name = options.name ?? `Job${how.position === undefined ? id : `${id}.${how.position}`}`
+    this.command = Array.isArray(work)
+      ? work.join(' ')
+      : 'code' in work
+        ? work.code
+        : 'file' in work
+          ? String(work.file)
+          : 'work'
+    this.location = how.location ?? 'localhost'
+    this.position = how.position
+    this.type = how.type ?? 'BackgroundJob'
+  }
+
+  say(...said: Said[]): this {
+    for (const one of said) {
+      this.records.push({
+        seq: this.records.length,
+        at: new Date('2026-11-22T09:00:01Z'),
+        location: this.location,
+        jobId: this.instanceId,
+        ...one,
+      } as JobRecord)
+    }
+    this.#changed()
+    return this
+  }
+  yields(...values: unknown[]): this {
+    return this.say(...values.map((value): Said => ({ kind: 'output', value })))
+  }
+  end(state: JobState = 'Completed', how: { reason?: Error; exitCode?: number } = {}): this {
+    if (isFinished(this.state)) return this
+    this.state = state
+    this.reason = how.reason
+    this.exitCode = how.exitCode
+    this.endedAt = new Date('2026-11-22T09:00:02Z')
+    this.#changed()
+    return this
+  }
+  #changed(): void {
+    const wake = this.#wake
+    this.#wake = Promise.withResolvers()
+    wake.resolve()
+  }
+  async #next(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted()
+    const aborted = Promise.withResolvers<never>()
+    const abort = (): void => aborted.reject(signal!.reason)
+    signal?.addEventListener('abort', abort)
+    try {
+      await Promise.race([this.#wake.promise, aborted.promise, ...this.children.map((child) => child.#wake.promise)])
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  get errorCount(): number {
+    return this.records.filter(({ kind }) => kind === 'error').length
+  }
+  get hasMoreData(): boolean {
+    if (!isFinished(this.state)) return true
+    if (this.children.length > 0) return this.children.some((child) => child.hasMoreData)
+    return (this.cursors.get('owner') ?? 0) < this.records.length
+  }
+  get finished(): Promise<JobSnapshot> {
+    return this.wait()
+  }
+  get snapshot(): JobSnapshot {
+    const {
+      id,
+      instanceId,
+      name,
+      command,
+      location,
+      peer,
+      type,
+      state,
+      hasMoreData,
+      reason,
+      exitCode,
+      begunAt,
+      endedAt,
+      errorCount,
+    } = this
+    return {
+      ...{
+        id,
+        instanceId,
+        name,
+        command,
+        location,
+        peer,
+        session: 's',
+        type,
+        state,
+        hasMoreData,
+        reason,
+        exitCode,
+        begunAt,
+        endedAt,
+        errorCount,
+      },
+      ...(this.position !== undefined && { parentId: id, position: this.position }),
+      children: this.children.map((child) => child.snapshot),
+    }
+  }
+
+  async *receive(o: ReceiveOptions = {}): AsyncGenerator<JobRecord> {
+    this.calls.push(['receive', o])
+    if (this.children.length > 0 && o.from !== undefined) throw failure('USAGE', 'from needs a child')
+    if (this.children.length > 0) return yield* this.#receiveChildren(o)
+    const reader = o.reader ?? 'owner'
+    const moves = !o.keep && o.from === undefined
+    let at = o.from ?? this.cursors.get(reader) ?? 0
+    for (;;) {
+      while (at < this.records.length) {
+        const record = this.records[at++]!
+        try {
+          if ((!o.kinds || o.kinds.includes(record.kind)) && (!o.location || o.location === record.location))
+            yield record
+        } finally {
+          if (moves) this.cursors.set(reader, at)
+        }
+      }
+      if (!o.follow || isFinished(this.state)) return
+      await this.#next(o.signal)
+    }
+  }
+  async *#receiveChildren(o: ReceiveOptions): AsyncGenerator<JobRecord> {
+    if (o.recurse === false) return
+    for (;;) {
+      const finished = isFinished(this.state)
+      for (const child of this.children) yield* child.receive({ ...o, follow: false })
+      if (!o.follow || finished) return
+      await this.#next(o.signal)
+    }
+  }
+  [Symbol.asyncIterator](): AsyncIterator<JobRecord> {
+    return this.receive({ follow: true })
+  }
+  async output(): Promise<unknown[]> {
+    return this.records.flatMap((record) => (record.kind === 'output' ? [record.value] : []))
+  }
+  async save(path: string, o?: ReceiveOptions): Promise<void> {
+    this.calls.push(['save', { path, ...o }])
+  }
+  async *watch(): AsyncGenerator<JobSnapshot> {
+    yield this.snapshot
+  }
+  async wait(o: { for?: JobState[]; signal?: AbortSignal | undefined } = {}): Promise<JobSnapshot> {
+    while (!isFinished(this.state) && !o.for?.includes(this.state)) await this.#next(o.signal)
+    return this.snapshot
+  }
+  async stop(o: { grace?: unknown; signal?: AbortSignal | undefined } = {}): Promise<JobSnapshot> {
+    this.calls.push(['stop', 'grace' in o ? { grace: o.grace } : {}])
+    this.onStop(o)
+    return this.wait(o)
+  }
+  async remove(o: { force?: boolean } = {}): Promise<void> {
+    if (!isFinished(this.state) && !o.force)
+      throw failure('JOB_NOT_FINISHED', `job ${this.id} is ${this.state}, not finished`)
+    this.end('Stopped')
+    this.removed = true
+  }
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** A job table; a session's or the peer's own. */
+export class FakeTable {
+  readonly table: FakeJob[] = []
+  onStart: (job: FakeJob) => void = (job) => void job.end()
+  protected last = 0
+
+  async start(work: Work, options: StartOptions & { on?: Target | readonly Target[] } = {}): Promise<Job> {
+    options.signal?.throwIfAborted()
+    const on = options.on === undefined ? undefined : [options.on].flat()
+    const id = ++this.last
+    if (!on)
+      return this.add(
+        new FakeJob(id, work, options, { type: options.engine === 'thread' ? 'ThreadJob' : 'BackgroundJob' }),
+      )
+    const names = on.map((target) => (typeof target === 'string' ? target : (target as Session).location))
+    const job = new FakeJob(id, work, options, { location: names.join(','), type: 'RemoteJob' })
+    job.children = names.map(
+      (location, index) => new FakeJob(id, work, {}, { location, position: index + 1, type: 'RemoteJob' }),
+    )
+    return this.add(job)
+  }
+  add(job: FakeJob): FakeJob {
+    this.last = Math.max(this.last, job.id)
+    this.table.push(job)
+    this.onStart(job)
+    return job
+  }
+  get live(): FakeJob[] {
+    return this.table.filter((job) => !job.removed)
+  }
+  readonly filters: JobFilter[] = []
+  async jobs(filter: JobFilter & { signal?: AbortSignal | undefined } = {}): Promise<Job[]> {
+    const { signal: _, ...rest } = filter
+    this.filters.push(rest)
+    const states = rest.state === undefined ? undefined : [rest.state].flat()
+    const found = this.live.filter((job) => !states || states.includes(job.state))
+    return rest.includeChildren ? found.flatMap((job) => [job, ...job.children]) : found
+  }
+  async job(which: number | string | Job | JobSnapshot): Promise<Job> {
+    const name = typeof which === 'object' ? which.instanceId : String(which)
+    const all = this.live.flatMap((job) => [job, ...job.children])
+    const found = all.filter(
+      (job) =>
+        (job.position === undefined ? String(job.id) : `${job.id}.${job.position}`) === name ||
+        job.instanceId === name ||
+        job.name === name,
+    )
+    if (found.length === 0)
+      throw failure('JOB_NOT_FOUND', `no job ${name} on fake`, '`errand list` shows the jobs there are')
+    return found[0]!
+  }
+}
+
+export class FakeSession extends FakeTable implements Session {
+  readonly computerType = 'RemoteMachine' as const
+  readonly configurationName = 'errand'
+  readonly transport = 'libp2p'
+  readonly peerId = 'far-id'
+  readonly instanceId: string = newId()
+  state: SessionState = 'Opened'
+  availability: Session['availability'] = 'Available'
+  readonly calls: [string, unknown][] = []
+  /** What `receive` finds. */
+  waiting: FakeJob | undefined
+  /** Plays a line or a command of a run; throws what the run throws. */
+  onRun: (work: Work, job: FakeJob, signal: AbortSignal) => Promise<void> | void = () => {}
+  readonly runs: Work[] = []
+  readonly id: number
+  readonly location: string
+  readonly name: string
+
+  constructor(id: number, location: string, name: string = `Session${id}`) {
+    super()
+    this.id = id
+    this.location = location
+    this.name = name
+  }
+  get snapshot(): SessionSnapshot {
+    const { id, instanceId, name, location, peerId, transport, configurationName, computerType, state, availability } =
+      this
+    const jobs = this.live.length
+    return {
+      id,
+      instanceId,
+      name,
+      location,
+      peerId,
+      transport,
+      configurationName,
+      computerType,
+      state,
+      availability,
+      idleTimeout: 7_200_000,
+      jobs,
+      epoch: 1,
+    }
+  }
+  run(work: Work, options: StartOptions = {}): Run<never> {
+    this.runs.push(work)
+    const job = new FakeJob(0, work, options, { location: this.location })
+    const played = (async () => {
+      try {
+        await this.onRun(work, job, options.signal ?? new AbortController().signal)
+        job.end()
+      } catch (error) {
+        job.end('Failed', { reason: error as Error })
+        throw error
+      }
+    })()
+    played.catch(() => {})
+    const run = {
+      records: () => job.receive({ follow: true }),
+      [Symbol.asyncIterator]: () => job.receive({ follow: true }),
+      // oxlint-disable-next-line unicorn/no-thenable -- a Run is one
+      then: (resolve: (value: unknown) => unknown, reject: (error: unknown) => unknown) => played.then(resolve, reject),
+    }
+    return run as unknown as Run<never>
+  }
+  async disconnect(o: object = {}): Promise<void> {
+    this.calls.push(['disconnect', o])
+    this.state = 'Disconnected'
+    this.availability = 'None'
+  }
+  async connect(): Promise<void> {
+    this.calls.push(['connect', {}])
+    this.state = 'Opened'
+    this.availability = 'Available'
+  }
+  async receive(): Promise<Job | undefined> {
+    this.calls.push(['receive', {}])
+    return this.waiting
+  }
+  async close(): Promise<void> {
+    this.calls.push(['close', {}])
+    this.state = 'Closed'
+  }
+  async *watch(): AsyncGenerator<SessionSnapshot> {
+    yield this.snapshot
+  }
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+export class FakePeer extends FakeTable implements LocalPeer {
+  readonly id = 'peer-id'
+  readonly name = 'laptop'
+  addresses: string[] = ['/ip4/127.0.0.1/tcp/4100/p2p/peer-id']
+  readonly held: FakeSession[] = []
+  readonly homes = new Map<string, FakeSession>()
+  readonly connects: [string, ConnectOptions][] = []
+  readonly launched: [readonly string[], object][] = []
+  readonly asked: [string, unknown][] = []
+  book: PeerInfo[] = []
+  closed = 0
+  onShutdown: (o: object) => void = () => {}
+
+  knows(...names: string[]): this {
+    for (const name of names)
+      this.book.push({ name, id: `id-of-${name}`, addresses: [], grants: ['connect'], connected: false })
+    return this
+  }
+  #known(name: string): void {
+    if (name === 'localhost' || this.book.some((peer) => peer.name === name)) return
+    throw failure('PEER_NOT_FOUND', `no peer '${name}' in the address book`)
+  }
+  hold(session: FakeSession): FakeSession {
+    this.held.push(session)
+    return session
+  }
+  async connect(to: string, { signal: _, ...o }: ConnectOptions = {}): Promise<Session> {
+    this.#known(to)
+    this.connects.push([to, o])
+    return this.hold(new FakeSession(this.held.length + 1, to, o.name))
+  }
+  async sessions(o: { on?: string } = {}): Promise<readonly SessionSnapshot[]> {
+    if (o.on !== undefined) this.#known(o.on)
+    return this.held.filter(({ location }) => o.on === undefined || location === o.on).map(({ snapshot }) => snapshot)
+  }
+  async session(which: number | string | SessionSnapshot): Promise<Session> {
+    const found = this.held.find(({ id, name }) => id === which || name === which)
+    if (!found) throw failure('SESSION_NOT_FOUND', `no session ${String(which)} on laptop`)
+    return found
+  }
+  async home(on: string): Promise<Session> {
+    this.#known(on)
+    const home = this.homes.get(on) ?? new FakeSession(90 + this.homes.size, on, 'home')
+    this.homes.set(on, home)
+    return home
+  }
+  run(): never {
+    throw new Error('the command line starts and follows')
+  }
+  async launch(
+    command: readonly string[],
+    { signal: _, ...o }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<{ pid: number }> {
+    this.launched.push([command, o])
+    return { pid: 4711 }
+  }
+  async peers(): Promise<readonly PeerInfo[]> {
+    return this.book
+  }
+  async invite({ signal: _, ...o }: { signal?: AbortSignal | undefined } = {}): Promise<string> {
+    this.asked.push(['invite', o])
+    return 'errand1-ticket'
+  }
+  async join(ticket: string, o: { name?: string } = {}): Promise<PeerInfo> {
+    this.asked.push(['join', ticket])
+    return this.knows(o.name ?? 'server01').book.at(-1)!
+  }
+  async allow(
+    peer: string,
+    grants: unknown,
+    { signal: _, ...o }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    this.asked.push(['allow', [peer, grants, o]])
+  }
+  async deny(peer: string): Promise<void> {
+    this.asked.push(['deny', peer])
+  }
+  async status(): Promise<Awaited<ReturnType<LocalPeer['status']>>> {
+    const { id, name, addresses } = this
+    const running = this.live.filter((job) => !isFinished(job.state)).length
+    const jobs = { running, total: this.live.length }
+    return {
+      pid: 2 ** 30,
+      name,
+      id,
+      version: '0.1.0',
+      home: '/home',
+      socket: '/home/peer.sock',
+      addresses,
+      startedAt: new Date(0),
+      jobs,
+      sessions: this.held.length,
+      peers: this.book.length,
+      onDemand: false,
+    }
+  }
+  async shutdown(o: object = {}): Promise<void> {
+    this.onShutdown(o)
+  }
+  async close(): Promise<void> {
+    this.closed++
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

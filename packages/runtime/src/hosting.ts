@@ -1,0 +1,147 @@
+// The sessions a peer hosts: opened by its own clients and by other peers, owned by owners, attached to clients.
+import type { Channel } from '@errand/transport'
+import type { Engine } from './engine/engine.ts'
+import { LaneEngine } from './engine/lane.ts'
+import { ProcessEngine } from './engine/process.ts'
+import { startProcess } from './engine/process-isolate.ts'
+import { RunspaceEngine } from './engine/runspace.ts'
+import { ThreadEngine } from './engine/thread.ts'
+import { startWorker } from './engine/worker-isolate.ts'
+import { SessionNotFoundError, UsageError } from './errors.ts'
+import type { Principal } from './serve.ts'
+import { HostSession, type SessionEngines, type SessionHome } from './session.ts'
+import type { SessionSnapshot } from './surface.ts'
+import type { OpenSession } from './wire.ts'
+
+const IDLE_LEAST = 60_000
+const IDLE_MOST = 30 * 86_400_000
+/** Sessions one owner may have open here. */
+const SESSIONS_MOST = 256
+
+export class Hosting {
+  readonly #home: SessionHome
+  readonly #sessions = new Map<string, HostSession>()
+  readonly #opened = new Map<string, Promise<SessionSnapshot>>()
+  #last = 0
+
+  constructor(home: SessionHome) {
+    this.#home = home
+  }
+
+  get(instanceId: string): HostSession | undefined {
+    return this.#sessions.get(instanceId)
+  }
+
+  all(): readonly HostSession[] {
+    return [...this.#sessions.values()]
+  }
+
+  forget(session: HostSession): void {
+    this.#sessions.delete(session.instanceId)
+  }
+
+  /** What an owner may take up; temporary sessions are their call's alone. */
+  of(principal: Principal, client: string): SessionSnapshot[] {
+    return this.all()
+      .filter((session) => session.owner === principal.owner && session.kind !== 'temporary')
+      .map((session) => session.snapshotFor(client))
+  }
+
+  /** Asked twice with one id, also over another link: one session. @throws UsageError */
+  open(principal: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
+    const known = this.#opened.get(options.openId)
+    if (known) return known
+    const opening = this.#open(principal, client, options)
+    this.#opened.set(options.openId, opening)
+    opening.catch(() => this.#opened.delete(options.openId))
+    return opening
+  }
+
+  async #open({ owner }: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
+    if (this.all().filter((session) => session.owner === owner).length >= SESSIONS_MOST) {
+      throw new UsageError(`${SESSIONS_MOST} sessions are open here already`, { hint: 'close some first' })
+    }
+    if (options.idleTimeout !== undefined && !options.temporary) boundedIdle(options.idleTimeout)
+    const session = this.#add(
+      new HostSession(this.#home, ++this.#last, options.temporary ? 'temporary' : 'persistent', owner, options),
+    )
+    session.attach(client)
+    void session.closed.then(() => this.#opened.delete(options.openId))
+    return session.snapshotFor(client)
+  }
+
+  /** By number, name or instanceId, among the owner's own. @throws SessionNotFoundError, SessionStateError */
+  attach(principal: Principal, client: string, which: string | number, force: boolean): SessionSnapshot {
+    const text = String(which)
+    const mine = this.all().filter((session) => session.owner === principal.owner)
+    const session =
+      mine.find((one) => one.instanceId === text) ??
+      mine.find((one) => String(one.id) === text) ??
+      mine.find((one) => one.name === text)
+    if (!session) throw new SessionNotFoundError(which, this.#home.name)
+    session.attach(client, force)
+    return session.snapshotFor(client)
+  }
+
+  /** The owner's standing session, made on first use. */
+  homeOf({ owner }: Principal): HostSession {
+    const there = this.all().find((session) => session.kind === 'home' && session.owner === owner)
+    return there ?? this.#add(new HostSession(this.#home, ++this.#last, 'home', owner))
+  }
+
+  /** A client process is gone: its sessions go on, detached. */
+  clientLost(client: string): void {
+    for (const session of this.all()) session.detach(client)
+  }
+
+  /** An owner may no longer be here. */
+  closeOwned(owner: string): void {
+    for (const session of this.all()) {
+      if (session.owner === owner) void session.close(0, 'its owner may no longer be here')
+    }
+  }
+
+  #add(session: HostSession): HostSession {
+    this.#sessions.set(session.instanceId, session)
+    return session
+  }
+}
+
+/**
+ * The engines of one session. The owner's own threads live in this process; what others run is kept out of it, in
+ * processes of its own: one for the runspace, which a hard stop replaces, and one for threads, which it must not touch.
+ */
+export function sessionEngines(
+  session: HostSession,
+  openLink: (channel: Channel) => void,
+  onLost: () => void,
+): SessionEngines {
+  const process = new ProcessEngine({ openLink })
+  if (session.kind === 'local') {
+    const runspace = new RunspaceEngine(() => startWorker(), openLink, onLost)
+    return { process, runspace, thread: new ThreadEngine({ openLink }) }
+  }
+  const { cwd, env } = session
+  const runspace = new RunspaceEngine(() => startProcess({ serves: 'scripts', cwd, env }), openLink, onLost)
+  const thread = lazyEngine(() => {
+    const isolate = startProcess({ serves: 'threads', cwd, env })
+    isolate.hold(false)
+    return new LaneEngine(isolate, openLink)
+  })
+  return { process, runspace, thread }
+}
+
+/** An engine that is made when it is first needed. */
+function lazyEngine(make: () => Engine): Engine {
+  let made: Engine | undefined
+  return {
+    start: (spec, io) => (made ??= make()).start(spec, io),
+    [Symbol.asyncDispose]: async () => made?.[Symbol.asyncDispose](),
+  }
+}
+
+/** @throws UsageError */
+export function boundedIdle(ms: number): number {
+  if (ms >= IDLE_LEAST && ms <= IDLE_MOST) return ms
+  throw new UsageError(`an idle timeout is from 1 min to 30 d, not ${ms} ms`)
+}

@@ -1,0 +1,27 @@
+// Start-Process: a program that is nobody's job. Not listed, not stopped, survives whoever launched it.
+import { spawn } from 'node:child_process'
+import { CommandStartError } from './errors.ts'
+import { MARK } from './engine/process-tree.ts'
+
+/** @throws CommandStartError */
+export async function launch(
+  argv: readonly string[],
+  options: { cwd?: string | undefined; env?: Record<string, string | undefined> | undefined },
+): Promise<{ pid: number }> {
+  const [file = '', ...args] = argv
+  const env = { ...process.env, ...options.env }
+  // Without the mark neither the reaper nor a job's stop finds it.
+  delete env[MARK]
+  const child = spawn(file, args, { cwd: options.cwd, env, detached: true, stdio: 'ignore' })
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve)
+    child.once('error', (cause: NodeJS.ErrnoException) => {
+      const missing = cause.code === 'ENOENT'
+      const code = missing ? 'COMMAND_NOT_FOUND' : 'COMMAND_NOT_EXECUTABLE'
+      const message = missing ? `${file}: command not found` : `${file} could not be started: ${cause.message}`
+      reject(new CommandStartError(code, message, { cause }))
+    })
+  })
+  child.unref()
+  return { pid: child.pid! }
+}

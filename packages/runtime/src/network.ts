@@ -1,0 +1,339 @@
+// The ways out of a peer and into it: its network (made when first needed), the local socket, and the links on them.
+// Who may come in at all is decided here, from the address book; what they may do is decided where they ask (serve.ts).
+import type { Channel, PeerId, Transport, TransportHost } from '@errand/transport'
+import { socket, socketPath } from '@errand/transport/socket'
+import { DEFAULT_GRANTS, checkGrants, peerInfo, type AddressBook, type KnownPeer } from './address-book.ts'
+import {
+  asError,
+  codeOf,
+  DeniedError,
+  PeerClosedError,
+  PeerNotFoundError,
+  PeerUnreachableError,
+  TicketError,
+  UsageError,
+} from './errors.ts'
+import { defaultHome } from './home.ts'
+import type { Link, LinkServer } from './link.ts'
+import { LinkAcceptor, openLink, type Self } from './link-handshake.ts'
+import type { PeerInfo } from './surface.ts'
+import { readTicket, writeTicket } from './ticket.ts'
+import { CONTROL, DATA, JOIN, protocols, VERSION, type Beat } from './wire.ts'
+
+/** What a network is needed for: whoever invites must be reachable, whoever only dials need not listen to the world. */
+export type NetworkPurpose = 'dial' | 'invite'
+
+/** Where a name leads. */
+export interface Place {
+  /** One link per key. */
+  readonly key: string
+  /** What we call it. */
+  readonly location: string
+  readonly peer: PeerId
+  readonly addresses: readonly string[]
+  readonly carrier: string
+  transport(): Promise<Transport>
+}
+
+export interface NetworkOptions {
+  readonly self: Self
+  readonly book: AddressBook
+  readonly beat: Beat
+  /** None: no key, no port. As a function: made when first needed. */
+  readonly transport: Transport | ((purpose: NetworkPurpose) => Transport) | undefined
+  readonly home: string | undefined
+  readonly serveLocal: boolean
+  /** Answers requests of whoever is at the other end. */
+  readonly server: (peer: PeerId, client: string) => LinkServer
+  /** A link came to be: ours (dialled) or a client's (accepted). */
+  readonly onLink: (link: Link, dialled: boolean) => void
+  readonly refused: (peer: PeerId, what: string) => void
+}
+
+/** A ticket's life, when nothing else is said. */
+const TICKET_MS = 3_600_000
+
+export class Network {
+  readonly #options: NetworkOptions
+  readonly #acceptor: LinkAcceptor
+  readonly #links = new Set<Link>()
+  readonly #dialled = new Map<string, Promise<Link>>()
+  /** Dialled by address: admitted although in no book. */
+  readonly #strangers = new Set<PeerId>()
+  #network: { transport: Transport; purpose: NetworkPurpose } | undefined
+  #networkStarting: Promise<Transport> | undefined
+  #socketStarting: Promise<Transport> | undefined
+  #closed = false
+
+  constructor(options: NetworkOptions) {
+    this.#options = options
+    this.#acceptor = new LinkAcceptor(options.self, options.server, (link) => this.keep(link, false))
+  }
+
+  get id(): PeerId {
+    return this.#network?.transport.id ?? 'local'
+  }
+  get addresses(): readonly string[] {
+    return this.#network?.transport.addresses ?? []
+  }
+  /** Links that are alive now. */
+  get links(): ReadonlySet<Link> {
+    return this.#links
+  }
+
+  /** Watches over a link until it ends. */
+  keep(link: Link, dialled: boolean): void {
+    if (this.#closed) return link.abort(new PeerClosedError())
+    this.#links.add(link)
+    void link.closed.then(() => this.#links.delete(link))
+    this.#options.onLink(link, dialled)
+  }
+
+  // ── going somewhere ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A name of the book, a peer id, a multiaddr, or `localhost`. @throws PeerNotFoundError */
+  place(to: string): Place {
+    if (to.toLowerCase() === 'localhost') {
+      const addresses = [socketPath(this.#options.home ?? defaultHome())]
+      const transport = (): Promise<Transport> => this.useSocket()
+      return { key: 'localhost', location: 'localhost', peer: 'local', addresses, carrier: 'socket', transport }
+    }
+    const { book } = this.#options
+    const known = book.find(to)
+    if (known) return this.#placeOf(known)
+    const id = /\/p2p\/([^/]+)$/.exec(to)?.[1]
+    if (!to.startsWith('/') || !id) throw new PeerNotFoundError(to)
+    this.#strangers.add(id)
+    const there = book.get(id) ?? { name: id.slice(-8), id, addresses: [], grants: [] }
+    return this.#placeOf({ ...there, addresses: [to] })
+  }
+
+  #placeOf({ id, name, addresses }: KnownPeer): Place {
+    const carrier = this.#network?.transport.carrier ?? 'libp2p'
+    return { key: id, location: name, peer: id, addresses, carrier, transport: () => this.use('dial') }
+  }
+
+  /** One link per place, whoever needs it; dialled once at a time. @throws PeerUnreachableError, DeniedError */
+  async linkTo(place: Place, signal?: AbortSignal): Promise<Link> {
+    if (this.#closed) throw new PeerClosedError()
+    const there = this.#dialled.get(place.key)
+    if (there) {
+      const link = await there.catch(() => undefined)
+      if (link?.open) return link
+      // Several may have waited for a dial that failed: the first of them dials anew, the others join it.
+      const newer = this.#dialled.get(place.key)
+      if (newer && newer !== there) return newer
+    }
+    const dialling = this.#dial(place, signal)
+    this.#dialled.set(place.key, dialling)
+    const forget = (): void => {
+      if (this.#dialled.get(place.key) === dialling) this.#dialled.delete(place.key)
+    }
+    dialling.then((link) => void link.closed.then(forget), forget)
+    return dialling
+  }
+
+  async #dial(place: Place, signal: AbortSignal | undefined): Promise<Link> {
+    const { self, server } = this.#options
+    const { peer, addresses } = place
+    try {
+      const transport = await place.transport()
+      // What the other side asks over a link of ours it asks as itself; it is nobody's client process.
+      const link = await openLink({ transport, peer, addresses, self, server: server(peer, ''), signal })
+      this.keep(link, true)
+      return link
+    } catch (error) {
+      signal?.throwIfAborted()
+      const cause = asError(error)
+      if (codeOf(cause) !== 'PEER_UNREACHABLE') throw cause
+      const hint =
+        place.key === 'localhost'
+          ? "start this machine's daemon with `errand up`"
+          : `is errand up on ${place.location}?`
+      throw new PeerUnreachableError(`${place.location} cannot be reached: ${cause.message}`, { cause, hint })
+    }
+  }
+
+  // ── being there for others ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The network, started when first needed; again with a wider reach when somebody is to be invited. */
+  use(purpose: NetworkPurpose): Promise<Transport> {
+    const { transport: given } = this.#options
+    if (this.#closed) return Promise.reject(new PeerClosedError())
+    if (!given)
+      return Promise.reject(new UsageError('this peer has no network', { hint: 'create it with a transport' }))
+    const before = this.#networkStarting
+    if (before && (purpose === 'dial' || this.#network?.purpose === 'invite')) return before
+    const starting = (async () => {
+      const old = await before?.catch(() => undefined)
+      if (old && this.#network?.purpose === 'invite') return old
+      // Links over it end and are dialled again: sessions survive that.
+      await old?.close()
+      const transport = typeof given === 'function' ? given(purpose) : given
+      await transport.start(this.#host())
+      this.#network = { transport, purpose: typeof given === 'function' ? purpose : 'invite' }
+      return transport
+    })()
+    this.#networkStarting = starting
+    starting.catch(() => {
+      if (this.#networkStarting === starting) this.#networkStarting = undefined
+    })
+    return starting
+  }
+
+  /** The local carrier: answering on the home's socket, and the way to `localhost`. */
+  useSocket(): Promise<Transport> {
+    const starting = (this.#socketStarting ??= (async () => {
+      const { home, serveLocal, beat } = this.#options
+      const transport = socket({ path: socketPath(home ?? defaultHome()), ...(serveLocal && { listen: true }) })
+      // Whoever may open the socket is the owner: the file's permissions are the policy.
+      await transport.start({
+        protocols: protocols(beat),
+        admits: () => true,
+        accept: (channel) => this.#link(channel),
+      })
+      return transport
+    })())
+    starting.catch(() => (this.#socketStarting = undefined))
+    return starting
+  }
+
+  #host(): TransportHost {
+    const { book, beat } = this.#options
+    return {
+      protocols: protocols(beat),
+      admits: (peer) =>
+        book.get(peer) !== undefined || this.#strangers.has(peer) || book.invitation(peer) !== undefined,
+      accept: (channel) => this.#accept(channel),
+    }
+  }
+
+  #accept(channel: Channel): void {
+    const { peer, protocol } = channel
+    if (protocol === JOIN) return void this.#welcome(channel)
+    const grants = this.#options.book.get(peer)?.grants ?? []
+    if (grants.includes('connect') || grants.includes('admin')) return this.#link(channel)
+    this.#options.refused(peer, protocol)
+    channel.abort(new DeniedError('not allowed here: connect', { hint: 'the owner of that peer can invite you' }))
+  }
+
+  #link(channel: Channel): void {
+    if (this.#closed) channel.abort(new PeerClosedError())
+    else if (channel.protocol === CONTROL) void this.#acceptor.control(channel)
+    else if (channel.protocol === DATA) void this.#acceptor.data(channel)
+    else channel.abort(new DeniedError(`not here: ${channel.protocol}`))
+  }
+
+  // ── pairing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A ticket. @throws UsageError when nobody could come */
+  async invite(o: { grants?: readonly string[]; owner?: string; uses?: number; ttl?: number }): Promise<string> {
+    const { book, self } = this.#options
+    const transport = await this.use('invite')
+    if (!transport.sibling) throw new UsageError(`nobody can be invited over ${transport.carrier}`)
+    if (transport.addresses.length === 0) {
+      throw new UsageError('this peer listens nowhere: nobody could come', { hint: 'start it with --listen' })
+    }
+    const seed = crypto.getRandomValues(new Uint8Array(32))
+    const key = (await transport.sibling(seed)).id
+    await book.invite({
+      key,
+      grants: checkGrants(o.grants ?? DEFAULT_GRANTS),
+      owner: o.owner,
+      uses: Math.max(1, o.uses ?? 1),
+      expires: Date.now() + (o.ttl ?? TICKET_MS),
+    })
+    return writeTicket({ id: transport.id, name: self.name, addresses: transport.addresses, seed })
+  }
+
+  /** Takes a ticket: under its one-time key we say who we are, and are let in from then on. @throws TicketError */
+  async join(text: string, name: string | undefined, signal?: AbortSignal): Promise<PeerInfo> {
+    const { book, self, beat } = this.#options
+    const ticket = readTicket(text)
+    const transport = await this.use('dial')
+    if (ticket.id === transport.id) throw new TicketError('this ticket was issued here: join with it from another peer')
+    if (!transport.sibling) throw new UsageError(`nobody can be joined over ${transport.carrier}`)
+    const guest = await transport.sibling(ticket.seed)
+    try {
+      const host = { admits: (peer: PeerId) => peer === ticket.id, protocols: protocols(beat) }
+      await guest.start({ ...host, accept: (channel) => channel.abort() })
+      const channel = await guest.open(ticket.id, JOIN, { addresses: ticket.addresses, signal })
+      const { id, addresses } = transport
+      await channel.send({ t: 'join', v: VERSION, id, name: self.name, addresses }, { signal })
+      for await (const answer of channel) {
+        if ((answer as { t?: unknown } | null)?.t !== 'joined') break
+        await channel.end()
+        const peer = await book.put({ id: ticket.id, name: name ?? ticket.name, addresses: ticket.addresses })
+        return peerInfo(peer, false)
+      }
+      throw new TicketError('the peer that issued the ticket did not take it')
+    } catch (error) {
+      if (codeOf(error) !== 'DENIED') throw error
+      const hint = 'ask for a new one: `errand invite`'
+      throw new TicketError('the ticket is used up or expired', { cause: error, hint })
+    } finally {
+      await guest.close()
+    }
+  }
+
+  /** The other side of `join`. */
+  async #welcome(channel: Channel): Promise<void> {
+    const { book, self } = this.#options
+    try {
+      for await (const message of channel) {
+        const invitation = book.invitation(channel.peer)
+        if (!invitation) throw new DeniedError('the ticket is used up or expired')
+        const { t, id, name, addresses } = message as { t?: unknown; id?: unknown; name?: unknown; addresses?: unknown }
+        if (t !== 'join' || typeof id !== 'string' || id.length > 128 || typeof name !== 'string') {
+          throw new TicketError('not a join')
+        }
+        // Used first: a crash between the two must not leave a ticket that works twice.
+        await book.use(channel.peer)
+        const { grants, owner } = invitation
+        const known = Array.isArray(addresses) ? addresses.filter((one) => typeof one === 'string').slice(0, 16) : []
+        await book.put({ id, name: name.slice(0, 64), addresses: known, grants, owner })
+        await channel.send({ t: 'joined', name: self.name })
+        await channel.end()
+        return
+      }
+    } catch (error) {
+      channel.abort(asError(error))
+    }
+  }
+
+  async allow(which: string, grants: readonly string[], o: { name?: string; owner?: string }): Promise<void> {
+    const { book } = this.#options
+    const id = book.find(which)?.id ?? which
+    const { name, owner } = o
+    await book.put({
+      id,
+      grants: checkGrants(grants),
+      ...(name !== undefined && { name }),
+      ...(owner !== undefined && { owner }),
+    })
+  }
+
+  /** Out of the book; what is open with it ends. @throws PeerNotFoundError */
+  async deny(which: string): Promise<KnownPeer> {
+    const known = this.#options.book.named(which)
+    await this.#options.book.remove(known.id)
+    for (const link of [...this.#links]) {
+      if (link.peer === known.id) link.abort(new DeniedError('no longer allowed here'))
+    }
+    await this.#network?.transport.disconnect(known.id)
+    return known
+  }
+
+  peers(): PeerInfo[] {
+    const connected = new Set([...this.#links].map((link) => link.peer))
+    return this.#options.book.all().map((peer) => peerInfo(peer, connected.has(peer.id)))
+  }
+
+  /** Ends links and transports; nothing comes in any more. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.allSettled([...this.#links].map((link) => link.close()))
+    const started = await Promise.allSettled([this.#networkStarting, this.#socketStarting])
+    await Promise.allSettled(started.map((it) => (it.status === 'fulfilled' ? it.value?.close() : undefined)))
+  }
+}
