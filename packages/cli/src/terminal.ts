@@ -3,8 +3,8 @@ import type { Readable, Writable } from 'node:stream'
 import { styleText } from 'node:util'
 import { BROKEN_PIPE, Failure } from './failure.ts'
 
-export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number }
-export type Input = Readable & { readonly isTTY?: boolean }
+export type Output = Writable & { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined }
+export type Input = Readable & { readonly isTTY?: boolean | undefined }
 
 export interface Streams {
   readonly stdin: Input

@@ -58,7 +58,7 @@ export class Holding {
 
   /** Opens a session there, or takes one up. */
   async open(to: string, options: HeldOptions, signal?: AbortSignal): Promise<RemoteSession> {
-    return this.#open(this.#holder.network.place(to), options, false, signal)
+    return this.#open(this.#holder.network.place(to), options, options.temporary === true, signal)
   }
 
   /** Our standing session there, opened on first use. */
@@ -105,7 +105,7 @@ export class Holding {
 
   async #open(place: Place, options: HeldOptions, temporary: boolean, signal?: AbortSignal): Promise<RemoteSession> {
     const link = await this.#holder.network.linkTo(place, signal)
-    const { lostAfter, session, force, ...rest } = options
+    const { lostAfter, session, force, temporary: _, ...rest } = options
     const openId = crypto.randomUUID()
     const name = `Runspace${this.#last + 1}`
     const event: PeerEvent =

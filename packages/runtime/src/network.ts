@@ -333,7 +333,9 @@ export class Network {
   async close(): Promise<void> {
     this.#closed = true
     await Promise.allSettled([...this.#links].map((link) => link.close()))
-    const started = await Promise.allSettled([this.#networkStarting, this.#socketStarting])
-    await Promise.allSettled(started.map((it) => (it.status === 'fulfilled' ? it.value?.close() : undefined)))
+    for (const starting of [this.#networkStarting, this.#socketStarting]) {
+      const transport = await starting?.catch(() => undefined)
+      await transport?.close()
+    }
   }
 }

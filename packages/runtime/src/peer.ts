@@ -179,15 +179,15 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     return ref
   }
 
-  /** Milliseconds for which nobody would have missed it: no client, no session, no unfinished job. */
-  get idleFor(): number {
-    const wanted =
-      this.#network.links.size > 0 ||
-      this.#holding.all().length > 0 ||
-      this.#hosting.all().length > 0 ||
-      this.local.unfinished.length > 0
-    if (wanted) this.#activeAt = Date.now()
-    return Date.now() - this.#activeAt
+  /** Nobody would miss it now: no client, no session, no unfinished job. */
+  get idle(): boolean {
+    const { size } = this.#network.links
+    const sessions = this.#holding.all().length + this.#hosting.all().length
+    return size === 0 && sessions === 0 && this.local.unfinished.length === 0
+  }
+  /** When a link last came or went, in ms since 1970. */
+  get activeAt(): number {
+    return this.#activeAt
   }
 
   // ── SessionHome: what sessions need ─────────────────────────────────────────────────────────────────────────────────
@@ -250,6 +250,15 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         return this.#hosting.attach(principal, link.client, event.session, event.force === true)
       case 'session.home':
         return this.#hosting.homeOf(principal).snapshotFor(link.client)
+      case 'local.connect': {
+        const snapshot = (await this.#ownerEvent(event, signal)) as SessionSnapshot
+        // A temporary session is its client's: it goes when the client does, however that ends.
+        if (event.options.temporary) {
+          const close = (): void => void this.#holding.get(snapshot.instanceId)?.close().catch(() => undefined)
+          void link.closed.then(close)
+        }
+        return snapshot
+      }
       default:
         return this.#ownerEvent(event, signal)
     }

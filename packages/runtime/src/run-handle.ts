@@ -6,6 +6,8 @@ import type { JobRecord, JobSnapshot, Output, Run, RunValue } from './surface.ts
 export class RunHandle<R> implements Run<R> {
   readonly #job: Promise<JobHandle<Output<R>>>
   #value: Promise<RunValue<R>> | undefined
+  /** The one reading of the run: its records are taken once, by whoever asks first. */
+  #iterated: PromiseWithResolvers<Output<R>[]> | undefined
 
   /** `signal` stops the script, not only the waiting. */
   constructor(job: Promise<JobHandle<Output<R>>>, signal?: AbortSignal) {
@@ -30,13 +32,24 @@ export class RunHandle<R> implements Run<R> {
 
   async *records(): AsyncGenerator<JobRecord<Output<R>>> {
     const job = await this.#job
-    yield* job.receive({ follow: true })
+    const taken = (this.#iterated ??= Promise.withResolvers())
+    let first: Output<R>[] = []
+    try {
+      for await (const record of job.receive({ follow: true })) {
+        if (record.kind === 'output' && first.length === 0) first = [record.value]
+        yield record
+      }
+    } finally {
+      taken.resolve(first)
+    }
   }
 
+  /** Beside an iteration it is the outcome: what was iterated is not given twice, but for a single returned value. */
   async #collect(): Promise<RunValue<R>> {
     const job = await this.#job
-    const values: Output<R>[] = []
-    for await (const record of job.receive({ follow: true })) if (record.kind === 'output') values.push(record.value)
+    let values: Output<R>[] = []
+    if (this.#iterated) values = await this.#iterated.promise
+    else for await (const record of this.records()) if (record.kind === 'output') values.push(record.value)
     const snapshot = await job.finished
     throwUnlessCompleted(snapshot)
     const many = snapshot.streamed || snapshot.children.length > 1 || snapshot.children[0]?.streamed

@@ -273,6 +273,8 @@ export interface ConnectOptions extends Cancel {
   env?: Env
   /** Take a session attached elsewhere away from whoever has it. */
   force?: boolean
+  /** Not listed, and ended with whoever opened it, also when that is killed. Default false. */
+  temporary?: boolean
 }
 
 export interface PeerInfo {

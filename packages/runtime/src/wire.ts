@@ -85,6 +85,7 @@ export interface HeldOptions {
   readonly cwd?: string | undefined
   readonly env?: Record<string, string | undefined> | undefined
   readonly force?: boolean | undefined
+  readonly temporary?: boolean | undefined
 }
 
 /** A read of a job's records: chunks on the data channel, with credit. */
@@ -295,6 +296,7 @@ const EVENTS: Record<string, Check> = {
       cwd: maybe(string),
       env: maybe(env),
       force: maybe(flag),
+      temporary: maybe(flag),
     }),
   }),
   'local.home': shape({ on: string }),

@@ -1,18 +1,12 @@
 // The one implementation of Channel, over any carrier of bytes: opening, order, limits, back-pressure, both endings.
 
+import { decodeReason, encodeReason } from './abort-reason.ts'
 import { decode, encode } from './codec.ts'
 import type { ByteDuplex } from './duplex.ts'
-import {
-  ChannelClosedError,
-  ChannelFullError,
-  ErrandError,
-  MalformedError,
-  PeerUnreachableError,
-  ProtocolError,
-  errorFromCode,
-} from './errors.ts'
+import { ChannelClosedError, ChannelFullError, ErrandError, PeerUnreachableError, ProtocolError } from './errors.ts'
 import { ABORT, END, FrameDecoder, HEADER, HELLO, WELCOME, controlFrame } from './framing.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { Inbox } from './inbox.ts'
 import { Outbox } from './outbox.ts'
 import type { Cancel, Channel, ChannelEnd, PeerId, Protocol } from './transport.ts'
 
@@ -22,19 +16,12 @@ const VERSION = 1
 const OUTBOX_HIGH = 256 * 1024
 /** Bytes waiting to be sent beyond which `send` refuses: for senders who do not wait. */
 const OUTBOX_FULL = 16 * 1024 * 1024
-/** Bytes waiting to be read beyond which the carrier is paused; it goes on at half. */
-const INBOX_HIGH = 256 * 1024
-/** What a waiting frame costs beside its bytes, so that a flood of tiny frames is bounded too. */
-const FRAME_COST = 64
 /** How long a peer may take from connecting to its first frame. */
 const HANDSHAKE_TIMEOUT = 10_000
 /** How long an aborted channel keeps its carrier to let the reason arrive. */
 const LINGER = 1_000
-/** How often a channel whose reader has stopped writes a sign of life: on some carriers (sockets) a peer's death shows
- * only to those who read or write. */
+/** How often a channel that is not read writes a sign of life: a socket tells of its peer's death only when it is used. */
 const PROBE = 1_000
-/** Characters of an error's message that travel. */
-const MAX_MESSAGE = 1_000
 
 /** How a side takes part in the handshake. */
 export type Role =
@@ -46,7 +33,6 @@ export type Role =
       accept(channel: Channel): void
     }
 
-type Waiter<T> = { resolve(value: T): void; reject(error: Error): void }
 const SENT: Promise<void> = Promise.resolve()
 const BEAT: Uint8Array = new Uint8Array(HEADER)
 
@@ -62,7 +48,7 @@ export class FramedChannel implements Channel {
   readonly #settleClosed: (end: ChannelEnd) => void
   readonly #settleGone: () => void
   #protocol: Protocol | undefined
-  #opened: Waiter<void> | undefined
+  #opened: PromiseWithResolvers<void> | undefined
   #open = false
   #end: ChannelEnd | undefined
   #heartbeat: Heartbeat | undefined
@@ -74,20 +60,15 @@ export class FramedChannel implements Channel {
   readonly #outbox = new Outbox()
   #full = false
   #flushing = false
-  #senders: Waiter<void>[] = []
-  #ending: { promise: Promise<void>; resolve(): void } | undefined
+  #senders: PromiseWithResolvers<void>[] = []
+  #ending: PromiseWithResolvers<void> | undefined
   #endSent = false
 
-  // Incoming, undecoded: what is counted is what is held.
-  #inbox: Uint8Array[] = []
-  #inboxAt = 0
-  #inboxBytes = 0
-  #paused = false
+  // Incoming.
+  readonly #inbox: Inbox
   #probe: NodeJS.Timeout | undefined
   #endReceived = false
   #reading = false
-  #readers: Waiter<IteratorResult<unknown>>[] = []
-  #thrown = false
 
   constructor(duplex: ByteDuplex, peer: PeerId, role: Role) {
     this.peer = peer
@@ -99,6 +80,11 @@ export class FramedChannel implements Channel {
     const gone = Promise.withResolvers<void>()
     this.gone = gone.promise
     this.#settleGone = gone.resolve
+    this.#inbox = new Inbox({
+      pause: () => this.#pause(),
+      resume: () => this.#resume(),
+      malformed: (error) => this.#finish({ error }, { tell: true }),
+    })
     this.#decoder = new FrameDecoder({
       value: (body) => this.#onValue(body),
       control: (kind, body) => this.#onControl(kind, body),
@@ -111,7 +97,6 @@ export class FramedChannel implements Channel {
     })
     if ('opens' in role) {
       this.#protocol = role.opens
-      this.#decoder.limit = role.opens.maxFrame
       this.#sendControl(HELLO, encode({ v: VERSION, protocol: role.opens.name }))
     }
   }
@@ -127,7 +112,7 @@ export class FramedChannel implements Channel {
    */
   async opened(options: Cancel = {}): Promise<void> {
     const { signal } = options
-    const giveUp = (): void => this.#finish({ error: reasonOf(signal!) }, { tell: true })
+    const giveUp = (): void => this.#finish({ error: errorOf(signal!.reason) }, { tell: true })
     if (signal?.aborted) giveUp()
     if (this.#end?.error !== undefined) throw this.#end.error
     if (this.#open) return
@@ -173,18 +158,16 @@ export class FramedChannel implements Channel {
   abort(reason: Error = new ChannelClosedError('the channel was aborted')): void {
     // Where both have ended there is nothing left to abort, only a carrier not to wait for for ever.
     if (this.#end === undefined && this.#done()) this.#linger()
-    else this.#finish({ error: reason }, { tell: true, dropInbox: true })
+    else this.#finish({ error: errorOf(reason) }, { tell: true, dropInbox: true })
   }
 
   [Symbol.asyncIterator](): AsyncIterator<unknown, undefined> {
     if (this.#reading) throw new TypeError('a channel is iterated once')
     this.#reading = true
     return {
-      next: () => this.#read() as Promise<IteratorResult<unknown, undefined>>,
+      next: () => this.#inbox.read(),
       return: () => {
-        if (!(this.#endReceived && this.#inboxAt === this.#inbox.length)) {
-          this.abort(new ChannelClosedError('the reader left'))
-        }
+        if (!this.#inbox.finished) this.abort(new ChannelClosedError('the reader left'))
         return Promise.resolve({ done: true, value: undefined })
       },
     }
@@ -248,7 +231,7 @@ export class FramedChannel implements Channel {
     if (signal === undefined) return room.promise
     const giveUp = (): void => {
       this.#senders = this.#senders.filter((sender) => sender !== room)
-      room.reject(reasonOf(signal))
+      room.reject(errorOf(signal.reason))
     }
     signal.addEventListener('abort', giveUp, { once: true })
     return room.promise.finally(() => signal.removeEventListener('abort', giveUp))
@@ -262,7 +245,9 @@ export class FramedChannel implements Channel {
     try {
       this.#decoder.push(bytes)
     } catch (error) {
-      this.#finish({ error: error as Error }, { tell: true })
+      // Anything else is a mistake on our side, and not the peer's to read.
+      const own = new ErrandError('INTERNAL', 'the peer failed to answer', { cause: error })
+      this.#finish({ error: error instanceof ErrandError ? error : own }, { tell: true })
     }
   }
 
@@ -270,23 +255,12 @@ export class FramedChannel implements Channel {
     if (!this.#open || this.#endReceived) {
       throw new ProtocolError(this.#endReceived ? 'a value after the end' : 'a value before the handshake')
     }
-    const reader = this.#readers.shift()
-    if (reader !== undefined) {
-      this.#hand(body, reader)
-      return
-    }
     this.#inbox.push(body)
-    this.#inboxBytes += body.length + FRAME_COST
-    if (this.#inboxBytes > INBOX_HIGH && !this.#paused) {
-      this.#paused = true
-      this.#duplex.pause()
-      this.#probe = setInterval(() => this.#beat(), PROBE).unref()
-    }
   }
 
   #onControl(kind: number, body: Uint8Array): void {
     if (kind === ABORT) {
-      this.#finish({ error: readAbort(body, this.peer) })
+      this.#finish({ error: decodeReason(body) })
       this.#duplex.destroy()
     } else if (kind === HELLO && !this.#open && 'admit' in this.#role) this.#welcome(this.#role, body)
     else if (kind === WELCOME && !this.#open && 'opens' in this.#role) {
@@ -294,64 +268,22 @@ export class FramedChannel implements Channel {
       this.#opened?.resolve()
     } else if (kind === END && this.#open && !this.#endReceived) {
       this.#endReceived = true
-      for (const reader of this.#readers.splice(0)) reader.resolve({ done: true, value: undefined })
+      this.#inbox.close()
       this.#endCarrierIfDone()
     } else throw new ProtocolError(`control frame ${kind} out of place`)
   }
 
-  #read(): Promise<IteratorResult<unknown>> {
-    const reader = Promise.withResolvers<IteratorResult<unknown>>()
-    if (this.#inboxAt < this.#inbox.length) this.#hand(this.#takeFromInbox(), reader)
-    else if (this.#endReceived || this.#thrown) reader.resolve({ done: true, value: undefined })
-    else if (this.#end !== undefined) this.#throwEnd(reader)
-    else this.#readers.push(reader)
-    return reader.promise
+  #pause(): void {
+    if (this.#end !== undefined) return
+    this.#duplex.pause()
+    this.#probe = setInterval(() => this.#beat(), PROBE).unref()
   }
 
-  #takeFromInbox(): Uint8Array {
-    const body = this.#inbox[this.#inboxAt]!
-    this.#inbox[this.#inboxAt++] = BEAT // let go of the bytes
-    if (this.#inboxAt === this.#inbox.length || this.#inboxAt === 1024) {
-      this.#inbox.splice(0, this.#inboxAt)
-      this.#inboxAt = 0
-    }
-    this.#inboxBytes -= body.length + FRAME_COST
-    if (this.#paused && this.#inboxBytes <= INBOX_HIGH / 2 && this.#end === undefined) {
-      this.#paused = false
-      clearInterval(this.#probe)
-      this.#heartbeat?.heard()
-      this.#duplex.resume()
-    }
-    return body
-  }
-
-  /** Decodes only now, so that bytes nobody reads cost nothing but their place, which is bounded. */
-  #hand(body: Uint8Array, reader: Waiter<IteratorResult<unknown>>): void {
-    let value: unknown
-    try {
-      value = decode(body)
-    } catch (error) {
-      const reason = error instanceof ErrandError ? error : new MalformedError('not a value', { cause: error })
-      this.#thrown = true
-      this.#finish({ error: reason }, { tell: true })
-      this.#dropInbox()
-      reader.reject(reason)
-      return
-    }
-    reader.resolve({ done: false, value })
-  }
-
-  #dropInbox(): void {
-    this.#inbox = []
-    this.#inboxAt = 0
-    this.#inboxBytes = 0
-  }
-
-  #throwEnd(reader: Waiter<IteratorResult<unknown>>): void {
-    const error = this.#end?.error
-    this.#thrown = true
-    if (error === undefined) reader.resolve({ done: true, value: undefined })
-    else reader.reject(error)
+  #resume(): void {
+    if (this.#end !== undefined) return
+    clearInterval(this.#probe)
+    this.#heartbeat?.heard()
+    this.#duplex.resume()
   }
 
   // --- beginning and ending
@@ -366,13 +298,7 @@ export class FramedChannel implements Channel {
     this.#begin(role.admit(hello.protocol))
     // First in the queue, before anything the host sends; taken back by an abort, which empties the queue.
     this.#sendControl(WELCOME)
-    try {
-      role.accept(this)
-    } catch (error) {
-      // The host's own mistake is not the peer's to read.
-      const reason = error instanceof ErrandError ? error : undefined
-      this.abort(reason ?? new ErrandError('INTERNAL', 'the peer could not take the channel over', { cause: error }))
-    }
+    role.accept(this)
     this.#opened?.resolve()
   }
 
@@ -391,7 +317,7 @@ export class FramedChannel implements Channel {
         this.#finish({ error })
         this.#duplex.destroy(true)
       },
-      deaf: () => this.#paused,
+      deaf: () => this.#inbox.paused,
     })
   }
 
@@ -432,21 +358,18 @@ export class FramedChannel implements Channel {
     clearInterval(this.#probe)
     clearTimeout(this.#deadline)
     this.#outbox.clear()
-    if (how.dropInbox) this.#dropInbox()
+    if (how.dropInbox) this.#inbox.abort(end.error!)
+    else this.#inbox.close(end.error)
     for (const sender of this.#senders.splice(0)) sender.reject(this.#closedError())
     this.#ending?.resolve()
     if (end.error !== undefined) this.#opened?.reject(end.error)
-    for (const reader of this.#readers.splice(0)) {
-      if (this.#thrown) reader.resolve({ done: true, value: undefined })
-      else this.#throwEnd(reader)
-    }
     this.#settleClosed(end)
     if (!how.tell || this.#gone) return
-    this.#duplex.write(controlFrame(ABORT, abortBody(end.error!)))
+    this.#duplex.write(controlFrame(ABORT, encodeReason(end.error!)))
     this.#duplex.end()
     this.#linger()
     // Read on (and drop), or the carrier would never see that the peer has let go.
-    if (this.#paused) this.#duplex.resume()
+    if (this.#inbox.paused) this.#duplex.resume()
   }
 
   #linger(): void {
@@ -467,26 +390,7 @@ export class FramedChannel implements Channel {
   }
 }
 
-function reasonOf(signal: AbortSignal): Error {
-  const reason: unknown = signal.reason
-  return reason instanceof Error ? reason : new DOMException(String(reason), 'AbortError')
-}
-
-const CODE = /^[A-Z][A-Z0-9_]{0,63}$/
-
-function abortBody(error: Error): Uint8Array {
-  const { code, hint } = error as Partial<ErrandError>
-  return encode({
-    code: typeof code === 'string' && CODE.test(code) ? code : 'CHANNEL_CLOSED',
-    message: error.message.slice(0, MAX_MESSAGE),
-    ...(typeof hint === 'string' && { hint: hint.slice(0, MAX_MESSAGE) }),
-  })
-}
-
-function readAbort(body: Uint8Array, peer: PeerId): Error {
-  const { code, message, hint } = decode(body) as { code?: unknown; message?: unknown; hint?: unknown }
-  if (typeof code !== 'string' || !CODE.test(code) || typeof message !== 'string') {
-    throw new ProtocolError(`${peer} aborted without a reason`)
-  }
-  return errorFromCode(code, message, { hint: typeof hint === 'string' ? hint : undefined })
+/** For what may be anything at run time: the reason of a signal, or what a caller without types gave. */
+function errorOf(reason: unknown): Error {
+  return reason instanceof Error ? reason : new ChannelClosedError(String(reason))
 }

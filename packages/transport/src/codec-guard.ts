@@ -21,8 +21,8 @@ const SIMPLE = 7
 const ANY = 0xff & ~(1 << BYTES)
 
 /** What may follow each tag; 0 = the tag is refused. */
-const CONTENT = new Uint8Array(TAG.error + 1)
-CONTENT[TAG.date] = (1 << UINT) | (1 << NINT) | (1 << SIMPLE)
+const CONTENT = new Uint8Array(TAG.farDate + 1)
+CONTENT[TAG.date] = CONTENT[TAG.farDate] = (1 << UINT) | (1 << NINT) | (1 << SIMPLE)
 CONTENT[TAG.bigint] = CONTENT[TAG.negativeBigint] = 1 << BYTES
 CONTENT[TAG.shared] = CONTENT[TAG.snapshot] = (1 << ARRAY) | (1 << MAP) | (1 << TAGGED)
 CONTENT[TAG.reference] = CONTENT[TAG.negativeZero] = 1 << UINT
@@ -131,7 +131,7 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
       case MAP: {
         const count = major === MAP ? argument * 2 : argument
         if (count > end - position) throw truncated(position)
-        if (tags > 0 && tag >= TAG.object && tag !== TAG.snapshot) {
+        if (tags > 0 && (tag === TAG.object || tag === TAG.error)) {
           const head = tag === TAG.error ? 6 : 1 // elements before the pairs of field and value
           if (count < head || ((count - head) & 1) === 1) throw malformed(`wrong length of tag ${tag}`, position)
         }

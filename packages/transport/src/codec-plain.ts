@@ -117,7 +117,7 @@ function plainObject(object: object, depth: number): boolean {
       return length > 0 && (bytesLeft -= length) >= 0 // an empty one may be detached
     }
     case Date:
-      return true
+      return isExactInSeconds((object as Date).getTime())
     default:
       return false
   }
@@ -133,6 +133,11 @@ function carries(text: string): boolean {
 /** Text that would not survive UTF-8 and cbor-x: a lone surrogate, or a byte order mark in front. */
 export function isAwkward(text: string): boolean {
   return !text.isWellFormed() || (text.length >= BOM_LOSS && text.charCodeAt(0) === 0xfeff)
+}
+
+/** cbor-x writes a Date as seconds in a double, which past the year 100 000 or so is not the millisecond any more. */
+export function isExactInSeconds(time: number): boolean {
+  return Object.is(Math.round((time / 1000) * 1000), time)
 }
 
 /** Keys that cbor-x renames (`__proto__`), or keeps its own notes under where it writes records (`__keys__`). */

@@ -202,6 +202,10 @@ handle(TAG.date, (seconds: unknown) => {
   if (typeof seconds !== 'number') throw malformed('a date that is no number')
   return new Date(Math.round(seconds * 1000))
 })
+handle(TAG.farDate, (time: unknown) => {
+  if (typeof time !== 'number') throw malformed('a date that is no number')
+  return new Date(time)
+})
 
 function integer(bytes: Uint8Array): bigint {
   if (bytes.byteLength > MAX_BIGINT_BITS / 8) throw new TooLargeError('the value is too large to take: BigInt', 'value')
@@ -304,7 +308,12 @@ handle(TAG.error, (flat: readonly unknown[]) => {
   const kind = ERROR_CLASSES.get(text(base))
   if (kind === undefined) throw malformed('an error of no known kind')
   if (typeof hidden !== 'number') throw malformed('an error without a count of fields')
-  const error = newError(kind, base as string, text(message), name === null ? undefined : text(name))
+  const error = newError(
+    kind,
+    base as string,
+    message === null ? undefined : text(message),
+    name === null ? undefined : text(name),
+  )
   if (name !== null && base !== 'DOMException') hide(error, 'name', text(name))
   if (stack !== null) hide(error, 'stack', text(stack))
   readFields(error, flat, 6, hidden)
@@ -312,7 +321,7 @@ handle(TAG.error, (flat: readonly unknown[]) => {
   return error
 })
 
-function newError(kind: ErrorConstructor, base: string, message: string, name: string | undefined): Error {
+function newError(kind: ErrorConstructor, base: string, message: string | undefined, name: string | undefined): Error {
   // Our own stack would be wrong here and costs more than all the rest.
   const { stackTraceLimit } = Error
   Reflect.set(Error, 'stackTraceLimit', 0)

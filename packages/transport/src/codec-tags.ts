@@ -1,6 +1,6 @@
 // The CBOR tags errand speaks. Every other tag is refused before anything is decoded. The table stands in codec.ts.
 
-/** Tag numbers by meaning. 1280..1287 are errand's own, kept below 1283 + the engine's sparse-array gap so that cbor-x's handler table stays dense. */
+/** Tag numbers by meaning. 1280..1288 are errand's own, kept below 1283 + the engine's sparse-array gap so that cbor-x's handler table stays dense. */
 export const TAG = {
   date: 1,
   bigint: 2,
@@ -18,6 +18,7 @@ export const TAG = {
   object: 1285,
   snapshot: 1286,
   error: 1287,
+  farDate: 1288,
 } as const
 
 /** Typed arrays by their intrinsic name: RFC 8746's tags, little-endian only (every platform Node 24 is built for but s390x). */

@@ -9,7 +9,7 @@ import { ERROR_CLASSES, HIDDEN_ERROR_FIELDS, SNAPSHOT, className } from './codec
 import type { CodecLimits } from './codec-limits.ts'
 import { MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
 import { obstacleOf } from './codec-obstacle.ts'
-import { isAwkward, isAwkwardKey } from './codec-plain.ts'
+import { isAwkward, isAwkwardKey, isExactInSeconds } from './codec-plain.ts'
 import { TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
 import { NotTransferableError, TooLargeError } from './errors.ts'
 
@@ -139,7 +139,7 @@ class Conversion {
     if (Array.isArray(value)) return this.#array(value, depth)
     if (types.isMap(value)) return this.#map(value, depth)
     if (types.isSet(value)) return this.#set(value, depth)
-    if (types.isDate(value)) return new Date(Date.prototype.getTime.call(value))
+    if (types.isDate(value)) return dateTree(Date.prototype.getTime.call(value))
     if (types.isRegExp(value)) return this.#regexp(value)
     if (ArrayBuffer.isView(value)) return this.#view(value)
     if (types.isArrayBuffer(value)) return this.#bytes(TAG.arrayBuffer, value, 0, value.byteLength)
@@ -225,7 +225,7 @@ class Conversion {
     return new Tag(out, TAG.set)
   }
 
-  /** [built-in class, own class | null, name | null, message, stack | null, number of hidden fields, field, value, …] */
+  /** [built-in class, own class | null, name | null, message | null, stack | null, number of hidden fields, field, value, …] */
   #error(value: Error, depth: number): Tag {
     const base = builtInOf(value)
     const own = className(value) ?? classOf(value)
@@ -244,7 +244,7 @@ class Conversion {
       base,
       own === undefined || own === base ? null : this.#text(own),
       typeof name !== 'string' || name === base || shown.includes('name') ? null : this.#text(name),
-      this.#text(String(value.message)),
+      value.message === '' && !Object.hasOwn(value, 'message') ? null : this.#text(String(value.message)),
       typeof stack === 'string' ? this.#text(stack) : null,
       hidden.length,
     ]
@@ -342,6 +342,10 @@ class Conversion {
     }
     return path
   }
+}
+
+function dateTree(time: number): unknown {
+  return isExactInSeconds(time) ? new Date(time) : new Tag(time, TAG.farDate)
 }
 
 const LONE_SURROGATE = /\p{Surrogate}/gu

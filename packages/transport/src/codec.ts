@@ -25,7 +25,8 @@
 // | 1284 | bytes | DataView |
 // | 1285 | array: class name or null, then field, value, … | instance of a class; object with a key that a map cannot hold |
 // | 1286 | container or tagged container | snapshot of a live object: the same, deep-frozen |
-// | 1287 | array: built-in class, own class or null, name or null, message, stack or null, count of hidden fields, then field, value, … hidden ones first | Error |
+// | 1287 | array: built-in class, own class or null, name or null, message or null, stack or null, count of hidden fields, then field, value, … hidden ones first | Error |
+// | 1288 | number | Date in milliseconds since 1970, where seconds in a double are not exact |
 //
 // Limits bind both sides: depth 64, 262 144 items, 16 MiB, BigInt 8 192 bits, RegExp 1 024 units (codec-limits).
 

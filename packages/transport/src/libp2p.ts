@@ -22,7 +22,7 @@ import {
 import { type Identity, createIdentity, loadIdentity, privateKeyOf } from './identity.ts'
 import { type Lock, holdLock } from './lock.ts'
 import { StreamDuplex } from './stream-duplex.ts'
-import { MAX_CHANNELS, Switchboard } from './switchboard.ts'
+import { Switchboard } from './switchboard.ts'
 import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } from './transport.ts'
 
 export { type Identity, createIdentity, loadIdentity, verify } from './identity.ts'
@@ -40,8 +40,8 @@ export interface Libp2pOptions {
 
 /** How long connecting and asking for a stream may take in all, in milliseconds; libp2p's own limit of a dial. */
 const DIAL_TIMEOUT = 10_000
-/** Streams per connection and protocol: ours to refuse with a reason (`maxChannels`), so libp2p's silent limit is higher. */
-const STREAM_SLACK = 64
+/** Streams per connection in each direction, yamux's own default: `maxChannels` refuses long before, and with a reason. */
+const MAX_STREAMS = 1000
 /** Connections that broke off before they carried anything until we believe that the peer does not want us. */
 const REFUSALS = 2
 
@@ -127,7 +127,12 @@ class Libp2pTransport implements Transport {
         // A window that may not outgrow the read buffer, or pausing a busy stream aborts it; and small enough that a
         // stop need not wait behind bulk: 1 MiB costs 0–20 % of the bytes and buys 20 times the latency.
         streamMuxers: [
-          yamux({ maxEarlyStreams: 64, streamOptions: { maxStreamWindowSize: 1 << 20, maxReadBufferLength: 4 << 20 } }),
+          yamux({
+            maxInboundStreams: MAX_STREAMS,
+            maxOutboundStreams: MAX_STREAMS,
+            maxEarlyStreams: 64,
+            streamOptions: { maxStreamWindowSize: 1 << 20, maxReadBufferLength: 4 << 20 },
+          }),
         ],
         // The defaults (5 new connections per second and address, 10 handshakes at a time) hit a mesh on one machine
         // or behind one router.
@@ -148,14 +153,14 @@ class Libp2pTransport implements Transport {
       })
       this.#node = node
       const switchboard = (this.#switchboard = new Switchboard(host))
-      for (const { name, maxChannels = MAX_CHANNELS } of host.protocols) {
+      for (const { name } of host.protocols) {
         await node.handle(
           name,
           (stream, connection) => {
             const peer = connection.remotePeer.toString()
             switchboard.answer(new StreamDuplex(stream, () => this.#forsake(peer)), peer, name)
           },
-          { maxInboundStreams: maxChannels + STREAM_SLACK, maxOutboundStreams: Infinity },
+          { maxInboundStreams: MAX_STREAMS, maxOutboundStreams: MAX_STREAMS },
         )
       }
       signal?.throwIfAborted()
@@ -169,68 +174,84 @@ class Libp2pTransport implements Transport {
 
   /** A fresh stream to the peer, over the connection there is or a new one. */
   async #openStream(peer: PeerId, protocol: string, options: OpenOptions): Promise<StreamDuplex> {
-    const deadline = AbortSignal.timeout(DIAL_TIMEOUT)
-    const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline
-    let refusals = 0
-    for (;;) {
-      const { connection, fresh } = await this.#connect(peer, options.addresses ?? [], signal).catch(
-        (error: unknown) => {
-          options.signal?.throwIfAborted()
-          const mapped = dialError(peer, error)
-          if (mapped !== undefined) throw mapped
-          return { connection: undefined, fresh: true }
-        },
-      )
-      let cause: unknown
-      if (connection !== undefined) {
-        try {
-          const stream: Stream = await connection.newStream(protocol, { signal })
-          return new StreamDuplex(stream, () => this.#forsake(peer))
-        } catch (error) {
-          cause = error
-          const { name } = error as Error
-          if (name === 'UnsupportedProtocolError') throw unsupported(peer, protocol, error)
-          if (name === 'TooManyOutboundProtocolStreamsError') {
-            throw new DeniedError(`too many channels are open to ${peer}`, { cause: error })
-          }
-          // Given up, dead, or a zombie: a connection whose muxer is closed stays `open` and would be dialled again.
-          if (!options.signal?.aborted) connection.abort(error as Error)
-          options.signal?.throwIfAborted()
+    const limit = new AbortController()
+    const timer = setTimeout(() => {
+      limit.abort(new PeerUnreachableError(`${peer} did not answer within ${DIAL_TIMEOUT} ms`))
+    }, DIAL_TIMEOUT)
+    const giveUp = (): void => limit.abort(options.signal!.reason)
+    options.signal?.addEventListener('abort', giveUp, { once: true })
+    try {
+      let refusals = 0
+      let failed: Connection | undefined
+      for (;;) {
+        const link = await this.#connect(peer, options.addresses ?? [], limit.signal)
+        const stream = link && (await this.#newStream(link.connection, peer, protocol, limit.signal))
+        if (stream !== undefined) return new StreamDuplex(stream, () => this.#forsake(peer))
+        // Once, it may have been a connection that had ended unnoticed; it would have been found out by now.
+        if (link !== undefined && link.connection === failed) {
+          throw new DeniedError(`${peer} takes no more channels of ${protocol}`)
+        }
+        failed = link?.connection
+        // Not to admit somebody is done by hanging up, and dialling has succeeded before that shows. A peer that is
+        // just going away looks the same, but only once: after that nobody answers.
+        if (link?.fresh !== false && ++refusals === REFUSALS) {
+          throw new DeniedError(`${peer} hung up as soon as it knew who we are`, {
+            hint: 'it probably does not admit us: pair with it, or have it allow our id',
+          })
         }
       }
-      if (deadline.aborted)
-        throw new PeerUnreachableError(`${peer} did not answer within ${DIAL_TIMEOUT} ms`, { cause })
-      // Not admitting is done by closing, and dialling succeeds before that shows. A peer that is just going away looks
-      // the same, but it does so once.
-      if (fresh && ++refusals === REFUSALS) {
-        throw new DeniedError(`${peer} closed the connection as soon as it knew who we are`, {
-          hint: 'it probably does not admit us: pair with it, or have it allow our id',
-        })
-      }
+    } finally {
+      clearTimeout(timer)
+      options.signal?.removeEventListener('abort', giveUp)
     }
   }
 
+  /** Undefined when the connection turned out to be over, and is then out of the way, or the stream was reset. */
+  async #newStream(
+    connection: Connection,
+    peer: PeerId,
+    protocol: string,
+    signal: AbortSignal,
+  ): Promise<Stream | undefined> {
+    try {
+      return await connection.newStream(protocol, { signal })
+    } catch (error) {
+      const { name } = error as Error
+      if (name === 'UnsupportedProtocolError') throw unsupported(peer, protocol, error)
+      const { reason } = signal as { reason: unknown }
+      // Ten seconds without an answer: the connection is dead, and would be found open, and used, by the next dial.
+      if (signal.aborted && reason instanceof PeerUnreachableError) this.#forsake(peer)
+      signal.throwIfAborted()
+      // A connection whose muxer is closed stays `open`, and would be dialled for ever.
+      if (name === 'ConnectionClosedError' || name === 'MuxerClosedError') connection.abort(error as Error)
+      return undefined
+    }
+  }
+
+  /** The connection to use; undefined when the peer broke off during the handshake. */
   async #connect(
     peer: PeerId,
     addresses: readonly string[],
     signal: AbortSignal,
-  ): Promise<{ connection: Connection; fresh: boolean }> {
-    const node = this.#node!
-    const id = parsePeer(peer)
+  ): Promise<{ connection: Connection; fresh: boolean } | undefined> {
+    const node = this.#node
+    if (node === undefined) throw new ChannelClosedError('the transport is closed')
     // Two peers that dialled each other at once have two connections. Both prefer the same one: that of the smaller id.
-    const open = node.getConnections(id).filter(({ status, limits }) => status === 'open' && limits === undefined)
+    const open = node.getConnections(parsePeer(peer)).filter(({ status }) => status === 'open')
     const preferred = this.id < peer ? 'outbound' : 'inbound'
     const existing = open.find(({ direction }) => direction === preferred) ?? open[0]
     if (existing !== undefined) return { connection: existing, fresh: false }
     if (addresses.length === 0) {
       throw new PeerUnreachableError(`no address of ${peer} is known`, { hint: 'say where it listens' })
     }
-    return {
-      connection: await node.dial(
-        addresses.map((address) => parseAddress(address, peer)),
-        { signal },
-      ),
-      fresh: true,
+    const targets = addresses.map((address) => parseAddress(address, peer))
+    try {
+      return { connection: await node.dial(targets, { signal }), fresh: true }
+    } catch (error) {
+      signal.throwIfAborted()
+      const meaning = dialError(peer, error)
+      if (meaning === undefined) return undefined
+      throw meaning
     }
   }
 
@@ -288,7 +309,6 @@ function unsupported(peer: PeerId, protocol: string, cause: unknown): ProtocolEr
 
 /** What a failed dial means; undefined where the peer broke off during the handshake, which may mean two things. */
 function dialError(peer: PeerId, error: unknown): ErrandError | undefined {
-  if (error instanceof ErrandError) return error
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]
   const text = errors.map((one) => `${(one as Error).name}: ${(one as Error).message}`).join('; ')
   // libp2p wraps what encryption says in an EncryptionFailedError that keeps the message alone.

@@ -82,6 +82,8 @@ class Prompt {
   #begun: string[] = []
   #running: AbortController | undefined
   #exitCode: number | undefined
+  /** No more lines: Ctrl-D, which may be typed while a line still runs, or the end of a pipe. */
+  #ended = false
 
   constructor(context: Context, session: Session) {
     const { terminal } = context
@@ -91,6 +93,7 @@ class Prompt {
       input: terminal.stdin,
       ...(terminal.types ? { output: terminal.screen, terminal: true } : { terminal: false }),
     })
+    this.#lines.once('close', () => (this.#ended = true))
   }
 
   /** Reads and runs lines until there are no more or one leaves. Resolves to the exit code. */
@@ -118,6 +121,7 @@ class Prompt {
   #prompt(): void {
     const prompt = this.#begun.length === 0 ? `[${this.#session.location}]> ` : '... '
     if (this.#context.terminal.types) {
+      if (this.#ended) return
       this.#lines.setPrompt(prompt)
       this.#lines.prompt()
     } else this.#echo = prompt
@@ -174,6 +178,7 @@ class Prompt {
   #interrupt(): void {
     if (this.#running) return this.#running.abort(new Error('interrupted'))
     if (!this.#context.terminal.types) return this.#leave(EXIT.interrupted)
+    if (this.#ended) return
     this.#begun = []
     this.#lines.write(null, { ctrl: true, name: 'e' })
     this.#lines.write(null, { ctrl: true, name: 'u' })

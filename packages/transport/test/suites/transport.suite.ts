@@ -472,6 +472,18 @@ export function transportContract(carrier: Carrier): void {
       await firstFar.closed
       await open(FEW)
     })
+
+    test('a storm of opens: as many as allowed are accepted and work, the others are DENIED', async () => {
+      const { open } = await started({ listener: { accept: (channel) => void echo(channel) } })
+      const results = await Promise.allSettled(Array.from({ length: 300 }, () => open(PLAIN)))
+      const accepted = results.filter((it) => it.status === 'fulfilled').map(({ value }) => value)
+      expect(accepted).toHaveLength(64)
+      for (const it of results) if (it.status === 'rejected') expect(it.reason).toEqual(failing('DENIED'))
+      for (const channel of accepted) {
+        await channel.send('works')
+        expect(await take(reader(channel))).toBe('works')
+      }
+    })
   })
 
   describe('default deny', () => {

@@ -1,0 +1,113 @@
+// A peer in a process of its own: what a server, or somebody's program on another machine, is for a test. It does what
+// it is told over Node's IPC and ends when the test does.
+import { join } from 'node:path'
+import { libp2p } from '@errand/transport/libp2p'
+import {
+  type ConnectOptions,
+  type Grant,
+  type Job,
+  type JobRecord,
+  type JobSnapshot,
+  type Peer,
+  type PeerInfo,
+  type PeerOptions,
+  type ReceiveOptions,
+  type Session,
+  type SessionSnapshot,
+  type StartOptions,
+  type Work,
+  createPeer,
+} from '../../src/index.ts'
+
+export interface PeerProcessOptions extends Pick<
+  PeerOptions,
+  'heartbeat' | 'suspicion' | 'lostAfter' | 'temporaryLease' | 'stopGrace'
+> {
+  name: string
+  /** Keeps its key and its address book. */
+  home: string
+  /** false: no key and no port, for a program that speaks to this machine's daemon only. */
+  network: boolean
+  /** 0: any. */
+  port: number
+  /** Answers on the home's socket, as this machine's daemon does. */
+  daemon: boolean
+}
+
+export type Request = { call: number; command: keyof Commands; args: unknown[] }
+export type Reply =
+  | { ready: { id: string; addresses: readonly string[] } }
+  | { call: number; value: unknown }
+  | { call: number; error: Error; code: string | undefined }
+  /** One record that `follow` took. */
+  | { call: number; record: JobRecord }
+
+export type Commands = ReturnType<typeof commandsOf>
+
+// What a test may ask of it, in terms of the public API only. Sessions and jobs are named by instanceId.
+function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
+  const jobOf = async (instanceId: string, session?: string): Promise<Job> =>
+    session === undefined ? peer.job(instanceId) : (await peer.session(session)).job(instanceId)
+  const plain = (session: Session): SessionSnapshot => session.snapshot
+  return {
+    jobs: async (): Promise<JobSnapshot[]> => (await peer.jobs()).map((job) => job.snapshot),
+    sessions: (on?: string): Promise<readonly SessionSnapshot[]> => peer.sessions(on === undefined ? {} : { on }),
+    invite: (options: { grants?: Grant[]; owner?: string } = {}): Promise<string> => peer.invite(options),
+    join: (ticket: string): Promise<PeerInfo> => peer.join(ticket),
+    connect: async (to: string, options: ConnectOptions = {}): Promise<SessionSnapshot> =>
+      plain(await peer.connect(to, options)),
+    /** `peer.start`: here, or with `on` on sessions this peer holds. */
+    start: async (work: Work, options: StartOptions & { on?: string[] } = {}): Promise<JobSnapshot> => {
+      const { on, ...rest } = options
+      if (on === undefined) return (await peer.start(work, rest)).snapshot
+      const targets = await Promise.all(on.map((session) => peer.session(session)))
+      return (await peer.start(work, { ...rest, on: targets })).snapshot
+    },
+    /** `session.start`: a job that lives there. */
+    startIn: async (session: string, work: Work, options: StartOptions = {}): Promise<JobSnapshot> =>
+      (await (await peer.session(session)).start(work, options)).snapshot,
+    /** `session.receive`: the run that was started through `on`, by whomever. */
+    takeUp: async (session: string): Promise<JobSnapshot | undefined> =>
+      (await (await peer.session(session)).receive())?.snapshot,
+    disconnect: async (session: string): Promise<SessionSnapshot> => {
+      const held = await peer.session(session)
+      await held.disconnect()
+      return plain(held)
+    },
+    /** Receives, tells every record as soon as it has it, then returns them all. */
+    follow: async (instanceId: string, options: ReceiveOptions = {}, session?: string): Promise<JobRecord[]> => {
+      const records: JobRecord[] = []
+      for await (const record of (await jobOf(instanceId, session)).receive(options)) {
+        records.push(record)
+        say(record)
+      }
+      return records
+    },
+    close: (): Promise<void> => peer.close(),
+  }
+}
+
+const options = JSON.parse(process.argv[2]!) as PeerProcessOptions
+const { home, network, port, daemon, ...rest } = options
+const peer = await createPeer({
+  ...rest,
+  home,
+  serveLocal: daemon,
+  ...(network && { transport: libp2p({ listen: [`/ip4/127.0.0.1/tcp/${port}`], keyFile: join(home, 'key') }) }),
+})
+const reply = (message: Reply): void => void process.send!(message)
+
+process.on('message', async ({ call, command, args }: Request) => {
+  try {
+    const commands = commandsOf(peer, (record) => reply({ call, record }))
+    const value = await (commands[command] as (...all: unknown[]) => Promise<unknown>)(...args)
+    reply({ call, value })
+  } catch (error) {
+    // The codes of IPC's copies are lost: only name, message and stack of an Error cross it.
+    reply({ call, error: error as Error, code: (error as { code?: string }).code })
+  }
+  if (command === 'close') process.disconnect()
+})
+// The test has ended, in whatever way.
+process.on('disconnect', () => void peer.close())
+reply({ ready: { id: network ? peer.id : '', addresses: peer.addresses } })

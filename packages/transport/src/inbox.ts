@@ -1,0 +1,116 @@
+// What has arrived on a channel and is not yet read: undecoded, so that what is counted is what is held.
+
+import { decode } from './codec.ts'
+import { ErrandError, MalformedError } from './errors.ts'
+
+/** Bytes waiting to be read beyond which the carrier is paused; it goes on at half. */
+const HIGH = 256 * 1024
+/** What a waiting value costs beside its bytes, so that a flood of tiny ones is bounded too. */
+const VALUE_COST = 64
+
+type Result = IteratorResult<unknown, undefined>
+const DONE: Result = { done: true, value: undefined }
+const TAKEN: Uint8Array = new Uint8Array(0)
+
+/** What an inbox asks of its channel. */
+export interface Flow {
+  pause(): void
+  resume(): void
+  /** These bytes were not a value. */
+  malformed(reason: Error): void
+}
+
+export class Inbox {
+  readonly #flow: Flow
+  #values: Uint8Array[] = []
+  #next = 0
+  #bytes = 0
+  #paused = false
+  #readers: PromiseWithResolvers<Result>[] = []
+  #ending: { error?: Error | undefined } | undefined
+
+  constructor(flow: Flow) {
+    this.#flow = flow
+  }
+
+  /** True while the carrier is paused because nobody reads. */
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  /** Nothing waits and nothing will come. */
+  get finished(): boolean {
+    return this.#ending !== undefined && this.#next === this.#values.length
+  }
+
+  push(body: Uint8Array): void {
+    const reader = this.#readers.shift()
+    if (reader !== undefined) {
+      this.#hand(body, reader)
+      return
+    }
+    this.#values.push(body)
+    this.#bytes += body.length + VALUE_COST
+    if (this.#bytes > HIGH && !this.#paused) {
+      this.#paused = true
+      this.#flow.pause()
+    }
+  }
+
+  read(): Promise<Result> {
+    const reader = Promise.withResolvers<Result>()
+    if (this.#next < this.#values.length) this.#hand(this.#take(), reader)
+    else if (this.#ending !== undefined) this.#finish(reader)
+    else this.#readers.push(reader)
+    return reader.promise
+  }
+
+  /** No more will come: what waits may still be read, then the reading ends or throws. The first word counts. */
+  close(error?: Error): void {
+    if (this.#ending !== undefined) return
+    this.#ending = { error }
+    for (const reader of this.#readers.splice(0)) this.#finish(reader)
+  }
+
+  /** The same at once: what waits is dropped, which a reader must not take for an end in order. */
+  abort(error: Error): void {
+    this.#values = []
+    this.#next = 0
+    this.#ending = undefined
+    this.close(error)
+  }
+
+  #take(): Uint8Array {
+    const body = this.#values[this.#next]!
+    this.#values[this.#next++] = TAKEN // let go of the bytes
+    if (this.#next === this.#values.length || this.#next === 1024) {
+      this.#values.splice(0, this.#next)
+      this.#next = 0
+    }
+    this.#bytes -= body.length + VALUE_COST
+    if (this.#paused && this.#bytes <= HIGH / 2) {
+      this.#paused = false
+      this.#flow.resume()
+    }
+    return body
+  }
+
+  #hand(body: Uint8Array, reader: PromiseWithResolvers<Result>): void {
+    try {
+      reader.resolve({ done: false, value: decode(body) })
+    } catch (error) {
+      const reason = error instanceof ErrandError ? error : new MalformedError('not a value', { cause: error })
+      this.#readers.unshift(reader)
+      this.abort(reason)
+      this.#flow.malformed(reason)
+    }
+  }
+
+  /** Throws once; after that the reading has simply ended. */
+  #finish(reader: PromiseWithResolvers<Result>): void {
+    const error = this.#ending?.error
+    this.#ending = {}
+    if (error === undefined) reader.resolve(DONE)
+    else reader.reject(error)
+  }
+}

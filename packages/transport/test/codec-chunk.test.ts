@@ -1,0 +1,311 @@
+import { isDeepStrictEqual } from 'node:util'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { className, createChunkWriter, decode, decodeChunk } from '../src/codec.ts'
+import { MalformedError, NotTransferableError, TooLargeError } from '../src/errors.ts'
+
+function chunkOf(values: readonly unknown[]): Uint8Array {
+  const writer = createChunkWriter()
+  for (const value of values) writer.add(value)
+  return writer.finish()
+}
+
+describe('a chunk', () => {
+  it('gives the values in order, whatever they are', () => {
+    const values = [
+      1,
+      'two',
+      null,
+      undefined,
+      { three: 3 },
+      { three: 4 },
+      new Map([[1, { three: 5 }]]),
+      new Error('six'),
+      -0,
+      [{ three: 7 }],
+      8n,
+    ]
+    expect(isDeepStrictEqual(decodeChunk(chunkOf(values)), values)).toBe(true)
+  })
+  it('may be empty', () => {
+    expect(createChunkWriter().finish()).toEqual(new Uint8Array())
+    expect(decodeChunk(new Uint8Array())).toEqual([])
+  })
+  it('counts its values and bytes', () => {
+    const writer = createChunkWriter()
+    expect([writer.count, writer.bytes]).toEqual([0, 0])
+    const sizes = [{ a: 1 }, { a: 2 }, 'x'.repeat(1000)].map((value) => writer.add(value))
+    expect(writer.count).toBe(3)
+    expect(writer.bytes).toBe(sizes.reduce((sum, size) => sum + size))
+    const chunk = writer.finish()
+    expect(chunk.byteLength).toBe(sizes.reduce((sum, size) => sum + size))
+    expect([writer.count, writer.bytes]).toEqual([0, 0])
+  })
+  it('of one value is that value as one item', () => {
+    expect(decode(chunkOf([{ a: [1] }]))).toEqual({ a: [1] })
+  })
+  it('encodes when it is added: what changes later is not in it', () => {
+    const writer = createChunkWriter()
+    const o = { n: 0 }
+    for (; o.n < 3; o.n++) writer.add(o)
+    expect(decodeChunk(writer.finish())).toEqual([{ n: 0 }, { n: 1 }, { n: 2 }])
+  })
+  it('is decodable alone, in any order, however its writer was used before', () => {
+    const writer = createChunkWriter()
+    const chunks = Array.from({ length: 20 }, (_, c) => {
+      for (let i = 0; i < 10; i++) writer.add({ chunk: c, i, [`own${c}`]: { x: i } })
+      return writer.finish()
+    })
+    for (const [c, chunk] of [...chunks.entries()].toReversed()) {
+      const values = decodeChunk(chunk)
+      expect(values).toEqual(Array.from({ length: 10 }, (_, i) => ({ chunk: c, i, [`own${c}`]: { x: i } })))
+    }
+  })
+  it('keeps writers apart that are filled at the same time', () => {
+    const writers = Array.from({ length: 5 }, () => createChunkWriter())
+    for (let i = 0; i < 500; i++)
+      for (const [w, writer] of writers.entries()) writer.add({ w, i, pad: 'x'.repeat(w * 10) })
+    for (const [w, writer] of writers.entries()) {
+      const values = decodeChunk(writer.finish()) as { w: number; i: number }[]
+      expect(values.map((value) => value.i)).toEqual(Array.from({ length: 500 }, (_, i) => i))
+      expect(values.every((value) => value.w === w)).toBe(true)
+    }
+  })
+  it('has a buffer of its own, of any size', () => {
+    const writer = createChunkWriter()
+    const kept = [100, 600, 70_000, 100_000, 300_000, 5_000_000, 100, 70_000].map((size) => {
+      writer.add('x'.repeat(size))
+      writer.add({ size })
+      return [size, writer.finish()] as const
+    })
+    for (const [size, chunk] of kept) {
+      expect(decodeChunk(chunk)).toEqual(['x'.repeat(size), { size }])
+      expect(chunk.buffer.byteLength).toBeLessThan(size * 2 + 1000)
+    }
+    structuredClone(kept[2]![1], { transfer: [kept[2]![1].buffer] })
+    writer.add('y'.repeat(70_000))
+    expect(decodeChunk(writer.finish())).toEqual(['y'.repeat(70_000)])
+  })
+  it('writes the keys of like objects once', () => {
+    const rows = Array.from({ length: 100 }, (_, i) => ({
+      identifier: i,
+      description: 'same',
+      nested: { alpha: i, beta: [] },
+    }))
+    const chunk = Buffer.from(chunkOf(rows))
+    expect(isDeepStrictEqual(decodeChunk(chunk), rows)).toBe(true)
+    // Once as a lone record that needs no definition, once in the definition.
+    expect(chunk.toString('latin1').split('description').length - 1).toBe(2)
+  })
+  it('restores identity within a value, not between values', () => {
+    const one = { a: 1 }
+    const [first, second] = decodeChunk(
+      chunkOf([
+        [one, one],
+        [one, one],
+      ]),
+    ) as [object[], object[]]
+    expect(first[0]).toBe(first[1])
+    expect(second[0]).toBe(second[1])
+    expect(first[0]).not.toBe(second[0])
+  })
+  it('keeps classes, snapshots and cycles of each value', () => {
+    class Point {
+      x = 1
+    }
+    const loop: unknown[] = []
+    loop.push(loop)
+    const live = { [Symbol.for('errand.snapshot')]: () => ({ id: 1 }) }
+    const values = decodeChunk(chunkOf([new Point(), loop, live, new Point(), loop, { id: 2 }])) as [
+      Point,
+      unknown[],
+      object,
+      Point,
+      unknown[],
+      object,
+    ]
+    expect([className(values[0]), className(values[3])]).toEqual(['Point', 'Point'])
+    expect([values[1][0], values[4][0]]).toEqual([values[1], values[4]])
+    expect(values[1]).not.toBe(values[4])
+    expect([Object.isFrozen(values[2]), Object.isFrozen(values[5])]).toEqual([true, false])
+  })
+  it('copies bytes when asked to', () => {
+    const chunk = chunkOf([new Uint8Array(5000).fill(1)])
+    const [view] = decodeChunk(chunk) as [Uint8Array]
+    const [copy] = decodeChunk(chunk, undefined, { copy: true }) as [Uint8Array]
+    chunk.fill(2)
+    expect([view[0], copy[0]]).toEqual([2, 1])
+  })
+})
+
+describe('a chunk that is given what it cannot take', () => {
+  it('stays as it was', () => {
+    const writer = createChunkWriter()
+    writer.add({ a: 1, b: 2 })
+    writer.add({ a: 2, b: 3 })
+    const { bytes } = writer
+    for (const bad of [
+      { a: 1, c: { d: () => 1 } },
+      { a: 1, c: 2n ** 9000n },
+      {
+        get a() {
+          throw new Error('no')
+        },
+      },
+      { c: 'x'.repeat(2 ** 24) },
+    ]) {
+      expect(() => writer.add(bad)).toThrow(/cannot travel|value/)
+      expect([writer.count, writer.bytes]).toEqual([2, bytes])
+    }
+    writer.add({ a: 3, c: 4 })
+    writer.add({ a: 4, b: 5 })
+    expect(decodeChunk(writer.finish())).toEqual([
+      { a: 1, b: 2 },
+      { a: 2, b: 3 },
+      { a: 3, c: 4 },
+      { a: 4, b: 5 },
+    ])
+  })
+  it('says why: not transferable, too large', () => {
+    const writer = createChunkWriter()
+    expect(() => writer.add(() => 1)).toThrow(NotTransferableError)
+    expect(() => writer.add(2n ** 9000n)).toThrow(TooLargeError)
+    expect(writer.finish().byteLength).toBe(0)
+  })
+  it('drops and marks when lossy', () => {
+    const writer = createChunkWriter({ lossy: true })
+    writer.add({ f() {} })
+    expect(decodeChunk(writer.finish())).toEqual([{ f: { $dropped: 'function f' } }])
+  })
+  it('does not lose a key list to a value that turned out too long', () => {
+    const writer = createChunkWriter({ limits: { bytes: 100 } })
+    writer.add(0)
+    expect(() => writer.add({ key: 'ä'.repeat(60) })).toThrow(TooLargeError)
+    writer.add({ key: 1 })
+    writer.add({ key: 2 })
+    expect(decodeChunk(writer.finish())).toEqual([0, { key: 1 }, { key: 2 }])
+  })
+  it('is not spoilt by values that do not hold still', () => {
+    const writer = createChunkWriter()
+    writer.add({ start: 1 })
+    let reads = 0
+    const fickle = {
+      first: 1,
+      get second() {
+        writer.add({ from: 'inside', shape: { only: 'here' } })
+        return reads++ === 1 ? () => 1 : { only: 'calm' }
+      },
+    }
+    writer.add(fickle)
+    writer.add({ first: 2, second: { only: 3 } })
+    writer.add({ from: 'outside', shape: { only: 4 } })
+    const values = decodeChunk(writer.finish()) as unknown[]
+    expect(values[0]).toEqual({ start: 1 })
+    expect(
+      values.slice(1, -3).every((value) => isDeepStrictEqual(value, { from: 'inside', shape: { only: 'here' } })),
+    ).toBe(true)
+    expect(values.slice(-3)).toEqual([
+      { first: 1, second: { only: 'calm' } },
+      { first: 2, second: { only: 3 } },
+      { from: 'outside', shape: { only: 4 } },
+    ])
+  })
+  it('refuses what no reader would take', () => {
+    const writer = createChunkWriter({ limits: { items: 10 } })
+    const before = Array.from({ length: 65_536 }, () => writer.add(1))
+    expect(before.length).toBe(65_536)
+    for (let i = 0; i < 10; i++) writer.add(1)
+    expect(() => writer.add(1)).toThrow(TooLargeError)
+    const chunk = writer.finish()
+    expect(decodeChunk(chunk, { items: 10 }).length).toBe(65_546)
+    expect(() => decodeChunk(chunk, { items: 9 })).toThrow(TooLargeError)
+  })
+  it('is refused whole when it is cut', () => {
+    const chunk = chunkOf([{ a: 1 }, { a: 2 }, { a: 'long enough' }])
+    let whole = 0
+    for (let end = 0; end < chunk.length; end++) {
+      // A cut between values is a shorter chunk: the frame's length tells, not the codec.
+      try {
+        decodeChunk(chunk.subarray(0, end))
+        whole++
+      } catch (error) {
+        expect(error).toBeInstanceOf(MalformedError)
+      }
+    }
+    expect(whole).toBe(3)
+  })
+})
+
+describe('shapes', () => {
+  const key = fc.constantFrom(
+    'a',
+    'b',
+    'c',
+    'd',
+    'id',
+    'name',
+    '__keys__',
+    '__proto__',
+    '0',
+    '1',
+    'length',
+    'constructor',
+    'hasOwnProperty',
+  )
+  const row = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 4 },
+      fc.integer(),
+      fc.string(),
+      fc.constantFrom(null, undefined, -0, 1n),
+      tie('object'),
+      tie('array'),
+      tie('map'),
+    ),
+    object: fc.dictionary(key, tie('value'), { maxKeys: 5, noNullPrototype: true }),
+    array: fc.array(tie('value'), { maxLength: 3 }),
+    map: fc.array(fc.tuple(fc.string(), tie('value')), { maxLength: 2 }).map((entries) => new Map(entries)),
+  })).value
+  it('any values in one chunk arrive as they were', () => {
+    fc.assert(
+      fc.property(fc.array(row, { maxLength: 40 }), (values) =>
+        isDeepStrictEqual(decodeChunk(chunkOf(values)), values),
+      ),
+      { numRuns: 600 },
+    )
+  })
+  it.each([10, 64, 65, 255, 256, 257, 300, 1000])('%i shapes in one chunk, over and over', (shapes) => {
+    const values = Array.from({ length: shapes * 3 + 7 }, (_, i) => ({
+      [`k${i % shapes}`]: i,
+      common: { [`n${i % 7}`]: i },
+    }))
+    expect(isDeepStrictEqual(decodeChunk(chunkOf(values)), values)).toBe(true)
+  })
+  it.each([257, 600, 3000])('%i shapes in one value of a chunk, over and over', (shapes) => {
+    const value = Array.from({ length: shapes * 4 }, (_, i) => ({
+      [`k${(i * 31) % shapes}`]: i,
+      [`m${i % 3}`]: { x: i },
+    }))
+    expect(
+      isDeepStrictEqual(decodeChunk(chunkOf([0, value, value, { k1: 1, m1: { x: 1 } }])), [
+        0,
+        value,
+        value,
+        { k1: 1, m1: { x: 1 } },
+      ]),
+    ).toBe(true)
+  })
+  it('objects that begin like others', () => {
+    const values: object[] = []
+    for (let i = 0; i < 200; i++)
+      values.push(Object.fromEntries(Array.from({ length: (i * 7) % 30 }, (_, k) => [`k${k}`, i])))
+    expect(isDeepStrictEqual(decodeChunk(chunkOf(values)), values)).toBe(true)
+  })
+  it('objects with more keys than a short header counts', () => {
+    const wide = (n: number): object => Object.fromEntries(Array.from({ length: n }, (_, k) => [`k${k}`, k]))
+    const values = [1, ...[22, 23, 24, 255, 256, 65_535, 65_536].flatMap((n) => [wide(n), wide(n)])]
+    // In two chunks, for the sake of the limit of items.
+    expect(isDeepStrictEqual(decodeChunk(chunkOf(values.slice(0, 11))), values.slice(0, 11))).toBe(true)
+    expect(isDeepStrictEqual(decodeChunk(chunkOf([1, ...values.slice(13)])), [1, ...values.slice(13)])).toBe(true)
+  })
+})
