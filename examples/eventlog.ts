@@ -506,7 +506,7 @@ export default async function* eventlog(
       if (!entry.startsWith(base)) continue
       const parts = /^(?:\.(\d+)|-(\d{8}(?:-?\d+)?))?(?:\.(gz|zst|xz|bz2))?$/.exec(entry.slice(base.length))
       if (!parts) continue
-      const [, age = '0', day = '99999999', packed = ''] = parts
+      const [, age = '-1', day = '99999999', packed = ''] = parts
       found.push({ path: path.join(folder, entry), packed, age: Number(age), day })
     }
     return found.toSorted((a, b) => b.age - a.age || (a.day < b.day ? -1 : 1))
@@ -528,13 +528,11 @@ export default async function* eventlog(
   async function programAt(places: readonly string[]): Promise<string | undefined> {
     for (const place of places) {
       const here = path.join(root, place)
-      if (
-        await access(here).then(
-          () => true,
-          () => false,
-        )
+      const there = await access(here).then(
+        () => true,
+        () => false,
       )
-        return here
+      if (there) return here
     }
     return undefined
   }

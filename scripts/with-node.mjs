@@ -27,7 +27,12 @@ function install() {
 function run(file, list, stdio) {
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` }
   const windows = process.platform === 'win32'
-  const { status, signal, error } = spawnSync(windows ? `${file}.cmd` : file, list, { cwd: root, env, stdio, shell: windows })
+  const { status, signal, error } = spawnSync(windows ? `${file}.cmd` : file, list, {
+    cwd: root,
+    env,
+    stdio,
+    shell: windows,
+  })
   if (error) {
     process.stderr.write(`${file} could not be started: ${error.message}\n`)
     return 127

@@ -24,7 +24,11 @@ interface Done {
 }
 
 /** Runs a program to its end, shows what it prints as it comes. */
-function run(file: string, args: readonly string[], options: { peer?: string; input?: string; show?: boolean } = {}): Promise<Done> {
+function run(
+  file: string,
+  args: readonly string[],
+  options: { peer?: string; input?: string; show?: boolean } = {},
+): Promise<Done> {
   const env = { ...process.env, ...(options.peer && { ERRAND_HOME: home(options.peer) }) }
   const child = spawn(process.execPath, [...node, file, ...args], { cwd: root, env, stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.end(options.input ?? '')
@@ -52,7 +56,11 @@ function note(text: string): void {
 }
 
 /** A command as somebody types it on that machine, and what it shows. A command that fails fails the demo. */
-async function type(peer: string, words: readonly string[], options: { input?: string; expect?: number } = {}): Promise<string> {
+async function type(
+  peer: string,
+  words: readonly string[],
+  options: { input?: string; expect?: number } = {},
+): Promise<string> {
   const shown = words.map((word) => (/[\s'"(){};|&<>*$!]/.test(word) ? `'${word}'` : word)).join(' ')
   console.log(`${styleText('green', `${peer}$`)} errand ${shown.replaceAll(`${root}/`, '').replaceAll(root, '')}`)
   const { code, stdout } = await run(cli, words, { peer, ...(options.input !== undefined && { input: options.input }) })
@@ -109,7 +117,8 @@ async function demo(): Promise<void> {
 
   title('Three kinds of jobs')
   note('each says which process and which thread it ran in')
-  const who = 'const { threadId } = await import("node:worker_threads"); yield `process ${process.pid}, thread ${threadId}`'
+  const who =
+    'const { threadId } = await import("node:worker_threads"); yield `process ${process.pid}, thread ${threadId}`'
   const remote = (await type('laptop', ['start', '--on', 'server01', '-e', who])).trim()
   const background = (await type('laptop', ['start', '-e', who])).trim()
   const thread = (await type('laptop', ['start', '--engine', 'thread', '-e', who])).trim()
@@ -135,7 +144,9 @@ exit
   await type('laptop', ['run', '--on', 'session:s', '-e', read])
 
   title('Way 2: AsJob — the work there, the job and its results here')
-  const asJob = (await type('laptop', ['start', '--on', on, '--name', 'events', eventlog, '--args', '[{"newest":3}]'])).trim()
+  const asJob = (
+    await type('laptop', ['start', '--on', on, '--name', 'events', eventlog, '--args', '[{"newest":3}]'])
+  ).trim()
   await type('laptop', ['wait', asJob])
   await type('laptop', ['Get-Job', asJob])
   await type('laptop', ['receive', asJob])

@@ -3,7 +3,11 @@ import { createPeer } from '@errand/runtime'
 import { libp2p } from '@errand/transport/libp2p'
 
 const [home = '', ticket = ''] = process.argv.slice(2)
-await using peer = await createPeer({ name: 'program', home, transport: libp2p({ listen: [], keyFile: `${home}/key` }) })
+await using peer = await createPeer({
+  name: 'program',
+  home,
+  transport: libp2p({ listen: [], keyFile: `${home}/key` }),
+})
 await peer.join(ticket)
 
 const session = await peer.connect('server01', { name: 'counting' })
@@ -21,4 +25,6 @@ for await (const record of job) {
   if (record.seq === 7) break
 }
 await session.disconnect()
-console.log(`session ${session.name} is ${session.state}, job ${job.id} is ${job.state}; this program (pid ${process.pid}) ends`)
+console.log(
+  `session ${session.name} is ${session.state}, job ${job.id} is ${job.state}; this program (pid ${process.pid}) ends`,
+)

@@ -3,7 +3,11 @@ import { createPeer } from '@errand/runtime'
 import { libp2p } from '@errand/transport/libp2p'
 
 const [home = ''] = process.argv.slice(2)
-await using peer = await createPeer({ name: 'program', home, transport: libp2p({ listen: [], keyFile: `${home}/key` }) })
+await using peer = await createPeer({
+  name: 'program',
+  home,
+  transport: libp2p({ listen: [], keyFile: `${home}/key` }),
+})
 
 const [there] = await peer.sessions({ on: 'server01', state: 'Disconnected' })
 console.log(`pid ${process.pid} finds session ${there?.name} on ${there?.location}: ${there?.state}`)

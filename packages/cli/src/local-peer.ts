@@ -15,8 +15,8 @@ const ASK_MS = 25
 /** How often we ask before we try to start one ourselves again: the other may have been on its way out. */
 const ASKS = 40
 
-/** Codes of a start that failed because there is a daemon already, or still. */
-const TAKEN = new Set(['ADDRESS_IN_USE', 'KEY_IN_USE'])
+/** A start that failed with this code met a daemon that is there already, or still: the lock of its home is held. */
+export const TAKEN = 'KEY_IN_USE'
 
 export interface DaemonOptions {
   readonly home: string
@@ -46,7 +46,8 @@ export async function findOrStartDaemon(options: DaemonOptions): Promise<{ peer:
   for (;;) {
     const peer = await findDaemon(home, signal)
     if (peer) return { peer, started: false }
-    if (await startDaemon(options)) {
+    const held = await startDaemon(options)
+    if (held === undefined) {
       const mine = await findDaemon(home, signal)
       if (mine) return { peer: mine, started: true }
     } else {
@@ -57,12 +58,13 @@ export async function findOrStartDaemon(options: DaemonOptions): Promise<{ peer:
         await delay(ASK_MS, undefined, { signal })
       }
     }
-    if (late.aborted) throw new Failure('DAEMON', `this machine's peer does not answer`, `see ${logOf(home)}`)
+    if (late.aborted)
+      throw new Failure('DAEMON', `this machine's peer does not answer: ${held ?? ''}`, `see ${logOf(home)}`)
   }
 }
 
-/** Starts one that outlives us. True when it is up; false when another holds its place. */
-async function startDaemon({ home, env, flags }: DaemonOptions): Promise<boolean> {
+/** Starts one that outlives us. Undefined when it is up; who holds its place when another does. */
+async function startDaemon({ home, env, flags }: DaemonOptions): Promise<string | undefined> {
   await mkdir(home, { recursive: true, mode: 0o700 })
   const main = new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url)
   const log = await open(logOf(home), 'a', 0o600)
@@ -79,9 +81,9 @@ async function startDaemon({ home, env, flags }: DaemonOptions): Promise<boolean
   }
   const said = await readyLine(child)
   child.unref()
-  if (said.up) return true
-  if (TAKEN.has(said.error.code)) return false
+  if (said.up) return undefined
   const { code, message, hint } = said.error
+  if (code === TAKEN) return message
   throw new Failure(code, `this machine's peer could not be started: ${message}`, hint ?? `see ${logOf(home)}`)
 }
 

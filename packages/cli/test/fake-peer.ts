@@ -342,6 +342,8 @@ export class FakeSession extends FakeTable implements Session {
         await this.onRun(work, job, options.signal ?? new AbortController().signal)
         job.end()
       } catch (error) {
+        // As a script's host does: what was thrown is a record too, and the reason; but not when it was stopped.
+        if ((error as { code?: string }).code !== 'JOB_STOPPED') job.say({ kind: 'error', error })
         job.end('Failed', { reason: error as Error })
         throw error
       }

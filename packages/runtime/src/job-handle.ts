@@ -1,6 +1,7 @@
 // The handle of a job, wherever it is: reads its records, follows its state, sends it events.
 import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
+import { Cursors } from './cursors.ts'
 import { milliseconds } from './duration.ts'
 import { JobFailedError, TimeoutError } from './errors.ts'
 import { OWNER, untilAborted } from './output-log.ts'
@@ -11,6 +12,12 @@ import type { SessionEvent } from './wire.ts'
 
 /** One handle per job and ref, so that who takes up a job gets the object it had. */
 const handles = new WeakMap<SessionRef, Map<string, WeakRef<JobHandle>>>()
+/** A handle that nobody holds any more leaves no entry behind. */
+const collected = new FinalizationRegistry<{ known: Map<string, WeakRef<JobHandle>>; instanceId: string }>(
+  ({ known, instanceId }) => {
+    if (known.get(instanceId)?.deref() === undefined) known.delete(instanceId)
+  },
+)
 
 /** The handle of a job that `ref` owns. */
 export function jobHandle<O>(ref: SessionRef, snapshot: JobSnapshot, parent?: JobHandle): JobHandle<O> {
@@ -24,6 +31,7 @@ export function jobHandle<O>(ref: SessionRef, snapshot: JobSnapshot, parent?: Jo
   }
   const handle = new JobHandle<O>(ref, snapshot, parent)
   known.set(instanceId, new WeakRef(handle as JobHandle))
+  collected.register(handle, { known, instanceId })
   return handle
 }
 
@@ -283,45 +291,3 @@ export class JobHandle<O = unknown> implements Job<O> {
 }
 
 Object.defineProperty(JobHandle, 'name', { value: 'Job' })
-
-/** Moves a reader's cursors behind the consumer: once per turn, and at the end before `receive` returns. */
-class Cursors {
-  readonly #ref: SessionRef
-  readonly #job: string
-  readonly #reader: string
-  readonly #onAnswer: (snapshot: JobSnapshot) => void
-  #taken = new Map<string, number>()
-  #scheduled: NodeJS.Immediate | undefined
-  #said: Promise<void> = Promise.resolve()
-
-  constructor(ref: SessionRef, job: string, reader: string, onAnswer: (snapshot: JobSnapshot) => void) {
-    this.#ref = ref
-    this.#job = job
-    this.#reader = reader
-    this.#onAnswer = onAnswer
-  }
-
-  take(job: string, seq: number): void {
-    this.#taken.set(job, seq)
-    this.#scheduled ??= setImmediate(() => this.#say())
-  }
-
-  async settle(): Promise<void> {
-    this.#say()
-    await this.#said
-  }
-
-  #say(): void {
-    if (this.#scheduled) clearImmediate(this.#scheduled)
-    this.#scheduled = undefined
-    if (this.#taken.size === 0) return
-    const seqs = [...this.#taken]
-    this.#taken = new Map()
-    const said = this.#ref.request({ type: 'acknowledge', reader: this.#reader, seqs }, this.#job).then(
-      (snapshot) => snapshot && this.#onAnswer(snapshot as JobSnapshot),
-      // The link is gone: what was not acknowledged comes again, to a new handle, with the same numbers (G3).
-      () => undefined,
-    )
-    this.#said = Promise.all([this.#said, said]).then(() => undefined)
-  }
-}

@@ -9,8 +9,10 @@ export async function* readLog(
   request: ReadRequest,
   signal?: AbortSignal,
 ): AsyncGenerator<ReadChunk, void> {
-  const { log } = host
-  if (!log) return
+  // A parent has no log of its own.
+  if (host.children.length > 0) return
+  await host.ready
+  const log = host.log!
   const from = request.from ?? log.cursor(request.reader)
   for await (const chunk of log.read(from, { follow: request.follow === true, signal })) {
     yield { ...chunk, job: host.instanceId, location: host.location, from: Math.max(from, chunk.first) }

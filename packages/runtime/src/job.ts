@@ -36,9 +36,12 @@ export class JobHost implements JobActions {
   readonly children: JobHost[] = []
   /** Settles with the last snapshot; never rejects. */
   readonly finished: Promise<JobSnapshot>
+  /** Settles when there is a log to read. */
+  readonly ready: Promise<void>
   readonly #options: JobOptions
   readonly #actor: JobActor
   readonly #settle: (snapshot: JobSnapshot) => void
+  readonly #setReady: () => void
   readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
   #log: OutputLog | undefined
   #parent: JobHost | undefined
@@ -65,6 +68,9 @@ export class JobHost implements JobActions {
     const { promise, resolve } = Promise.withResolvers<JobSnapshot>()
     this.finished = promise
     this.#settle = resolve
+    const ready = Promise.withResolvers<void>()
+    this.ready = ready.promise
+    this.#setReady = ready.resolve
     this.#actor = createActor(jobMachine, { input: this })
     this.#actor.subscribe({
       next: ({ value }) => this.#enter(value as JobState),
@@ -107,6 +113,7 @@ export class JobHost implements JobActions {
   attachLog(log: OutputLog): void {
     this.#log = log
     log.onChange(() => this.#onLog())
+    this.#setReady()
   }
 
   /** Reader `owner` is at `seq`: where the log is a copy, the original may know. */

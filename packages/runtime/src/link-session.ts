@@ -21,9 +21,9 @@ export class LinkSessionRef implements SessionRef {
 
   /** Keeps `snapshot` up to date from now on, for as long as the link lives. */
   follow(): void {
-    this.watchSession(() => undefined)
-    void this.#link.closed.then(() => {
-      this.#snapshot = Object.freeze({ ...this.#snapshot, state: 'Broken', availability: 'None' })
+    const take = (snapshot: SessionSnapshot): void => this.update(snapshot)
+    this.#link.watch({ session: this.#snapshot.instanceId }, take, () => {
+      this.#snapshot = Object.freeze({ ...this.#snapshot, state: 'Broken' as const, availability: 'None' as const })
     })
   }
 
@@ -49,20 +49,15 @@ export class LinkSessionRef implements SessionRef {
 
   watchJob(job: string, listener: (snapshot: JobSnapshot) => void): () => void {
     let last: JobSnapshot | undefined
-    const stop = this.#link.watch<JobSnapshot>({ session: this.#snapshot.instanceId, job }, (snapshot) => {
+    const take = (snapshot: JobSnapshot): void => {
       last = snapshot
       listener(snapshot)
-    })
-    let over = false
-    void this.#link.closed.then((cause) => {
-      if (over || !last || isFinished(last.state)) return
-      const reason = new PeerLostError(`the link to ${this.#link.peer} ended; the job may go on there`, { cause })
-      listener(Object.freeze({ ...last, state: 'Disconnected', reason }))
-    })
-    return () => {
-      over = true
-      stop()
     }
+    return this.#link.watch({ session: this.#snapshot.instanceId, job }, take, (cause) => {
+      if (!last || isFinished(last.state)) return
+      const reason = new PeerLostError(`the link to ${this.#link.peer} ended; the job may go on there`, { cause })
+      listener(Object.freeze({ ...last, state: 'Disconnected' as const, reason }))
+    })
   }
 
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {

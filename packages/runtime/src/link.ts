@@ -43,6 +43,11 @@ interface Reading {
   job: JobSnapshot | undefined
 }
 
+interface Watching {
+  readonly listener: (snapshot: unknown) => void
+  readonly lost: ((cause: Error | undefined) => void) | undefined
+}
+
 /** Ids of this process's requests: unique per client, also across its links. */
 let lastRequest = 0
 
@@ -57,7 +62,7 @@ export class Link {
   readonly #server: LinkServer | undefined
   readonly #asked = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
   readonly #reads = new Map<number, Reading>()
-  readonly #watched = new Map<string, Set<(snapshot: never) => void>>()
+  readonly #watched = new Map<string, Set<Watching>>()
   readonly #serving = new Map<number, AbortController>()
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
   readonly #watches = new Map<string, () => void>()
@@ -124,17 +129,18 @@ export class Link {
     if (!this.#ended) this.#post({ t: 'tell', to, event: encode(event) })
   }
 
-  /** Follows the snapshots of a session or job until the returned function is called or the link ends. */
-  watch<T>(to: Address, listener: (snapshot: T) => void): () => void {
+  /** Follows the snapshots of a session or job until the returned function is called or the link ends (`lost`). */
+  watch<T>(to: Address, listener: (snapshot: T) => void, lost?: (cause: Error | undefined) => void): () => void {
+    const watching: Watching = { listener: listener as (snapshot: unknown) => void, lost }
     const key = keyOf(to)
     let listeners = this.#watched.get(key)
     if (!listeners) {
       this.#watched.set(key, (listeners = new Set()))
       this.#post({ t: 'watch', to })
     }
-    listeners.add(listener)
+    listeners.add(watching)
     return () => {
-      listeners.delete(listener)
+      listeners.delete(watching)
       if (listeners.size > 0 || this.#watched.get(key) !== listeners) return
       this.#watched.delete(key)
       this.#post({ t: 'unwatch', to })
@@ -245,7 +251,7 @@ export class Link {
         return
       }
       case 'state':
-        for (const listener of [...(this.#watched.get(keyOf(message.of)) ?? [])]) listener(message.snapshot as never)
+        for (const { listener } of [...(this.#watched.get(keyOf(message.of)) ?? [])]) listener(message.snapshot)
         return
       case 'read':
         return void this.#pump(message.r, message.to, message.read, message.credit)
@@ -424,7 +430,9 @@ export class Link {
     for (const abort of this.#serving.values()) abort.abort(lost)
     for (const stop of this.#watches.values()) stop()
     this.#watches.clear()
+    const watchings = [...this.#watched.values()].flatMap((set) => [...set])
     this.#watched.clear()
+    for (const watching of watchings) watching.lost?.(error)
   }
 }
 

@@ -70,7 +70,7 @@ export class PeerHandle implements Peer {
   }
 
   run<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Run<R> {
-    return new RunHandle<R>(this.#run<R>(work, o), o.signal)
+    return new RunHandle<R>(this.ref.local, workSpec(work, o), placed(o), o.signal)
   }
 
   async connect(to: string, o: ConnectOptions = {}): Promise<Session> {
@@ -151,11 +151,6 @@ export class PeerHandle implements Peer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.ref.close()
-  }
-
-  async #run<R>(work: Work, o: StartOptions & OnOptions): Promise<JobHandle<Output<R>>> {
-    const spec = await workSpec(work, o)
-    return this.#handle<Output<R>>((await this.ref.local.request({ type: 'run', spec, ...placed(o) })) as JobSnapshot)
   }
 
   #handle<O = unknown>(snapshot: JobSnapshot): JobHandle<O> {

@@ -254,7 +254,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         const snapshot = (await this.#ownerEvent(event, signal)) as SessionSnapshot
         // A temporary session is its client's: it goes when the client does, however that ends.
         if (event.options.temporary) {
-          const close = (): void => void this.#holding.get(snapshot.instanceId)?.close().catch(() => undefined)
+          const close = (): void =>
+            void this.#holding
+              .get(snapshot.instanceId)
+              ?.close()
+              .catch(() => undefined)
           void link.closed.then(close)
         }
         return snapshot
@@ -301,6 +305,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       // A client that is back over a newer link has not left.
       if (this.#clients.get(link.client) !== link) return
       this.#clients.delete(link.client)
+      // On the socket nothing gets lost between a request and its answer but with the process itself.
+      if (link.peer === 'local') this.#answers.forget(link.client)
       this.#hosting.clientLost(link.client)
     })
   }

@@ -3,7 +3,7 @@
 // A record is encoded where it is produced, before control returns to the script, and decoded where it is consumed.
 // Everything between — host, store, network — moves chunks and looks only at their headers.
 import { createChunkWriter, decodeChunk, type ChunkWriter } from '@errand/transport'
-import { LimitError } from './errors.ts'
+import { LimitError, ProtocolError } from './errors.ts'
 import type { JobRecord, Kind } from './surface.ts'
 
 /** The wire's numbers for the kinds: an index into this list (docs/PROTOCOL.md, Records). Append only. */
@@ -148,6 +148,8 @@ export function singleRecord(kind: Kind, value: unknown): RawChunk {
 /** Decodes a chunk's records from its `from` on. A kind of a later version comes as information, never as a failure. */
 export function recordsOf<O>(chunk: ReadChunk): JobRecord<O>[] {
   const items = decodeChunk(chunk.bytes)
+  if (items.length !== chunk.count)
+    throw new ProtocolError(`a chunk of ${items.length} records says it has ${chunk.count}`)
   const records: JobRecord<O>[] = []
   for (let index = Math.max(0, chunk.from - chunk.first); index < items.length; index++) {
     const [code, at, value] = items[index] as [number, number, unknown]

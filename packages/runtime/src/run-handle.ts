@@ -1,20 +1,40 @@
 // One call and what comes of it: a promise of its value, or its outputs as they come, or all its streams.
+//
+// The call and the reading of what it says leave together, so that an empty run costs one round trip: the run's id is
+// the caller's.
 import { asError, JobStoppedError } from './errors.ts'
-import type { JobHandle } from './job-handle.ts'
+import { Cursors } from './cursors.ts'
+import { OWNER } from './output-log.ts'
+import { recordsOf, type ReadChunk } from './record.ts'
+import type { JobReading } from './link.ts'
+import type { SessionRef } from './session-ref.ts'
 import type { JobRecord, JobSnapshot, Output, Run, RunValue } from './surface.ts'
+import type { SessionEvent, WorkSpec } from './wire.ts'
+
+type RunEvent = Extract<SessionEvent, { type: 'run' }>
+
+interface Begun {
+  readonly job: string
+  /** The session's answer: refused or not. */
+  readonly answer: Promise<unknown>
+  readonly reading: JobReading
+  /** What was asked for before anybody wanted it. */
+  readonly first: Promise<IteratorResult<ReadChunk, JobSnapshot | undefined>>
+}
 
 export class RunHandle<R> implements Run<R> {
-  readonly #job: Promise<JobHandle<Output<R>>>
+  readonly #ref: SessionRef
+  readonly #begun: Promise<Begun>
   #value: Promise<RunValue<R>> | undefined
-  /** The one reading of the run: its records are taken once, by whoever asks first. */
-  #iterated: PromiseWithResolvers<Output<R>[]> | undefined
+  /** The one reading of the run, and what it knows in the end: its records are given once, to whoever asks first. */
+  #taken: PromiseWithResolvers<{ last: JobSnapshot | undefined; first: readonly Output<R>[] }> | undefined
 
-  /** `signal` stops the script, not only the waiting. */
-  constructor(job: Promise<JobHandle<Output<R>>>, signal?: AbortSignal) {
-    this.#job = job
-    // Whoever iterates or awaits gets the failure; nobody who does neither shall crash for it.
-    job.catch(() => undefined)
-    if (signal) void this.#stopOn(signal)
+  /** Starts at once. `signal` stops the script, not only the waiting. */
+  constructor(ref: SessionRef, spec: Promise<WorkSpec>, event: Omit<RunEvent, 'type' | 'spec'>, signal?: AbortSignal) {
+    this.#ref = ref
+    this.#begun = spec.then((it) => this.#begin({ type: 'run', spec: it, ...event }, signal))
+    // Whoever awaits or iterates gets the failure; nobody who does neither shall crash for it.
+    this.#begun.catch(() => undefined)
   }
 
   then<A = RunValue<R>, B = never>(
@@ -26,59 +46,111 @@ export class RunHandle<R> implements Run<R> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Output<R>> {
     for await (const record of this.records()) if (record.kind === 'output') yield record.value
-    const job = await this.#job
-    throwUnlessCompleted(await job.finished)
+    throwUnlessCompleted((await this.#taken!.promise).last)
   }
 
   async *records(): AsyncGenerator<JobRecord<Output<R>>> {
-    const job = await this.#job
-    const taken = (this.#iterated ??= Promise.withResolvers())
-    let first: Output<R>[] = []
+    if (this.#taken) throw new TypeError('a run is iterated once')
+    this.#taken = Promise.withResolvers()
+    const { promise, resolve, reject } = this.#taken
+    promise.catch(() => undefined)
+    let first: readonly Output<R>[] = []
+    let last: JobSnapshot | undefined
     try {
-      for await (const record of job.receive({ follow: true })) {
-        if (record.kind === 'output' && first.length === 0) first = [record.value]
-        yield record
+      const begun = await this.#begun
+      const cursors = new Cursors(this.#ref, begun.job, OWNER)
+      try {
+        for (let step = await begun.first; ; step = await begun.reading.next()) {
+          if (step.done) {
+            last = step.value
+            break
+          }
+          for (const record of recordsOf<Output<R>>(step.value)) {
+            if (record.kind === 'output' && first.length === 0) first = [record.value]
+            try {
+              yield record
+            } finally {
+              cursors.take(record.jobId, record.seq + 1)
+            }
+          }
+        }
+      } finally {
+        await begun.reading.return(undefined)
+        // Not waited for: it goes ahead of whatever the caller does next on the same link.
+        void cursors.settle()
       }
-    } finally {
-      taken.resolve(first)
+    } catch (error) {
+      // A run that was refused has nothing to read: the refusal is the news.
+      const refused = await this.#refusal()
+      reject(refused ?? error)
+      throw refused ?? error
+    }
+    resolve({ last, first })
+  }
+
+  #begin(event: RunEvent, signal: AbortSignal | undefined): Begun {
+    const job = event.spec.startId
+    const answer = this.#ref.request(event)
+    answer.catch(() => undefined)
+    const reading = this.#ref.read(job, { reader: OWNER, follow: true })
+    const first = reading.next()
+    first.catch(() => undefined)
+    if (signal) this.#stopOn(signal, job, answer)
+    return { job, answer, reading, first }
+  }
+
+  async #refusal(): Promise<Error | undefined> {
+    try {
+      await (
+        await this.#begun
+      ).answer
+      return undefined
+    } catch (error) {
+      return asError(error)
     }
   }
 
   /** Beside an iteration it is the outcome: what was iterated is not given twice, but for a single returned value. */
   async #collect(): Promise<RunValue<R>> {
-    const job = await this.#job
-    let values: Output<R>[] = []
-    if (this.#iterated) values = await this.#iterated.promise
-    else for await (const record of this.records()) if (record.kind === 'output') values.push(record.value)
-    const snapshot = await job.finished
-    throwUnlessCompleted(snapshot)
-    const many = snapshot.streamed || snapshot.children.length > 1 || snapshot.children[0]?.streamed
-    return (many ? values : values[0]) as RunValue<R>
+    let values: readonly Output<R>[] | undefined
+    if (!this.#taken) {
+      const all: Output<R>[] = []
+      for await (const record of this.records()) if (record.kind === 'output') all.push(record.value)
+      values = all
+    }
+    const { last, first } = await this.#taken!.promise
+    throwUnlessCompleted(last)
+    const many = last.streamed || last.children.length > 1 || last.children[0]?.streamed
+    return (many ? (values ?? []) : first[0]) as RunValue<R>
   }
 
-  async #stopOn(signal: AbortSignal): Promise<void> {
-    const job = await this.#job.catch(() => undefined)
-    if (!job) return
-    const stop = (): void => void job.stop({ reason: 'aborted by the caller' }).catch(() => undefined)
-    if (signal.aborted) return stop()
-    signal.addEventListener('abort', stop, { once: true })
-    await job.finished
-    signal.removeEventListener('abort', stop)
+  #stopOn(signal: AbortSignal, job: string, answer: Promise<unknown>): void {
+    const stop = (): void => {
+      this.#ref.request({ type: 'stop', reason: 'aborted by the caller' }, job).catch(() => undefined)
+    }
+    const listen = (): void => {
+      if (signal.aborted) return stop()
+      signal.addEventListener('abort', stop, { once: true })
+      const over = (): void => signal.removeEventListener('abort', stop)
+      const end = async (): Promise<void> => void (await this.#taken?.promise)
+      end().then(over, over)
+    }
+    answer.then(listen, () => undefined)
   }
 }
 
 /** One target: its own error. Several: all of them, after the rest have ended. */
-function throwUnlessCompleted(snapshot: JobSnapshot): void {
+function throwUnlessCompleted(snapshot: JobSnapshot | undefined): asserts snapshot {
+  if (!snapshot) throw new JobStoppedError('the run was left before it ended')
   if (snapshot.state === 'Completed') return
-  const failed = snapshot.children.filter((child) => child.state !== 'Completed')
-  if (snapshot.children.length > 1) {
+  const { children } = snapshot
+  const failed = children.filter((child) => child.state !== 'Completed')
+  if (children.length > 1) {
     const errors = failed.map((child) => child.reason ?? new JobStoppedError(`stopped on ${child.location}`))
-    throw new AggregateError(
-      errors,
-      `${failed.length} of ${snapshot.children.length} targets did not complete: ${failed.map((child) => child.location).join(', ')}`,
-    )
+    const where = failed.map((child) => child.location).join(', ')
+    throw new AggregateError(errors, `${failed.length} of ${children.length} targets did not complete: ${where}`)
   }
-  const only = snapshot.children[0] ?? snapshot
+  const only = children[0] ?? snapshot
   if (only.reason) throw asError(only.reason)
   throw new JobStoppedError(`the run on ${only.location} was stopped`)
 }

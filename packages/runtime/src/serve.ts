@@ -47,14 +47,16 @@ const PEER_EVENTS = new Set(['ping', 'session.open', 'session.attach', 'session.
 /** Answers of one client, kept so that a request that is asked again is answered again and not done again. */
 const ANSWERS_KEPT = 1024
 
+/** A client that has asked nothing for so long does not come back to ask again. */
+const CLIENT_KEPT_MS = 10 * 60_000
+
 /** Remembers, per client process, what was answered. */
 export class Answers {
-  readonly #clients = new Map<string, Map<number, Promise<unknown>>>()
+  readonly #clients = new Map<string, { readonly answers: Map<number, Promise<unknown>>; usedAt: number }>()
 
   once(client: string, id: number | undefined, act: () => Promise<unknown>): Promise<unknown> {
     if (id === undefined) return act()
-    let answers = this.#clients.get(client)
-    if (!answers) this.#clients.set(client, (answers = new Map()))
+    const { answers } = this.#of(client)
     const known = answers.get(id)
     if (known) return known
     const answer = act()
@@ -67,9 +69,20 @@ export class Answers {
     return answer
   }
 
-  /** The client is gone for good: its sessions have ended. */
+  /** The client is gone for good. */
   forget(client: string): void {
     this.#clients.delete(client)
+  }
+
+  #of(client: string): { readonly answers: Map<number, Promise<unknown>>; usedAt: number } {
+    const now = Date.now()
+    let known = this.#clients.get(client)
+    if (!known) {
+      for (const [name, { usedAt }] of this.#clients) if (now - usedAt > CLIENT_KEPT_MS) this.#clients.delete(name)
+      this.#clients.set(client, (known = { answers: new Map(), usedAt: now }))
+    }
+    known.usedAt = now
+    return known
   }
 }
 

@@ -71,7 +71,7 @@ export class SessionHandle implements Session {
   }
 
   run<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> = {}): Run<R> {
-    return new RunHandle<R>(this.#run<R>(work, o), o.signal)
+    return new RunHandle<R>(this.#ref, workSpec(work, o, { prompt: this.#prompt }), {}, o.signal)
   }
 
   async start<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> = {}): Promise<Job<Output<R>>> {
@@ -146,11 +146,6 @@ export class SessionHandle implements Session {
   }
   [Symbol.for('nodejs.util.inspect.custom')](): SessionSnapshot {
     return this.snapshot
-  }
-
-  async #run<R>(work: Work, o: StartOptions): Promise<JobHandle<Output<R>>> {
-    const spec = await workSpec(work, o, { prompt: this.#prompt })
-    return this.#handle<Output<R>>((await this.#ref.request({ type: 'run', spec })) as JobSnapshot)
   }
 
   #handle<O = unknown>(snapshot: JobSnapshot): JobHandle<O> {

@@ -59,6 +59,8 @@ export interface SessionHome {
   sessionClosed(session: HostSession): void
 }
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
 /** What all jobs of one session have in common. */
 type Common = Pick<JobOptions, 'id' | 'peer' | 'session' | 'stopGrace' | 'here'>
 
@@ -348,6 +350,8 @@ export class HostSession implements SessionRef, SessionActions {
     const alone = !listed && !on
     if (alone && this.#running) throw new SessionBusyError(this.name)
     const id = listed ? ++this.#lastJob : 0
+    // A run's id is its caller's, who reads it without waiting for our answer.
+    const instanceId = !listed && UUID.test(spec.startId) ? spec.startId : crypto.randomUUID()
     const name = spec.name ?? (listed ? `Job${id}` : 'run')
     const placed: WorkSpec = {
       ...spec,
@@ -355,47 +359,48 @@ export class HostSession implements SessionRef, SessionActions {
       env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined,
     }
     const common = this.#common(id)
-    let host: JobHost
-    if (on) {
-      const children = on.map((target, index) => this.#child(name, spec, target, index + 1, options.lostAfter, common))
-      const location = children.map((child) => child.location).join(',')
-      const throttle = options.throttle ?? THROTTLE
-      host = new JobHost({
-        ...common,
-        instanceId: crypto.randomUUID(),
-        name,
-        type: 'RemoteJob',
-        location,
-        spec,
-        throttle,
-      })
-      host.adopt(children)
-      for (const child of children) await this.#giveLog(child)
-    } else {
-      const engine = alone ? (spec.engine ?? 'runspace') : (spec.engine ?? 'process')
-      host = new JobHost({
-        ...common,
-        instanceId: crypto.randomUUID(),
-        name,
-        type: engine === 'thread' ? 'ThreadJob' : alone ? 'RemoteJob' : 'BackgroundJob',
-        location: 'localhost',
-        spec: placed,
-        engine: this.#engines[engine],
-        deadline: spec.deadline,
-      })
-      if (alone) this.#running = host
-      await this.#giveLog(host)
-    }
-    if (listed) this.#jobs.set(host.instanceId, host)
+    const targets = on?.map((target, index) => this.#child(name, spec, target, index + 1, options.lostAfter, common))
+    const engine = spec.engine ?? (alone ? 'runspace' : 'process')
+    const host = targets
+      ? new JobHost({
+          ...common,
+          instanceId,
+          name,
+          type: 'RemoteJob',
+          location: targets.map((child) => child.location).join(','),
+          spec,
+          throttle: options.throttle ?? THROTTLE,
+        })
+      : new JobHost({
+          ...common,
+          instanceId,
+          name,
+          type: engine === 'thread' ? 'ThreadJob' : alone ? 'RemoteJob' : 'BackgroundJob',
+          location: 'localhost',
+          spec: placed,
+          engine: this.#engines[engine],
+          deadline: spec.deadline,
+        })
+    // In the table before anything is waited for: who started it may be reading it already.
+    if (targets) host.adopt(targets)
+    if (listed) this.#jobs.set(instanceId, host)
     else this.#keepRun(host)
-    host.start()
     if (alone) {
+      this.#running = host
       void host.finished.then(() => {
         if (this.#running === host) this.#running = undefined
         this.#changed()
       })
     }
     this.#changed()
+    try {
+      for (const one of targets ?? [host]) await this.#giveLog(one)
+    } catch (error) {
+      this.#forget(host)
+      if (this.#running === host) this.#running = undefined
+      throw error
+    }
+    host.start()
     return host
   }
 

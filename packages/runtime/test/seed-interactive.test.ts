@@ -43,7 +43,7 @@ test('S16 the prompt can name the machine: the session says where it is, here an
 test('S17 a job started at the prompt shows nothing, lives there, and its variable holds one job', async () => {
   const session = await peers.laptop.connect('server01')
   const gate = peers.gate()
-  const line = `const work = await start(\n${counter},\n  { args: [3, { 2: ${JSON.stringify(gate.path)} }] },\n)`
+  const line = `const work = await start(\n${counter.toString()},\n  { args: [3, { 2: ${JSON.stringify(gate.path)} }] },\n)`
   expect(await session.run({ line })).toBeUndefined()
 
   const shown = (await session.run({ line: 'work' })) as JobSnapshot
@@ -66,7 +66,9 @@ test('S17 a job started at the prompt shows nothing, lives there, and its variab
 
 test('S20 leaving before it has finished interrupts the job, and its results are lost', async () => {
   const session = await peers.laptop.connect('server01')
-  await session.run({ line: 'const work = await start(async function* (ctx) { yield process.pid; await ctx.sleep(600_000) })' })
+  await session.run({
+    line: 'const work = await start(async function* (ctx) { yield process.pid; await ctx.sleep(600_000) })',
+  })
   const [pid] = (await session.run({
     line: 'for await (const { value } of work.receive({ follow: true, limit: 1 })) var first = value;\n[first]',
   })) as number[]
@@ -81,7 +83,9 @@ test('S20 leaving before it has finished interrupts the job, and its results are
 test('S26 saving at the prompt writes a file on server01, not here, and shows nothing', async () => {
   const server01 = peers.server('server01')
   const session = await peers.laptop.connect('server01')
-  await session.run({ line: `const work = await start(${readEvents}, { args: [${JSON.stringify(SYSTEM_LOG)}, 5] })` })
+  await session.run({
+    line: `const work = await start(${readEvents.toString()}, { args: [${JSON.stringify(SYSTEM_LOG)}, 5] })`,
+  })
   await session.run({ line: 'await wait(work)' })
   expect(await session.run({ line: `await save(work, 'PsLog.txt')` })).toBeUndefined()
   expect(existsSync(join(server01.home, 'PsLog.txt'))).toBe(true)

@@ -177,7 +177,7 @@ describe('kept there', () => {
     const session = await connect()
     for (let n = 0; n < 2; n++) await (await session.start(readEvents, { args: [SYSTEM_LOG, 3] })).wait()
     const rows = (await session.run((ctx) => ctx.session.jobs())) as unknown as JobSnapshot[]
-    expect(rows.map(({ id }) => id).toSorted()).toEqual([1, 2])
+    expect(rows.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual([1, 2])
     const row = { name: 'Job2', state: 'Completed', hasMoreData: true, location: 'localhost' }
     expect(rows.find(({ id }) => id === 2)).toMatchObject(row)
     expect(rows[0]?.command).toContain('readFile')
@@ -291,7 +291,8 @@ describe('reading', () => {
     expect(await outputs(job.receive({ limit: 4 }))).toEqual(lines(1, 4))
     const rest = async (ctx: ScriptContext): Promise<unknown[]> => {
       const values: unknown[] = []
-      for await (const record of (await ctx.session.job(1)).receive()) if (record.kind === 'output') values.push(record.value)
+      for await (const record of (await ctx.session.job(1)).receive())
+        if (record.kind === 'output') values.push(record.value)
       return values
     }
     expect(await session.run(rest)).toEqual(lines(5, 6))

@@ -116,7 +116,7 @@ describe('the parent', () => {
 
   test('S10 also when the parent is killed', async () => {
     const parent = await peers.process('parent', { network: false })
-    const { instanceId } = await parent.ask('start', { module: `export default ${family}` })
+    const { instanceId } = await parent.ask('start', { module: `export default ${family.toString()}` })
     const pids = await outputs(await parent.ask('follow', instanceId, { follow: true, limit: 2 }))
     expect(pids.filter((pid) => alive(pid as number))).toHaveLength(2)
     await parent.kill()
@@ -143,7 +143,7 @@ describe('results', () => {
     expect(expected[0]).toMatchObject({ index: 0, source: SYSTEM_LOG })
     expect(expected[0]?.time).toBeInstanceOf(Date)
 
-    const line = `await output(await start(${readEvents}, { args: [${JSON.stringify(SYSTEM_LOG)}, 20] }))`
+    const line = `await output(await start(${readEvents.toString()}, { args: [${JSON.stringify(SYSTEM_LOG)}, 20] }))`
     const asJob = await laptop.start(readEvents, { args: [SYSTEM_LOG, 20], on: 'server01' })
     const kept = await session.start(readEvents, { args: [SYSTEM_LOG, 20] })
     expect(await session.run({ line })).toEqual(expected)

@@ -185,10 +185,10 @@ class Libp2pTransport implements Transport {
       let failed: Connection | undefined
       for (;;) {
         const link = await this.#connect(peer, options.addresses ?? [], limit.signal)
-        const stream = link && (await this.#newStream(link.connection, peer, protocol, limit.signal))
-        if (stream !== undefined) return new StreamDuplex(stream, () => this.#forsake(peer))
-        // Once, it may have been a connection that had ended unnoticed; it would have been found out by now.
-        if (link !== undefined && link.connection === failed) {
+        const stream = link ? await this.#newStream(link.connection, peer, protocol, limit.signal) : 'over'
+        if (typeof stream === 'object') return new StreamDuplex(stream, () => this.#forsake(peer))
+        // A first time it may have been a connection that was just ending; asked again, that would have said `over`.
+        if (stream === 'reset' && link?.connection === failed) {
           throw new DeniedError(`${peer} takes no more channels of ${protocol}`)
         }
         failed = link?.connection
@@ -206,13 +206,13 @@ class Libp2pTransport implements Transport {
     }
   }
 
-  /** Undefined when the connection turned out to be over, and is then out of the way, or the stream was reset. */
+  /** `over`: the connection had ended, and is out of the way now. `reset`: the stream was, for whatever reason. */
   async #newStream(
     connection: Connection,
     peer: PeerId,
     protocol: string,
     signal: AbortSignal,
-  ): Promise<Stream | undefined> {
+  ): Promise<Stream | 'over' | 'reset'> {
     try {
       return await connection.newStream(protocol, { signal })
     } catch (error) {
@@ -223,8 +223,9 @@ class Libp2pTransport implements Transport {
       if (signal.aborted && reason instanceof PeerUnreachableError) this.#forsake(peer)
       signal.throwIfAborted()
       // A connection whose muxer is closed stays `open`, and would be dialled for ever.
-      if (name === 'ConnectionClosedError' || name === 'MuxerClosedError') connection.abort(error as Error)
-      return undefined
+      if (name !== 'ConnectionClosedError' && name !== 'MuxerClosedError') return 'reset'
+      connection.abort(error as Error)
+      return 'over'
     }
   }
 

@@ -12,7 +12,10 @@ export interface Cancel {
   signal?: AbortSignal | undefined
 }
 
-/** How a channel ended. `error` is absent exactly when both sides half-closed in order. */
+/**
+ * How a channel ended. `error` is absent exactly when both sides half-closed in order and each knows that the other has
+ * received everything.
+ */
 export interface ChannelEnd {
   readonly error?: Error | undefined
 }
@@ -23,13 +26,21 @@ export interface ChannelEnd {
  * - **Order**: values arrive in the order of `send`, each once, or the channel ends with an error: never a hole.
  * - **Copy**: `send` encodes before it returns, so the caller may change the value at once.
  * - **Back-pressure**: the promise of `send` settles when the channel will take more. A reader that stops iterating
- *   makes the sender wait; bytes in flight are bounded on both sides. Values sent in one turn leave as one write.
+ *   makes the sender wait; bytes in flight are bounded on both sides (256 KiB here, 256 KiB there, and what the carrier
+ *   holds). Values sent in one turn leave as one write (of at most 257 KiB).
  * - **Half-close**: `end()` says "no more from me" after what was sent; the other side's iteration finishes, and it may
  *   still send. When both sides have ended, `closed` settles without error.
- * - **Abort**: `abort(reason)` drops what is queued; the other side's iteration throws, with the reason's code and
- *   message where the carrier can still deliver it.
- * - **closed** settles in every case — end, abort, lost link, dead peer, closed transport — and never rejects.
- * - **One reader**: a channel is iterated once. Leaving the loop early aborts the channel.
+ * - **Abort**: `abort(reason)` drops what is queued, on our side in both directions; the other side's iteration throws,
+ *   after what had already arrived there, with the reason's code and message where the carrier can still deliver it
+ *   within a second. A reason without a `code` arrives as CHANNEL_CLOSED.
+ * - **Lost**: when the link breaks or the peer falls silent, the iteration gives what had arrived and then throws
+ *   PeerUnreachableError.
+ * - **closed** settles in every case — end, abort, lost link, dead peer, closed transport — and never rejects. It does
+ *   not wait for what has arrived to be read.
+ * - **One reader**: a channel is iterated once. Leaving the loop early aborts the channel. The iteration throws once and
+ *   has ended after that. Bytes that are not a value (MALFORMED) abort the channel when they are read.
+ * - **Disposal** (`await using`): ends in order where the peer has ended already, aborts otherwise; then waits for
+ *   `closed`.
  */
 export interface Channel extends AsyncIterable<unknown>, AsyncDisposable {
   /** The authenticated peer at the other end. */
@@ -37,13 +48,20 @@ export interface Channel extends AsyncIterable<unknown>, AsyncDisposable {
   readonly protocol: string
   readonly closed: Promise<ChannelEnd>
   /**
-   * Sends one value.
-   * @throws ChannelClosedError (rejects) once the channel has ended or `end()` was called.
+   * Sends one value. `signal` gives up waiting; what was taken is sent all the same.
+   * @throws ChannelClosedError (rejects) once the channel has ended or `end()` was called, also while waiting.
    * @throws FrameTooLargeError when the encoded value exceeds the protocol's `maxFrame`; the channel lives on.
-   * @throws NotTransferableError when the value holds something that cannot travel; the channel lives on.
+   * @throws NotTransferableError when the value holds something that cannot travel, TooLargeError when it exceeds a limit
+   *   of the codec; the channel lives on.
+   * @throws ChannelFullError when 16 MiB wait already, because earlier calls were not awaited; the channel lives on.
    */
   send(value: unknown, options?: Cancel): Promise<void>
+  /**
+   * Half-closes. Settles when all that was sent has been handed to the carrier, or the channel has ended; never rejects
+   * (`closed` tells how it went). Idempotent.
+   */
   end(): Promise<void>
+  /** Ends the channel now. Nothing happens where it has ended already. */
   abort(reason?: Error): void
 }
 
@@ -58,7 +76,10 @@ export interface Protocol {
   /**
    * Milliseconds between signs of life and until silence is called death. A channel with a heartbeat sends an empty
    * frame when it has sent nothing else for `interval`, and aborts itself with PeerUnreachableError after `suspicion`
-   * without a byte from the peer. Put it on one channel per pair of peers: its end is the news. Default: none.
+   * without a byte from the peer (and at most half an interval more). Standing still ourselves is not held against the
+   * peer: what it sent meanwhile is read first. While our own reader is so slow that the channel does not listen, nobody
+   * is called dead. Put it on one channel per pair of peers: its end is the news; on libp2p it takes every connection
+   * with that peer along, so that the next `open` dials anew. Default: none.
    */
   readonly heartbeat?: { readonly interval: number; readonly suspicion: number }
 }
@@ -71,7 +92,10 @@ export interface TransportHost {
    */
   admits(peer: PeerId): boolean
   readonly protocols: readonly Protocol[]
-  /** Takes over a channel opened by a peer; must read it or end it. May refuse by `channel.abort(reason)`. */
+  /**
+   * Takes over a channel opened by a peer; must read it or end it. May refuse by `channel.abort(reason)`: before it
+   * returns, and the peer's `open` fails with that reason; later, and the peer's iteration throws it.
+   */
   accept(channel: Channel): void
 }
 
@@ -83,7 +107,7 @@ export interface OpenOptions extends Cancel {
 /** One peer's place on a network. Made by `libp2p()`, `socket()` or `memory()`; owned and closed by the peer using it. */
 export interface Transport {
   readonly carrier: 'libp2p' | 'socket' | 'memory'
-  /** Our own name; known after `start`. */
+  /** Our own name; known after `start`, a sibling's at once. @throws ChannelClosedError before */
   readonly id: PeerId
   /** Where others reach us now; empty when we only dial out. libp2p: full multiaddrs ending in `/p2p/<id>`. */
   readonly addresses: readonly string[]
@@ -93,16 +117,19 @@ export interface Transport {
    */
   start(host: TransportHost, options?: Cancel): Promise<void>
   /**
-   * Opens a channel, connecting first where there is no connection. Resolves only when the peer has accepted it.
+   * Opens a channel, connecting first where there is no connection. Resolves only when the peer has accepted it. Waits at
+   * most 10 s for a connection and 10 s for the answer. `protocol` must be one of our own host's.
    * @throws PeerUnreachableError (no address answered, or the link broke on the way)
-   * @throws DeniedError (the peer, or our own host, does not admit)
-   * @throws ProtocolError (the peer does not speak it, or proved to be somebody else)
+   * @throws DeniedError (the peer, or our own host, does not admit; or it has `maxChannels` from us already)
+   * @throws ProtocolError (either side does not speak it, or the peer proved to be somebody else)
+   * @throws MalformedError (not a peer id, not an address), ChannelClosedError (not started, or closed)
+   * @throws whatever ErrandError the peer's host refused with, or the signal's reason
    */
   open(peer: PeerId, protocol: string, options?: OpenOptions): Promise<Channel>
-  /** Ends every channel and connection with this peer (revocation). */
+  /** Ends every channel and connection with this peer (revocation); settles when they are gone, after a second at most. */
   disconnect(peer: PeerId): Promise<void>
   /** The same network under another key, dialling only: what a ticket's one-time key joins with. libp2p and memory. */
   sibling?(seed: Uint8Array): Promise<Transport>
-  /** Ends everything, releases the key. Idempotent. */
+  /** Ends everything (the peers read CHANNEL_CLOSED), releases the key. Takes about a second at most. Idempotent. */
   close(): Promise<void>
 }

@@ -20,6 +20,16 @@ function refuses(input: Uint8Array, kind: Refusal): void {
   expect(decode(bytes(array(uint(1))))).toEqual([1])
 }
 
+/** The class of what is thrown; `expect` itself is too slow to be asked a million times. */
+function thrownBy(act: () => unknown): unknown {
+  try {
+    act()
+  } catch (error) {
+    return (error as object).constructor
+  }
+  return undefined
+}
+
 const repeat = (part: readonly number[], times: number): number[] => Array.from({ length: times }, () => part).flat()
 const fill = (length: number, byte: number): number[] => Array.from({ length }, () => byte)
 
@@ -205,7 +215,9 @@ describe('what is not wholly understood is refused', () => {
     const contents = [uint(0), text('http://x/'), raw([0, 0, 0, 0, 0, 0, 0, 0]), array(), map(), array(NULL), NULL]
     for (let number = 0; number < 66_000; number++) {
       if (spoken.has(number)) continue
-      for (const content of contents) expect(() => decode(bytes(tag(number, content)))).toThrow(MalformedError)
+      for (const content of number < TAG.farDate + 100 ? contents : [uint(0)]) {
+        if (thrownBy(() => decode(bytes(tag(number, content)))) !== MalformedError) expect.unreachable(`tag ${number}`)
+      }
     }
     for (const number of [0x53687264, 1879052288, 2 ** 32 - 1])
       expect(() => decode(bytes(tag(number, uint(0))))).toThrow(MalformedError)
@@ -346,7 +358,10 @@ describe('fuzz', () => {
     for (const sample of samples) {
       const whole = encode(sample)
       const limit = Math.min(whole.length, 700)
-      for (let end = 0; end < limit; end++) expect(() => decode(whole.subarray(0, end))).toThrow(MalformedError)
+      for (let end = 0; end < limit; end++) {
+        if (thrownBy(() => decode(whole.subarray(0, end))) !== MalformedError)
+          expect.unreachable(`${end} of ${whole.length} bytes`)
+      }
       for (let at = 0; at < limit; at++) {
         for (const flip of [0x01, 0x20, 0x80, 0xff]) {
           const changed = whole.slice()
@@ -412,18 +427,15 @@ describe('fuzz', () => {
 
   /** True when it was a value; whatever it is, it can be sent on. */
   function attempt(input: Uint8Array): boolean {
-    let value: unknown
-    try {
-      decodeChunk(input)
-    } catch (error) {
-      expect(error instanceof MalformedError || error instanceof TooLargeError).toBe(true)
+    const { length } = input
+    for (const read of [decodeChunk, decode]) {
+      const thrown = thrownBy(() => read(input))
+      if (thrown === undefined) continue
+      if (thrown !== MalformedError && thrown !== TooLargeError)
+        expect.unreachable(`${String(thrown)} of ${length} bytes`)
+      if (read === decode) return false
     }
-    try {
-      value = decode(input)
-    } catch (error) {
-      expect(error instanceof MalformedError || error instanceof TooLargeError).toBe(true)
-      return false
-    }
+    const value = decode(input)
     className(value)
     decode(encode(value))
     return true

@@ -3,8 +3,8 @@ import { createInterface, type Interface } from 'node:readline'
 import { codeOf, type Peer, type Session, type Work } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT, exitCodeOf } from '../exit-codes.ts'
+import { BROKEN_PIPE } from '../failure.ts'
 import type { Flags } from '../flags.ts'
-import { printAll } from '../follow.ts'
 import { onInterrupt } from '../interrupt.ts'
 import { sessionWord } from '../places.ts'
 import { jobId } from '../render/job.ts'
@@ -70,6 +70,8 @@ async function sayWhatEnds(context: Context, session: Session): Promise<void> {
   if (unfinished.length > 0) context.terminal.say(`errand: leaving ends job ${unfinished.join(', ')}`)
 }
 
+/** A line that more text could complete. */
+const INCOMPLETE = 'SCRIPT_INCOMPLETE'
 const LEAVE = new Set(['exit', 'exit-pssession', 'exsn', '~.'])
 /** Nothing can be run in the session any more. */
 const GONE = new Set(['SESSION_CLOSED', 'PEER_LOST', 'PEER_CLOSED', 'CHANNEL_CLOSED'])
@@ -150,19 +152,24 @@ class Prompt {
     try {
       // For a run the signal stops the script; the session stays.
       const run = this.#session.run(work, { signal: running.signal })
-      await printAll(run.records(), printer)
+      for await (const record of run.records()) {
+        // That the line goes on is for us to know: the prompt says it.
+        if (record.kind !== 'error' || codeOf(record.error) !== INCOMPLETE) await printer.print(record)
+      }
       await run
       this.#begun = []
     } catch (error) {
-      if (codeOf(error) === 'SCRIPT_INCOMPLETE') {
+      if (codeOf(error) === INCOMPLETE) {
         this.#begun = lines
         return true
       }
       this.#begun = []
       // A broken pipe ends us, not the line.
-      if (codeOf(error) === 'EPIPE') throw error
+      if (codeOf(error) === BROKEN_PIPE) throw error
       if (running.signal.aborted) this.#context.terminal.say('stopped')
-      else printer.thrown(this.#session.location, Error.isError(error) ? error : new Error(String(error)))
+      else if (!printer.hasSaid(error)) {
+        printer.thrown(this.#session.location, Error.isError(error) ? error : new Error(String(error)))
+      }
       if (GONE.has(codeOf(error) ?? '') || this.#session.state === 'Broken' || this.#session.state === 'Closed') {
         this.#exitCode = exitCodeOf(error) === EXIT.failed ? EXIT.unreachable : exitCodeOf(error)
         return false

@@ -1,11 +1,11 @@
 // errand up: this machine's peer, in the background or in this terminal.
 import { writeSync } from 'node:fs'
-import { milliseconds, type PeerStatus } from '@errand/runtime/client'
+import { codeOf, milliseconds, type PeerStatus } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT, exitCodeOf } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
-import { findDaemon, findOrStartDaemon, type ReadyLine } from '../local-peer.ts'
+import { findDaemon, findOrStartDaemon, TAKEN, type ReadyLine } from '../local-peer.ts'
 import { errorDocument } from '../render/error.ts'
 import { printStatus } from './status.ts'
 import { versionOf } from './version.ts'
@@ -78,7 +78,8 @@ async function foreground(context: Context, flags: Flags, listen: readonly strin
   } catch (error) {
     if (flags.readyFd === undefined) throw error
     ready({ up: false, ...errorDocument(error) })
-    // Also for the log.
+    // Also for the log; losing a race to be the one daemon is nothing to be looked into.
+    if (codeOf(error) === TAKEN) return exitCodeOf(error)
     context.terminal.say(`${new Date().toISOString()} ${Error.isError(error) ? error.stack : String(error)}`)
     return exitCodeOf(error)
   }

@@ -100,6 +100,12 @@ export class RecordPrinter {
     terminal.say(this.#prefixed(location, terminal.word('red', `ERROR: ${text}`)))
   }
 
+  /** Whether an error with this message stood among the records. */
+  hasSaid(error: unknown): boolean {
+    const { message } = error as Error
+    return [...this.#shown.values()].some((messages) => messages.has(message))
+  }
+
   async #data(record: JobRecord, value: unknown): Promise<void> {
     const { terminal } = this.#context
     if (this.#options.raw && ArrayBuffer.isView(value)) {

@@ -7,7 +7,7 @@
 import { decode, encode, ChannelClosedError, type Channel, type ChannelEnd } from '@errand/transport'
 import type { MessagePort } from 'node:worker_threads'
 import type { Remote } from 'comlink'
-import { asError, EngineExitError, JobStoppedError } from '../errors.ts'
+import { asError, EngineExitError, JobStoppedError, ProtocolError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
@@ -132,6 +132,17 @@ export class LaneChannel implements Channel {
   }
 }
 
+const count = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
+
+function fits(message: LaneMessage): boolean {
+  if (!Array.isArray(message) || !count(message[1])) return false
+  const [kind, , third, errors, bytes] = message as unknown[]
+  if (kind === 'chunk') return count(third) && count(errors) && bytes instanceof Uint8Array
+  if (kind === 'ended') return third instanceof Uint8Array
+  if (kind === 'link') return third === null || third instanceof Uint8Array
+  return kind === 'started' && count(third)
+}
+
 /** Serves an engine to the other end of a wire: the inside of an isolate. */
 export function serveLane(
   engine: Engine,
@@ -172,6 +183,16 @@ export function serveLane(
 /** A script may throw anything; what cannot travel must not keep its job from ending. */
 function encodeEnding(ending: Ending): Uint8Array {
   return encode(ending, { lossy: true })
+}
+
+function endingOf(bytes: Uint8Array): Ending {
+  try {
+    const ending = decode(bytes) as Ending
+    if (['completed', 'failed', 'stopped'].includes(ending?.outcome)) return ending
+    return { outcome: 'failed', error: new ProtocolError('the script ended in a way nobody knows') }
+  } catch (error) {
+    return { outcome: 'failed', error: asError(error) }
+  }
 }
 
 /** Where a script's requests to its session are answered: a channel per asker, served by the host. */
@@ -242,7 +263,9 @@ export class LaneEngine implements Engine {
     await this.#isolate.exited
   }
 
+  /** What comes out of an isolate is as trustworthy as the script in it: checked here, where it is taken. */
   #take(message: LaneMessage): void {
+    if (!fits(message)) return this.#isolate.kill()
     if (message[0] === 'link') return this.#link(message[1], message[2])
     const execution = this.#executions.get(message[1])
     if (!execution) return
@@ -252,7 +275,7 @@ export class LaneEngine implements Engine {
       this.#executions.delete(message[1])
       if (this.#executions.size === 0) this.#isolate.hold(false)
       clearTimeout(execution.force)
-      execution.io.ended(decode(message[2]) as Ending)
+      execution.io.ended(endingOf(message[2]))
     }
   }
 

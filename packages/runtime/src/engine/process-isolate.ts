@@ -48,6 +48,8 @@ export function startProcess(options: ProcessOptions): Isolate {
   const pipe = child.stdio[LANE_FD] as Socket | undefined
   const lane = pipe && pipeLane(openPipe(pipe, LANE))
   const drained = lane?.drained ?? Promise.resolve()
+  // Without its lane it can do nothing for anybody: broken by the script, or by what it sent.
+  void drained.then(() => tree.end())
   const exited = exit.promise.then(async (how) => {
     // What it had written before it ended is still in the pipe; then its descendants go, and only then it has ended.
     await drained

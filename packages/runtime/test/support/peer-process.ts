@@ -56,12 +56,14 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
     join: (ticket: string): Promise<PeerInfo> => peer.join(ticket),
     connect: async (to: string, options: ConnectOptions = {}): Promise<SessionSnapshot> =>
       plain(await peer.connect(to, options)),
-    /** `peer.start`: here, or with `on` on sessions this peer holds. */
-    start: async (work: Work, options: StartOptions & { on?: string[] } = {}): Promise<JobSnapshot> => {
-      const { on, ...rest } = options
-      if (on === undefined) return (await peer.start(work, rest)).snapshot
-      const targets = await Promise.all(on.map((session) => peer.session(session)))
-      return (await peer.start(work, { ...rest, on: targets })).snapshot
+    /** `peer.start`: here, on names (temporary sessions), or on sessions that this peer holds. */
+    start: async (
+      work: Work,
+      options: StartOptions & { on?: string[]; sessions?: string[] } = {},
+    ): Promise<JobSnapshot> => {
+      const { on = [], sessions = [], ...rest } = options
+      const targets = [...on, ...(await Promise.all(sessions.map((session) => peer.session(session))))]
+      return (await peer.start(work, targets.length === 0 ? rest : { ...rest, on: targets })).snapshot
     },
     /** `session.start`: a job that lives there. */
     startIn: async (session: string, work: Work, options: StartOptions = {}): Promise<JobSnapshot> =>

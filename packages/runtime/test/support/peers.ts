@@ -110,7 +110,7 @@ export class PeerProcess {
   #options: PeerProcessOptions
   #child: ChildProcess | undefined
   #calls = 0
-  #waiting = new Map<number, { resolve(value: any): void; reject(error: Error): void; record?: (one: JobRecord) => void }>()
+  #waiting = new Map<number, Waiting>()
 
   constructor(options: PeerProcessOptions, mark: string) {
     this.name = options.name
@@ -129,7 +129,7 @@ export class PeerProcess {
   }
 
   async start(): Promise<this> {
-    await mkdir(this.home, { recursive: true })
+    await mkdir(this.home, { recursive: true, mode: 0o700 }) // a daemon's home is nobody else's
     const child = fork(join(import.meta.dirname, 'peer-process.ts'), [JSON.stringify(this.#options)], {
       cwd: this.home,
       execArgv: ['--conditions=source'],
@@ -206,6 +206,12 @@ export class PeerProcess {
   }
 }
 
+interface Waiting {
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: Error) => void
+  readonly record?: (one: JobRecord) => void
+}
+
 type Changes = Partial<Omit<PeerProcessOptions, 'name'>>
 
 export class Peers {
@@ -261,7 +267,7 @@ export class Peers {
   async program(name: string, options: PeerOptions & { network?: boolean } = {}): Promise<Peer> {
     const { network = true, ...rest } = options
     const home = rest.home ?? join(this.#folder, name)
-    await mkdir(home, { recursive: true })
+    await mkdir(home, { recursive: true, mode: 0o700 })
     const transport = network ? { transport: libp2p({ listen: [LOOPBACK], keyFile: join(home, 'key') }) } : {}
     const peer = await createPeer({ name, ...transport, ...rest, home })
     this.#programs.push(peer)
@@ -306,5 +312,5 @@ export class Peers {
 
 export interface Gate {
   readonly path: string
-  open(): Promise<void>
+  readonly open: () => Promise<void>
 }

@@ -1,0 +1,234 @@
+// The daemon and the command line as processes of their own: what only they can show.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { PeerHost } from '@errand/runtime'
+import { whenIdle } from '../src/daemon.ts'
+
+const main = new URL('../src/main.ts', import.meta.url).pathname
+const argv = ['--conditions=source', main]
+
+interface Ended {
+  code: number | null
+  out: string
+  err: string
+}
+
+let home: string
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), 'errand-'))
+})
+afterEach(async () => {
+  await errand('down', '--force')
+  await rm(home, { recursive: true, force: true })
+})
+
+/** A command line under way, with its output as it comes. */
+function begin(...words: string[]): { child: ChildProcess; ended: Promise<Ended>; has(part: string): Promise<void> } {
+  const child = spawn(process.execPath, [...argv, ...words], {
+    env: { ...process.env, ERRAND_HOME: home },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let out = ''
+  let err = ''
+  const waiting: { part: string; resolve: () => void }[] = []
+  const seen = (): void => waiting.forEach(({ part, resolve }) => (out + err).includes(part) && resolve())
+  child.stdout.on('data', (piece) => ((out += String(piece)), seen()))
+  child.stderr.on('data', (piece) => ((err += String(piece)), seen()))
+  const ended = new Promise<Ended>((resolve) => child.once('close', (code) => resolve({ code, out, err })))
+  return {
+    child,
+    ended,
+    has: (part) => {
+      if ((out + err).includes(part)) return Promise.resolve()
+      return new Promise((resolve) => waiting.push({ part, resolve }))
+    },
+  }
+}
+const errand = (...words: string[]): Promise<Ended> => begin(...words).ended
+
+interface Status {
+  pid: number
+  name: string
+  addresses: string[]
+  onDemand: boolean
+  jobs: { total: number }
+}
+async function status(): Promise<Status> {
+  const { out } = await errand('status', '--json')
+  return JSON.parse(out) as Status
+}
+
+describe('the daemon', () => {
+  it('is started by the first command that needs it, once, however many come at the same moment', async () => {
+    expect(await errand('status')).toMatchObject({ code: 5, err: expect.stringContaining('errand up') })
+    const all = await Promise.all(Array.from({ length: 4 }, (_, index) => errand('run', '-e', String(index))))
+    expect(all.map(({ code, out, err }) => [code, out, err])).toEqual(
+      [0, 1, 2, 3].map((index) => [0, `${index}\n`, '']),
+    )
+    // One table has them all: there was one daemon.
+    expect(await status()).toMatchObject({ onDemand: true, jobs: { total: 4 } })
+    expect(await readFile(join(home, 'daemon.log'), 'utf8')).toBe('')
+  })
+  it('is gone when `down` ends, and says so when there is none', async () => {
+    await errand('up')
+    const { pid } = await status()
+    expect(await errand('down')).toEqual({ code: 0, out: '', err: '' })
+    expect(isAlive(pid)).toBe(false)
+    expect(await errand('down')).toEqual({ code: 0, out: '', err: 'not up\n' })
+  })
+  it('does not leave while jobs run, unless it may end them or wait for them', async () => {
+    await errand('start', '-e', 'await sleep(60000)')
+    const { pid } = await status()
+    expect(await errand('down')).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/one job runs here\n.*--drain.*--force/),
+    })
+    expect(await errand('down', '--drain', '--timeout', '300ms')).toMatchObject({ code: 124 })
+    expect(isAlive(pid)).toBe(true)
+    expect(await errand('down', '--force')).toMatchObject({ code: 0 })
+    expect(isAlive(pid)).toBe(false)
+  })
+  it('keeps its name and its port', async () => {
+    const { out } = await errand('up', '--name', 'laptop', '--listen', '/ip4/127.0.0.1/tcp/0')
+    expect(out).toMatch(/^name +laptop\npeer id +12D3Koo\w+\naddresses +\/ip4\/127\.0\.0\.1\/tcp\/\d+\/p2p\//)
+    const before = await status()
+    expect(await errand('up')).toMatchObject({ code: 0, out, err: 'already up\n' })
+    expect((await errand('up', '--name', 'other')).err).toContain('not in force')
+    await errand('down')
+    await errand('up')
+    const after = await status()
+    expect(after).toMatchObject({ name: 'laptop', addresses: before.addresses })
+    expect(after.pid).not.toBe(before.pid)
+  })
+  it('needs no port before there is another peer', async () => {
+    await errand('run', '-e', '1')
+    expect((await status()).addresses).toEqual([])
+  })
+  it('says why it could not be started', async () => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    await new Promise((resolve) => taken.once('listening', resolve))
+    const { port } = taken.address() as { port: number }
+    const failed = await errand('up', '--listen', `/ip4/127.0.0.1/tcp/${port}`)
+    taken.close()
+    expect(failed).toMatchObject({ code: 1, out: '', err: expect.stringContaining('could not be started') })
+    expect(failed.err).toContain(String(port))
+
+    await writeFile(join(home, 'config.json'), 'nonsense')
+    expect(await errand('up', '--json')).toMatchObject({ code: 1, err: expect.stringContaining('"code":"CONFIG"') })
+    await rm(join(home, 'config.json'))
+
+    await chmod(home, 0o755)
+    const open = await errand('up')
+    await chmod(home, 0o700)
+    expect(open).toMatchObject({ code: 4, err: expect.stringContaining('chmod 700') })
+  })
+  it('runs in a terminal until it is told to leave', async () => {
+    const one = begin('up', '--foreground', '--name', 'here')
+    await one.has('peers ')
+    expect((await status()).pid).toBe(one.child.pid)
+    one.child.kill('SIGTERM')
+    expect(await one.ended).toMatchObject({ code: 0, err: '' })
+    expect(await errand('status')).toMatchObject({ code: 5 })
+  })
+  it('comes back after it was killed', async () => {
+    await errand('run', '-e', '1')
+    const { pid } = await status()
+    process.kill(pid, 'SIGKILL')
+    expect(await errand('run', '-e', '2')).toEqual({ code: 0, out: '2\n', err: '' })
+    expect((await status()).pid).not.toBe(pid)
+  })
+})
+
+describe('whenIdle', () => {
+  const settled = (look: () => boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setInterval(() => {
+        if (!look()) return
+        clearInterval(timer)
+        resolve()
+      }, 1)
+    })
+  const host = (idle: boolean, jobs: number, since: number) => {
+    const seen = { closed: 0, looked: 0 }
+    const peer = {
+      get idle() {
+        seen.looked++
+        return idle
+      },
+      activeAt: Date.now() - since,
+      local: { snapshot: { jobs } },
+      close: async () => void seen.closed++,
+    }
+    return { seen, peer: peer as unknown as PeerHost }
+  }
+  it('leaves when nobody has needed it for long enough', async () => {
+    const { seen, peer } = host(true, 0, 1000)
+    using _ = whenIdle(peer, 1000, 1)
+    await settled(() => seen.closed > 0)
+  })
+  it.each([
+    ['somebody is there', host(false, 0, 1000)],
+    ['jobs are in the table, whose output would be lost', host(true, 1, 1000)],
+    ['somebody was there just now', host(true, 0, 0)],
+  ])('stays while %s', async (_name, { seen, peer }) => {
+    using _ = whenIdle(peer, 60_000 * (seen.looked + 1) && 1000, 1)
+    if (peer.activeAt > Date.now() - 500) {
+      await settled(() => seen.looked > 3 || Date.now() - peer.activeAt > 500)
+    } else await settled(() => seen.looked > 3)
+    expect(seen.closed).toBe(0)
+  })
+})
+
+describe('a command line', () => {
+  it('takes Ctrl-C for its job: stops it, and leaves nothing running', async () => {
+    const one = begin('run', '-e', "yield process.pid; try { await sleep(60000) } finally { yield 'never' }")
+    await one.has('\n')
+    one.child.kill('SIGINT')
+    const { code, out, err } = await one.ended
+    expect({ code, err }).toEqual({ code: 130, err: 'errand: stopping job 1, again to kill\n' })
+    expect(isAlive(Number.parseInt(out, 10))).toBe(false)
+    expect((await errand('list', '--json=state')).out).toBe('[{"state":"Stopped"}]\n')
+  })
+  it('ends quietly when its reader leaves', async () => {
+    await errand('start', '--wait', '-e', 'for (let i = 0; i < 20000; i++) yield "x".repeat(100)')
+    const one = begin('receive', '1')
+    await one.has('x')
+    one.child.stdout!.destroy()
+    expect(await one.ended).toMatchObject({ code: 0, err: '' })
+  })
+  it("ends with a command's own code", async () => {
+    expect(await errand('run', '--', 'sh', '-c', 'echo out; echo err >&2; exit 7')).toEqual({
+      code: 7,
+      out: 'out\n',
+      err: 'err\n',
+    })
+    expect((await errand('run', '--', 'no-such-command')).code).toBe(127)
+    expect((await errand('run', '--', '/dev/null')).code).toBe(126)
+  })
+  it('runs where and as its caller is', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'errand-'))
+    await writeFile(
+      join(folder, 'a.ts'),
+      "import { basename } from 'node:path'\nexport const where = (): string => basename(process.cwd())\n",
+    )
+    expect((await errand('run', '-C', folder, '--env', 'X=1', '--', 'sh', '-c', 'pwd; echo $X')).out).toBe(
+      `${folder}\n1\n`,
+    )
+    expect((await errand('run', '-C', folder, `${folder}/a.ts#where`)).out).toBe(`${folder.split('/').at(-1)}\n`)
+    await rm(folder, { recursive: true })
+  })
+})
+
+/** A zombie has ended: its parent has only not looked. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

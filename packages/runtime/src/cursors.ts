@@ -1,0 +1,49 @@
+// Moves a reader's cursors behind the consumer: once per turn while it reads, and when it leaves.
+import type { SessionRef } from './session-ref.ts'
+import type { JobSnapshot } from './surface.ts'
+
+export class Cursors {
+  readonly #ref: SessionRef
+  readonly #job: string
+  readonly #reader: string
+  readonly #onAnswer: ((snapshot: JobSnapshot) => void) | undefined
+  #taken = new Map<string, number>()
+  #scheduled: NodeJS.Immediate | undefined
+  #said: Promise<void> = Promise.resolve()
+
+  /** `onAnswer`: told the job as it is after a move. */
+  constructor(ref: SessionRef, job: string, reader: string, onAnswer?: (snapshot: JobSnapshot) => void) {
+    this.#ref = ref
+    this.#job = job
+    this.#reader = reader
+    this.#onAnswer = onAnswer
+  }
+
+  /** The consumer has everything of this job (or child) before `seq`. */
+  take(job: string, seq: number): void {
+    this.#taken.set(job, seq)
+    this.#scheduled ??= setImmediate(() => this.#say())
+  }
+
+  /** Says the rest; settles when all of it was heard, or cannot be. */
+  async settle(): Promise<void> {
+    this.#say()
+    await this.#said
+  }
+
+  #say(): void {
+    if (this.#scheduled) clearImmediate(this.#scheduled)
+    this.#scheduled = undefined
+    if (this.#taken.size === 0) return
+    const seqs = [...this.#taken]
+    this.#taken = new Map()
+    const said = this.#ref.request({ type: 'acknowledge', reader: this.#reader, seqs }, this.#job).then(
+      (snapshot) => {
+        if (snapshot) this.#onAnswer?.(snapshot as JobSnapshot)
+      },
+      // The link is gone: what was not acknowledged comes again, to a new handle, with the same numbers (G3).
+      () => undefined,
+    )
+    this.#said = Promise.all([this.#said, said]).then(() => undefined)
+  }
+}

@@ -1,0 +1,242 @@
+// What dies, who notices, and what is left: programs and servers that are killed, and orderly ends beside them.
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { JobRecord, ScriptContext } from '../src/index.ts'
+import { type PeerProcess, Peers, alive, all, outputs, until } from './support/peers.ts'
+import { counter, family, lines } from './support/scripts.ts'
+
+const COUNTER = { module: `export default ${counter.toString()}` }
+/** What a client may get again after a crash: the records that it had not yet acknowledged (G3). */
+const WINDOW = 256
+
+let peers: Peers
+beforeAll(async () => {
+  peers = await Peers.start('server02')
+})
+afterAll(() => peers.close())
+
+/** Nobody is attached to the session any more, as the server sees it. */
+const left = (program: PeerProcess, instanceId: string): Promise<unknown> =>
+  until('the server has noticed', async () =>
+    (await program.ask('sessions', 'server02')).some(
+      (one) => one.instanceId === instanceId && one.state === 'Disconnected' && one.availability === 'None',
+    ),
+  )
+
+describe('a program is killed', () => {
+  test.for(['started on the session', 'started in the session'] as const)(
+    'its work goes on; a new one with its key gets every line from the last acknowledged on, with the same numbers: %s',
+    async (how) => {
+      const gate = peers.gate()
+      const log = peers.path('counted')
+      const name = how.replaceAll(' ', '-')
+      const first = await peers.process(name)
+      await first.ask('join', await peers.server('server02').ask('invite'))
+      const { instanceId: session } = await first.ask('connect', 'server02')
+      const args = [2_000, { 1_500: gate.path }, log]
+      const started =
+        how === 'started on the session'
+          ? await first.ask('start', COUNTER, { sessions: [session], args })
+          : await first.ask('startIn', session, COUNTER, { args })
+      const there = how === 'started in the session' ? session : undefined
+
+      // It receives as fast as it can, and is killed in the middle of it.
+      const taken: JobRecord[] = []
+      const enough = Promise.withResolvers<void>()
+      const following = first.follow(
+        (record) => {
+          taken.push(record)
+          if (taken.length === 400) enough.resolve()
+        },
+        started.instanceId,
+        { follow: true },
+        there,
+      )
+      following.catch(() => {}) // it is killed under it
+      await enough.promise
+      await first.kill()
+      await expect(following).rejects.toThrow('has ended (SIGKILL)')
+      expect(taken.length).toBeLessThan(2_000)
+      const last = taken.at(-1)!.seq
+      expect(taken.map(({ seq }) => seq)).toEqual(Array.from({ length: last + 1 }, (_, seq) => seq))
+
+      await gate.open()
+      await until('its work goes on to the end', async () =>
+        existsSync(log) ? (await readFile(log, 'utf8')).endsWith('\n2000\n') : false,
+      )
+
+      const second = await peers.process(name, { home: first.home })
+      expect(second.id).toBe(first.id)
+      await left(second, session)
+      await second.ask('connect', 'server02', { session })
+      const job = there === undefined ? (await second.ask('takeUp', session))!.instanceId : started.instanceId
+      const rest = await second.ask('follow', job, { follow: true }, there)
+      const begins = rest[0]!.seq
+      expect(begins, 'no hole').toBeLessThanOrEqual(last + 1)
+      expect(begins, 'at most the window again').toBeGreaterThanOrEqual(last + 1 - WINDOW)
+      expect(rest.map(({ seq }) => seq)).toEqual(Array.from({ length: 2_000 - begins }, (_, n) => begins + n))
+      expect(await outputs(rest)).toEqual(lines(begins + 1, 2_000))
+      await second.close()
+    },
+  )
+
+  test('its temporary session ends after the lease, and no process of it is left', async () => {
+    const server = await peers.process('lender', { temporaryLease: 500 })
+    const first = await peers.process('borrower')
+    await first.ask('join', await server.ask('invite'))
+    const { instanceId } = await first.ask(
+      'start',
+      { module: `export default ${family.toString()}` },
+      { on: ['lender'] },
+    )
+    const pids = await outputs(await first.ask('follow', instanceId, { follow: true, limit: 2 }))
+    expect(pids.filter((pid) => alive(pid as number))).toHaveLength(2)
+    await first.kill()
+    await until('no process is left', () => !pids.some((pid) => alive(pid as number)))
+    await server.close()
+  })
+})
+
+describe('a server is killed', () => {
+  /** Each says one line, then waits for the gate. */
+  const LINES = 50
+
+  test('the others go on; its child is Disconnected, then Failed with its name; nothing of it is left', async () => {
+    const server01 = await peers.add('server01')
+    const gate = peers.gate()
+    const job = await peers.laptop.start(counter, {
+      args: [LINES, { 2: gate.path }],
+      on: ['server01', 'server02'],
+      lostAfter: '2s',
+    })
+    const [lost, fine] = job.children
+    const states: string[] = []
+    const watching = (async () => {
+      for await (const { state } of lost!.watch()) if (states.push(state) && state === 'Failed') return
+    })()
+    for (const child of job.children)
+      expect(await outputs(child.receive({ follow: true, keep: true, limit: 1 }))).toEqual(lines(1, 1))
+
+    await server01.kill()
+    await lost!.wait({ for: ['Disconnected'] })
+    await gate.open()
+    expect((await fine!.wait()).state).toBe('Completed')
+    expect(await outputs(fine!.receive())).toEqual(lines(1, LINES))
+
+    const { state, reason } = await lost!.wait()
+    await watching
+    expect(state).toBe('Failed')
+    expect(states.filter((one, n) => one !== states[n - 1]).slice(-3)).toEqual(['Running', 'Disconnected', 'Failed'])
+    expect(reason).toMatchObject({ code: 'PEER_LOST' })
+    expect(reason?.message).toContain('server01')
+    expect(await outputs(lost!.receive()), 'what had come is kept').toEqual(lines(1, 1))
+    expect((await job.finished).state).toBe('Failed')
+    await until('nothing of server01 is left', () => server01.processes().length === 0)
+
+    // Started again with the same home it is the same peer at the same address: no new pairing.
+    const { id, addresses } = server01
+    await server01.start()
+    expect(server01).toMatchObject({ id, addresses })
+    expect(await peers.laptop.run((ctx: ScriptContext) => ctx.location, { on: 'server01' })).toBe('server01')
+    await server01.close()
+  })
+
+  test('a run on both gives all lines of the other, an error that names it, and throws after the rest', async () => {
+    const server03 = await peers.add('server03')
+    const gate = peers.gate()
+    const run = peers.laptop.run(counter, {
+      args: [LINES, { 2: gate.path }],
+      on: ['server03', 'server02'],
+      lostAfter: '2s',
+    })
+    const seen: JobRecord[] = []
+    let failed: unknown
+    try {
+      for await (const record of run.records()) {
+        seen.push(record)
+        if (seen.length === 2) await server03.kill().then(gate.open)
+      }
+    } catch (error) {
+      failed = error
+    }
+    const of = (location: string): JobRecord[] => seen.filter((record) => record.location === location)
+    expect(await outputs(of('server02'))).toEqual(lines(1, LINES))
+    expect(await outputs(of('server03'))).toEqual(lines(1, 1))
+    const [error] = of('server03').filter((record) => record.kind === 'error')
+    expect(error?.error.message).toContain('server03')
+    expect(failed, '`records()` says it as a record').toBeUndefined()
+    await expect((async () => run)()).rejects.toBeInstanceOf(AggregateError)
+    await until('nothing of server03 is left', () => server03.processes().length === 0)
+  })
+
+  test('a persistent session to it: the run is refused in time, the session says why', async () => {
+    const server04 = await peers.add('server04')
+    const session = await peers.laptop.connect('server04', { lostAfter: '1s' })
+    const run = session.run(async (ctx: ScriptContext) => ctx.sleep(600_000))
+    const outcome = (async () => run)().catch((error: unknown) => error as Error)
+    await until('it runs', () => session.availability === 'Busy')
+    await server04.kill()
+    const error = await outcome
+    expect(error).toBeInstanceOf(Error)
+    expect((error as Error).message).toContain('server04')
+    await until(
+      'the session is no longer Connecting',
+      () => session.state === 'Disconnected' || session.state === 'Broken',
+    )
+    await until('nothing of server04 is left', () => server04.processes().length === 0)
+  })
+})
+
+describe('an orderly end', () => {
+  test('closing the program leaves its persistent session and the work in it', async () => {
+    const gate = peers.gate()
+    const first = await peers.program('desk')
+    await first.join(await peers.server('server02').ask('invite'))
+    const session = await first.connect('server02')
+    const job = await session.start(counter, { args: [10, { 4: gate.path }] })
+    expect(await outputs(job.receive({ follow: true, limit: 3 }))).toEqual(lines(1, 3))
+    await first.close()
+
+    const second = await peers.program('desk')
+    expect(second.id).toBe(first.id)
+    const [found, ...others] = await second.sessions({ on: 'server02' })
+    expect(others).toEqual([])
+    expect(found).toMatchObject({
+      instanceId: session.instanceId,
+      state: 'Disconnected',
+      availability: 'None',
+      jobs: 1,
+    })
+    const taken = await second.connect('server02', { session: session.instanceId })
+    const [again] = await taken.jobs()
+    expect(again).toMatchObject({ instanceId: job.instanceId, state: 'Running' })
+    await gate.open()
+    expect(await outputs(again!.receive({ follow: true }))).toEqual(lines(4, 10))
+    await taken.close()
+    await second.close()
+  })
+
+  test('closing the program ends its temporary sessions and every process in them', async () => {
+    const program = await peers.program('kiosk')
+    await program.join(await peers.server('server02').ask('invite'))
+    const job = await program.start(family, { on: 'server02' })
+    const pids = await outputs(job.receive({ follow: true, limit: 2 }))
+    expect(pids.filter(alive)).toHaveLength(2)
+    await program.close()
+    expect((await job.finished).state).toBe('Stopped')
+    await until('no process is left', () => !pids.some(alive))
+    const again = await peers.program('kiosk')
+    expect(await again.sessions({ on: 'server02' })).toEqual([])
+    await again.close()
+  })
+
+  test('stopping a job there ends all its processes', async () => {
+    const job = await peers.laptop.start(family, { on: 'server02' })
+    const pids = await outputs(job.receive({ follow: true, limit: 2 }))
+    expect(pids.filter(alive)).toHaveLength(2)
+    expect((await job.stop()).state).toBe('Stopped')
+    expect(await all(job.receive())).toEqual([])
+    await until('no process is left', () => !pids.some(alive))
+  })
+})
