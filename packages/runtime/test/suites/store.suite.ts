@@ -1,0 +1,79 @@
+// What every store must keep. A new one is held to it by one line in its own test file.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Chunk } from '../../src/record.ts'
+import type { Store, StoredLog } from '../../src/store/store.ts'
+
+const chunk = (first: number, count: number, size = 10): Chunk => ({
+  first,
+  count,
+  errors: 0,
+  bytes: new Uint8Array(size).fill(first),
+})
+
+export function storeSuite(name: string, open: () => Promise<Store> | Store): void {
+  describe(`${name} keeps the store contract`, () => {
+    let store: Store
+    let log: StoredLog
+    beforeEach(async () => {
+      store = await open()
+      log = await store.log('job')
+    })
+    afterEach(() => store[Symbol.asyncDispose]())
+
+    it('numbers from 0 and gives back whole chunks, the first one also when asked from its middle', async () => {
+      for (const [first, count] of [
+        [0, 3],
+        [3, 1],
+        [4, 5],
+      ] as const)
+        await log.append(chunk(first, count))
+      expect([log.start, log.end]).toEqual([0, 9])
+      const from = async (seq: number): Promise<number[]> => (await log.read(seq, 1000)).map(({ first }) => first)
+      expect(await from(0)).toEqual([0, 3, 4])
+      expect(await from(2)).toEqual([0, 3, 4])
+      expect(await from(3)).toEqual([3, 4])
+      expect(await from(8)).toEqual([4])
+      expect(await from(9)).toEqual([])
+    })
+
+    it('refuses a chunk that does not begin where the log ends', async () => {
+      await log.append(chunk(0, 2))
+      await expect((async () => log.append(chunk(3, 1)))()).rejects.toThrow()
+      await expect((async () => log.append(chunk(1, 1)))()).rejects.toThrow()
+      expect(log.end).toBe(2)
+    })
+
+    it('reads no more than about what was asked for, and always at least one chunk', async () => {
+      for (let first = 0; first < 10; first++) await log.append(chunk(first, 1, 100))
+      expect((await log.read(0, 250)).length).toBe(3)
+      expect((await log.read(0, 1)).length).toBe(1)
+    })
+
+    it('moves cursors forward only, each reader its own, none beyond the end', async () => {
+      await log.append(chunk(0, 5))
+      await log.setCursor('a', 3)
+      await log.setCursor('a', 1)
+      await log.setCursor('b', 99)
+      expect([log.cursor('a'), log.cursor('b'), log.cursor('new')]).toEqual([3, 5, 0])
+    })
+
+    it('says how many bytes are left from a record on', async () => {
+      for (let first = 0; first < 4; first++) await log.append(chunk(first, 1, 100))
+      expect([0, 2, 3, 4].map((seq) => log.bytesFrom(seq))).toEqual([400, 200, 100, 0])
+    })
+
+    it('begins a copy at the number its original has', async () => {
+      log.begin(40, 'owner', 42)
+      await log.append(chunk(40, 5))
+      expect([log.start, log.end, log.cursor('owner'), log.cursor('other')]).toEqual([40, 45, 42, 40])
+    })
+
+    it('opens the same log twice, and forgets a dropped one', async () => {
+      await log.append(chunk(0, 2))
+      expect((await store.log('job')).end).toBe(2)
+      await store.dropLog('job')
+      await store.dropLog('never there')
+      expect((await store.log('job')).end).toBe(0)
+    })
+  })
+}
