@@ -18,11 +18,11 @@ const job = await laptop.start(eventlog, { on, args: [{ log: 'system', newest: 3
 await job.wait()
 
 // Get-Job -IncludeChildJob
-console.log('Id   Name    Type       State      Location')
+console.log('Id   Name      Type       State      Location')
 for (const each of await laptop.jobs({ includeChildren: true })) {
   const { parentId, position, name, type, state, location } = each.snapshot
   const id = parentId === undefined ? String(each.id) : `${parentId}.${position}`
-  console.log(`${id.padEnd(4)} ${name.padEnd(7)} ${type}  ${state}  ${location}`)
+  console.log(`${id.padEnd(4)} ${name.padEnd(9)} ${type}  ${state}  ${location}`)
 }
 
 // Receive-Job $job: each record says where it comes from.

@@ -12,7 +12,7 @@ await laptop.join(server01.ticket)
 await using session = await laptop.connect('server01')
 
 // Invoke-Command -Session $s { Start-Job { Get-EventLog system } }
-const job = await session.start(eventlog, { args: [{ log: 'system', newest: 4 }], name: 'events' })
+const job = await session.start(eventlog, { args: [{ log: 'system', newest: 2 }], name: 'events' })
 console.log(
   `started there: job ${job.id}, ${job.name}, location ${job.location}; here: ${(await laptop.jobs()).length} jobs`,
 )
@@ -34,21 +34,22 @@ for (const time of ['first', 'second']) {
 }
 
 // Invoke-Command -Session $s { Receive-Job 1 > pslog.txt }: a file on server01.
-const file = await session.run(async () => {
+const folder = await session.run(async () => {
   const { mkdtemp } = await import('node:fs/promises')
-  return mkdtemp('/tmp/logs-')
+  const { tmpdir } = await import('node:os')
+  return mkdtemp(`${tmpdir()}/logs-`)
 })
-await job.save(`${file}/pslog.txt`)
+await job.save(`${folder}/pslog.txt`)
 console.log(`saved there; more data: ${job.hasMoreData}`)
 
-// Invoke-Command -Session $s { Get-Content pslog.txt }
+// Invoke-Command -Session $s { Get-Content pslog.txt; Remove-Item pslog.txt }
 const content = await session.run(
-  async (_ctx, folder: string) => {
+  async (_ctx, place: string) => {
     const { readFile, rm } = await import('node:fs/promises')
-    const text = await readFile(`${folder}/pslog.txt`, 'utf8')
-    await rm(folder, { recursive: true })
+    const text = await readFile(`${place}/pslog.txt`, 'utf8')
+    await rm(place, { recursive: true })
     return text
   },
-  { args: [file] },
+  { args: [folder] },
 )
 console.log(content.trimEnd())

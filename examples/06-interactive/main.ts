@@ -14,7 +14,7 @@ const lines = [
   // $job = Start-Job { Get-EventLog "Windows PowerShell" }
   'const job = await start(async function* () { for (let n = 1; n <= 3; n++) yield `Event ${n}` })',
   // Get-Job $job
-  'await wait(job)',
+  '(await wait(job)).state',
   '(await jobs()).map(({ id, name, state, location }) => `${id} ${name} ${state} ${location}`)',
   // Receive-Job $job > PsLog.txt: a file on server01.
   'const file = path.join(os.tmpdir(), `PsLog-${process.pid}.txt`)',

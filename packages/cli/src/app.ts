@@ -94,7 +94,7 @@ async function lineOf(argv: readonly string[]): Promise<Line | string> {
 /** A line without a verb: `errand`, `errand --help`, `errand --version`. */
 async function about(options: readonly string[]): Promise<string> {
   if (options.includes('--version')) {
-    const { versionOf } = await import('./commands/version.ts')
+    const { versionOf } = await import('./version.ts')
     return `errand ${versionOf()}\n`
   }
   const odd = options.find((option) => option !== '-h' && option !== '--help')
@@ -117,7 +117,23 @@ async function group(verb: string, subverb: string | undefined, options: readonl
 
 /** Reads a command's flags; text when they ask for help. @throws Failure USAGE */
 async function flagsOf({ command, options, words, dashed }: Line): Promise<Flags | string> {
-  const { commandHelp, parserOf } = await import('./help-text.ts')
+  // Without flags there is nothing to parse, and a parser need not be loaded.
+  const flags = options.length === 0 ? {} : await parsed(command, options)
+  if (flags.help) {
+    const { commandHelp } = await import('./help-text.ts')
+    return commandHelp(command, options.includes('--help'))
+  }
+  if (command.words !== 'work') {
+    const [least, most] = command.words
+    if (words.length < least) throw usage(`errand ${command.path} needs ${command.usage}`)
+    if (words.length > most)
+      throw usage(`'${words[most]}' is too much`, `errand ${command.path} ${command.usage}`.trim())
+  }
+  return { ...flags, dashed }
+}
+
+async function parsed(command: CommandSpec, options: readonly string[]): Promise<Flags> {
+  const { parserOf } = await import('./help-text.ts')
   const parser = parserOf(command)
     .exitOverride()
     .configureOutput({ writeErr: () => {} })
@@ -129,15 +145,7 @@ async function flagsOf({ command, options, words, dashed }: Line): Promise<Flags
     const [what, suggestion] = message.replace(/^error: /, '').split('\n', 2)
     throw usage(what!, suggestion?.replace(/^\((.*)\)$/, '$1') ?? `\`errand help ${command.path}\` shows its flags`)
   }
-  const flags: Flags = parser.opts()
-  if (flags.help) return commandHelp(command, options.includes('--help'))
-  if (command.words !== 'work') {
-    const [least, most] = command.words
-    if (words.length < least) throw usage(`errand ${command.path} needs ${command.usage}`)
-    if (words.length > most)
-      throw usage(`'${words[most]}' is too much`, `errand ${command.path} ${command.usage}`.trim())
-  }
-  return { ...flags, dashed }
+  return parser.opts()
 }
 
 async function perform(line: Line, flags: Flags, around: Surroundings, terminal: Terminal): Promise<number> {

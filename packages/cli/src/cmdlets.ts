@@ -307,7 +307,7 @@ function scriptWord(line: Line, word: string): void {
 }
 
 /** A script block's braces are PowerShell's, what is in them is ours; only a pair that encloses everything goes. */
-export function unbraced(block: string): string {
+function unbraced(block: string): string {
   const text = block.trim()
   if (!text.startsWith('{') || !text.endsWith('}')) return block
   let depth = 0

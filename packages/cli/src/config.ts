@@ -75,6 +75,14 @@ export function withPorts(listen: readonly string[], bound: readonly string[]): 
   })
 }
 
+/** Asked for the same places with any port (0): those that were chosen before, so that the peer stays where it was. */
+export function keepPorts(asked: readonly string[], before: readonly string[] | undefined): readonly string[] {
+  const anyPort = (addresses: readonly string[]): string =>
+    addresses.map((address) => address.replace(/\/tcp\/\d+(?=\/|$)/, '/tcp/0')).join(' ')
+  const same = before !== undefined && asked.join(' ') === anyPort(asked) && anyPort(asked) === anyPort(before)
+  return same ? before : asked
+}
+
 /** The port of the first address that has one. */
 export function portOf(addresses: readonly string[]): number | undefined {
   return addresses.map((address) => partsOf(address)?.port).find((port) => port !== undefined && port > 0)

@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PeerHost, type NetworkPurpose } from '@errand/runtime'
-import { listenOn, portOf, readConfig, withPorts, writeConfig, type Config } from './config.ts'
+import { keepPorts, listenOn, portOf, readConfig, withPorts, writeConfig, type Config } from './config.ts'
 import type { Signals } from './context.ts'
 import { onInterrupt } from './interrupt.ts'
 import { LazyTransport } from './lazy-transport.ts'
@@ -35,7 +35,10 @@ const LOOK_MS = 30_000
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const { home, name, listen, lostAfter, onDemand, version, signals } = options
   await mkdir(home, { recursive: true, mode: 0o700 })
-  if (name !== undefined || listen !== undefined) await writeConfig(home, defined({ name, listen }))
+  if (name !== undefined || listen !== undefined) {
+    const before = (await readConfig(home)).listen
+    await writeConfig(home, defined({ name, listen: listen && keepPorts(listen, before) }))
+  }
   const config = await readConfig(home)
   const network = (purpose: NetworkPurpose): LazyTransport => transportOf(home, config, purpose)
   const peer = await PeerHost.open({
@@ -78,7 +81,6 @@ function transportOf(home: string, before: Config, purpose: NetworkPurpose): Laz
     async () => {
       // Since then somebody may have been joined, and a port chosen.
       const config = { ...before, ...(await readConfig(home)) }
-      // oxlint-disable-next-line no-restricted-imports -- this is the one file that composes the daemon
       const { libp2p } = await import('@errand/transport/libp2p')
       return libp2p({ keyFile: join(home, 'key'), listen: listenOn(config, purpose === 'invite') })
     },

@@ -159,7 +159,7 @@ const FLAGS = {
 export type FlagName = keyof typeof FLAGS
 
 /** Taken by every command. */
-export const GLOBAL: readonly FlagName[] = ['json', 'quiet', 'verbose', 'color', 'timeout', 'home', 'yes', 'help']
+const GLOBAL: readonly FlagName[] = ['json', 'quiet', 'verbose', 'color', 'timeout', 'home', 'yes', 'help']
 
 const SPECS: Readonly<Record<FlagName, FlagSpec>> = FLAGS
 

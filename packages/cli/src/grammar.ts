@@ -312,7 +312,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'it may do nothing here; closes what is open',
     flags: [],
     words: [1, MANY],
-    load: () => peer('remove'),
+    load: () => peer('deny'),
   },
   {
     path: 'help',
@@ -345,6 +345,6 @@ export const FIRST_WORDS: readonly string[] = [...new Set(COMMANDS.map(({ path }
 function session(verb: 'open' | 'list' | 'connect' | 'disconnect' | 'receive' | 'remove'): Promise<{ default: Verb }> {
   return import('./commands/session.ts').then((verbs) => ({ default: verbs[verb] }))
 }
-function peer(verb: 'list' | 'add' | 'allow' | 'remove' | 'ping'): Promise<{ default: Verb }> {
+function peer(verb: 'list' | 'add' | 'allow' | 'deny' | 'remove' | 'ping'): Promise<{ default: Verb }> {
   return import('./commands/peer.ts').then((verbs) => ({ default: verbs[verb] }))
 }

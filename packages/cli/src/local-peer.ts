@@ -5,11 +5,12 @@ import { mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { codeOf, connectLocal, type LocalPeer } from '@errand/runtime/client'
+import { fileURLToPath } from 'node:url'
+import { codeOf, connectLocal, unmarked, type LocalPeer } from '@errand/runtime/client'
 import { Failure } from './failure.ts'
 
 /** How long a daemon may take until it answers, in milliseconds, before starting it counts as failed. */
-const START_MS = 20_000
+const START_MS = 30_000
 /** A daemon that is being started by somebody else answers soon; asking costs a connect(2). */
 const ASK_MS = 25
 /** How often we ask before we try to start one ourselves again: the other may have been on its way out. */
@@ -43,10 +44,13 @@ export async function findDaemon(home: string, signal: AbortSignal): Promise<Loc
 export async function findOrStartDaemon(options: DaemonOptions): Promise<{ peer: LocalPeer; started: boolean }> {
   const { home, signal } = options
   const late = AbortSignal.timeout(START_MS)
+  const either = AbortSignal.any([signal, late])
   for (;;) {
     const peer = await findDaemon(home, signal)
     if (peer) return { peer, started: false }
-    const held = await startDaemon(options)
+    const held = await startDaemon(options, either).catch((error: unknown) => {
+      throw late.aborted && !signal.aborted ? silent(home, 'it does not get ready') : error
+    })
     if (held === undefined) {
       const mine = await findDaemon(home, signal)
       if (mine) return { peer: mine, started: true }
@@ -58,29 +62,36 @@ export async function findOrStartDaemon(options: DaemonOptions): Promise<{ peer:
         await delay(ASK_MS, undefined, { signal })
       }
     }
-    if (late.aborted)
-      throw new Failure('DAEMON', `this machine's peer does not answer: ${held ?? ''}`, `see ${logOf(home)}`)
+    if (late.aborted) throw silent(home, held ?? 'it was there, and is gone')
   }
 }
 
+function silent(home: string, why: string): Failure {
+  return new Failure('DAEMON', `this machine's peer does not answer: ${why}`, `see ${logOf(home)}`)
+}
+
 /** Starts one that outlives us. Undefined when it is up; who holds its place when another does. */
-async function startDaemon({ home, env, flags }: DaemonOptions): Promise<string | undefined> {
+async function startDaemon({ home, env, flags }: DaemonOptions, signal: AbortSignal): Promise<string | undefined> {
   await mkdir(home, { recursive: true, mode: 0o700 })
-  const main = new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url)
+  const main = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url))
   const log = await open(logOf(home), 'a', 0o600)
   let child: ChildProcess
   try {
     child = spawn(
       process.execPath,
-      [...process.execArgv, main.pathname, 'up', '--foreground', '--ready-fd', '3', '--home', home, ...flags],
+      [...process.execArgv, main, 'up', '--foreground', '--ready-fd', '3', '--home', home, ...flags],
       // Its own session and no terminal: neither our Ctrl-C nor our end is its.
-      { cwd: home, env, detached: true, stdio: ['ignore', log.fd, log.fd, 'pipe'] },
+      { cwd: home, env: unmarked(env), detached: true, stdio: ['ignore', log.fd, log.fd, 'pipe'] },
     )
   } finally {
     await log.close()
   }
-  const said = await readyLine(child)
-  child.unref()
+  let said: ReadyLine
+  try {
+    said = await readyLine(child, signal)
+  } finally {
+    child.unref()
+  }
   if (said.up) return undefined
   const { code, message, hint } = said.error
   if (code === TAKEN) return message
@@ -90,8 +101,10 @@ async function startDaemon({ home, env, flags }: DaemonOptions): Promise<string 
 /** What a daemon says on its pipe, one line of JSON: that it is up, or why it is not. */
 export type ReadyLine = { up: true } | { up: false; error: { code: string; message: string; hint: string | null } }
 
-async function readyLine(child: ChildProcess): Promise<ReadyLine> {
+async function readyLine(child: ChildProcess, signal: AbortSignal): Promise<ReadyLine> {
   const ended = Promise.withResolvers<ReadyLine>()
+  const giveUp = (): void => ended.reject(signal.reason)
+  signal.addEventListener('abort', giveUp, { once: true })
   const died = (message: string): void => ended.resolve({ up: false, error: { code: 'DAEMON', message, hint: null } })
   child.once('error', (error) => died(error.message))
   const pipe = child.stdio[3] as NodeJS.ReadableStream & { destroy(): void }
@@ -106,11 +119,12 @@ async function readyLine(child: ChildProcess): Promise<ReadyLine> {
   pipe.once('close', () => {
     if (child.exitCode !== null || child.signalCode !== null)
       return died(`it ended with ${child.signalCode ?? child.exitCode}`)
-    void once(child, 'exit').then(([code, signal]) => died(`it ended with ${(signal ?? code) as string}`))
+    void once(child, 'exit').then(([code, killed]) => died(`it ended with ${(killed ?? code) as string}`))
   })
   try {
     return await ended.promise
   } finally {
+    signal.removeEventListener('abort', giveUp)
     pipe.destroy()
   }
 }

@@ -58,7 +58,7 @@ export class Terminal {
   }
   /** Width of the terminal behind stdout; undefined in a pipe, where nothing is ever cut. */
   get columns(): number | undefined {
-    return this.readsOut ? this.#stdout.columns : undefined
+    return this.readsOut ? widthOf(this.#stdout) : undefined
   }
   /** stdout itself, for who edits lines on it. */
   get screen(): Output {
@@ -102,7 +102,7 @@ export class Terminal {
   /** Replaces the live line at the bottom of stderr; '' takes it away. Only on a terminal. */
   live(text: string): void {
     if (!this.readsErr || text === this.#live) return
-    const width = (this.#stderr.columns ?? 80) - 1
+    const width = widthOf(this.#stderr) - 1
     this.#live = text
     this.#stderr.write(`\r\u001b[2K${text.length > width ? `${text.slice(0, width - 1)}…` : text}`)
   }
@@ -138,6 +138,11 @@ export class Terminal {
       lines.close()
     }
   }
+}
+
+/** A terminal that does not know its width says 0. */
+function widthOf(stream: Output): number {
+  return stream.columns || 80
 }
 
 /** https://no-color.org and FORCE_COLOR as Node reads them; a flag stands above both. */

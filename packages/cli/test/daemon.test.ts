@@ -4,8 +4,9 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { PeerHost } from '@errand/runtime'
+import { isAlive } from '../src/commands/down.ts'
 import { whenIdle } from '../src/daemon.ts'
 
 const main = new URL('../src/main.ts', import.meta.url).pathname
@@ -18,13 +19,16 @@ interface Ended {
 }
 
 let home: string
-beforeEach(async () => {
-  home = await mkdtemp(join(tmpdir(), 'errand-'))
-})
-afterEach(async () => {
-  await errand('down', '--force')
-  await rm(home, { recursive: true, force: true })
-})
+/** Each test has a home of its own, and leaves no daemon behind. */
+function atHome(): void {
+  beforeEach(async () => {
+    home = await mkdtemp(join(tmpdir(), 'errand-'))
+  })
+  afterEach(async () => {
+    await errand('down', '--force')
+    await rm(home, { recursive: true, force: true })
+  })
+}
 
 /** A command line under way, with its output as it comes. */
 function begin(...words: string[]): { child: ChildProcess; ended: Promise<Ended>; has(part: string): Promise<void> } {
@@ -62,7 +66,8 @@ async function status(): Promise<Status> {
   return JSON.parse(out) as Status
 }
 
-describe('the daemon', () => {
+describe('the daemon', { timeout: 120_000 }, () => {
+  atHome()
   it('is started by the first command that needs it, once, however many come at the same moment', async () => {
     expect(await errand('status')).toMatchObject({ code: 5, err: expect.stringContaining('errand up') })
     const all = await Promise.all(Array.from({ length: 4 }, (_, index) => errand('run', '-e', String(index))))
@@ -77,7 +82,7 @@ describe('the daemon', () => {
     await errand('up')
     const { pid } = await status()
     expect(await errand('down')).toEqual({ code: 0, out: '', err: '' })
-    expect(isAlive(pid)).toBe(false)
+    expect(await isAlive(pid)).toBe(false)
     expect(await errand('down')).toEqual({ code: 0, out: '', err: 'not up\n' })
   })
   it('does not leave while jobs run, unless it may end them or wait for them', async () => {
@@ -88,9 +93,9 @@ describe('the daemon', () => {
       err: expect.stringMatching(/one job runs here\n.*--drain.*--force/),
     })
     expect(await errand('down', '--drain', '--timeout', '300ms')).toMatchObject({ code: 124 })
-    expect(isAlive(pid)).toBe(true)
+    expect(await isAlive(pid)).toBe(true)
     expect(await errand('down', '--force')).toMatchObject({ code: 0 })
-    expect(isAlive(pid)).toBe(false)
+    expect(await isAlive(pid)).toBe(false)
   })
   it('keeps its name and its port', async () => {
     const { out } = await errand('up', '--name', 'laptop', '--listen', '/ip4/127.0.0.1/tcp/0')
@@ -144,53 +149,57 @@ describe('the daemon', () => {
 })
 
 describe('whenIdle', () => {
-  const settled = (look: () => boolean): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setInterval(() => {
-        if (!look()) return
-        clearInterval(timer)
-        resolve()
-      }, 1)
-    })
-  const host = (idle: boolean, jobs: number, since: number) => {
-    const seen = { closed: 0, looked: 0 }
-    const peer = {
-      get idle() {
-        seen.looked++
-        return idle
-      },
-      activeAt: Date.now() - since,
-      local: { snapshot: { jobs } },
-      close: async () => void seen.closed++,
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+
+  const peer = (how: { idle: boolean; jobs: number }) => {
+    const fake = {
+      idle: how.idle,
+      activeAt: Date.now(),
+      local: { snapshot: { jobs: how.jobs } },
+      close: vi.fn(async () => {}),
     }
-    return { seen, peer: peer as unknown as PeerHost }
+    return fake as typeof fake & PeerHost
   }
-  it('leaves when nobody has needed it for long enough', async () => {
-    const { seen, peer } = host(true, 0, 1000)
-    using _ = whenIdle(peer, 1000, 1)
-    await settled(() => seen.closed > 0)
+  it('leaves when nobody has needed it for long enough, and not before', () => {
+    const one = peer({ idle: true, jobs: 0 })
+    using _ = whenIdle(one, 600_000, 30_000)
+    vi.advanceTimersByTime(599_999)
+    expect(one.close).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(30_001)
+    expect(one.close).toHaveBeenCalled()
   })
   it.each([
-    ['somebody is there', host(false, 0, 1000)],
-    ['jobs are in the table, whose output would be lost', host(true, 1, 1000)],
-    ['somebody was there just now', host(true, 0, 0)],
-  ])('stays while %s', async (_name, { seen, peer }) => {
-    using _ = whenIdle(peer, 60_000 * (seen.looked + 1) && 1000, 1)
-    if (peer.activeAt > Date.now() - 500) {
-      await settled(() => seen.looked > 3 || Date.now() - peer.activeAt > 500)
-    } else await settled(() => seen.looked > 3)
-    expect(seen.closed).toBe(0)
+    ['somebody is there', { idle: false, jobs: 0 }],
+    ['jobs are in the table, whose output would be lost', { idle: true, jobs: 1 }],
+  ])('stays while %s', (_name, how) => {
+    const one = peer(how)
+    using _ = whenIdle(one, 600_000, 30_000)
+    vi.advanceTimersByTime(6_000_000)
+    expect(one.close).not.toHaveBeenCalled()
+  })
+  it('counts from when it was last needed, and no more once it is disposed', () => {
+    const one = peer({ idle: true, jobs: 0 })
+    {
+      using _ = whenIdle(one, 600_000, 30_000)
+      vi.advanceTimersByTime(500_000)
+      one.activeAt = Date.now()
+      vi.advanceTimersByTime(500_000)
+    }
+    vi.advanceTimersByTime(6_000_000)
+    expect(one.close).not.toHaveBeenCalled()
   })
 })
 
-describe('a command line', () => {
+describe('a command line', { timeout: 120_000 }, () => {
+  atHome()
   it('takes Ctrl-C for its job: stops it, and leaves nothing running', async () => {
     const one = begin('run', '-e', "yield process.pid; try { await sleep(60000) } finally { yield 'never' }")
     await one.has('\n')
     one.child.kill('SIGINT')
     const { code, out, err } = await one.ended
     expect({ code, err }).toEqual({ code: 130, err: 'errand: stopping job 1, again to kill\n' })
-    expect(isAlive(Number.parseInt(out, 10))).toBe(false)
+    expect(await isAlive(Number.parseInt(out, 10))).toBe(false)
     expect((await errand('list', '--json=state')).out).toBe('[{"state":"Stopped"}]\n')
   })
   it('ends quietly when its reader leaves', async () => {
@@ -222,13 +231,3 @@ describe('a command line', () => {
     await rm(folder, { recursive: true })
   })
 })
-
-/** A zombie has ended: its parent has only not looked. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}

@@ -157,12 +157,12 @@ export class Holding {
       ),
     )
     if (there) return there.snapshot()
-    const runs = (await session.request({ type: 'runs' })) as JobSnapshot[]
-    const run = runs.findLast((one) => one.hasMoreData)
-    if (!run) return undefined
+    const runs = (await session.request({ type: 'runs' })) as { run: JobSnapshot; cursor: number }[]
+    const found = runs.findLast(({ run }) => run.hasMoreData)
+    if (!found) return undefined
     const { location } = session.options
-    const engine = new RemoteEngine({ location, open: async () => session, run })
-    return (await local.takeUp(run, name, engine, location)).snapshot()
+    const engine = new RemoteEngine({ location, open: async () => session, takeUp: found })
+    return (await local.takeUp(found.run, name, engine, location)).snapshot()
   }
 
   /** Leaves what is persistent, so that its work goes on over there. */

@@ -303,20 +303,24 @@ export class Network {
 
   async allow(which: string, grants: readonly string[], o: { name?: string; owner?: string }): Promise<void> {
     const { book } = this.#options
-    const id = book.find(which)?.id ?? which
+    const there = /\/p2p\/([^/]+)$/.exec(which)?.[1]
+    const id = book.find(which)?.id ?? there ?? which
     const { name, owner } = o
     await book.put({
       id,
       grants: checkGrants(grants),
+      ...(there !== undefined && { addresses: [which] }),
       ...(name !== undefined && { name }),
       ...(owner !== undefined && { owner }),
     })
   }
 
-  /** Out of the book; what is open with it ends. @throws PeerNotFoundError */
-  async deny(which: string): Promise<KnownPeer> {
-    const known = this.#options.book.named(which)
-    await this.#options.book.remove(known.id)
+  /** It may do nothing here, and what is open with it ends; `forget`: out of the book too. @throws PeerNotFoundError */
+  async deny(which: string, forget: boolean): Promise<KnownPeer> {
+    const { book } = this.#options
+    const known = book.named(which)
+    if (forget) await book.remove(known.id)
+    else await book.put({ id: known.id, grants: [] })
     for (const link of [...this.#links]) {
       if (link.peer === known.id) link.abort(new DeniedError('no longer allowed here'))
     }

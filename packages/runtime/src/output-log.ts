@@ -49,8 +49,8 @@ export class OutputLog {
     if (this.#sealed || raw.count === 0) return
     if (at) {
       // A copy keeps the original's numbers, and takes a chunk only where it ends.
-      if (at.first > this.#stored.end && this.#stored.end === this.#stored.start)
-        this.#stored.begin(at.first, OWNER, at.from)
+      const empty = this.#stored.end === this.#stored.start
+      if (empty && Math.max(at.first, at.from) > this.#stored.end) this.#stored.begin(at.first, OWNER, at.from)
       if (at.first + raw.count <= this.#stored.end) return this.#onCredit(raw.bytes.byteLength)
       if (at.first !== this.#stored.end)
         throw new Error(`copied chunk starts at ${at.first}, the log ends at ${this.#stored.end}`)

@@ -145,6 +145,10 @@ export class PeerHandle implements Peer {
     await this.ref.ask({ type: 'local.deny', peer }, o)
   }
 
+  async forget(peer: PeerId, o: Cancel = {}): Promise<void> {
+    await this.ref.ask({ type: 'local.deny', peer, forget: true }, o)
+  }
+
   async close(): Promise<void> {
     await this.ref.close()
   }

@@ -15,6 +15,7 @@ import { launch } from './launch.ts'
 import { Link } from './link.ts'
 import type { Self } from './link-handshake.ts'
 import { Network, type NetworkPurpose } from './network.ts'
+import { untilAborted } from './output-log.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import { Answers, Server, type Principal, type Served } from './serve.ts'
 import { HostSession, type SessionEngines, type SessionHome } from './session.ts'
@@ -338,13 +339,13 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       case 'local.allow':
         return this.#network.allow(event.peer, event.grants, event)
       case 'local.deny': {
-        const denied = await this.#network.deny(event.peer)
+        const denied = await this.#network.deny(event.peer, event.forget === true)
         return this.#hosting.closeOwned(denied.owner ?? denied.id)
       }
       case 'local.status':
         return this.#status()
       case 'local.shutdown':
-        return this.#shutdown(event)
+        return this.#shutdown(event, signal)
       default:
         throw new UsageError(`${event.type} comes over a link`)
     }
@@ -379,11 +380,15 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     }
   }
 
-  async #shutdown({ drain, force }: { drain?: boolean; force?: boolean }): Promise<void> {
+  async #shutdown({ drain, force }: { drain?: boolean; force?: boolean }, signal?: AbortSignal): Promise<void> {
     const unfinished = [this.local, ...this.#hosting.all()].flatMap((session) => [...session.unfinished])
     const [first] = unfinished
-    if (first && drain) await Promise.all(unfinished.map((job) => job.finished))
-    else if (first && !force) {
+    if (first && drain) {
+      // Who gives up waiting has not shut anything down.
+      await untilAborted(Promise.all(unfinished.map((job) => job.finished)), signal)
+      signal?.throwIfAborted()
+    }
+    if (first && !drain && !force) {
       const which = unfinished.length > 1 ? `${first.id} and ${unfinished.length - 1} more` : first.id
       throw new JobNotFinishedError(which, first.state)
     }

@@ -2,11 +2,12 @@
 import { asError } from './errors.ts'
 import type { Job, JobFilter, JobSnapshot, ReceiveOptions, ScriptContext, StartOptions, Work } from './surface.ts'
 
-type Which = number | string | Job | JobSnapshot
+/** A promise too: `job = start(…)` without an await is what people type. */
+type Which = number | string | Job | JobSnapshot | Promise<Job>
 
 /** Bound to one run: what `receive` finds beside outputs goes to this run's own streams. */
 export function promptScope(ctx: ScriptContext, args: readonly unknown[]): Record<string, unknown> {
-  const find = (which: Which): Promise<Job> => ctx.session.job(which)
+  const find = async (which: Which): Promise<Job> => ctx.session.job(await which)
   return {
     args,
     ctx,

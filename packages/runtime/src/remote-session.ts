@@ -204,8 +204,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (this.#state === 'Closed' || this.#state === 'Broken') return
     let failed: unknown
     try {
-      const link = this.#link?.open ? this.#link : await this.#home.link(AbortSignal.timeout(RETRY_MOST))
-      await link.ask({ session: this.instanceId }, { type: 'close', ...(grace !== undefined && { grace }) })
+      await this.#tellToClose(AbortSignal.timeout(RETRY_MOST), grace)
     } catch (error) {
       const code = codeOf(error)
       if (code !== 'SESSION_NOT_FOUND' && code !== 'SESSION_CLOSED') failed = error
@@ -216,6 +215,19 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       cause: failed,
       hint: `it is no longer listed here; over there it ends by itself after ${this.#far.idleTimeout / 1000} s`,
     })
+  }
+
+  /** Over whatever link there is; a link that breaks on the way is replaced, and closing twice is closing. */
+  async #tellToClose(signal: AbortSignal, grace: number | undefined): Promise<void> {
+    for (;;) {
+      const link = this.#link?.open ? this.#link : await this.#home.link(signal)
+      try {
+        await link.ask({ session: this.instanceId }, { type: 'close', ...(grace !== undefined && { grace }) })
+        return
+      } catch (error) {
+        if (link.open || codeOf(error) !== 'PEER_LOST' || signal.aborted) throw error
+      }
+    }
   }
 
   async #disconnect(event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<void> {

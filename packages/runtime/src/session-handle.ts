@@ -1,6 +1,7 @@
 // The handle of a session, wherever it is and whoever holds it.
 import type { Cancel } from '@errand/transport'
 import { milliseconds } from './duration.ts'
+import { codeOf } from './errors.ts'
 import { jobHandle, type JobHandle } from './job-handle.ts'
 import { untilAborted } from './output-log.ts'
 import { RunHandle } from './run-handle.ts'
@@ -136,9 +137,13 @@ export class SessionHandle implements Session {
 
   /** Closes it, unless it was disconnected: that was said to be gone on with. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#disconnected || this.state === 'Disconnected' || this.state === 'Closed' || this.state === 'Broken')
-      return
-    await this.close()
+    if (this.#disconnected || ['Disconnected', 'Closed', 'Broken'].includes(this.state)) return
+    try {
+      await this.close()
+    } catch (error) {
+      // Over there it ends by its idle timeout: no reason to fail whoever is leaving. `close()` itself says it.
+      if (codeOf(error) !== 'PEER_UNREACHABLE') throw error
+    }
   }
 
   [Symbol.for('errand.snapshot')](): SessionSnapshot {

@@ -31,6 +31,8 @@ const LONGEST = 2 ** 31 - 1
 export const THROTTLE = 32
 /** Finished runs kept for a client that has not taken everything; the oldest goes first. */
 const RUNS_KEPT = 64
+/** Ends of runs remembered. */
+const RETIRED_KEPT = 256
 /** Jobs in one table; one more is refused. */
 const JOBS_MOST = 100_000
 
@@ -82,6 +84,8 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #jobs = new Map<string, JobHost>()
   readonly #runs = new Map<string, JobHost>()
   readonly #started = new Map<string, Promise<JobHost>>()
+  /** Runs that are over and read to the end, as they were: whose reader lost its link may ask for that end again. */
+  readonly #retired = new Map<string, JobSnapshot>()
   readonly #listeners = new Set<() => void>()
   #lastJob = 0
   #epoch = 1
@@ -183,6 +187,8 @@ export class HostSession implements SessionRef, SessionActions {
   async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
     options.signal?.throwIfAborted()
     this.#throwIfClosed()
+    const retired = job === undefined ? undefined : this.#retired.get(job)
+    if (retired) return retired
     switch (event.type) {
       case 'start':
         return (await this.#start(event.spec, event.on, event, true)).snapshot()
@@ -196,7 +202,7 @@ export class HostSession implements SessionRef, SessionActions {
       case 'job':
         return this.#named(event.which)
       case 'runs':
-        return [...this.#runs.values()].map((it) => it.snapshot())
+        return [...this.#runs.values()].map((it) => ({ run: it.snapshot(), cursor: it.log?.cursor(OWNER) ?? 0 }))
       case 'session':
         return this.snapshot
       case 'close':
@@ -221,6 +227,8 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   async *read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
+    const retired = this.#retired.get(job)
+    if (retired) return retired
     const host = this.#find(job)
     const { location } = request
     if (host.children.length === 0 || request.recurse === false) {
@@ -520,7 +528,12 @@ export class HostSession implements SessionRef, SessionActions {
     }
     const snapshot = host.snapshot()
     // A run is kept only for who has not taken it all.
-    if (this.#runs.has(host.instanceId) && isFinished(snapshot.state) && !snapshot.hasMoreData) this.#forget(host)
+    if (this.#runs.has(host.instanceId) && isFinished(snapshot.state) && !snapshot.hasMoreData) {
+      this.#forget(host)
+      this.#retired.set(host.instanceId, snapshot)
+      const [oldest] = this.#retired.keys()
+      if (this.#retired.size > RETIRED_KEPT && oldest !== undefined) this.#retired.delete(oldest)
+    }
     return snapshot
   }
 

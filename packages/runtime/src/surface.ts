@@ -319,9 +319,12 @@ export interface Peer extends AsyncDisposable {
   invite(o?: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel): Promise<string>
   /** Takes a ticket: from now on this peer may go to the one that issued it. */
   join(ticket: string, o?: { name?: string } & Cancel): Promise<PeerInfo>
+  /** What a peer may do here from now on; a multiaddr also says where it is. */
   allow(peer: PeerId, grants: Grant[], o?: { name?: string; owner?: string } & Cancel): Promise<void>
-  /** Revokes; also closes what is open. */
+  /** It may do nothing here any more, and what is open with it is closed; we may still go there. */
   deny(peer: PeerId, o?: Cancel): Promise<void>
+  /** The same, and out of the address book. */
+  forget(peer: PeerId, o?: Cancel): Promise<void>
   /** Stops what must stop, leaves what may go on (docs/ARCHITECTURE.md, "What ends with its parent"). */
   close(o?: Cancel): Promise<void>
 }

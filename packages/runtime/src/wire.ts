@@ -106,7 +106,7 @@ export type SessionEvent =
   | { type: 'run'; spec: WorkSpec; on?: readonly TargetSpec[]; throttle?: number; lostAfter?: number }
   | { type: 'jobs'; filter: JobFilter }
   | { type: 'job'; which: number | string }
-  /** Runs a client lost, or left when it disconnected: what `receive` takes up. */
+  /** Runs a client lost, or left when it disconnected, and how far it had read: what `receive` takes up. */
   | { type: 'runs' }
   | { type: 'stop'; grace?: number; reason?: string }
   | { type: 'remove'; force?: boolean }
@@ -145,7 +145,7 @@ export type PeerEvent =
   | { type: 'local.invite'; grants?: readonly Grant[]; owner?: string; uses?: number; ttl?: number }
   | { type: 'local.join'; ticket: string; name?: string }
   | { type: 'local.allow'; peer: string; grants: readonly Grant[]; name?: string; owner?: string }
-  | { type: 'local.deny'; peer: string }
+  | { type: 'local.deny'; peer: string; forget?: boolean }
   | { type: 'local.status' }
   | { type: 'local.shutdown'; drain?: boolean; force?: boolean }
 
@@ -312,7 +312,7 @@ const EVENTS: Record<string, Check> = {
   }),
   'local.join': shape({ ticket: string, name: maybe(string) }),
   'local.allow': shape({ peer: string, grants: list(string, 64), name: maybe(string), owner: maybe(string) }),
-  'local.deny': shape({ peer: string }),
+  'local.deny': shape({ peer: string, forget: maybe(flag) }),
   'local.status': shape({}),
   'local.shutdown': shape({ drain: maybe(flag), force: maybe(flag) }),
 }

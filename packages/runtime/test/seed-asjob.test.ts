@@ -1,7 +1,7 @@
 // Way 2, AsJob: the work runs on server01, the job and its results are here.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type ScriptContext, codeOf } from '../src/index.ts'
-import { Peers, all, outputs, until } from './support/peers.ts'
+import { type JobRecord, type ScriptContext, codeOf } from '../src/index.ts'
+import { Peers, all, outputs, refusal, until, within } from './support/peers.ts'
 import { SYSTEM_LOG, counter, lines, pidOf, readEvents } from './support/scripts.ts'
 
 let peers: Peers
@@ -131,6 +131,42 @@ describe('several locations', () => {
     expect(job.children[0]?.reason).toMatchObject({ name: 'RangeError', message: 'no room on server01' })
     expect(codeOf(reason)).toBe('CHILD_JOB')
     expect(await outputs(job.children[1]!.receive())).toEqual(['fine'])
+  })
+
+  test('a run on several: each failure is an error record, the others go on, awaiting throws after the rest', async () => {
+    const script = async function* (ctx: ScriptContext): AsyncGenerator<string> {
+      yield 'begun'
+      if (ctx.location === 'server01') throw new RangeError('no room on server01')
+      yield 'ended'
+    }
+    const run = peers.laptop.run(script, { on: ['server01', 'server02'] })
+    const records: JobRecord<string>[] = []
+    const reading = (async () => {
+      for await (const record of run.records()) records.push(record)
+    })()
+    const thrown = await within('reading', reading).catch((error: unknown) => error)
+    const of = (location: string): JobRecord<string>[] => records.filter((record) => record.location === location)
+    expect(await outputs(of('server02'))).toEqual(['begun', 'ended'])
+    expect(await outputs(of('server01'))).toEqual(['begun'])
+    const [error] = of('server01').filter((record) => record.kind === 'error')
+    expect.soft(error?.error).toMatchObject({ name: 'RangeError', message: 'no room on server01' })
+    expect.soft(thrown, '`records()` does not throw it too').toBeUndefined()
+    const failed = await refusal('awaiting it', () => run)
+    expect(failed).toBeInstanceOf(AggregateError)
+    expect((failed as AggregateError).errors).toMatchObject([{ name: 'RangeError', message: 'no room on server01' }])
+  })
+
+  test('a run on one: its throw rejects as it is', async () => {
+    const error = await refusal('it throws', () =>
+      peers.laptop.run(
+        () => {
+          throw new RangeError('no room')
+        },
+        { on: 'server01' },
+      ),
+    )
+    expect(error).toBeInstanceOf(RangeError)
+    expect(error.message).toBe('no room')
   })
 
   test('one child stopped by itself leaves the parent Completed; the parent stopped is Stopped', async () => {

@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { JobRecord, ScriptContext } from '../src/index.ts'
-import { type PeerProcess, Peers, alive, all, outputs, until } from './support/peers.ts'
+import type { Job, JobRecord, Run, ScriptContext, Session } from '../src/index.ts'
+import { type PeerProcess, Peers, alive, all, outputs, refusal, until, within } from './support/peers.ts'
 import { counter, family, lines } from './support/scripts.ts'
 
 const COUNTER = { module: `export default ${counter.toString()}` }
@@ -12,7 +12,8 @@ const WINDOW = 256
 
 let peers: Peers
 beforeAll(async () => {
-  peers = await Peers.start('server02')
+  peers = await Peers.start()
+  await peers.add('server02', { temporaryLease: 500 })
 })
 afterAll(() => peers.close())
 
@@ -25,6 +26,8 @@ const left = (program: PeerProcess, instanceId: string): Promise<unknown> =>
   )
 
 describe('a program is killed', () => {
+  const LINES = 1_000
+
   test.for(['started on the session', 'started in the session'] as const)(
     'its work goes on; a new one with its key gets every line from the last acknowledged on, with the same numbers: %s',
     async (how) => {
@@ -34,7 +37,7 @@ describe('a program is killed', () => {
       const first = await peers.process(name)
       await first.ask('join', await peers.server('server02').ask('invite'))
       const { instanceId: session } = await first.ask('connect', 'server02')
-      const args = [2_000, { 1_500: gate.path }, log]
+      const args = [LINES, { 700: gate.path }, log]
       const started =
         how === 'started on the session'
           ? await first.ask('start', COUNTER, { sessions: [session], args })
@@ -47,7 +50,7 @@ describe('a program is killed', () => {
       const following = first.follow(
         (record) => {
           taken.push(record)
-          if (taken.length === 400) enough.resolve()
+          if (taken.length === 300) enough.resolve()
         },
         started.instanceId,
         { follow: true },
@@ -57,13 +60,13 @@ describe('a program is killed', () => {
       await enough.promise
       await first.kill()
       await expect(following).rejects.toThrow('has ended (SIGKILL)')
-      expect(taken.length).toBeLessThan(2_000)
+      expect(taken.length).toBeLessThan(LINES)
       const last = taken.at(-1)!.seq
       expect(taken.map(({ seq }) => seq)).toEqual(Array.from({ length: last + 1 }, (_, seq) => seq))
 
       await gate.open()
       await until('its work goes on to the end', async () =>
-        existsSync(log) ? (await readFile(log, 'utf8')).endsWith('\n2000\n') : false,
+        existsSync(log) ? (await readFile(log, 'utf8')).endsWith(`\n${LINES}\n`) : false,
       )
 
       const second = await peers.process(name, { home: first.home })
@@ -75,116 +78,117 @@ describe('a program is killed', () => {
       const begins = rest[0]!.seq
       expect(begins, 'no hole').toBeLessThanOrEqual(last + 1)
       expect(begins, 'at most the window again').toBeGreaterThanOrEqual(last + 1 - WINDOW)
-      expect(rest.map(({ seq }) => seq)).toEqual(Array.from({ length: 2_000 - begins }, (_, n) => begins + n))
-      expect(await outputs(rest)).toEqual(lines(begins + 1, 2_000))
+      expect(rest.map(({ seq }) => seq)).toEqual(Array.from({ length: LINES - begins }, (_, n) => begins + n))
+      expect(await outputs(rest)).toEqual(lines(begins + 1, LINES))
       await second.close()
     },
   )
 
   test('its temporary session ends after the lease, and no process of it is left', async () => {
-    const server = await peers.process('lender', { temporaryLease: 500 })
     const first = await peers.process('borrower')
-    await first.ask('join', await server.ask('invite'))
-    const { instanceId } = await first.ask(
-      'start',
-      { module: `export default ${family.toString()}` },
-      { on: ['lender'] },
-    )
+    await first.ask('join', await peers.server('server02').ask('invite'))
+    const work = { module: `export default ${family.toString()}` }
+    const { instanceId } = await first.ask('start', work, { on: ['server02'] })
     const pids = await outputs(await first.ask('follow', instanceId, { follow: true, limit: 2 }))
     expect(pids.filter((pid) => alive(pid as number))).toHaveLength(2)
     await first.kill()
     await until('no process is left', () => !pids.some((pid) => alive(pid as number)))
-    await server.close()
   })
 })
 
+/** While a job and a run on two servers and a run in a session go on, one of the servers is killed. */
 describe('a server is killed', () => {
-  /** Each says one line, then waits for the gate. */
   const LINES = 50
+  let server01: PeerProcess
+  let job: Job<string>
+  let run: Run<AsyncGenerator<string>>
+  let session: Session
+  /** What the run's `records()` gave, and what it threw. */
+  const seen: JobRecord[] = []
+  let reading: Promise<unknown>
+  /** What came of the run in the session. */
+  let outcome: Promise<Error>
+  const states: string[] = []
+  let watching: Promise<void>
 
-  test('the others go on; its child is Disconnected, then Failed with its name; nothing of it is left', async () => {
-    const server01 = await peers.add('server01')
+  beforeAll(async () => {
+    server01 = await peers.add('server01')
     const gate = peers.gate()
-    const job = await peers.laptop.start(counter, {
-      args: [LINES, { 2: gate.path }],
-      on: ['server01', 'server02'],
-      lostAfter: '2s',
-    })
-    const [lost, fine] = job.children
-    const states: string[] = []
-    const watching = (async () => {
-      for await (const { state } of lost!.watch()) if (states.push(state) && state === 'Failed') return
+    const on = ['server01', 'server02']
+    session = await peers.laptop.connect('server01', { lostAfter: '2s' })
+    const inSession = session.run(async (ctx: ScriptContext) => ctx.sleep(600_000))
+    job = await peers.laptop.start(counter, { args: [LINES, { 2: gate.path }], on, lostAfter: '2s' })
+    watching = (async () => {
+      for await (const { state } of job.children[0]!.watch()) if (states.push(state) && state === 'Failed') return
     })()
+    run = peers.laptop.run(counter, { args: [LINES, { 2: gate.path }], on, lostAfter: '2s' })
+    reading = (async () => {
+      for await (const record of run.records()) seen.push(record)
+    })().catch((error: unknown) => error)
     for (const child of job.children)
       expect(await outputs(child.receive({ follow: true, keep: true, limit: 1 }))).toEqual(lines(1, 1))
-
+    await until('both have said a line', () => seen.length === 2)
+    await until('the session is busy', () => session.availability === 'Busy')
     await server01.kill()
-    await lost!.wait({ for: ['Disconnected'] })
+    outcome = refusal('the run in the session', () => inSession)
+    outcome.catch(() => {}) // looked at later
+    await job.children[0]!.wait({ for: ['Disconnected'] })
     await gate.open()
-    expect((await fine!.wait()).state).toBe('Completed')
-    expect(await outputs(fine!.receive())).toEqual(lines(1, LINES))
+  })
 
-    const { state, reason } = await lost!.wait()
+  test('the other child of the job goes on: all its records arrive', async () => {
+    const fine = job.children[1]!
+    expect((await fine.wait()).state).toBe('Completed')
+    expect(await outputs(fine.receive())).toEqual(lines(1, LINES))
+  })
+
+  test('its child is Disconnected, then Failed with a reason that names it; what had come is kept', async () => {
+    const lost = job.children[0]!
+    const { state, reason } = await lost.wait()
     await watching
     expect(state).toBe('Failed')
     expect(states.filter((one, n) => one !== states[n - 1]).slice(-3)).toEqual(['Running', 'Disconnected', 'Failed'])
     expect(reason).toMatchObject({ code: 'PEER_LOST' })
     expect(reason?.message).toContain('server01')
-    expect(await outputs(lost!.receive()), 'what had come is kept').toEqual(lines(1, 1))
-    expect((await job.finished).state).toBe('Failed')
-    await until('nothing of server01 is left', () => server01.processes().length === 0)
+    expect(await outputs(lost.receive())).toEqual(lines(1, 1))
+    expect((await job.wait()).state).toBe('Failed')
+  })
 
-    // Started again with the same home it is the same peer at the same address: no new pairing.
+  test('the run on both gives all records of the other, and throws after the rest', async () => {
+    const thrown = await within('the reading of the run', reading)
+    const of = (location: string): JobRecord[] => seen.filter((record) => record.location === location)
+    expect(await outputs(of('server02'))).toEqual(lines(1, LINES))
+    expect(await outputs(of('server01'))).toEqual(lines(1, 1))
+    expect(thrown, 'awaiting throws, not `records()`').toBeUndefined()
+    const error = await refusal('awaiting the run', () => run)
+    expect(error).toBeInstanceOf(AggregateError)
+    expect((error as AggregateError).errors).toMatchObject([{ code: 'PEER_LOST' }])
+    expect(error.message).toContain('server01')
+  })
+
+  test('the run on both says the loss as an error record that names the server', async () => {
+    await within('the reading of the run', reading)
+    const errors = seen.filter((record) => record.kind === 'error')
+    expect(errors).toMatchObject([{ location: 'server01', error: { code: 'PEER_LOST' } }])
+    expect(errors[0]?.error.message).toContain('server01')
+  })
+
+  test('a session to it says why it is gone, and a run in it does not hang', async () => {
+    await until('it is given up', () => session.state === 'Disconnected' || session.state === 'Broken')
+    expect(session.snapshot.reason?.message).toContain('server01')
+    expect((await outcome).message).toContain('server01')
+  })
+
+  test('none of its processes is left', async () => {
+    await until('nothing of server01 is left', () => server01.processes().length === 0)
+  })
+
+  test('started again with the same home it is the same peer at the same address: no new pairing', async () => {
     const { id, addresses } = server01
     await server01.start()
     expect(server01).toMatchObject({ id, addresses })
     expect(await peers.laptop.run((ctx: ScriptContext) => ctx.location, { on: 'server01' })).toBe('server01')
     await server01.close()
-  })
-
-  test('a run on both gives all lines of the other, an error that names it, and throws after the rest', async () => {
-    const server03 = await peers.add('server03')
-    const gate = peers.gate()
-    const run = peers.laptop.run(counter, {
-      args: [LINES, { 2: gate.path }],
-      on: ['server03', 'server02'],
-      lostAfter: '2s',
-    })
-    const seen: JobRecord[] = []
-    let failed: unknown
-    try {
-      for await (const record of run.records()) {
-        seen.push(record)
-        if (seen.length === 2) await server03.kill().then(gate.open)
-      }
-    } catch (error) {
-      failed = error
-    }
-    const of = (location: string): JobRecord[] => seen.filter((record) => record.location === location)
-    expect(await outputs(of('server02'))).toEqual(lines(1, LINES))
-    expect(await outputs(of('server03'))).toEqual(lines(1, 1))
-    const [error] = of('server03').filter((record) => record.kind === 'error')
-    expect(error?.error.message).toContain('server03')
-    expect(failed, '`records()` says it as a record').toBeUndefined()
-    await expect((async () => run)()).rejects.toBeInstanceOf(AggregateError)
-    await until('nothing of server03 is left', () => server03.processes().length === 0)
-  })
-
-  test('a persistent session to it: the run is refused in time, the session says why', async () => {
-    const server04 = await peers.add('server04')
-    const session = await peers.laptop.connect('server04', { lostAfter: '1s' })
-    const run = session.run(async (ctx: ScriptContext) => ctx.sleep(600_000))
-    const outcome = (async () => run)().catch((error: unknown) => error as Error)
-    await until('it runs', () => session.availability === 'Busy')
-    await server04.kill()
-    const error = await outcome
-    expect(error).toBeInstanceOf(Error)
-    expect((error as Error).message).toContain('server04')
-    await until(
-      'the session is no longer Connecting',
-      () => session.state === 'Disconnected' || session.state === 'Broken',
-    )
-    await until('nothing of server04 is left', () => server04.processes().length === 0)
   })
 })
 

@@ -4,8 +4,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { JobSnapshot, ScriptContext, Session } from '../src/index.ts'
-import { Peers, alive, all, outputs, until } from './support/peers.ts'
-import { SYSTEM_LOG, counter, lines, readEvents } from './support/scripts.ts'
+import { Peers, alive, all, outputs, refusal, until } from './support/peers.ts'
+import { type LogEvent, SYSTEM_LOG, counter, lines, readEvents } from './support/scripts.ts'
 
 let peers: Peers
 beforeAll(async () => {
@@ -73,7 +73,7 @@ describe('a session', () => {
     const iterator = first[Symbol.asyncIterator]()
     expect(await iterator.next()).toEqual({ value: 'Output 1', done: false })
     expect(session.availability).toBe('Busy')
-    await expect((async () => session.run(() => 1))()).rejects.toMatchObject({ code: 'SESSION_BUSY' })
+    expect(await refusal('busy', () => session.run(() => 1))).toMatchObject({ code: 'SESSION_BUSY' })
     const job = await peers.laptop.start(() => 1, { on: session })
     expect((await job.wait()).state).toBe('Failed')
     expect(job.children[0]?.reason).toMatchObject({ code: 'SESSION_BUSY' })
@@ -173,17 +173,6 @@ describe('kept there', () => {
     await Promise.all(sessions.map((session) => session.close()))
   })
 
-  test('S47 asking for the jobs there, from here: 2 Job2 Completed True localhost', async () => {
-    const session = await connect()
-    for (let n = 0; n < 2; n++) await (await session.start(readEvents, { args: [SYSTEM_LOG, 3] })).wait()
-    const rows = (await session.run((ctx) => ctx.session.jobs())) as unknown as JobSnapshot[]
-    expect(rows.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual([1, 2])
-    const row = { name: 'Job2', state: 'Completed', hasMoreData: true, location: 'localhost' }
-    expect(rows.find(({ id }) => id === 2)).toMatchObject(row)
-    expect(rows[0]?.command).toContain('readFile')
-    await session.close()
-  })
-
   test('S48 waiting, stopping, removing are commands in the same session', async () => {
     const session = await connect()
     const gate = peers.gate()
@@ -199,56 +188,71 @@ describe('kept there', () => {
     expect(await session.run(stop, { args: [2] })).toBe('Stopped')
     await session.run(remove, { args: [1] })
     expect((await session.jobs()).map(({ id }) => id)).toEqual([2])
-    await expect((async () => session.run(wait, { args: [1] }))()).rejects.toMatchObject({ code: 'JOB_NOT_FOUND' })
+    expect(await refusal('removed', () => session.run(wait, { args: [1] }))).toMatchObject({ code: 'JOB_NOT_FOUND' })
     await session.close()
+  })
+})
+
+describe('the results of Job2 in one session', () => {
+  let session: Session
+  beforeAll(async () => {
+    session = await connect()
+    for (let n = 0; n < 2; n++) await (await session.start(readEvents, { args: [SYSTEM_LOG, 25] })).wait()
+  })
+  afterAll(() => session.close())
+
+  test('S47 asking for the jobs there, from here: 2 Job2 Completed True localhost', async () => {
+    const rows = (await session.run((ctx) => ctx.session.jobs())) as unknown as JobSnapshot[]
+    expect(rows.map(({ id }) => id).toSorted((a, b) => a - b)).toEqual([1, 2])
+    const row = { name: 'Job2', state: 'Completed', hasMoreData: true, location: 'localhost' }
+    expect(rows.find(({ id }) => id === 2)).toMatchObject(row)
+    expect(rows[0]?.command).toContain('readFile')
   })
 
   test('S49 S50 receiving with keep brings all results here and leaves them there; again, and they are equal', async () => {
-    const session = await connect()
-    const job = await session.start(readEvents, { args: [SYSTEM_LOG, 25] })
-    await job.wait()
     const receive = async (ctx: ScriptContext, id: number): Promise<unknown[]> => {
       const results: unknown[] = []
       for await (const record of (await ctx.session.job(id)).receive({ keep: true }))
         if (record.kind === 'output') results.push(record.value)
       return results
     }
-    const results = await session.run(receive, { args: [1] })
+    const results = await session.run(receive, { args: [2] })
     expect(results).toHaveLength(25)
-    expect((await session.job(1)).hasMoreData).toBe(true)
-    expect(await session.run(receive, { args: [1] })).toEqual(results)
-    expect(await outputs((await session.job(1)).receive({ keep: true }))).toEqual(results)
-    expect((await session.job(1)).hasMoreData).toBe(true)
-    await session.close()
+    expect((await session.job(2)).hasMoreData).toBe(true)
+    expect(await session.run(receive, { args: [2] })).toEqual(results)
+    expect(await outputs((await session.job(2)).receive({ keep: true }))).toEqual(results)
+    expect((await session.job(2)).hasMoreData).toBe(true)
   })
 
   test('S51 saving inside the braces: a file on server01, nothing comes back, no more data', async () => {
-    const server01 = peers.server('server01')
-    const session = await connect()
-    await (await session.start(counter, { args: [3] })).wait()
-    const save = async (ctx: ScriptContext, id: number): Promise<void> => (await ctx.session.job(id)).save('kept.txt')
-    expect(await session.run(save, { args: [1] })).toBeUndefined()
-    expect(existsSync('kept.txt')).toBe(false)
-    expect(await readFile(join(server01.home, 'kept.txt'), 'utf8')).toBe(`${lines(1, 3).join('\n')}\n`)
-    expect((await session.job(1)).hasMoreData).toBe(false)
-    await session.close()
+    const save = async (ctx: ScriptContext, id: number): Promise<void> =>
+      (await ctx.session.job(id)).save('pslog.ndjson', { format: 'ndjson' })
+    expect(await session.run(save, { args: [2] })).toBeUndefined()
+    expect(existsSync('pslog.ndjson')).toBe(false)
+    const saved = (await readFile(join(peers.server('server01').home, 'pslog.ndjson'), 'utf8')).trimEnd().split('\n')
+    expect(saved).toHaveLength(25)
+    expect(JSON.parse(saved[24]!)).toMatchObject({ seq: 24, kind: 'output', value: { index: 24, source: SYSTEM_LOG } })
+    expect((await session.job(2)).hasMoreData).toBe(false)
   })
 
   test('S53 redirecting outside the braces: a file here', async () => {
-    const session = await connect()
-    const job = await session.start(counter, { args: [3] })
-    await job.wait()
+    const job = await session.job(1)
     const path = peers.path('here.txt')
-    await writeFile(path, (await outputs(job.receive())).join('\n'))
-    expect(await readFile(path, 'utf8')).toBe(lines(1, 3).join('\n'))
+    const values = (await outputs(job.receive())) as LogEvent[]
+    await writeFile(path, values.map(({ message }) => message).join('\n'))
+    expect((await readFile(path, 'utf8')).split('\n')).toEqual((await readFile(SYSTEM_LOG, 'utf8')).split('\n', 25))
     expect((await session.job(1)).hasMoreData).toBe(false)
-    await session.close()
   })
 })
 
 describe('reading', () => {
+  let session: Session
+  beforeAll(async () => {
+    session = await connect()
+  })
+  afterAll(() => session.close())
+
   test('readers are independent, `keep` and `from` move nobody, and reading never destroys', async () => {
-    const session = await connect()
     const job = await session.start(counter, { args: [10] })
     await job.wait()
     expect(await outputs(job.receive({ reader: 'one' }))).toEqual(lines(1, 10))
@@ -262,13 +266,11 @@ describe('reading', () => {
     expect(await outputs(job.receive())).toEqual(lines(4, 10))
     expect(job.hasMoreData).toBe(false)
     expect(await job.output()).toEqual(lines(1, 10))
-    await session.close()
   })
 
   test.for(['kept there', 'process', 'AsJob'] as const)(
     'a consumer that stops early loses nothing, the record it stopped at comes again: %s',
     async (way) => {
-      const session = await connect()
       const start = {
         'kept there': () => session.start(counter, { args: [10] }),
         process: () => peers.laptop.start(counter, { args: [10] }),
@@ -280,23 +282,20 @@ describe('reading', () => {
       const rest = await all(job.receive())
       expect(rest.map(({ seq }) => seq)).toEqual([3, 4, 5, 6, 7, 8, 9])
       expect(await outputs(rest)).toEqual(lines(4, 10))
-      await session.close()
     },
   )
 
   test('two clients of one owner share the cursor', async () => {
-    const session = await connect()
     const job = await session.start(counter, { args: [6] })
     await job.wait()
     expect(await outputs(job.receive({ limit: 4 }))).toEqual(lines(1, 4))
-    const rest = async (ctx: ScriptContext): Promise<unknown[]> => {
+    const rest = async (ctx: ScriptContext, id: number): Promise<unknown[]> => {
       const values: unknown[] = []
-      for await (const record of (await ctx.session.job(1)).receive())
+      for await (const record of (await ctx.session.job(id)).receive())
         if (record.kind === 'output') values.push(record.value)
       return values
     }
-    expect(await session.run(rest)).toEqual(lines(5, 6))
+    expect(await session.run(rest, { args: [job.id] })).toEqual(lines(5, 6))
     expect(await outputs(job.receive())).toEqual([])
-    await session.close()
   })
 })

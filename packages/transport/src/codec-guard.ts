@@ -32,8 +32,8 @@ CONTENT[TAG.map] = 1 << MAP
 CONTENT[TAG.text] = CONTENT[TAG.arrayBuffer] = CONTENT[TAG.dataView] = 1 << BYTES
 for (const tag of Object.values(TYPED_ARRAY_TAG)) CONTENT[tag] = 1 << BYTES
 
-/** The most that our encoder writes is shared + snapshot + shared + object. */
-const MAX_TAGS = 4
+/** The most that our encoder writes: shared, snapshot, shared, snapshot (one that is passed on), object. */
+const MAX_TAGS = 5
 const MAX_BIGINT_BYTES = MAX_BIGINT_BITS / 8
 /** UTF-8 of the longest pattern, its two slashes and flags; its length in units is checked when it is made. */
 const MAX_REGEXP_BYTES = MAX_REGEXP * 3 + 16

@@ -113,8 +113,8 @@ function plainObject(object: object, depth: number): boolean {
       return true
     }
     case Uint8Array: {
-      const length = (object as Uint8Array).byteLength
-      return length > 0 && (bytesLeft -= length) >= 0 // an empty one may be detached
+      // One whose buffer was given away looks empty; cbor-x throws over it, and the slow way says so.
+      return (bytesLeft -= (object as Uint8Array).byteLength) >= 0
     }
     case Date:
       return isExactInSeconds((object as Date).getTime())

@@ -23,6 +23,8 @@ const decoder = new Decoder({ useRecords: false, mapsAsObjects: true }) as {
 }
 // Short input is read from here: cbor-x makes a DataView for each source and hangs it on the array it was given.
 const scratch = new Uint8Array(COPY_UP_TO)
+// cbor-x keeps a view of the last source it read; after a long one it is given this to hold.
+const nothing = Uint8Array.of(0xf6)
 const tally: Tally = { items: 0, shapes: undefined }
 
 // What the item being read has shown so far.
@@ -55,6 +57,7 @@ export function readItem(bytes: Uint8Array, limits: CodecLimits, copy: boolean):
     throw wrapped(error)
   } finally {
     forget()
+    if (source !== scratch) decoder.decode(nothing)
   }
 }
 
@@ -84,6 +87,7 @@ export function readSequence(bytes: Uint8Array, limits: CodecLimits, copy: boole
     throw wrapped(error)
   } finally {
     forget()
+    decoder.decode(nothing)
   }
 }
 
@@ -299,7 +303,7 @@ handle(TAG.object, (flat: readonly unknown[]) => {
 })
 handle(TAG.snapshot, (value: unknown) => {
   if (typeof value !== 'object' || value === null) throw malformed('a snapshot is no object')
-  if (!(value instanceof Knot)) pictures.push(value)
+  pictures.push(value)
   return value
 })
 

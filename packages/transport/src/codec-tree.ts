@@ -104,7 +104,12 @@ class Conversion {
     let content = value
     const hook = (value as { [SNAPSHOT]?: unknown })[SNAPSHOT]
     if (typeof hook === 'function') {
-      const picture: unknown = hook.call(value)
+      let picture: unknown
+      try {
+        picture = hook.call(value)
+      } catch (error) {
+        return this.#refuse(value, `a snapshot that failed (${messageOf(error)})`, depth, error)
+      }
       // A primitive has no identity to share and nothing to freeze.
       if (typeof picture !== 'object' || picture === null) return this.#convert(picture, depth)
       content = picture
@@ -141,8 +146,8 @@ class Conversion {
     if (types.isSet(value)) return this.#set(value, depth)
     if (types.isDate(value)) return dateTree(Date.prototype.getTime.call(value))
     if (types.isRegExp(value)) return this.#regexp(value)
-    if (ArrayBuffer.isView(value)) return this.#view(value)
-    if (types.isArrayBuffer(value)) return this.#bytes(TAG.arrayBuffer, value, 0, value.byteLength)
+    if (ArrayBuffer.isView(value)) return this.#view(value, depth)
+    if (types.isArrayBuffer(value)) return this.#bytes(TAG.arrayBuffer, value, value, depth)
     if (value instanceof URL) return new Tag(this.#text(value.href), TAG.url)
     if (types.isNativeError(value) || value instanceof Error) return this.#error(value, depth)
 
@@ -277,18 +282,26 @@ class Conversion {
     return new Tag(this.#text(`/${source}/${value.flags}`), TAG.regexp)
   }
 
-  #view(value: ArrayBufferView): unknown {
+  #view(value: ArrayBufferView, depth: number): unknown {
     const name = kindOf(value)
     const tag = typeof name === 'string' ? TYPED_ARRAY_TAG[name] : TAG.dataView
-    if (tag === undefined) throw this.#refusal('is an array of a kind errand does not know')
-    return this.#bytes(tag, value.buffer, value.byteOffset, value.byteLength)
+    if (tag === undefined) return this.#refuse(value, 'an array of a kind errand does not know', depth - 1)
+    return this.#bytes(tag, value.buffer, value, depth)
   }
 
-  #bytes(tag: number, buffer: ArrayBufferLike, offset: number, length: number): Tag {
-    if (length === 0 && (buffer as ArrayBuffer).detached) throw this.#refusal('is an ArrayBuffer that was given away')
+  #bytes(
+    tag: number,
+    buffer: ArrayBufferLike,
+    part: { byteLength: number; byteOffset?: number },
+    depth: number,
+  ): unknown {
+    const length = part.byteLength
+    if (length === 0 && (buffer as ArrayBuffer).detached) {
+      return this.#refuse(buffer, 'an ArrayBuffer that was given away', depth - 1)
+    }
     this.#spend(length)
     // A Buffer, because cbor-x writes that one class of bytes without a tag of its own.
-    return new Tag(Buffer.from(buffer as ArrayBuffer, offset, length), tag)
+    return new Tag(Buffer.from(buffer as ArrayBuffer, part.byteOffset ?? 0, length), tag)
   }
 
   #refuse(value: unknown, what: string, depth: number, cause?: unknown): unknown {

@@ -34,8 +34,8 @@ export function writeOptionsFrom(options: EncodeOptions | undefined): WriteOptio
 
 /** The encoded item: bytes that hold until the next `writeItem`, and how many data items they are. */
 export interface Written {
-  bytes: Uint8Array
-  items: number
+  readonly bytes: Uint8Array
+  readonly items: number
 }
 
 /** The part of cbor-x's Encoder we use; `mode` and `useBuffer` are missing in its types. */
@@ -55,7 +55,6 @@ const REUSE = 1024
 const MAX_KEPT: number = 1024 * 1024
 const FRESH: number = 64 * 1024
 
-const written: Written = { bytes: new Uint8Array(), items: 0 }
 // Calls into cbor-x so far, and now open. A call within another (a getter that encodes) spoils the outer one's buffer.
 let calls = 0
 let open = 0
@@ -77,9 +76,7 @@ export function writeItem(value: unknown, options: WriteOptions, shapes?: Shapes
       options.name,
     )
   }
-  written.bytes = bytes
-  written.items = tally.items
-  return written
+  return { bytes, items: tally.items }
 }
 
 /** Undefined when what came out is not the value, and the slow way, which reads each field once, must be taken. */

@@ -28,6 +28,13 @@
 // | 1287 | array: built-in class, own class or null, name or null, message or null, stack or null, count of hidden fields, then field, value, … hidden ones first | Error |
 // | 1288 | number | Date in milliseconds since 1970, where seconds in a double are not exact |
 //
+// A chunk is a sequence of such items, and within it alone two more tags stand for plain objects:
+//
+// | tag | content | is |
+// |---|---|---|
+// | 57343 | array: 57344 + n, array of keys, then value, … | an object; its keys are shape n (0..255) from here on |
+// | 57344 + n | array: value, … | an object with the keys of shape n |
+//
 // Limits bind both sides: depth 64, 262 144 items, 16 MiB, BigInt 8 192 bits, RegExp 1 024 units (codec-limits).
 
 import type { CodecLimits } from './codec-limits.ts'

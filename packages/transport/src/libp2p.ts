@@ -99,7 +99,7 @@ class Libp2pTransport implements Transport {
 
   async disconnect(peer: PeerId): Promise<void> {
     await this.#switchboard?.end(peer, new ChannelClosedError('the peer has hung up'))
-    await this.#node?.hangUp(peerIdFromString(peer), { signal: AbortSignal.timeout(1_000) })
+    await this.#node?.hangUp(parsePeer(peer), { signal: AbortSignal.timeout(1_000) })
   }
 
   async sibling(seed: Uint8Array): Promise<Transport> {
@@ -183,8 +183,9 @@ class Libp2pTransport implements Transport {
     try {
       let refusals = 0
       let failed: Connection | undefined
+      const over = new Set<Connection>()
       for (;;) {
-        const link = await this.#connect(peer, options.addresses ?? [], limit.signal)
+        const link = await this.#connect(peer, options.addresses ?? [], over, limit.signal)
         const stream = link ? await this.#newStream(link.connection, peer, protocol, limit.signal) : 'over'
         if (typeof stream === 'object') return new StreamDuplex(stream, () => this.#forsake(peer))
         // A first time it may have been a connection that was just ending; asked again, that would have said `over`.
@@ -192,6 +193,7 @@ class Libp2pTransport implements Transport {
           throw new DeniedError(`${peer} takes no more channels of ${protocol}`)
         }
         failed = link?.connection
+        if (stream === 'over' && failed !== undefined) over.add(failed)
         // Not to admit somebody is done by hanging up, and dialling has succeeded before that shows. A peer that is
         // just going away looks the same, but only once: after that nobody answers.
         if (link?.fresh !== false && ++refusals === REFUSALS) {
@@ -233,12 +235,13 @@ class Libp2pTransport implements Transport {
   async #connect(
     peer: PeerId,
     addresses: readonly string[],
+    over: ReadonlySet<Connection>,
     signal: AbortSignal,
   ): Promise<{ connection: Connection; fresh: boolean } | undefined> {
     const node = this.#node
     if (node === undefined) throw new ChannelClosedError('the transport is closed')
     // Two peers that dialled each other at once have two connections. Both prefer the same one: that of the smaller id.
-    const open = node.getConnections(parsePeer(peer)).filter(({ status }) => status === 'open')
+    const open = node.getConnections(parsePeer(peer)).filter((one) => one.status === 'open' && !over.has(one))
     const preferred = this.id < peer ? 'outbound' : 'inbound'
     const existing = open.find(({ direction }) => direction === preferred) ?? open[0]
     if (existing !== undefined) return { connection: existing, fresh: false }

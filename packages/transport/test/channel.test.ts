@@ -1,9 +1,11 @@
 // What a channel does to its carrier: how many writes, when, and what it keeps.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { FramedChannel } from '../src/channel.ts'
 import type { ByteDuplex, DuplexSink } from '../src/duplex.ts'
+import { ErrandError } from '../src/errors.ts'
 import type { Channel, Protocol } from '../src/transport.ts'
 import { failing } from './suites/transport.suite.ts'
 
@@ -198,5 +200,40 @@ describe('a channel', () => {
     channel.abort()
     pass(500)
     expect(line.writes).toHaveLength(before + 1) // the abort
+  })
+
+  test('whatever arrives: values, then a typed error, and never an exception', async () => {
+    const piece = fc.oneof(
+      fc.uint8Array({ maxLength: 40 }),
+      fc
+        .constantFrom(
+          '00000000',
+          '0000000101',
+          '83000000',
+          '82000000',
+          '81000000',
+          '84000000',
+          '84000001f6',
+          '84000001a0',
+        )
+        .map((hex) => new Uint8Array(Buffer.from(hex, 'hex'))),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { maxLength: 20 }), fc.boolean(), async (pieces, asOpener) => {
+        const line = new Line()
+        const role = asOpener ? { opens: PROTOCOL } : { admit: () => PROTOCOL, accept: () => {} }
+        const channel = new FramedChannel(line, 'peer', role)
+        if (asOpener) line.sink.data(WELCOME)
+        const reading = (async () => {
+          for await (const _ of channel);
+        })().catch((error: unknown) => expect(error).toBeInstanceOf(ErrandError))
+        for (const bytes of pieces) line.sink.data(bytes)
+        line.sink.closed(new Error('gone'))
+        await reading
+        expect((await channel.closed).error).toBeInstanceOf(ErrandError)
+        await channel.gone
+      }),
+      { numRuns: 5_000 },
+    )
   })
 })

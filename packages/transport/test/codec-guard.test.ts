@@ -432,7 +432,7 @@ describe('fuzz', () => {
       const thrown = thrownBy(() => read(input))
       if (thrown === undefined) continue
       if (thrown !== MalformedError && thrown !== TooLargeError)
-        expect.unreachable(`${String(thrown)} of ${length} bytes`)
+        expect.unreachable(`${(thrown as { name: string }).name} of ${length} bytes`)
       if (read === decode) return false
     }
     const value = decode(input)

@@ -91,6 +91,39 @@ describe('libp2p peers', () => {
     expect((await back.closed).error).toBeDefined()
   })
 
+  test('lose nothing that waits in the connection when both have ended before it was read', async () => {
+    const [alice, bob] = [await started(), await started()]
+    const near = await alice.transport.open(bob.transport.id, PLAIN.name, { addresses: bob.transport.addresses })
+    const far = await bob.its.next()
+    await far.end()
+    const barrier = await alice.transport.open(bob.transport.id, PLAIN.name)
+    void echo(await bob.its.next())
+    // First what makes the reader pause; then, when that is through, what yamux' window (256 KiB) still lets in.
+    for (let i = 0; i < 10; i++) await near.send(new Uint8Array(32_000).fill(i))
+    await barrier.send('arrived?')
+    await barrier[Symbol.asyncIterator]().next()
+    for (let i = 10; i < 16; i++) await near.send(new Uint8Array(32_000).fill(i))
+    await near.end()
+    expect(await near.closed).toEqual({})
+    let next = 0
+    for await (const value of far) expect((value as Uint8Array)[0]).toBe(next++)
+    expect(next).toBe(16)
+    expect(await far.closed).toEqual({})
+  })
+
+  test('fallen silent on one channel are dead on all', async () => {
+    const quiet = { name: '/test/quiet/1', maxFrame: 1024 }
+    const beating = { name: '/test/beating/1', maxFrame: 1024, heartbeat: { interval: 40, suspicion: 200 } }
+    const patient = { ...beating, heartbeat: { interval: 40, suspicion: 60_000 } }
+    const { peer, addresses, child } = await spawnPeer('libp2p', LOOPBACK, [quiet, patient])
+    onTestFinished(() => void child.kill('SIGKILL'))
+    const { transport } = await started({ protocols: [quiet, beating] })
+    const channel = await transport.open(peer, quiet.name, { addresses })
+    await transport.open(peer, beating.name, { addresses })
+    child.kill('SIGSTOP')
+    expect((await channel.closed).error).toEqual(failing('PEER_UNREACHABLE'))
+  })
+
   test('that dial each other at the same time both get through', async () => {
     const [alice, bob] = [await started(), await started()]
     for (let round = 0; round < 5; round++) {
@@ -172,6 +205,16 @@ describe('libp2p peers', () => {
     const taken = transport.addresses[0]!.split('/p2p/')[0]!
     await expect(libp2p({ listen: [taken], keyFile }).start(host())).rejects.toEqual(failing('ADDRESS_IN_USE'))
     await started({}, { keyFile })
+  })
+
+  test('say so on a Node that libp2p does not run on', () => {
+    const present = Object.getOwnPropertyDescriptor(Promise, 'withResolvers')!
+    try {
+      Object.assign(Promise, { withResolvers: undefined })
+      expect(() => libp2p()).toThrow(expect.objectContaining({ code: 'NODE_TOO_OLD' }) as Error)
+    } finally {
+      Object.defineProperty(Promise, 'withResolvers', present)
+    }
   })
 
   test('announce what they are told to', async () => {

@@ -40,7 +40,7 @@ export default async function down(context: Context, flags: Flags): Promise<numb
 }
 
 /** A zombie has ended: only its parent, which is not we, has not looked yet. */
-async function isAlive(pid: number): Promise<boolean> {
+export async function isAlive(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0)
   } catch (error) {

@@ -46,7 +46,7 @@ async function sessionFor(
   const which = sessionWord(word)
   if (which !== undefined) return held(which)
   try {
-    const session = await peer.connect(word, { ...defined({ lostAfter: flags.lostAfter }), signal })
+    const session = await peer.connect(word, { temporary: true, ...defined({ lostAfter: flags.lostAfter }), signal })
     return { session, temporary: true }
   } catch (error) {
     if (codeOf(error) !== 'PEER_NOT_FOUND') throw error

@@ -38,7 +38,8 @@ export async function list(context: Context): Promise<number> {
 export async function add(context: Context, flags: Flags, [word]: readonly string[]): Promise<number> {
   const { grant, name, owner } = flags
   const peer = await context.connect()
-  await peer.allow(idIn(word!), grant ?? [], { ...defined({ name, owner }), signal: context.signal })
+  idIn(word!)
+  await peer.allow(word!, grant ?? [], { ...defined({ name, owner }), signal: context.signal })
   return EXIT.done
 }
 
@@ -54,11 +55,19 @@ export async function allow(context: Context, flags: Flags, [word]: readonly str
   return EXIT.done
 }
 
-/** errand peer remove PEER…, errand peer deny PEER…: out of the book, and what is open is closed. */
-export async function remove(context: Context, _flags: Flags, words: readonly string[]): Promise<number> {
+/** errand peer deny PEER…: nothing here any more, and what is open is closed; we may still go there. */
+export async function deny(context: Context, _flags: Flags, words: readonly string[]): Promise<number> {
   const { signal } = context
   const peer = await context.connect()
   await Promise.all(words.map((word) => peer.deny(word, { signal })))
+  return EXIT.done
+}
+
+/** errand peer remove PEER…: the same, and out of the address book. */
+export async function remove(context: Context, _flags: Flags, words: readonly string[]): Promise<number> {
+  const { signal } = context
+  const peer = await context.connect()
+  await Promise.all(words.map((word) => peer.forget(word, { signal })))
   return EXIT.done
 }
 

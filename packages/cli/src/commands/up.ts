@@ -8,7 +8,7 @@ import type { Flags } from '../flags.ts'
 import { findDaemon, findOrStartDaemon, TAKEN, type ReadyLine } from '../local-peer.ts'
 import { errorDocument } from '../render/error.ts'
 import { printStatus } from './status.ts'
-import { versionOf } from './version.ts'
+import { versionOf } from '../version.ts'
 
 export default async function up(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const listen = listenAddresses(flags, words)

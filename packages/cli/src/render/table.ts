@@ -1,5 +1,5 @@
 // Tables: a header in capitals, no borders, one line a row; cut to a terminal's width and never cut in a pipe.
-import stringWidth from 'string-width'
+import { createRequire } from 'node:module'
 
 export interface Column {
   readonly title: string
@@ -24,7 +24,7 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
   if (rows.length === 0) return ''
   const cells = rows.map((row) => row.map(oneLine))
   const widths = columns.map(({ title, width }, index) => {
-    return width ?? Math.max(stringWidth(title), ...cells.map((row) => stringWidth(row[index] ?? '')))
+    return width ?? Math.max(widthOf(title), ...cells.map((row) => widthOf(row[index] ?? '')))
   })
   const line = (row: readonly string[]): string => {
     const padded = columns.map(({ align }, index) => pad(cut(row[index] ?? '', widths[index]!), widths[index]!, align))
@@ -33,17 +33,17 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
   }
   const titles = columns.map(({ title }) => title)
   const head = [line(titles)]
-  if (style.ruled) head.push(line(titles.map((title) => '-'.repeat(stringWidth(title)))))
+  if (style.ruled) head.push(line(titles.map((title) => '-'.repeat(widthOf(title)))))
   return [...head.map(style.title ?? ((text) => text)), ...cells.map(line)].map((text) => `${text}\n`).join('')
 }
 
 /** At most so many cells wide, the last of them `…` where something was left out. */
 export function cut(text: string, width: number): string {
-  if (stringWidth(text) <= width) return text
+  if (widthOf(text) <= width) return text
   let kept = ''
   let used = 0
   for (const { segment } of new Intl.Segmenter().segment(text)) {
-    used += stringWidth(segment)
+    used += widthOf(segment)
     if (used > width - 1) break
     kept += segment
   }
@@ -51,7 +51,7 @@ export function cut(text: string, width: number): string {
 }
 
 function pad(text: string, width: number, align: Column['align'] = 'left'): string {
-  const blank = ' '.repeat(Math.max(0, width - stringWidth(text)))
+  const blank = ' '.repeat(Math.max(0, width - widthOf(text)))
   return align === 'right' ? blank + text : text + blank
 }
 
@@ -59,4 +59,17 @@ function pad(text: string, width: number, align: Column['align'] = 'left'): stri
 function oneLine(text: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what must not reach a terminal
   return text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim()
+}
+
+type StringWidth = typeof import('string-width').default
+let stringWidth: StringWidth | undefined
+
+/**
+ * Cells of a terminal. What knows the width of every character takes as long to load as everything else of a listing
+ * together, and most tables have letters only.
+ */
+function widthOf(text: string): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length
+  stringWidth ??= (createRequire(import.meta.url)('string-width') as { default: StringWidth }).default
+  return stringWidth(text)
 }

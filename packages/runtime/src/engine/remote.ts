@@ -14,8 +14,8 @@ export interface RemoteTarget {
   readonly location: string
   /** The session to run in: borrowed, or opened for this one call. */
   open(signal: AbortSignal): Promise<RemoteSession>
-  /** A run that is there already, to be taken up where its reader stopped. */
-  readonly run?: JobSnapshot
+  /** A run that is there already, and how far its reader had come: all of it is copied, reading goes on from there. */
+  readonly takeUp?: { readonly run: JobSnapshot; readonly cursor: number }
 }
 
 export class RemoteEngine implements Engine {
@@ -96,7 +96,7 @@ class RemoteExecution implements Execution {
       onSession(session)
       stopWatching = session.onChange(() => this.#onSession(session))
       const run =
-        this.#target.run ??
+        this.#target.takeUp?.run ??
         ((await session.request({ type: 'run', spec: spec.work }, undefined, {
           signal: this.#opening.signal,
         })) as JobSnapshot)
@@ -120,14 +120,15 @@ class RemoteExecution implements Execution {
   }
 
   async #copy(session: RemoteSession, run: JobSnapshot): Promise<JobSnapshot | undefined> {
-    const request = { reader: OWNER, follow: true, ...(this.#target.run ? {} : { from: 0 }) }
+    const request = { reader: OWNER, follow: true, from: 0 }
+    const { cursor = 0 } = this.#target.takeUp ?? {}
     const reading = session.read(run.instanceId, request, this.#over.signal)
     for (;;) {
       const step = await reading.next()
       if (step.done) return step.value
-      const { count, errors, bytes, first, from } = step.value
+      const { count, errors, bytes, first } = step.value
       this.#credit -= bytes.byteLength
-      this.#io.chunk({ count, errors, bytes }, { first, from })
+      this.#io.chunk({ count, errors, bytes }, { first, from: Math.max(first, cursor) })
       while (this.#credit <= 0 && !this.#over.signal.aborted)
         await new Promise<void>((resolve) => (this.#wake = resolve))
     }

@@ -1,5 +1,6 @@
 // Real peers for tests: every server is a process of its own on 127.0.0.1, the test's own process is the laptop; they
-// were paired by tickets. Whoever made it closes it; closing says which processes were left behind.
+// were paired by tickets. Whoever made it closes it; closing says which processes were left behind
+// (it looks into /proc: Linux).
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -13,9 +14,13 @@ import type { Commands, PeerProcessOptions, Reply, Request } from './peer-proces
 
 /** In the environment of everything a fixture's peer started, and of what that started. */
 const MARK = 'ERRAND_TEST_PEER'
+/** Starting a peer from source costs a third less with it. */
+const COMPILE_CACHE = join(import.meta.dirname, '../../node_modules/.cache/compile')
 const LOOPBACK = '/ip4/127.0.0.1/tcp/0'
 const WAIT_MS = 25_000
 const LOOK_MS = 10
+/** What has not settled by then never will: nothing that is waited for so takes longer than 5 s. */
+const HANG_MS = 12_000
 const CLOSE_MS = 12_000
 
 /** Looks until there is something to see. @throws Error that says what was waited for */
@@ -33,6 +38,31 @@ export async function until<T>(
   }
 }
 
+/** What comes of it, unless it hangs. @throws Error that says what hung */
+export async function within<T>(what: string, outcome: PromiseLike<T>, timeout: number = HANG_MS): Promise<T> {
+  const hung = Promise.withResolvers<never>()
+  const timer = setTimeout(() => hung.reject(new Error(`nothing came of it in ${timeout} ms: ${what}`)), timeout)
+  try {
+    return await Promise.race([outcome, hung.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** The error that comes of it. @throws Error when none does */
+export async function refusal(what: string, act: () => PromiseLike<unknown>): Promise<Error> {
+  let value: unknown
+  try {
+    value = await within(
+      what,
+      (async () => act())(), // what throws at once is a refusal too
+    )
+  } catch (error) {
+    return error as Error
+  }
+  throw new Error(`it was not refused: ${what}; it gave ${String(value)}`)
+}
+
 /** Whether a process lives; a zombie does not, it only waits for its parent. */
 export function alive(pid: number): boolean {
   try {
@@ -44,7 +74,7 @@ export function alive(pid: number): boolean {
 }
 
 /** Live processes that carry this mark, whoever their parent is by now. */
-export function processesMarked(mark: string): number[] {
+function processesMarked(mark: string): number[] {
   const entry = `${MARK}=${mark}`
   const found: number[] = []
   for (const name of readdirSync('/proc')) {
@@ -135,7 +165,7 @@ export class PeerProcess {
       execArgv: ['--conditions=source'],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: { ...process.env, [MARK]: this.mark },
+      env: { ...process.env, [MARK]: this.mark, NODE_COMPILE_CACHE: COMPILE_CACHE },
     })
     this.#child = child
     let said = ''
