@@ -448,6 +448,9 @@ export class FakePeer extends FakeTable implements LocalPeer {
   async allow(peer: string, grants: unknown, o: object = {}): Promise<void> {
     this.asked.push(['allow', [peer, grants, plain(o)]])
   }
+  async forget(peer: string): Promise<void> {
+    this.asked.push(['forget', peer])
+  }
   async deny(peer: string): Promise<void> {
     this.asked.push(['deny', peer])
   }

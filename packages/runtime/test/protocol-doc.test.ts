@@ -116,7 +116,7 @@ const events: ByType<wire.WireEvent> = {
   'local.invite': { grants: true, owner: true, uses: true, ttl: true },
   'local.join': { ticket: true, name: true },
   'local.allow': { peer: true, grants: true, name: true, owner: true },
-  'local.deny': { peer: true },
+  'local.deny': { peer: true, forget: true },
   'local.status': {},
   'local.shutdown': { drain: true, force: true },
 }

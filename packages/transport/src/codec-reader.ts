@@ -15,7 +15,7 @@ import { ErrandError, MalformedError, TooLargeError } from './errors.ts'
  * Decoded bytes up to this many are copies; longer ones are views of the input. A view keeps the whole input alive, so
  * a short one would be a bad bargain; a copy costs as much as the bytes, so a long one would be.
  */
-export const COPY_UP_TO = 4096
+const COPY_UP_TO = 4096
 
 const decoder = new Decoder({ useRecords: false, mapsAsObjects: true }) as {
   decode(source: Uint8Array, end?: number): unknown

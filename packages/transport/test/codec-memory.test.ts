@@ -7,12 +7,13 @@ import { createChunkWriter, decode, decodeChunk, encode } from '../src/codec.ts'
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
+// V8 frees buffers on a thread of its own: a single look may come too soon, so the tests wait for the figure.
 function held(): number {
   collect()
   return process.memoryUsage().arrayBuffers
 }
 
-it('lets go of what giants took', () => {
+it('lets go of what giants took', async () => {
   decode(encode('x'.repeat(5000)))
   const before = held()
   // In a function of its own, whose leavings on the stack are gone with it.
@@ -23,10 +24,10 @@ it('lets go of what giants took', () => {
     decodeChunk(writer.finish())
   }
   giants()
-  expect(held() - before).toBeLessThan(1_000_000)
+  await expect.poll(() => held() - before).toBeLessThan(1_000_000)
 })
 
-it('holds little for a writer that waits', () => {
+it('holds little for a writer that waits', async () => {
   const before = held()
   const writers = Array.from({ length: 1000 }, () => createChunkWriter())
   for (const writer of writers) {
@@ -35,6 +36,6 @@ it('holds little for a writer that waits', () => {
     writer.add(1)
     writer.finish()
   }
-  expect(held() - before).toBeLessThan(1_000_000)
+  await expect.poll(() => held() - before).toBeLessThan(1_000_000)
   expect(writers.every((writer) => writer.count === 0)).toBe(true)
 })
