@@ -87,7 +87,7 @@ const JOB_STATES: readonly JobState[] = [
   'Stopped',
 ]
 const KINDS: readonly Kind[] = ['output', 'error', 'warning', 'verbose', 'debug', 'information', 'progress', 'gap']
-const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'jobs:read', 'jobs:stop', 'admin']
+const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
 
 const FLAGS = {
   eval: { flags: '-e, --eval <code>', help: 'an expression, or the body of an async generator (`yield` = output)' },

@@ -42,6 +42,16 @@ export class LazyTransport implements Transport {
     return there.sibling(seed)
   }
 
+  async sign(bytes: Uint8Array): Promise<Uint8Array> {
+    const there = this.#there
+    if (there.sign === undefined) throw new TypeError(`${there.carrier} signs nothing`)
+    return there.sign(bytes)
+  }
+
+  async verify(peer: PeerId, bytes: Uint8Array, signature: Uint8Array): Promise<boolean> {
+    return (await this.#there.verify?.(peer, bytes, signature)) === true
+  }
+
   /** Also what is being loaded or started at the moment. */
   async close(): Promise<void> {
     const inner = await this.#loading?.catch(() => undefined) // its caller has the error

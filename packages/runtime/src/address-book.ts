@@ -6,7 +6,7 @@ import type { PeerId } from '@errand/transport'
 import { asError, PeerNotFoundError, UsageError } from './errors.ts'
 import type { Grant, PeerInfo } from './surface.ts'
 
-export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'jobs:read', 'jobs:stop', 'admin']
+export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
 /** What a ticket grants that names nothing else. */
 export const DEFAULT_GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command']
 
@@ -131,13 +131,14 @@ export class AddressBook {
     return found && found.expires > Date.now() ? found : undefined
   }
 
-  /** One use less; the last one closes it. On disk before the joiner is told. */
-  async use(key: PeerId): Promise<void> {
-    const found = this.#invitations.get(key)
-    if (!found) return
+  /** One use less; the last one closes it. False: there was none left. On disk before the joiner is told. */
+  async use(key: PeerId): Promise<boolean> {
+    const found = this.invitation(key)
+    if (!found) return false
     if (found.uses > 1) this.#invitations.set(key, { ...found, uses: found.uses - 1 })
     else this.#invitations.delete(key)
     await this.#write()
+    return true
   }
 
   #freeName(wanted: string, id: PeerId): string {

@@ -62,6 +62,7 @@ export class Hosting {
       throw new UsageError(`${SESSIONS_MOST} sessions are open here already`, { hint: 'close some first' })
     }
     if (options.idleTimeout !== undefined && !options.temporary) boundedIdle(options.idleTimeout)
+    refuseDrop(options.buffering)
     const session = this.#add(
       new HostSession(this.#home, ++this.#last, options.temporary ? 'temporary' : 'persistent', owner, options),
     )
@@ -138,6 +139,11 @@ function lazyEngine(make: () => Engine): Engine {
     start: (spec, io) => (made ??= make()).start(spec, io),
     [Symbol.asyncDispose]: async () => made?.[Symbol.asyncDispose](),
   }
+}
+
+/** A session that nobody reads blocks its producers; dropping the oldest instead is not built yet. @throws UsageError */
+export function refuseDrop(buffering: string | undefined): void {
+  if (buffering === 'drop') throw new UsageError("buffering 'drop' is not there yet; sessions block, and lose nothing")
 }
 
 /** @throws UsageError */

@@ -1,6 +1,6 @@
 // Reads of one job, and of a parent's children as they come.
 import type { JobHost } from './job.ts'
-import type { ReadChunk } from './record.ts'
+import { singleRecord, type ReadChunk } from './record.ts'
 import type { ReadRequest } from './wire.ts'
 
 /** A job's chunks from the reader's cursor, or `from`. */
@@ -14,6 +14,17 @@ export async function* readLog(
   await host.ready
   const log = host.log!
   const from = request.from ?? log.cursor(request.reader)
+  if (from < log.start) {
+    // Older than what is kept: said as one record in the place of the last that is gone.
+    const first = log.start - 1
+    yield {
+      ...singleRecord('gap', log.start - from),
+      first,
+      from: first,
+      job: host.instanceId,
+      location: host.location,
+    }
+  }
   for await (const chunk of log.read(from, { follow: request.follow === true, signal })) {
     yield { ...chunk, job: host.instanceId, location: host.location, from: Math.max(from, chunk.first) }
   }

@@ -1,9 +1,16 @@
 // A job on the peer that owns it: its actor, its execution or its children, its log. Machines decide, this acts.
 import { createActor } from 'xstate'
 import { foldChildren, isFinished } from './child-jobs.ts'
-import { ChildJobError, TimeoutError } from './errors.ts'
+import { ChildJobError, JobStoppedError, TimeoutError } from './errors.ts'
 import type { Engine, Execution } from './engine/engine.ts'
-import { jobMachine, type Ending, type JobActions, type JobActor, type StopRequest } from './job-machine.ts'
+import {
+  jobMachine,
+  type Ending,
+  type JobActions,
+  type JobActor,
+  type JobMachineEvent,
+  type StopRequest,
+} from './job-machine.ts'
 import type { OutputLog } from './output-log.ts'
 import type { RawChunk } from './record.ts'
 import type { JobSnapshot, JobState, JobType, PeerId, SessionSnapshot } from './surface.ts'
@@ -135,7 +142,7 @@ export class JobHost implements JobActions {
   }
 
   start(): void {
-    this.#actor.send({ type: 'job.launch' })
+    this.#send({ type: 'job.launch' })
   }
 
   /** Stops it and waits for its end. Finished: nothing happens. @throws PeerUnreachableError when it cannot be reached */
@@ -149,7 +156,7 @@ export class JobHost implements JobActions {
       }
     }
     this.#stopRequest = request
-    this.#actor.send({ type: 'job.stop', request })
+    this.#send({ type: 'job.stop', request })
     return this.finished
   }
 
@@ -209,11 +216,11 @@ export class JobHost implements JobActions {
         },
         lost: (reason) => {
           this.#reason = reason
-          this.#actor.send({ type: 'job.lost' })
+          this.#send({ type: 'job.lost' })
         },
         back: () => {
           this.#reason = undefined
-          this.#actor.send({ type: 'job.back' })
+          this.#send({ type: 'job.back' })
         },
       },
     )
@@ -253,7 +260,7 @@ export class JobHost implements JobActions {
     const states = this.children.map((child) => child.state)
     const state = foldChildren(states, this.#stopRequest !== undefined)
     if (!isFinished(state)) {
-      this.#actor.send({ type: 'job.children', state })
+      this.#send({ type: 'job.children', state })
       return this.#changed()
     }
     if (this.#ended) return this.#changed()
@@ -286,8 +293,15 @@ export class JobHost implements JobActions {
       : ending
     this.#exitCode = told.exitCode
     this.#reason = told.outcome === 'completed' ? undefined : told.error
+    const why = this.#stopRequest?.reason
+    if (told.outcome === 'stopped' && why !== undefined) this.#reason ??= new JobStoppedError(why)
     if (told.outcome === 'completed') this.#streamed = told.streamed
-    this.#actor.send({ type: 'job.ended', ending: told })
+    this.#send({ type: 'job.ended', ending: told })
+  }
+
+  /** What comes after the end is nobody's news. */
+  #send(event: JobMachineEvent): void {
+    if (!isFinished(this.#state)) this.#actor.send(event)
   }
 
   #enter(state: JobState): void {

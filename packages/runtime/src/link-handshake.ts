@@ -8,6 +8,14 @@ import { checkControl, checkData, CONTROL, DATA, VERSION } from './wire.ts'
 /** How long the second channel of a link may take after the first. */
 const PAIRING_MS = 10_000
 
+/** Neighbouring versions talk (G16). @throws ProtocolError */
+function checkVersion(theirs: number): void {
+  if (Math.abs(theirs - VERSION) <= 1) return
+  throw new ProtocolError(`this peer speaks version ${VERSION} of errand's links, the other ${theirs}`, {
+    hint: 'update the older one',
+  })
+}
+
 /** Who we are, to the other side of a link. */
 export interface Self {
   /** This process: new at each start, so that a reconnect can be told from a new client. */
@@ -35,6 +43,7 @@ export async function openLink({ transport, peer, addresses, self, server, signa
       await data.send({ t: 'hello', link })
       const welcome = checkControl(await firstOf(control, signal))
       if (welcome.t !== 'welcome') throw new ProtocolError(`${peer} answered a hello with ${welcome.t}`)
+      checkVersion(welcome.v)
       return new Link(control, data, { client: welcome.self }, server)
     } catch (error) {
       data.abort(asError(error))
@@ -67,10 +76,13 @@ export class LinkAcceptor {
     try {
       const hello = checkControl(await firstOf(channel, AbortSignal.timeout(PAIRING_MS)))
       if (hello.t !== 'hello') throw new ProtocolError(`a link begins with hello, not ${hello.t}`)
+      checkVersion(hello.v)
       const data = await this.#pair(`${channel.peer} ${hello.link}`)
       await channel.send({ t: 'welcome', v: VERSION, name: this.#self.name, self: this.#self.client })
       const server = this.#server(channel.peer, hello.client)
-      this.#accept(new Link(channel, data, { client: hello.client }, server), server)
+      // What a client calls itself counts only together with the key it has proved: nobody can be another's client.
+      const client = `${channel.peer} ${hello.client}`
+      this.#accept(new Link(channel, data, { client }, server), server)
     } catch (error) {
       channel.abort(asError(error))
     }

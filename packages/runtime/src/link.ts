@@ -4,15 +4,13 @@
 // Control and data are apart so that a stop or an answer never waits behind bulk. Whoever made the link closes it; when
 // either channel ends, the link ends, and every request under way is answered with PeerLostError: outcome unknown.
 import { decode, encode, type Channel, type PeerId } from '@errand/transport'
-import { asError, LimitError, PeerLostError, ProtocolError } from './errors.ts'
+import { asError, codeOf, LimitError, PeerLostError, ProtocolError } from './errors.ts'
 import { CREDIT_BYTES, type ReadChunk } from './record.ts'
 import type { JobSnapshot } from './surface.ts'
 import {
-  BLOB_COUNT,
   checkControl,
   checkData,
   checkEvent,
-  INLINE_BYTES,
   OPEN_READS,
   OPEN_REQUESTS,
   type Address,
@@ -66,7 +64,6 @@ export class Link {
   readonly #serving = new Map<number, AbortController>()
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
   readonly #watches = new Map<string, () => void>()
-  readonly #blobs = new Map<string, { bytes?: Uint8Array; resolve?: (bytes: Uint8Array) => void }>()
   #lastRead = 0
   #ended: { error: Error | undefined } | undefined
 
@@ -111,22 +108,12 @@ export class Link {
     }
     options.signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      const bytes = encode(event)
-      if (bytes.byteLength <= INLINE_BYTES) this.#post({ t: 'ask', id, to, event: bytes })
-      else {
-        this.#postData({ t: 'blob', of: 'ask', id, bytes })
-        this.#post({ t: 'ask', id, to })
-      }
+      this.#post({ t: 'ask', id, to, event })
       return await promise
     } finally {
       options.signal?.removeEventListener('abort', onAbort)
       this.#asked.delete(id)
     }
-  }
-
-  /** Says something that needs no answer and may be lost with the link. */
-  tell(to: Address, event: WireEvent): void {
-    if (!this.#ended) this.#post({ t: 'tell', to, event: encode(event) })
   }
 
   /** Follows the snapshots of a session or job until the returned function is called or the link ends (`lost`). */
@@ -208,7 +195,15 @@ export class Link {
   /** Reads one channel to its end; what ends it is the link's ending. */
   async #receive(channel: Channel, take: (value: unknown) => void): Promise<Error | undefined> {
     try {
-      for await (const value of channel) take(value)
+      for await (const value of channel) {
+        try {
+          take(value)
+        } catch (error) {
+          // Said before the loop is left: leaving would say only that nobody reads any more.
+          channel.abort(asError(error))
+          return asError(error)
+        }
+      }
     } catch (error) {
       channel.abort(asError(error))
       return asError(error)
@@ -226,12 +221,8 @@ export class Link {
     switch (message.t) {
       case 'ask':
         return void this.#answer(message.id, message.to, message.event)
-      case 'tell':
-        return void this.#serverOrRefuse()
-          .handle(this, message.to, checkEvent(decode(message.event)), undefined, new AbortController().signal)
-          .catch(() => undefined) // a tell has no answer; what it did not do shows in the snapshots
       case 'ok':
-        return void this.#settle(message.id, message.value)
+        return this.#asked.get(message.id)?.resolve(message.value)
       case 'no':
         return this.#asked.get(message.id)?.reject(message.error)
       case 'give-up':
@@ -289,56 +280,23 @@ export class Link {
         reading.job = message.job as JobSnapshot | undefined
         return reading.wake()
       }
-      case 'blob': {
-        const key = `${message.of}${message.id}`
-        const waiting = this.#blobs.get(key)
-        if (waiting?.resolve) return waiting.resolve(message.bytes)
-        if (this.#blobs.size >= BLOB_COUNT)
-          throw new ProtocolError(`more than ${BLOB_COUNT} blobs without their messages`)
-        this.#blobs.set(key, { bytes: message.bytes })
-        return
-      }
+      // A control message too large for its channel; whatever was said after it may be here already.
+      case 'blob':
+        return this.#onControl(checkControl(decode(message.bytes)))
       default:
         throw new ProtocolError(`${message.t} out of place`)
     }
   }
 
-  /** The blob that belongs to a message; the two channels keep no order between them. */
-  async #blob(of: 'ask' | 'ok', id: number): Promise<Uint8Array> {
-    const key = `${of}${id}`
-    const there = this.#blobs.get(key)?.bytes
-    const { promise, resolve } = Promise.withResolvers<Uint8Array>()
-    if (!there) this.#blobs.set(key, { resolve })
-    try {
-      return there ?? (await Promise.race([promise, this.closed.then(() => Promise.reject(this.#lost()))]))
-    } finally {
-      this.#blobs.delete(key)
-    }
-  }
-
-  async #settle(id: number, value: Uint8Array | undefined): Promise<void> {
-    try {
-      const bytes = value ?? (await this.#blob('ok', id))
-      this.#asked.get(id)?.resolve(decode(bytes))
-    } catch (error) {
-      this.#asked.get(id)?.reject(asError(error))
-    }
-  }
-
-  async #answer(id: number, to: Address, inline: Uint8Array | undefined): Promise<void> {
+  async #answer(id: number, to: Address, asked: unknown): Promise<void> {
     const abort = new AbortController()
     try {
       if (this.#serving.size >= OPEN_REQUESTS)
         throw new LimitError(`more than ${OPEN_REQUESTS} requests under way on one link`)
       this.#serving.set(id, abort)
-      const event = checkEvent(decode(inline ?? (await this.#blob('ask', id))))
+      const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
-      const bytes = encode(value, { lossy: true })
-      if (bytes.byteLength <= INLINE_BYTES) this.#post({ t: 'ok', id, value: bytes })
-      else {
-        this.#postData({ t: 'blob', of: 'ok', id, bytes })
-        this.#post({ t: 'ok', id })
-      }
+      this.#post({ t: 'ok', id, value })
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
     } finally {
@@ -386,10 +344,41 @@ export class Link {
 
   // ── what goes out ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Control messages are small and few per request: they are sent without waiting; the channel's end is the news. */
+  /** Sent without waiting: control messages are small and few per request, and the channel's end is the news. */
   #post(message: ControlMessage): void {
-    if (this.#ended) return
-    this.#control.send(message).catch((error) => this.#broken(error))
+    if (!this.#ended) this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
+  }
+
+  /**
+   * One too large for the control channel goes whole over the data channel, out of its order: only requests, answers and
+   * snapshots can be, and who cares for the order waits for the answer. What cannot be sent at all is said to whoever
+   * waits for it; anything else means that the link is gone.
+   */
+  #unsent(message: ControlMessage, error: Error): void {
+    if (codeOf(error) === 'FRAME_TOO_LARGE') {
+      this.#data
+        .send({ t: 'blob', bytes: encode(message) } satisfies DataMessage)
+        .catch((thrown) => this.#undeliverable(message, asError(thrown)))
+    } else this.#undeliverable(message, error)
+  }
+
+  #undeliverable(message: ControlMessage, error: Error): void {
+    const own = ['FRAME_TOO_LARGE', 'NOT_TRANSFERABLE', 'TOO_LARGE'].includes(codeOf(error) ?? '')
+    if (!own) return this.#broken(error)
+    if (message.t === 'ask') this.#asked.get(message.id)?.reject(error)
+    else if (message.t === 'ok') this.#post({ t: 'no', id: message.id, error })
+    else if (message.t === 'no') {
+      const { name, code, hint } = message.error as { name: string; code?: unknown; hint?: unknown }
+      const plain = Object.assign(new Error(message.error.message.slice(0, 1000)), {
+        name,
+        code: String(code),
+        hint: String(hint ?? ''),
+      })
+      this.#post({ t: 'no', id: message.id, error: plain })
+    }
+    if (message.t === 'ask' || message.t === 'ok' || message.t === 'no' || message.t === 'state') return
+    this.#broken(error)
+    // A snapshot that cannot travel is not news worth a link; whoever asks for the job gets the refusal.
   }
 
   #postData(message: DataMessage): void {

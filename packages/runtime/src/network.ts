@@ -1,6 +1,6 @@
 // The ways out of a peer and into it: its network (made when first needed), the local socket, and the links on them.
 // Who may come in at all is decided here, from the address book; what they may do is decided where they ask (serve.ts).
-import type { Channel, PeerId, Transport, TransportHost } from '@errand/transport'
+import { encode, type Channel, type PeerId, type Transport, type TransportHost } from '@errand/transport'
 import { socket, socketPath } from '@errand/transport/socket'
 import { DEFAULT_GRANTS, checkGrants, peerInfo, type AddressBook, type KnownPeer } from './address-book.ts'
 import {
@@ -259,7 +259,9 @@ export class Network {
       await guest.start({ ...host, accept: (channel) => channel.abort() })
       const channel = await guest.open(ticket.id, JOIN, { addresses: ticket.addresses, signal })
       const { id, addresses } = transport
-      await channel.send({ t: 'join', v: VERSION, id, name: self.name, addresses }, { signal })
+      // Under the ticket's key we say who we are, and prove it with our own.
+      const proof = await transport.sign?.(joinText(ticket.id, guest.id, id))
+      await channel.send({ t: 'join', v: VERSION, id, name: self.name, addresses, proof }, { signal })
       for await (const answer of channel) {
         if ((answer as { t?: unknown } | null)?.t !== 'joined') break
         await channel.end()
@@ -278,27 +280,35 @@ export class Network {
 
   /** The other side of `join`. */
   async #welcome(channel: Channel): Promise<void> {
-    const { book, self } = this.#options
     try {
-      for await (const message of channel) {
-        const invitation = book.invitation(channel.peer)
-        if (!invitation) throw new DeniedError('the ticket is used up or expired')
-        const { t, id, name, addresses } = message as { t?: unknown; id?: unknown; name?: unknown; addresses?: unknown }
-        if (t !== 'join' || typeof id !== 'string' || id.length > 128 || typeof name !== 'string') {
-          throw new TicketError('not a join')
-        }
-        // Used first: a crash between the two must not leave a ticket that works twice.
-        await book.use(channel.peer)
-        const { grants, owner } = invitation
-        const known = Array.isArray(addresses) ? addresses.filter((one) => typeof one === 'string').slice(0, 16) : []
-        await book.put({ id, name: name.slice(0, 64), addresses: known, grants, owner })
-        await channel.send({ t: 'joined', name: self.name })
-        await channel.end()
-        return
-      }
+      const first = await channel[Symbol.asyncIterator]().next()
+      await this.#letIn(channel.peer, first.value)
+      await channel.send({ t: 'joined', name: this.#options.self.name })
+      await channel.end()
     } catch (error) {
       channel.abort(asError(error))
     }
+  }
+
+  /** @throws DeniedError, TicketError: then nothing was used up */
+  async #letIn(key: PeerId, message: unknown): Promise<void> {
+    const { book } = this.#options
+    const usedUp = (): DeniedError => new DeniedError('the ticket is used up or expired')
+    const invitation = book.invitation(key)
+    if (!invitation) throw usedUp()
+    const { t, id, name, addresses, proof } = (message ?? {}) as Record<string, unknown>
+    if (t !== 'join' || typeof id !== 'string' || id.length > 128 || typeof name !== 'string') {
+      throw new TicketError('not a join')
+    }
+    const transport = await this.use('dial')
+    if (!(proof instanceof Uint8Array) || !(await transport.verify?.(id, joinText(transport.id, key, id), proof))) {
+      throw new TicketError('the joining peer did not prove who it is')
+    }
+    // Used first: a crash between the two must not leave a ticket that works twice.
+    if (!(await book.use(key))) throw usedUp()
+    const { grants, owner } = invitation
+    const known = Array.isArray(addresses) ? addresses.filter((one) => typeof one === 'string').slice(0, 16) : []
+    await book.put({ id, name: name.slice(0, 64), addresses: known, grants, owner })
   }
 
   async allow(which: string, grants: readonly string[], o: { name?: string; owner?: string }): Promise<void> {
@@ -342,4 +352,9 @@ export class Network {
       await transport?.close()
     }
   }
+}
+
+/** What a joining peer signs: for this ticket, at this peer, nothing else. */
+function joinText(issuer: PeerId, key: PeerId, joiner: PeerId): Uint8Array {
+  return encode(['errand join', issuer, key, joiner])
 }

@@ -30,6 +30,10 @@ export class OutputLog {
     this.#onCredit = onCredit
   }
 
+  /** Seq of the oldest record still there. */
+  get start(): number {
+    return this.#stored.start
+  }
   get end(): number {
     return this.#stored.end
   }

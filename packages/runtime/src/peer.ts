@@ -10,7 +10,7 @@ import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { JobNotFinishedError, PeerClosedError, SessionNotFoundError, UsageError } from './errors.ts'
 import { Holding } from './holding.ts'
-import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
+import { boundedIdle, Hosting, refuseDrop, sessionEngines } from './hosting.ts'
 import { launch } from './launch.ts'
 import { Link } from './link.ts'
 import type { Self } from './link-handshake.ts'
@@ -234,6 +234,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#throwIfClosing()
     if (!(ref instanceof HostSession) || event.type !== 'disconnect') return ref.request(event, job, { signal })
     // Leaving is the client's act: the session it hosts learns who left.
+    refuseDrop(event.buffering)
     ref.detach(link.client, event.idleTimeout === undefined ? undefined : boundedIdle(event.idleTimeout))
     return ref.snapshotFor(link.client)
   }
@@ -280,7 +281,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     return {
       kind: 'peer',
       peer,
-      owner: book.get(peer)?.owner ?? peer,
+      // Asked each time, as grants are: the book may change while a link is open.
+      get owner() {
+        return book.get(peer)?.owner ?? peer
+      },
       may: (grant) => {
         const grants = book.get(peer)?.grants ?? []
         return grants.includes(grant) || grants.includes('admin')

@@ -147,7 +147,8 @@ export function singleRecord(kind: Kind, value: unknown): RawChunk {
 
 /** Decodes a chunk's records from its `from` on. A kind of a later version comes as information, never as a failure. */
 export function recordsOf<O>(chunk: ReadChunk): JobRecord<O>[] {
-  const items = decodeChunk(chunk.bytes)
+  // Copied: the bytes may be the store's own, and somebody else's to read again.
+  const items = decodeChunk(chunk.bytes, undefined, { copy: true })
   if (items.length !== chunk.count)
     throw new ProtocolError(`a chunk of ${items.length} records says it has ${chunk.count}`)
   const records: JobRecord<O>[] = []

@@ -15,7 +15,12 @@ import {
 } from './errors.ts'
 import { Link, type JobReading } from './link.ts'
 import { untilAborted } from './output-log.ts'
-import { remoteSessionMachine, type RemoteSessionActions, type RemoteSessionActor } from './remote-session-machine.ts'
+import {
+  remoteSessionMachine,
+  type RemoteSessionActions,
+  type RemoteSessionActor,
+  type RemoteSessionEvent,
+} from './remote-session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
@@ -74,7 +79,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     })
     this.#actor.start()
     this.#attached(link)
-    this.#actor.send({ type: 'session.opened' })
+    this.#send({ type: 'session.opened' })
   }
 
   get instanceId(): string {
@@ -187,7 +192,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#throwIfOver()
     this.#asked = true
     this.#reason = undefined
-    this.#actor.send({ type: 'session.connect' })
+    this.#send({ type: 'session.connect' })
     try {
       await this.#until((state) => state !== 'Connecting', signal)
     } finally {
@@ -209,7 +214,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       const code = codeOf(error)
       if (code !== 'SESSION_NOT_FOUND' && code !== 'SESSION_CLOSED') failed = error
     }
-    this.#actor.send({ type: 'session.closed' })
+    this.#send({ type: 'session.closed' })
     if (failed === undefined || this.temporary) return
     throw new PeerUnreachableError(`session ${this.#far.name} on ${this.options.location} could not be told to close`, {
       cause: failed,
@@ -234,21 +239,21 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (this.#state === 'Disconnected') return
     this.#throwIfOver()
     const link = this.#link
-    this.#actor.send({ type: 'session.disconnecting' })
+    this.#send({ type: 'session.disconnecting' })
     if (this.#state === 'Disconnecting' && link) {
       try {
         this.#far = (await link.ask({ session: this.instanceId }, event)) as SessionSnapshot
       } catch (error) {
         if (link.open) {
           // Refused (an idle timeout out of bounds, say): nothing has changed.
-          this.#actor.send({ type: 'session.opened' })
+          this.#send({ type: 'session.opened' })
           throw error
         }
       }
     }
     this.#reason = undefined
     this.#detached()
-    this.#actor.send({ type: 'session.disconnected' })
+    this.#send({ type: 'session.disconnected' })
   }
 
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
@@ -258,7 +263,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       this.#reason ??= new PeerUnreachableError(
         `${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`,
       )
-      this.#actor.send({ type: 'link.given-up' })
+      this.#send({ type: 'link.given-up' })
     }, this.options.lostAfter)
   }
 
@@ -290,14 +295,14 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         this.#far = far
         this.#reason = undefined
         this.#attached(link)
-        return this.#actor.send({ type: 'link.back' })
+        return this.#send({ type: 'link.back' })
       } catch (error) {
         if (signal.aborted) return
         const reason = asError(error)
         const passing = ['PEER_UNREACHABLE', 'PEER_LOST', 'CHANNEL_CLOSED'].includes(codeOf(reason) ?? '')
         this.#reason = reason
-        if (!passing) return this.#actor.send({ type: 'link.refused', reason })
-        if (this.#asked) return this.#actor.send({ type: 'link.given-up' })
+        if (!passing) return this.#send({ type: 'link.refused', reason })
+        if (this.#asked) return this.#send({ type: 'link.given-up' })
       }
       await untilAborted(new Promise((resolve) => setTimeout(resolve, pause).unref()), signal)
     }
@@ -315,7 +320,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         `the link to ${location} is lost; trying again for ${lostAfter / 1000} s`,
         { cause: error },
       )
-      this.#actor.send({ type: 'link.lost', reason: this.#reason })
+      this.#send({ type: 'link.lost', reason: this.#reason })
     })
     link.watch<SessionSnapshot>({ session: this.instanceId }, (far) => {
       if (this.#link !== link) return
@@ -323,7 +328,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       // Closed over there: by expiry, by another client, by its peer shutting down.
       if (far.state === 'Closed') {
         this.#reason = new SessionClosedError(far.name, { hint: `it was closed on ${this.options.location}` })
-        this.#actor.send({ type: 'session.closed', reason: this.#reason })
+        this.#send({ type: 'session.closed', reason: this.#reason })
       }
       this.#changed()
     })
@@ -397,6 +402,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   #to(job: string | undefined): { session: string; job?: string } {
     return { session: this.instanceId, ...(job !== undefined && { job }) }
+  }
+
+  /** What comes after the end is nobody's news. */
+  #send(event: RemoteSessionEvent): void {
+    if (this.#state !== 'Closed' && this.#state !== 'Broken') this.#actor.send(event)
   }
 
   #enter(state: SessionState): void {

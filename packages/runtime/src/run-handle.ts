@@ -9,7 +9,7 @@ import { recordsOf, type ReadChunk } from './record.ts'
 import type { JobReading } from './link.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobRecord, JobSnapshot, Output, Run, RunValue } from './surface.ts'
-import type { SessionEvent, WorkSpec } from './wire.ts'
+import { CONTROL_FRAME, type SessionEvent, type WorkSpec } from './wire.ts'
 
 type RunEvent = Extract<SessionEvent, { type: 'run' }>
 
@@ -93,7 +93,8 @@ export class RunHandle<R> implements Run<R> {
     const answer = this.#ref.request(event)
     answer.catch(() => undefined)
     const reading = this.#ref.read(job, { reader: OWNER, follow: true })
-    const first = reading.next()
+    // A large call takes another way than the small request to read, and may come later: then the answer comes first.
+    const first = isSmall(event.spec) ? reading.next() : answer.then(() => reading.next())
     first.catch(() => undefined)
     if (signal) this.#stopOn(signal, job, answer)
     return { job, answer, reading, first }
@@ -137,6 +138,12 @@ export class RunHandle<R> implements Run<R> {
     }
     answer.then(listen, () => undefined)
   }
+}
+
+/** Surely within one control frame. */
+function isSmall({ source, command, payload, env, argv }: WorkSpec): boolean {
+  const bytes = (source?.length ?? 0) * 3 + command.length * 3 + (payload?.length ?? 0) + (argv?.join().length ?? 0) * 3
+  return bytes < CONTROL_FRAME / 2 && env === undefined
 }
 
 /** One target: its own error. Several: all of them, after the rest have ended. */

@@ -98,8 +98,13 @@ export class Server implements LinkServer {
   }
 
   handle(link: Link, to: Address, event: WireEvent, id: number | undefined, signal: AbortSignal): Promise<unknown> {
-    return this.#answers.once(link.client, id, async () => {
+    // Policy before the memory of answers too: grants may have gone since.
+    try {
       this.#check(event)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+    return this.#answers.once(link.client, id, async () => {
       if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
       const ref = this.#find(to.session)
       return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, signal)

@@ -17,9 +17,10 @@ import { filterJobs, findJob } from './job-filter.ts'
 import { jobHandle } from './job-handle.ts'
 import type { JobReading } from './link.ts'
 import { OutputLog, OWNER } from './output-log.ts'
+import { singleRecord } from './record.ts'
 import { mergeReads, readLog } from './job-reading.ts'
 import { saveRecords } from './save.ts'
-import { sessionMachine, type SessionActions, type SessionActor } from './session-machine.ts'
+import { sessionMachine, type SessionActions, type SessionActor, type SessionMachineEvent } from './session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Store } from './store/store.ts'
 import type { JobSnapshot, Kind, PeerId, SessionSnapshot, SessionState } from './surface.ts'
@@ -90,6 +91,8 @@ export class HostSession implements SessionRef, SessionActions {
   #lastJob = 0
   #epoch = 1
   #running: JobHost | undefined
+  /** The next run is told. */
+  #variablesLost = false
   /** The client process that has it for itself. */
   #attached: string | undefined
   #idleTimeout: number
@@ -112,6 +115,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.#settleClosed = resolve
     this.#engines = home.engines(this, () => {
       this.#epoch++
+      this.#variablesLost = true
       this.#changed()
     })
     this.#actor = createActor(sessionMachine, { input: this })
@@ -155,10 +159,6 @@ export class HostSession implements SessionRef, SessionActions {
     return this.kind === 'local' || this.kind === 'home'
   }
 
-  get attachedTo(): string | undefined {
-    return this.#attached
-  }
-
   /** @throws SessionStateError when another client has it; SessionClosedError */
   attach(client: string, force = false): void {
     this.#throwIfClosed()
@@ -169,7 +169,7 @@ export class HostSession implements SessionRef, SessionActions {
       })
     }
     this.#attached = client
-    this.#actor.send({ type: 'session.attach' })
+    this.#send({ type: 'session.attach' })
     this.#changed()
   }
 
@@ -178,7 +178,7 @@ export class HostSession implements SessionRef, SessionActions {
     if (this.#attached !== client) return
     this.#attached = undefined
     if (idleTimeout !== undefined) this.#idleTimeout = idleTimeout
-    this.#actor.send({ type: 'session.detach' })
+    this.#send({ type: 'session.detach' })
     this.#changed()
   }
 
@@ -273,11 +273,6 @@ export class HostSession implements SessionRef, SessionActions {
     return [...this.#jobs.values()].filter((job) => !isFinished(job.state))
   }
 
-  /** Jobs whose children run somewhere else and would go on there. */
-  hostOf(job: string): JobHost | undefined {
-    return this.#jobs.get(job) ?? this.#runs.get(job)
-  }
-
   *hosts(): Iterable<JobHost> {
     yield* this.#jobs.values()
     yield* this.#runs.values()
@@ -287,7 +282,7 @@ export class HostSession implements SessionRef, SessionActions {
   async close(grace?: number, reason?: string): Promise<void> {
     this.#closeGrace ??= grace
     if (reason !== undefined) this.#closeReason = reason
-    this.#actor.send({ type: 'session.close' })
+    this.#send({ type: 'session.close' })
     await this.closed
   }
 
@@ -299,7 +294,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.#expiresAt = new Date(Date.now() + this.#idleTimeout)
     this.#lease = setTimeout(() => {
       this.#closeReason = `nobody came back within ${this.#idleTimeout / 1000} s`
-      this.#actor.send({ type: 'session.expired' })
+      this.#send({ type: 'session.expired' })
     }, this.#idleTimeout)
     this.#lease.unref()
   }
@@ -311,7 +306,7 @@ export class HostSession implements SessionRef, SessionActions {
 
   shutDown(): void {
     void this.#shutDown().finally(() => {
-      this.#actor.send({ type: 'session.ended' })
+      this.#send({ type: 'session.ended' })
       this.#home.sessionClosed(this)
       this.#settleClosed()
     })
@@ -354,8 +349,9 @@ export class HostSession implements SessionRef, SessionActions {
   ): Promise<JobHost> {
     if (listed && this.#jobs.size >= JOBS_MOST)
       throw new UsageError(`session ${this.name} has ${JOBS_MOST} jobs: remove some first`)
-    // A run without targets has the runspace for itself; refused at once, before anything is made.
-    const alone = !listed && !on
+    // Whatever runs in the runspace has it for itself; refused at once, before anything is made.
+    const engine = spec.engine ?? (listed ? 'process' : 'runspace')
+    const alone = !on && engine === 'runspace'
     if (alone && this.#running) throw new SessionBusyError(this.name)
     const id = listed ? ++this.#lastJob : 0
     // A run's id is its caller's, who reads it without waiting for our answer.
@@ -368,7 +364,6 @@ export class HostSession implements SessionRef, SessionActions {
     }
     const common = this.#common(id)
     const targets = on?.map((target, index) => this.#child(name, spec, target, index + 1, options.lostAfter, common))
-    const engine = spec.engine ?? (alone ? 'runspace' : 'process')
     const host = targets
       ? new JobHost({
           ...common,
@@ -383,7 +378,7 @@ export class HostSession implements SessionRef, SessionActions {
           ...common,
           instanceId,
           name,
-          type: engine === 'thread' ? 'ThreadJob' : alone ? 'RemoteJob' : 'BackgroundJob',
+          type: engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob',
           location: 'localhost',
           spec: placed,
           engine: this.#engines[engine],
@@ -407,6 +402,12 @@ export class HostSession implements SessionRef, SessionActions {
       this.#forget(host)
       if (this.#running === host) this.#running = undefined
       throw error
+    }
+    if (alone && this.#variablesLost) {
+      this.#variablesLost = false
+      host.log?.append(
+        singleRecord('warning', `the runspace of session ${this.name} is new: variables of earlier runs are gone`),
+      )
     }
     host.start()
     return host
@@ -558,6 +559,11 @@ export class HostSession implements SessionRef, SessionActions {
 
   #where(): string {
     return this.kind === 'local' ? this.#home.name : `${this.#home.name} (session ${this.name})`
+  }
+
+  /** What comes after the end is nobody's news. */
+  #send(event: SessionMachineEvent): void {
+    if (this.#actor.getSnapshot().status === 'active') this.#actor.send(event)
   }
 
   #throwIfClosed(): void {

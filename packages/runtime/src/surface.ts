@@ -34,7 +34,7 @@ export interface PromptLine {
 export type Output<R> = R extends AsyncGenerator<infer T> ? T : R extends Generator<infer T> ? T : Awaited<R>
 /** A name opens a temporary session there; a Session is borrowed. */
 export type Target = string | Session
-export type Grant = 'connect' | 'run:script' | 'run:command' | 'jobs:read' | 'jobs:stop' | 'admin'
+export type Grant = 'connect' | 'run:script' | 'run:command' | 'admin'
 
 export type JobState =
   | 'NotStarted'

@@ -11,14 +11,10 @@ export const CONTROL = '/errand/control/1'
 export const DATA = '/errand/data/1'
 export const JOIN = '/errand/join/1'
 
-/** A control frame. Larger values (arguments, long lists) go over the data channel as a blob. */
+/** A control frame. A larger message (arguments, long lists) goes whole over the data channel. */
 export const CONTROL_FRAME = 64 * 1024
-/** A value that makes its control frame larger than this goes as a blob. */
-export const INLINE_BYTES = 48 * 1024
 /** One record may have 16 MiB; the frame around it a little more. */
 export const DATA_FRAME = 16 * 1024 * 1024 + 64 * 1024
-/** Blobs that came before the message they belong to. */
-export const BLOB_COUNT = 64
 /** Requests of one link under way at once; one more is refused. */
 export const OPEN_REQUESTS = 1024
 /** Reads of one link open at once. */
@@ -151,14 +147,13 @@ export type PeerEvent =
 
 export type WireEvent = SessionEvent | PeerEvent
 
-/** Messages on the control channel. `event` and `value` are CBOR of their own, absent when they come as a blob. */
+/** Messages on the control channel. */
 export type ControlMessage =
   | { t: 'hello'; v: number; link: string; client: string; name: string }
   | { t: 'welcome'; v: number; name: string; self: string }
-  | { t: 'ask'; id: number; to: Address; event?: Uint8Array }
-  | { t: 'ok'; id: number; value?: Uint8Array }
+  | { t: 'ask'; id: number; to: Address; event: WireEvent }
+  | { t: 'ok'; id: number; value?: unknown }
   | { t: 'no'; id: number; error: Error }
-  | { t: 'tell'; to: Address; event: Uint8Array }
   | { t: 'give-up'; id: number }
   | { t: 'watch'; to: Address }
   | { t: 'unwatch'; to: Address }
@@ -182,7 +177,8 @@ export type DataMessage =
       bytes: Uint8Array
     }
   | { t: 'end'; r: number; error?: Error; job?: unknown }
-  | { t: 'blob'; of: 'ask' | 'ok'; id: number; bytes: Uint8Array }
+  /** A control message too large for its own channel. */
+  | { t: 'blob'; bytes: Uint8Array }
 
 export type { Availability }
 
@@ -331,10 +327,9 @@ const address: Check = (value) => shape({ session: maybe(string), job: maybe(str
 const CONTROL_MESSAGES: Record<string, Check> = {
   hello: shape({ v: count, link: string, client: string, name: string }),
   welcome: shape({ v: count, name: string, self: string }),
-  ask: shape({ id: count, to: address, event: maybe(bytes) }),
-  ok: shape({ id: count, value: maybe(bytes) }),
+  ask: shape({ id: count, to: address, event: record }),
+  ok: shape({ id: count }),
   no: shape({ id: count, error: (value) => Error.isError(value) }),
-  tell: shape({ to: address, event: bytes }),
   'give-up': shape({ id: count }),
   watch: shape({ to: address }),
   unwatch: shape({ to: address }),
@@ -347,7 +342,7 @@ const DATA_MESSAGES: Record<string, Check> = {
   hello: shape({ link: string }),
   chunk: shape({ r: count, job: string, location: string, first: count, count, errors: count, from: count, bytes }),
   end: shape({ r: count, error: maybe((value) => Error.isError(value)), job: maybe(record) }),
-  blob: shape({ of: oneOf('ask', 'ok'), id: count, bytes }),
+  blob: shape({ bytes }),
 }
 
 function checkMessage<T>(messages: Record<string, Check>, value: unknown): T {

@@ -54,7 +54,7 @@ type Described = Pick<WorkSpec, 'kind' | 'source' | 'argv' | 'export' | 'prompt'
 
 async function describe(work: Work, using: Record<string, unknown>, prompt: boolean): Promise<Described> {
   if (typeof work === 'function') {
-    // The parser is 120 KB: loaded by who sends functions, not by who sends commands.
+    // The parser is 235 KB: loaded by who sends functions, not by who sends commands.
     const { commandText, functionSource } = await import('./script.ts')
     const source = functionSource(work, { using, ...(prompt && { scope: new Set(PROMPT_NAMES) }) })
     return { kind: 'function', source, command: commandText(work), ...(prompt && { prompt }) }

@@ -1,4 +1,4 @@
 import { memoryStore } from '../src/store/memory.ts'
 import { storeSuite } from './suites/store.suite.ts'
 
-storeSuite('the memory store', () => memoryStore())
+storeSuite('the memory store', () => memoryStore({ logLimit: 10_000 }))

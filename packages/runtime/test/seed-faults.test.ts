@@ -235,6 +235,16 @@ describe('an orderly end', () => {
     await again.close()
   })
 
+  test('a program that has closed its peer ends by itself', async () => {
+    const program = await peers.process('visitor')
+    await program.ask('join', await peers.server('server02').ask('invite'))
+    const { instanceId } = await program.ask('start', { module: `export default ${counter.toString()}` }, { args: [3] })
+    expect(await outputs(await program.ask('follow', instanceId, { follow: true }))).toEqual(lines(1, 3))
+    await program.ask('connect', 'server02')
+    await program.close('leave')
+    expect(program.processes()).toEqual([])
+  })
+
   test('stopping a job there ends all its processes', async () => {
     const job = await peers.laptop.start(family, { on: 'server02' })
     const pids = await outputs(job.receive({ follow: true, limit: 2 }))

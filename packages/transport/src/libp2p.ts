@@ -19,7 +19,7 @@ import {
   PeerUnreachableError,
   ProtocolError,
 } from './errors.ts'
-import { type Identity, createIdentity, loadIdentity, privateKeyOf } from './identity.ts'
+import { type Identity, createIdentity, loadIdentity, privateKeyOf, verify } from './identity.ts'
 import { type Lock, holdLock } from './lock.ts'
 import { StreamDuplex } from './stream-duplex.ts'
 import { Switchboard } from './switchboard.ts'
@@ -104,6 +104,15 @@ class Libp2pTransport implements Transport {
 
   async sibling(seed: Uint8Array): Promise<Transport> {
     return libp2p({ identity: await createIdentity(seed) })
+  }
+
+  async sign(bytes: Uint8Array): Promise<Uint8Array> {
+    if (this.#identity === undefined) throw new ChannelClosedError('the key is known after start')
+    return this.#identity.sign(bytes)
+  }
+
+  verify(peer: PeerId, bytes: Uint8Array, signature: Uint8Array): Promise<boolean> {
+    return verify(peer, bytes, signature)
   }
 
   close(): Promise<void> {

@@ -131,6 +131,10 @@ export interface Transport {
   disconnect(peer: PeerId): Promise<void>
   /** The same network under another key, dialling only: what a ticket's one-time key joins with. libp2p and memory. */
   sibling?(seed: Uint8Array): Promise<Transport>
+  /** A signature of ours over these bytes, for where we speak under another key (a sibling's). libp2p and memory. */
+  sign?(bytes: Uint8Array): Promise<Uint8Array>
+  /** Whether `peer` gave that signature over these bytes. A malformed one is a no. */
+  verify?(peer: PeerId, bytes: Uint8Array, signature: Uint8Array): Promise<boolean>
   /** Ends everything (the peers read CHANNEL_CLOSED), releases the key. Takes about a second at most. Idempotent. */
   close(): Promise<void>
 }

@@ -58,8 +58,9 @@ export class ScriptHost implements Engine {
 
   async #execute(spec: ExecutionSpec, running: Running): Promise<Ending> {
     const { signal } = running.abort
+    let restore: (() => void) | undefined
     try {
-      if (this.#options.ownsProcess) placeProcess(spec)
+      restore = place(spec, this.#options.ownsProcess)
       const ctx = this.#context(spec, running)
       const value = await this.#call(spec, ctx)
       const streamed = await pump(value, running)
@@ -70,6 +71,8 @@ export class ScriptHost implements Engine {
       // The last thing it said, so that every reader hears of it in its place; and the reason the job failed.
       running.writer.write('error', asError(error))
       return { outcome: 'failed', error: asError(error) }
+    } finally {
+      restore?.()
     }
   }
 
@@ -185,9 +188,24 @@ function importText(source: string): Promise<Record<string, unknown>> {
 /** Each run is a module of its own: the same text imported twice would otherwise run once. */
 let importCount = 0
 
-function placeProcess({ work }: ExecutionSpec): void {
-  if (work.cwd !== undefined) process.chdir(work.cwd)
-  for (const [name, value] of Object.entries(work.env ?? {})) {
+/**
+ * Directory and environment of one execution; what it returns puts back what was there. A thread has an environment of
+ * its own but no directory: `ctx.cwd` says where the session is.
+ */
+function place({ work }: ExecutionSpec, ownsProcess: boolean): () => void {
+  const before: [string, string | undefined][] = Object.keys(work.env ?? {}).map((name) => [name, process.env[name]])
+  const directory = ownsProcess && work.cwd !== undefined ? process.cwd() : undefined
+  if (directory !== undefined) process.chdir(work.cwd!)
+  setEnvironment(Object.entries(work.env ?? {}))
+  return () => {
+    setEnvironment(before)
+    // Only if the script has not moved itself: in a runspace that is kept.
+    if (directory !== undefined && process.cwd() === work.cwd) process.chdir(directory)
+  }
+}
+
+function setEnvironment(entries: readonly (readonly [string, string | undefined])[]): void {
+  for (const [name, value] of entries) {
     if (value === undefined) delete process.env[name]
     else process.env[name] = value
   }

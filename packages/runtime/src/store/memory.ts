@@ -6,13 +6,20 @@ import type { Store, StoredLog } from './store.ts'
 const LOG_LIMIT = 64 * 1024 * 1024
 
 class MemoryLog implements StoredLog {
-  readonly #chunks: Chunk[] = []
-  /** Bytes before each chunk, so that `bytesFrom` is a search and not a sum. */
-  readonly #before: number[] = []
+  readonly #limit: number
+  #chunks: Chunk[] = []
+  /** Bytes ever written before each chunk, so that `bytesFrom` is a search and not a sum. */
+  #before: number[] = []
   #bytes = 0
+  /** Chunks before this place are forgotten; the arrays are cut when that is half of them. */
+  #oldest = 0
   readonly #cursors = new Map<string, number>()
   start = 0
   end = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
 
   begin(first: number, reader: string, from: number): void {
     if (this.#chunks.length > 0) throw new Error('a log begins once')
@@ -27,6 +34,7 @@ class MemoryLog implements StoredLog {
     this.#before.push(this.#bytes)
     this.#bytes += chunk.bytes.byteLength
     this.end += chunk.count
+    this.#retain()
   }
 
   read(from: number, maxBytes: number): readonly Chunk[] {
@@ -53,9 +61,24 @@ class MemoryLog implements StoredLog {
     return index < this.#chunks.length ? this.#bytes - this.#before[index]! : 0
   }
 
+  /** Memory is bounded: beyond the limit what `owner` has read goes, oldest first; what it has not read never does. */
+  #retain(): void {
+    const cursor = this.#cursors.get('owner') ?? 0
+    while (this.#bytes - this.#before[this.#oldest]! > this.#limit) {
+      const chunk = this.#chunks[this.#oldest]!
+      if (chunk.first + chunk.count > cursor) return
+      this.#oldest++
+      this.start = chunk.first + chunk.count
+    }
+    if (this.#oldest < 64 || this.#oldest < this.#chunks.length / 2) return
+    this.#chunks = this.#chunks.slice(this.#oldest)
+    this.#before = this.#before.slice(this.#oldest)
+    this.#oldest = 0
+  }
+
   /** The chunk that holds `seq`, by bisection: logs of a million chunks are read from the middle. */
   #indexOf(seq: number): number {
-    let low = 0
+    let low = this.#oldest
     let high = this.#chunks.length
     while (low < high) {
       const middle = (low + high) >> 1
@@ -74,7 +97,7 @@ export function memoryStore(options: { logLimit?: number } = {}): Store {
     logLimit: options.logLimit ?? LOG_LIMIT,
     log(job) {
       let log = logs.get(job)
-      if (!log) logs.set(job, (log = new MemoryLog()))
+      if (!log) logs.set(job, (log = new MemoryLog(options.logLimit ?? LOG_LIMIT)))
       return log
     },
     dropLog(job) {

@@ -7,6 +7,7 @@ import type { Chunk } from '../record.ts'
  * - `append` takes the chunk whose `first` is the log's `end`, and settles when it is accepted (on disk, where the store
  *   has one). Chunks are never merged, split or changed.
  * - `read` gives whole chunks: the first one may begin before `from`.
+ * - Beyond the store's `logLimit` it may forget what reader `owner` has read, oldest first: `start` moves. Never more.
  * - A cursor is the seq its reader will read next; it only moves forward.
  */
 export interface StoredLog {

@@ -68,6 +68,20 @@ export function storeSuite(name: string, open: () => Promise<Store> | Store): vo
       expect([log.start, log.end, log.cursor('owner'), log.cursor('other')]).toEqual([40, 45, 42, 40])
     })
 
+    it('forgets beyond its limit only what the owner has read', async () => {
+      const size = Math.ceil(store.logLimit / 10)
+      for (let first = 0; first < 15; first++) await log.append(chunk(first, 1, size))
+      expect(log.start).toBe(0)
+      await log.setCursor('owner', 3)
+      await log.append(chunk(15, 1, size))
+      expect(log.start).toBe(3)
+      await log.setCursor('owner', 16)
+      await log.append(chunk(16, 1, size))
+      expect(log.start).toBeGreaterThanOrEqual(6)
+      expect((await log.read(log.start, 1))[0]?.first).toBe(log.start)
+      expect(log.end).toBe(17)
+    })
+
     it('opens the same log twice, and forgets a dropped one', async () => {
       await log.append(chunk(0, 2))
       expect((await store.log('job')).end).toBe(2)

@@ -85,7 +85,10 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
       }
       return records
     },
+    /** Then the process exits at once. */
     close: (): Promise<void> => peer.close(),
+    /** Then the process is left to end by itself, as soon as nothing keeps it. */
+    leave: (): Promise<void> => peer.close(),
   }
 }
 
@@ -97,18 +100,18 @@ const peer = await createPeer({
   serveLocal: daemon,
   ...(network && { transport: libp2p({ listen: [`/ip4/127.0.0.1/tcp/${port}`], keyFile: join(home, 'key') }) }),
 })
-const reply = (message: Reply): void => void process.send!(message)
+const reply = (message: Reply, sent?: () => void): void => void process.send!(message, undefined, undefined, sent)
 
 process.on('message', async ({ call, command, args }: Request) => {
   try {
     const commands = commandsOf(peer, (record) => reply({ call, record }))
     const value = await (commands[command] as (...all: unknown[]) => Promise<unknown>)(...args)
-    reply({ call, value })
+    reply({ call, value }, command === 'close' ? () => process.exit() : undefined)
   } catch (error) {
     // The codes of IPC's copies are lost: only name, message and stack of an Error cross it.
     reply({ call, error: error as Error, code: (error as { code?: string }).code })
   }
-  if (command === 'close') process.disconnect()
+  if (command === 'leave') process.disconnect()
 })
 // The test has ended, in whatever way.
 process.on('disconnect', () => void peer.close())

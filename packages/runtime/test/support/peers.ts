@@ -222,13 +222,13 @@ export class PeerProcess {
     await exited
   }
 
-  /** Ends it in order. */
-  async close(): Promise<void> {
+  /** Ends it in order; `leave`: without helping it to exit once its peer is closed. */
+  async close(how: 'close' | 'leave' = 'close'): Promise<void> {
     const child = this.#child
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     const exited = once(child, 'exit', { signal: AbortSignal.timeout(CLOSE_MS) })
     try {
-      await Promise.all([this.ask('close'), exited])
+      await Promise.all([this.ask(how), exited])
     } catch (error) {
       await this.kill()
       throw new Error(`${this.name} did not close in order`, { cause: error })
