@@ -161,8 +161,8 @@ export class Holding {
     const found = runs.findLast(({ run }) => run.hasMoreData)
     if (!found) return undefined
     const { location } = session.options
-    const engine = new RemoteEngine({ location, open: async () => session, takeUp: found })
-    return (await local.takeUp(found.run, name, engine, location)).snapshot()
+    const engine = new RemoteEngine({ location, open: async () => session, run: found.run })
+    return (await local.takeUp(found.run, found.cursor, name, engine, location)).snapshot()
   }
 
   /** Leaves what is persistent, so that its work goes on over there. */

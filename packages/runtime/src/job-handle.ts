@@ -3,7 +3,7 @@ import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import { Cursors } from './cursors.ts'
 import { milliseconds } from './duration.ts'
-import { JobFailedError, TimeoutError } from './errors.ts'
+import { codeOf, JobFailedError, TimeoutError } from './errors.ts'
 import { OWNER, untilAborted } from './output-log.ts'
 import { recordsOf } from './record.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -184,7 +184,8 @@ export class JobHandle<O = unknown> implements Job<O> {
     }
     const { state, reason } = await this.wait(o)
     if (state === 'Completed') return values
-    if (reason && !errors.includes(reason)) errors.push(reason)
+    if (reason && !errors.some((error) => error.message === reason.message && codeOf(error) === codeOf(reason)))
+      errors.push(reason)
     const message = `job ${this.#label()} ${state === 'Stopped' ? 'was stopped' : `failed: ${reason?.message ?? errors[0]?.message ?? 'see its errors'}`}`
     throw new JobFailedError(message, errors, this.#snapshot)
   }

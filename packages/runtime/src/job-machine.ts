@@ -6,13 +6,21 @@ import type { JobState } from './surface.ts'
 /** How an execution ended: said once, after its last record. */
 export type Ending =
   | { readonly outcome: 'completed'; readonly exitCode?: number | undefined; readonly streamed?: boolean | undefined }
-  | { readonly outcome: 'failed'; readonly error: Error; readonly exitCode?: number | undefined }
+  | {
+      readonly outcome: 'failed'
+      readonly error: Error
+      readonly exitCode?: number | undefined
+      /** Its error is the log's last record already. */
+      readonly said?: boolean | undefined
+    }
   | { readonly outcome: 'stopped'; readonly error?: Error | undefined; readonly exitCode?: number | undefined }
 
 export interface StopRequest {
   /** Milliseconds to end by itself before force; 0: at once. */
   readonly grace: number
   readonly reason?: string | undefined
+  /** Of the reason; default JOB_STOPPED. */
+  readonly code?: string | undefined
 }
 
 /** What the machine asks of whoever hosts it. */

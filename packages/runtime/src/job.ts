@@ -1,7 +1,7 @@
 // A job on the peer that owns it: its actor, its execution or its children, its log. Machines decide, this acts.
 import { createActor } from 'xstate'
 import { foldChildren, isFinished } from './child-jobs.ts'
-import { ChildJobError, JobStoppedError, TimeoutError } from './errors.ts'
+import { ChildJobError, ErrandError, JobStoppedError, TimeoutError } from './errors.ts'
 import type { Engine, Execution } from './engine/engine.ts'
 import {
   jobMachine,
@@ -12,7 +12,7 @@ import {
   type StopRequest,
 } from './job-machine.ts'
 import type { OutputLog } from './output-log.ts'
-import type { RawChunk } from './record.ts'
+import { singleRecord, type RawChunk } from './record.ts'
 import type { JobSnapshot, JobState, JobType, PeerId, SessionSnapshot } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
 
@@ -208,7 +208,7 @@ export class JobHost implements JobActions {
     this.#execution = engine.start(
       { job: this.instanceId, work: spec, location: this.#options.here, session: session() },
       {
-        chunk: (chunk: RawChunk, at) => this.#log?.append(chunk, at),
+        chunk: (chunk: RawChunk, first) => this.#log?.append(chunk, first),
         ended: (ending) => void this.#onEnded(ending),
         started: (pid) => {
           this.#pid = pid
@@ -286,6 +286,9 @@ export class JobHost implements JobActions {
     if (this.#ended) return
     this.#ended = true
     clearTimeout(this.#deadline)
+    // Every failure is in the log too, last, so that whoever only reads hears of it: what a script throws it has said
+    // itself, and what failed elsewhere was said there.
+    if (ending.outcome === 'failed' && !ending.said) this.#log?.append(singleRecord('error', ending.error))
     await this.#log?.seal()
     const late = this.#late && ending.outcome !== 'completed'
     const told: Ending = late
@@ -294,7 +297,7 @@ export class JobHost implements JobActions {
     this.#exitCode = told.exitCode
     this.#reason = told.outcome === 'completed' ? undefined : told.error
     const why = this.#stopRequest?.reason
-    if (told.outcome === 'stopped' && why !== undefined) this.#reason ??= new JobStoppedError(why)
+    if (told.outcome === 'stopped' && why !== undefined) this.#reason = stopReason(this.#stopRequest!.code, why)
     if (told.outcome === 'completed') this.#streamed = told.streamed
     this.#send({ type: 'job.ended', ending: told })
   }
@@ -353,4 +356,8 @@ export class JobHost implements JobActions {
       for (const listener of [...this.#listeners]) listener(snapshot)
     })
   }
+}
+
+function stopReason(code: string | undefined, why: string): Error {
+  return code === undefined ? new JobStoppedError(why) : new ErrandError(code, why)
 }

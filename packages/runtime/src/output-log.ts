@@ -48,16 +48,23 @@ export class OutputLog {
     return this.#held > 0
   }
 
+  /** Of an empty log that will be a copy: its first record's number, and where reader `owner` begins. */
+  begin(first: number, cursor: number): void {
+    this.#stored.begin(first, OWNER, cursor)
+  }
+
   /** Numbers and keeps a chunk (or a copied one, numbered already). In order of call; the producer gets its credit back when it is accepted. */
-  append(raw: RawChunk, at?: { first: number; from: number }): void {
+  append(raw: RawChunk, first?: number): void {
     if (this.#sealed || raw.count === 0) return
-    if (at) {
-      // A copy keeps the original's numbers, and takes a chunk only where it ends.
+    if (first !== undefined) {
+      // A copy keeps the original's numbers, and takes a chunk only where it ends. The original may have forgotten its
+      // oldest records.
       const empty = this.#stored.end === this.#stored.start
-      if (empty && Math.max(at.first, at.from) > this.#stored.end) this.#stored.begin(at.first, OWNER, at.from)
-      if (at.first + raw.count <= this.#stored.end) return this.#onCredit(raw.bytes.byteLength)
-      if (at.first !== this.#stored.end)
-        throw new Error(`copied chunk starts at ${at.first}, the log ends at ${this.#stored.end}`)
+      if (empty && first > this.#stored.end) this.begin(first, Math.max(first, this.#stored.cursor(OWNER)))
+      if (first + raw.count <= this.#stored.end) return this.#onCredit(raw.bytes.byteLength)
+      if (first !== this.#stored.end) {
+        throw new Error(`copied chunk starts at ${first}, the log ends at ${this.#stored.end}`)
+      }
     }
     this.#errors += raw.errors
     const accepted = this.#stored.append({ ...raw, first: this.#stored.end })

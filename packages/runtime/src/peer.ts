@@ -413,8 +413,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
 
   async #close(): Promise<void> {
     await this.#holding.leave()
-    const reason = 'PEER_SHUTDOWN: this peer is going down'
-    await Promise.allSettled([this.local, ...this.#hosting.all()].map((session) => session.close(undefined, reason)))
+    const reason = `${this.name} is going down`
+    await Promise.allSettled(
+      [this.local, ...this.#hosting.all()].map((session) => session.close(undefined, reason, 'PEER_SHUTDOWN')),
+    )
     await this.#network.close()
     await this.#homeLock?.[Symbol.asyncDispose]()
     await this.store[Symbol.asyncDispose]()

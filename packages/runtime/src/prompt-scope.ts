@@ -27,10 +27,13 @@ export function promptScope(ctx: ScriptContext, args: readonly unknown[]): Recor
     receive: async (which: Which, options?: ReceiveOptions) => {
       const job = await find(which)
       const values: unknown[] = []
+      const said: Error[] = []
       for await (const record of job.receive(options)) {
         if (record.kind === 'output') values.push(record.value)
-        else if (record.kind === 'error') ctx.error(record.error)
-        else if (record.kind === 'progress') ctx.progress(record)
+        else if (record.kind === 'error') {
+          said.push(record.error)
+          ctx.error(record.error)
+        } else if (record.kind === 'progress') ctx.progress(record)
         else if (record.kind === 'gap') ctx.warn(`${record.dropped} records of ${job.name} were lost`)
         else {
           const say = { warning: ctx.warn, verbose: ctx.verbose, debug: ctx.debug, information: ctx.info }[record.kind]
@@ -38,7 +41,8 @@ export function promptScope(ctx: ScriptContext, args: readonly unknown[]): Recor
         }
       }
       // As Receive-Job does: the failure of a job is said at each receive, and is not the receiver's.
-      if (job.reason) ctx.error(asError(job.reason))
+      const { reason } = job
+      if (reason && !said.some(({ message }) => message === reason.message)) ctx.error(asError(reason))
       return values
     },
     output: async (which: Which) => (await find(which)).output(),

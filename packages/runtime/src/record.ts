@@ -140,7 +140,7 @@ export class RecordWriter {
 
 /** One record as a chunk of its own, for what the host itself must say (a gap). */
 export function singleRecord(kind: Kind, value: unknown): RawChunk {
-  const writer = createChunkWriter()
+  const writer = createChunkWriter({ lossy: true })
   writer.add([KINDS.indexOf(kind), Date.now(), value])
   return { count: 1, errors: kind === 'error' ? 1 : 0, bytes: writer.finish() }
 }

@@ -29,6 +29,10 @@ import type { ReadRequest, SessionEvent } from './wire.ts'
 const RETRY_FIRST = 250
 const RETRY_MOST = 10_000
 
+/** States that pass by themselves. */
+const WAITING: ReadonlySet<SessionState> = new Set<SessionState>(['Opening', 'Connecting'])
+const SETTLED: ReadonlySet<SessionState> = new Set<SessionState>(['Opened', 'Closed', 'Broken'])
+
 /** What a held session needs of the peer that holds it. */
 export interface RemoteSessionHome {
   /** A live link to the session's peer, dialled if there is none. */
@@ -63,6 +67,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #reason: Error | undefined
   #retry: NodeJS.Timeout | undefined
   #attempts: AbortController | undefined
+  /** Aborts when the session is let go of: everything that is read over it stops there. */
+  #attachment = new AbortController()
   /** A connect by command: its first failure is the answer. */
   #asked = false
   #snapshot: SessionSnapshot | undefined
@@ -133,16 +139,33 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     }
   }
 
-  async *read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
+  /** For whoever waits for it: a session that is left, or given up, ends the reading. */
+  read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
+    return this.#read(job, request, signal, false)
+  }
+
+  /** For our own log: goes on when the session is taken up again, however long that takes. */
+  copy(job: string, request: ReadRequest, signal: AbortSignal): JobReading {
+    return this.#read(job, request, signal, true)
+  }
+
+  async *#read(job: string, request: ReadRequest, signal: AbortSignal | undefined, patient: boolean): JobReading {
     let next = request.from
     for (;;) {
-      const link = await this.#ready(signal)
-      const reading = link.read(this.#to(job), { ...request, ...(next !== undefined && { from: next }) }, signal)
+      const link = await this.#ready(signal, patient)
+      // Left by command: what is said from now on stays over there.
+      const here = signal ? AbortSignal.any([signal, this.#attachment.signal]) : this.#attachment.signal
+      const reading = link.read(this.#to(job), { ...request, ...(next !== undefined && { from: next }) }, here)
       try {
         for (;;) {
           const step = await reading.next()
-          if (step.done) return step.value
-          yield step.value
+          if (step.done) {
+            if (here.aborted && !signal?.aborted) break
+            return step.value
+          }
+          if (here.aborted) break
+          const { location } = step.value
+          yield { ...step.value, location: location === 'localhost' ? this.options.location : location }
           next = step.value.first + step.value.count
         }
       } catch (error) {
@@ -312,6 +335,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   #attached(link: Link): void {
     this.#link = link
+    if (this.#attachment.signal.aborted) this.#attachment = new AbortController()
     void link.closed.then((error) => {
       if (this.#link !== link) return
       const { location, lostAfter } = this.options
@@ -338,6 +362,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   /** Lets go of the link, which others may still use. */
   #detached(): void {
     this.#link = undefined
+    this.#attachment.abort()
     for (const watched of this.#jobs.values()) {
       watched.stop?.()
       watched.stop = undefined
@@ -353,11 +378,6 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
   async #forward(event: SessionEvent, job: string | undefined, options: Cancel): Promise<unknown> {
-    if (this.#state === 'Disconnected' || this.#state === 'Disconnecting') {
-      throw new SessionStateError(`session ${this.#far.name} on ${this.options.location} is ${this.#state}`, {
-        hint: 'connect it first',
-      })
-    }
     const id = Link.requestId()
     for (;;) {
       const link = await this.#ready(options.signal)
@@ -369,16 +389,30 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     }
   }
 
-  /** The link, as soon as the session is Opened. @throws when it is over, or left by command */
-  async #ready(signal: AbortSignal | undefined): Promise<Link> {
+  /** The link, as soon as the session is Opened. @throws when it is over; unless patient, when it is left or given up */
+  async #ready(signal: AbortSignal | undefined, patient = false): Promise<Link> {
     for (;;) {
       signal?.throwIfAborted()
       if (this.#state === 'Opened' && this.#link?.open) return this.#link
       this.#throwIfOver()
-      await this.#until((state) => state === 'Opened' || state === 'Closed' || state === 'Broken', signal)
+      if (!patient) this.#throwIfLeft()
+      await this.#until((state) => SETTLED.has(state) || (!patient && !WAITING.has(state)), signal)
       // The link may have ended a moment before its machine hears of it.
       if (this.#state === 'Opened' && !this.#link?.open) await new Promise((resolve) => setImmediate(resolve))
     }
+  }
+
+  #throwIfLeft(): void {
+    if (this.#state !== 'Disconnected' && this.#state !== 'Disconnecting') return
+    const { name } = this.#far
+    const { location } = this.options
+    if (this.#reason) {
+      throw new PeerLostError(`${location} could not be reached again; what goes on in session ${name} is unknown`, {
+        cause: this.#reason,
+        hint: 'connect the session when it can be reached, and receive what it did',
+      })
+    }
+    throw new SessionStateError(`session ${name} on ${location} is ${this.#state}`, { hint: 'connect it first' })
   }
 
   #throwIfOver(): void {

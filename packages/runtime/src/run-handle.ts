@@ -60,7 +60,7 @@ export class RunHandle<R> implements Run<R> {
       const begun = await this.#begun
       const cursors = new Cursors(this.#ref, begun.job, OWNER)
       try {
-        for (let step = await begun.first; ; step = await begun.reading.next()) {
+        for (let step = await firstOrRefusal(begun); ; step = await begun.reading.next()) {
           if (step.done) {
             last = step.value
             break
@@ -138,6 +138,13 @@ export class RunHandle<R> implements Run<R> {
     }
     answer.then(listen, () => undefined)
   }
+}
+
+/** A call that is refused has nothing to read, and its reading may wait for long. */
+function firstOrRefusal({ first, answer }: Begun): Begun['first'] {
+  const refused = Promise.withResolvers<never>()
+  answer.catch(refused.reject)
+  return Promise.race([first, refused.promise])
 }
 
 /** Surely within one control frame. */

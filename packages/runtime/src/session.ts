@@ -100,6 +100,7 @@ export class HostSession implements SessionRef, SessionActions {
   #expiresAt: Date | undefined
   #closeGrace: number | undefined
   #closeReason = 'its session was closed'
+  #closeCode: string | undefined
 
   constructor(home: SessionHome, id: number, kind: SessionKind, owner: string, options: Partial<OpenSession> = {}) {
     this.#home = home
@@ -279,9 +280,10 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   /** Ends it and its jobs. Idempotent. */
-  async close(grace?: number, reason?: string): Promise<void> {
+  async close(grace?: number, reason?: string, code?: string): Promise<void> {
     this.#closeGrace ??= grace
     if (reason !== undefined) this.#closeReason = reason
+    this.#closeCode ??= code
     this.#send({ type: 'session.close' })
     await this.closed
   }
@@ -313,7 +315,11 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   async #shutDown(): Promise<void> {
-    const request = { grace: this.#closeGrace ?? this.#home.stopGrace, reason: this.#closeReason }
+    const request = {
+      grace: this.#closeGrace ?? this.#home.stopGrace,
+      reason: this.#closeReason,
+      code: this.#closeCode,
+    }
     const hosts = [...this.hosts()]
     // What runs on elsewhere in a session that was left is not ours to stop.
     const leaves = hosts.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
@@ -448,7 +454,13 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   /** A run of a session we hold, started by another client: from here on a job of this table. */
-  async takeUp(run: JobSnapshot, name: string | undefined, engine: Engine, location: string): Promise<JobHost> {
+  async takeUp(
+    run: JobSnapshot,
+    cursor: number,
+    name: string | undefined,
+    engine: Engine,
+    location: string,
+  ): Promise<JobHost> {
     const common = this.#common(++this.#lastJob)
     const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
     const shared = { ...common, type: 'RemoteJob' as const, location, spec }
@@ -462,6 +474,8 @@ export class HostSession implements SessionRef, SessionActions {
     })
     parent.adopt([child])
     await this.#giveLog(child)
+    // Before anybody can read: all of it is copied, and its reader goes on where the last one stopped.
+    child.log?.begin(0, cursor)
     this.#jobs.set(parent.instanceId, parent)
     parent.start()
     this.#changed()

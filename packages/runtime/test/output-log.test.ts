@@ -88,13 +88,14 @@ describe('the output log', () => {
 
   it('takes a copy only where it ends: what it has is skipped, a hole is refused', async () => {
     const { log, credits } = await logWith()
-    log.append(raw(5), { first: 40, from: 42 })
-    expect([log.end, log.cursor(OWNER)]).toEqual([45, 42])
-    log.append(raw(5), { first: 40, from: 40 })
+    log.begin(0, 42)
+    log.append(raw(5), 40)
+    expect([log.start, log.end, log.cursor(OWNER)]).toEqual([40, 45, 42])
+    log.append(raw(5), 40)
     expect(log.end).toBe(45)
     // Its bytes are credit all the same: the sender counted them.
     expect(credits).toEqual([10, 10])
-    expect(() => log.append(raw(1), { first: 46, from: 46 })).toThrow(/ends at 45/)
+    expect(() => log.append(raw(1), 46)).toThrow(/ends at 45/)
   })
 
   it('takes nothing after it was sealed', async () => {

@@ -20,8 +20,8 @@ export interface ExecutionSpec {
 
 /** Where an execution puts what it makes. */
 export interface ExecutionIO {
-  /** `at`: numbered already, where it is a copy of a log elsewhere; `from` is the first record its reader wants. */
-  chunk(chunk: RawChunk, at?: { first: number; from: number }): void
+  /** `first`: numbered already, where it is a copy of a log elsewhere. */
+  chunk(chunk: RawChunk, first?: number): void
   ended(ending: Ending): void
   /** It runs in a process of its own. */
   started?(pid: number): void

@@ -2,7 +2,7 @@
 //
 // What it says goes on flowing into our log whoever reads it; the far cursor moves only as our reader does, so that a
 // client that dies leaves nothing behind that the next one would not get.
-import { asError, codeOf, PeerLostError, SessionClosedError } from '../errors.ts'
+import { asError, JobStoppedError, PeerLostError, SessionClosedError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { OWNER } from '../output-log.ts'
 import { CREDIT_BYTES } from '../record.ts'
@@ -14,8 +14,8 @@ export interface RemoteTarget {
   readonly location: string
   /** The session to run in: borrowed, or opened for this one call. */
   open(signal: AbortSignal): Promise<RemoteSession>
-  /** A run that is there already, and how far its reader had come: all of it is copied, reading goes on from there. */
-  readonly takeUp?: { readonly run: JobSnapshot; readonly cursor: number }
+  /** A run that is there already, to be taken up. */
+  readonly run?: JobSnapshot
 }
 
 export class RemoteEngine implements Engine {
@@ -96,7 +96,7 @@ class RemoteExecution implements Execution {
       onSession(session)
       stopWatching = session.onChange(() => this.#onSession(session))
       const run =
-        this.#target.takeUp?.run ??
+        this.#target.run ??
         ((await session.request({ type: 'run', spec: spec.work }, undefined, {
           signal: this.#opening.signal,
         })) as JobSnapshot)
@@ -105,12 +105,7 @@ class RemoteExecution implements Execution {
       const last = await this.#copy(session, run)
       return this.#verdict ?? endingOf(last, this.#stopping)
     } catch (error) {
-      return (
-        this.#verdict ??
-        (this.#stopping && this.#far === undefined
-          ? { outcome: 'stopped' }
-          : { outcome: 'failed', error: this.#explain(error) })
-      )
+      return this.#verdict ?? this.#endingAfter(asError(error))
     } finally {
       stopWatching?.()
       clearTimeout(this.#leaseEnd)
@@ -121,14 +116,13 @@ class RemoteExecution implements Execution {
 
   async #copy(session: RemoteSession, run: JobSnapshot): Promise<JobSnapshot | undefined> {
     const request = { reader: OWNER, follow: true, from: 0 }
-    const { cursor = 0 } = this.#target.takeUp ?? {}
-    const reading = session.read(run.instanceId, request, this.#over.signal)
+    const reading = session.copy(run.instanceId, request, this.#over.signal)
     for (;;) {
       const step = await reading.next()
       if (step.done) return step.value
       const { count, errors, bytes, first } = step.value
       this.#credit -= bytes.byteLength
-      this.#io.chunk({ count, errors, bytes }, { first, from: Math.max(first, cursor) })
+      this.#io.chunk({ count, errors, bytes }, first)
       while (this.#credit <= 0 && !this.#over.signal.aborted)
         await new Promise<void>((resolve) => (this.#wake = resolve))
     }
@@ -169,16 +163,15 @@ class RemoteExecution implements Execution {
     this.#wake?.()
   }
 
-  /** Which peer it was belongs in the message. */
-  #explain(thrown: unknown): Error {
-    const error = asError(thrown)
-    const code = codeOf(error)
-    if (code === 'SESSION_CLOSED' && this.#far !== undefined) {
-      return new PeerLostError(`the session on ${this.#target.location} was closed before the job ended`, {
-        cause: error,
-      })
+  /** It could not begin, or not be followed to its end. */
+  #endingAfter(error: Error): Ending {
+    if (this.#far === undefined) {
+      return this.#stopping ? { outcome: 'stopped' } : { outcome: 'failed', error }
     }
-    return error
+    // Closed in order, here or over there, takes its work along: stopped, not broken.
+    if (this.#session?.state !== 'Closed') return { outcome: 'failed', error }
+    const why = `the session on ${this.#target.location} was closed`
+    return { outcome: 'stopped', error: new JobStoppedError(why, { cause: error }) }
   }
 }
 
@@ -187,7 +180,7 @@ function endingOf(last: JobSnapshot | undefined, stopping: StopRequest | undefin
   const exitCode = last?.exitCode
   if (last?.state === 'Completed') return { outcome: 'completed', exitCode, streamed: last.streamed }
   if (last?.state === 'Failed') {
-    return { outcome: 'failed', error: last.reason ?? new Error('it failed over there'), exitCode }
+    return { outcome: 'failed', error: last.reason ?? new Error('it failed over there'), exitCode, said: true }
   }
   if (stopping || last?.state === 'Stopped') return { outcome: 'stopped', exitCode, error: last?.reason }
   return { outcome: 'failed', error: new PeerLostError('the far job ended without saying how') }

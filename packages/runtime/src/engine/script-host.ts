@@ -70,7 +70,7 @@ export class ScriptHost implements Engine {
       if (signal.aborted) return { outcome: 'stopped' }
       // The last thing it said, so that every reader hears of it in its place; and the reason the job failed.
       running.writer.write('error', asError(error))
-      return { outcome: 'failed', error: asError(error) }
+      return { outcome: 'failed', error: asError(error), said: true }
     } finally {
       restore?.()
     }
