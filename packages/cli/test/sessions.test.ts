@@ -239,7 +239,7 @@ describe('peers', () => {
     expect(peer.asked).toEqual([
       ['allow', ['id-of-server01', ['admin'], {}]],
       ['deny', 'server01'],
-      ['allow', [id, ['connect'], { name: 'x' }]],
+      ['allow', [`/ip4/127.0.0.1/tcp/1/p2p/${id}`, ['connect'], { name: 'x' }]],
     ])
     expect(await errand(['peer', 'allow', 'nobody'], { peer })).toMatchObject({ code: 3 })
     expect(await errand(['peer', 'add', 'nobody'], { peer })).toMatchObject({ code: 2 })

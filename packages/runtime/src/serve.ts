@@ -150,6 +150,8 @@ export class Server implements LinkServer {
     }
     if (event.type.startsWith('local.')) refuse(event.type)
     if (!principal.may('connect')) refuse('connect')
+    // Writing files is the peer's user's act, as running a script is.
+    if (event.type === 'save' && !principal.may('run:script')) refuse('save')
     if (event.type !== 'start' && event.type !== 'run') return
     // Fanning out from here would act in this peer's name.
     if (event.on) refuse(`${event.type} on other peers`)

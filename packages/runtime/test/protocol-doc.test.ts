@@ -69,7 +69,6 @@ const control: ByT<wire.ControlMessage> = {
   ask: { id: true, to: true, event: true },
   ok: { id: true, value: true },
   no: { id: true, error: true },
-  tell: { to: true, event: true },
   'give-up': { id: true },
   watch: { to: true },
   unwatch: { to: true },
@@ -83,7 +82,7 @@ const data: ByT<wire.DataMessage> = {
   hello: { link: true },
   chunk: { r: true, job: true, location: true, first: true, count: true, errors: true, from: true, bytes: true },
   end: { r: true, error: true, job: true },
-  blob: { of: true, id: true, bytes: true },
+  blob: { bytes: true },
 }
 
 const started = { spec: true, on: true, throttle: true, lostAfter: true } as const

@@ -63,6 +63,8 @@ export class RecordPrinter {
       case 'information':
         return this.#data(record, record.value)
       case 'error':
+        // One command that is run and followed: its exit code, which becomes ours, says it already.
+        if (this.#options.exits && !this.#options.prefix && codeOf(record.error) === 'COMMAND_EXIT') return
         return this.thrown(record.location, record.error)
       case 'progress':
         return terminal.live(this.#progress.take(`${record.jobId} ${record.activity}`, record))

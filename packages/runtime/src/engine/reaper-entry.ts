@@ -22,6 +22,7 @@ process.stdin.on('end', reap)
 process.stdin.on('error', reap)
 
 function reap(): void {
+  if (trees.size === 0) process.exit(0)
   // Twice more after the first: a child may have been forking while we looked.
   let looks = 0
   const look = (): void => {
