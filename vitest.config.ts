@@ -10,7 +10,15 @@ export default defineConfig({
     // Files start peers and processes of their own; more of them at once only wait for each other.
     maxWorkers: 2,
     projects: [
-      { extends: true, test: { name: 'errand', include: ['packages/*/test/**/*.test.ts', 'examples/**/*.test.ts'], testTimeout: 30_000, hookTimeout: 30_000 } },
+      {
+        extends: true,
+        test: {
+          name: 'errand',
+          include: ['packages/*/test/**/*.test.ts', 'examples/**/*.test.ts'],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
     ],
   },
 })

@@ -20,11 +20,12 @@ function install() {
   const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   process.stderr.write(`installing the workspace (${packageManager}, once)\n`)
   // stdout stays the command's own.
-  const code = run('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], ['inherit', 2, 'inherit'])
+  const code = run('npx', ['--yes', packageManager, 'install', '--frozen-lockfile'], ['inherit', 2, 'inherit'], root)
   if (code !== 0) process.exit(code)
 }
 
-function run(file, list, stdio) {
+/** In the caller's own directory, unless another is named. */
+function run(file, list, stdio, cwd) {
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` }
   const windows = process.platform === 'win32'
   const { status, signal, error } = spawnSync(windows ? `${file}.cmd` : file, list, {

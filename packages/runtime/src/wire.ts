@@ -2,7 +2,7 @@
 // docs/PROTOCOL.md describes it field by field.
 import type { Protocol } from '@errand/transport'
 import { ProtocolError, UsageError } from './errors.ts'
-import type { Availability, Grant, JobFilter, SessionState } from './surface.ts'
+import type { Grant, JobFilter, SessionState } from './surface.ts'
 
 /** Neighbouring versions talk; this is ours. */
 export const VERSION = 1
@@ -179,8 +179,6 @@ export type DataMessage =
   | { t: 'end'; r: number; error?: Error; job?: unknown }
   /** A control message too large for its own channel. */
   | { t: 'blob'; bytes: Uint8Array }
-
-export type { Availability }
 
 // ── Guards: what comes from outside is checked before anything looks at it ────────────────────────────────────────────
 

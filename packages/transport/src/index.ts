@@ -26,6 +26,23 @@ export {
   TooLargeError,
   errorFromCode,
 } from './errors.ts'
-export { type ChunkWriter, className, createChunkWriter, decode, decodeChunk, encode } from './codec.ts'
+export {
+  CHUNK_SLACK,
+  type ChunkWriter,
+  className,
+  type CodecLimits,
+  createChunkWriter,
+  decode,
+  decodeChunk,
+  type DecodeOptions,
+  DEFAULT_LIMITS,
+  encode,
+  type EncodeOptions,
+  MAX_BIGINT_BITS,
+  MAX_BYTES,
+  MAX_DEPTH,
+  MAX_ITEMS,
+  MAX_REGEXP,
+} from './codec.ts'
 export { type Lock, holdLock } from './lock.ts'
 export { acceptPipe, openPipe } from './pipe.ts'
