@@ -29,7 +29,7 @@ function run(file, list, stdio, cwd) {
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` }
   const windows = process.platform === 'win32'
   const { status, signal, error } = spawnSync(windows ? `${file}.cmd` : file, list, {
-    cwd: root,
+    cwd,
     env,
     stdio,
     shell: windows,

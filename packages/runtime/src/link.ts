@@ -368,12 +368,8 @@ export class Link {
     if (message.t === 'ask') this.#asked.get(message.id)?.reject(error)
     else if (message.t === 'ok') this.#post({ t: 'no', id: message.id, error })
     else if (message.t === 'no') {
-      const { name, code, hint } = message.error as { name: string; code?: unknown; hint?: unknown }
-      const plain = Object.assign(new Error(message.error.message.slice(0, 1000)), {
-        name,
-        code: String(code),
-        hint: String(hint ?? ''),
-      })
+      const { name, message: text } = message.error
+      const plain = Object.assign(new Error(text.slice(0, 1000)), { name, code: codeOf(message.error) })
       this.#post({ t: 'no', id: message.id, error: plain })
     }
     if (message.t === 'ask' || message.t === 'ok' || message.t === 'no' || message.t === 'state') return

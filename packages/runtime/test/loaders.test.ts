@@ -15,7 +15,7 @@ const refused = (name: string): unknown => [
 describe('under tsx', () => {
   it('a free variable is refused by name, and what is whole runs', async () => {
     const tsx = createRequire(import.meta.url).resolve('tsx')
-    const program = fileURLToPath(new URL('./fixtures/loader-program.mts', import.meta.url))
+    const program = fileURLToPath(new URL('./fixtures/loader-program.ts', import.meta.url))
     const { stdout } = await promisify(execFile)(process.execPath, ['--conditions=source', '--import', tsx, program])
     expect(JSON.parse(stdout)).toEqual({
       free: refused('limit'),
