@@ -8,6 +8,9 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const bin = join(root, 'node_modules', '.bin')
 
+// A Ctrl-C is for the whole group: the command decides what it means, we wait for it.
+process.on('SIGINT', () => undefined)
+
 install()
 const [command, ...args] = process.argv.slice(2)
 if (command) process.exit(run(command, args, 'inherit'))
