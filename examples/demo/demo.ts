@@ -35,7 +35,7 @@ function run(
   const done: Done = { code: 0, stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     done.stdout += text
-    if (options.show !== false) process.stdout.write(text)
+    if (options.show !== false) process.stdout.write(narrow(text))
   })
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     done.stderr += text
@@ -45,6 +45,11 @@ function run(
     child.once('error', reject)
     child.once('close', (code) => resolve({ ...done, code: code ?? 1 }))
   })
+}
+
+/** Commands and tickets can be very long; a reader of the demo has seen enough of them at the width of a page. */
+function narrow(text: string): string {
+  return text.replaceAll(/^(.{159}).+$/gm, '$1…')
 }
 
 function title(text: string): void {
@@ -125,22 +130,25 @@ async function demo(): Promise<void> {
   await type('laptop', ['wait', remote, background, thread])
   for (const id of [remote, background, thread]) await type('laptop', ['receive', id, '--keep'])
   await type('laptop', ['Get-Job'])
-  note('the three ran in:')
+  note(
+    'the process of the remote job is one of server01; of the background job, one of its own; of the thread job, this:',
+  )
   await type('laptop', ['status'])
 
   title('Way 1: an interactive session')
   const saved = join(home('server01'), 'PsLog.txt')
   await type('laptop', ['enter', 'server01'], {
-    input: `job = await start(['sh', '-c', 'tail -n 40 /var/log/dpkg.log 2>/dev/null || uname -a'])
+    input: `const { default: eventlog } = await import(${JSON.stringify(join(root, eventlog))})
+job = await start(eventlog, { name: 'events', args: [{ newest: 20 }] })
 await wait(job)
 jobs()
-await save(job, ${JSON.stringify(saved)})
+await save(job, ${JSON.stringify(saved)}, { format: 'ndjson' })
 exit
 `,
   })
   note('the session is gone, the file is still there: read back over a session that stays')
   await type('laptop', ['session', 'new', 'server01', '--name', 's'])
-  const read = `const text = await fs.promises.readFile(${JSON.stringify(saved)}, 'utf8'); yield* text.trimEnd().split('\\n').slice(-3)`
+  const read = `const lines = (await fs.promises.readFile(${JSON.stringify(saved)}, "utf8")).trimEnd().split("\\n"); for (const line of lines.slice(-3)) yield JSON.parse(line).value`
   await type('laptop', ['run', '--on', 'session:s', '-e', read])
 
   title('Way 2: AsJob — the work there, the job and its results here')
