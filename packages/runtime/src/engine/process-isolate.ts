@@ -20,8 +20,6 @@ export interface ProcessOptions {
   env?: Record<string, string | undefined> | undefined
   /** What the child serves: one script after another in one runspace, or scripts in threads of its own. */
   serves: 'scripts' | 'threads'
-  /** A line that came out of stdout or stderr of the process itself, past every capture. */
-  readonly onLine?: (line: string) => void
 }
 
 /** Starts a child process that serves an engine. */
@@ -41,10 +39,9 @@ export function startProcess(options: ProcessOptions): Isolate {
   child.once('exit', (exitCode, signal) => {
     exit.resolve({ ...(exitCode !== null && { exitCode }), ...(signal && { signal }) })
   })
-  for (const stream of [child.stdout, child.stderr]) {
-    if (stream && options.onLine) eachLine(stream, options.onLine)
-    else stream?.resume()
-  }
+  let onLine: ((line: string) => void) | undefined
+  const streams = [child.stdout, child.stderr].filter((stream) => stream !== null)
+  for (const stream of streams) eachLine(stream, (line) => onLine?.(line))
   const pipe = child.stdio[LANE_FD] as Socket | undefined
   const lane = pipe && pipeLane(openPipe(pipe, LANE))
   const drained = lane?.drained ?? Promise.resolve()
@@ -67,6 +64,11 @@ export function startProcess(options: ProcessOptions): Isolate {
     server: lane?.server as Isolate['server'],
     wire: lane?.wire ?? { post() {}, receive() {} },
     pid: tree.pid || undefined,
+    output: {
+      onLine: (take) => (onLine = take),
+      pause: () => streams.forEach((stream) => stream.pause()),
+      resume: () => streams.forEach((stream) => stream.resume()),
+    },
     exited,
     hold,
     kill() {

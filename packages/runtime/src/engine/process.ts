@@ -1,36 +1,27 @@
 // Background jobs: each script in a process of its own, each command as the process it is. No limit of its own: as
 // PowerShell's Start-Job, all start at once. One spare process is kept warm for scripts once the first has run.
+import { CREDIT_BYTES, singleRecord } from '../record.ts'
 import { CommandEngine } from './command.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
-import { LaneEngine, type Isolate, type OpenSessionLink } from './lane.ts'
+import type { Isolate, LaneEngine, OpenSessionLink } from './lane.ts'
 import { startProcess } from './process-isolate.ts'
-import { singleRecord } from '../record.ts'
-
-interface Process {
-  readonly isolate: Isolate
-  readonly lane: LaneEngine
-  /** Where lines of its own stdout and stderr go. */
-  onLine: ((line: string) => void) | undefined
-}
+import { Spare } from './spare.ts'
 
 export class ProcessEngine implements Engine {
-  readonly #openLink: OpenSessionLink
   readonly #commands = new CommandEngine()
   readonly #working = new Set<LaneEngine>()
-  #spare: Process | undefined
-  #disposed = false
+  readonly #spare: Spare
 
   constructor(options: { openLink: OpenSessionLink }) {
-    this.#openLink = options.openLink
+    this.#spare = new Spare(() => startProcess({ serves: 'scripts' }), options.openLink)
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
     if (spec.work.kind === 'command') return this.#commands.start(spec, io)
-    const process = this.#take()
-    const { isolate, lane } = process
-    process.onLine = (line) => io.chunk(singleRecord('information', line))
+    const { isolate, lane } = this.#spare.take()
+    const native = new NativeOutput(isolate, io)
     this.#working.add(lane)
-    return lane.start(spec, {
+    const execution = lane.start(spec, {
       chunk: (chunk) => io.chunk(chunk),
       started: (pid) => io.started?.(pid),
       // The process goes with its job, with whatever it started; the job has ended when all are gone.
@@ -42,32 +33,38 @@ export class ProcessEngine implements Engine {
         })
       },
     })
+    return { stop: (request) => execution.stop(request), credit: (bytes) => execution.credit(native.credit(bytes)) }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#disposed = true
-    const lanes = [...this.#working, ...(this.#spare ? [this.#spare.lane] : [])]
-    this.#spare = undefined
-    await Promise.all([this.#commands[Symbol.asyncDispose](), ...lanes.map((lane) => lane[Symbol.asyncDispose]())])
+    const lanes = [...this.#working].map((lane) => lane[Symbol.asyncDispose]())
+    await Promise.all([this.#commands[Symbol.asyncDispose](), this.#spare.dispose(), ...lanes])
   }
+}
 
-  #take(): Process {
-    const taken = this.#spare ?? this.#make()
-    this.#spare = undefined
-    setImmediate(() => {
-      if (!this.#disposed) this.#spare ??= this.#make()
-    }).unref()
-    return taken
-  }
+/**
+ * Lines that come out of the process's own stdout and stderr, past every capture: what a program wrote that the script
+ * started. They share the job's credit: what the log took counts for them first.
+ */
+class NativeOutput {
+  readonly #isolate: Isolate
+  #ahead = 0
 
-  #make(): Process {
-    let made: Process | undefined
-    const isolate = startProcess({ serves: 'scripts', onLine: (line) => made?.onLine?.(line) })
-    isolate.hold(false)
-    made = { isolate, lane: new LaneEngine(isolate, this.#openLink), onLine: undefined }
-    void isolate.exited.then(() => {
-      if (this.#spare === made) this.#spare = undefined
+  constructor(isolate: Isolate, io: ExecutionIO) {
+    this.#isolate = isolate
+    isolate.output?.onLine((line) => {
+      const chunk = singleRecord('information', line)
+      this.#ahead += chunk.bytes.byteLength
+      if (this.#ahead >= CREDIT_BYTES) isolate.output?.pause()
+      io.chunk(chunk)
     })
-    return made
+  }
+
+  /** What of this credit is the script's. */
+  credit(bytes: number): number {
+    const own = Math.min(bytes, this.#ahead)
+    this.#ahead -= own
+    if (own > 0 && this.#ahead < CREDIT_BYTES / 2) this.#isolate.output?.resume()
+    return bytes - own
   }
 }

@@ -4,7 +4,8 @@
 import type { StopRequest } from '../job-machine.ts'
 import { EngineExitError } from '../errors.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
-import { LaneEngine, type Isolate, type OpenSessionLink } from './lane.ts'
+import type { LaneEngine, OpenSessionLink } from './lane.ts'
+import { Spare } from './spare.ts'
 import { startWorker } from './worker-isolate.ts'
 
 /** Thread jobs at once; PowerShell's default ThrottleLimit. */
@@ -18,15 +19,14 @@ interface Queued {
 }
 
 export class ThreadEngine implements Engine {
-  readonly #openLink: OpenSessionLink
   readonly #most: number
   readonly #queue: Queued[] = []
   readonly #working = new Set<LaneEngine>()
-  #spare: { isolate: Isolate; lane: LaneEngine } | undefined
+  readonly #spare: Spare
   #disposed = false
 
   constructor(options: { openLink: OpenSessionLink; threads?: number }) {
-    this.#openLink = options.openLink
+    this.#spare = new Spare(startWorker, options.openLink)
     this.#most = options.threads ?? THREADS
   }
 
@@ -49,16 +49,14 @@ export class ThreadEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
     for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'stopped' })
-    const lanes = [...this.#working, ...(this.#spare ? [this.#spare.lane] : [])]
-    this.#spare = undefined
-    await Promise.all(lanes.map((lane) => lane[Symbol.asyncDispose]()))
+    await Promise.all([this.#spare.dispose(), ...[...this.#working].map((lane) => lane[Symbol.asyncDispose]())])
   }
 
   #next(): void {
     while (this.#working.size < this.#most && !this.#disposed) {
       const queued = this.#queue.shift()
       if (!queued) return
-      const { isolate, lane } = this.#take()
+      const { isolate, lane } = this.#spare.take()
       this.#working.add(lane)
       queued.execution = lane.start(queued.spec, {
         chunk: (chunk) => queued.io.chunk(chunk),
@@ -77,26 +75,5 @@ export class ThreadEngine implements Engine {
       const error = new EngineExitError('the threads of this session have ended')
       for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'failed', error })
     }
-  }
-
-  #take(): { isolate: Isolate; lane: LaneEngine } {
-    const taken = this.#spare ?? this.#make()
-    this.#spare = undefined
-    // In the background, once this job is on its way.
-    setImmediate(() => {
-      if (!this.#disposed) this.#spare ??= this.#make()
-    }).unref()
-    return taken
-  }
-
-  #make(): { isolate: Isolate; lane: LaneEngine } {
-    const isolate = startWorker()
-    isolate.hold(false)
-    const made = { isolate, lane: new LaneEngine(isolate, this.#openLink) }
-    // A spare that dies by itself is no spare.
-    void isolate.exited.then(() => {
-      if (this.#spare === made) this.#spare = undefined
-    })
-    return made
   }
 }
