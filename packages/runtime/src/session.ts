@@ -3,22 +3,13 @@ import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import type { Engine } from './engine/engine.ts'
-import {
-  asError,
-  JobNotFinishedError,
-  JobNotFoundError,
-  SessionBusyError,
-  SessionClosedError,
-  SessionStateError,
-  UsageError,
-} from './errors.ts'
+import { asError, SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
-import { filterJobs, findJob } from './job-filter.ts'
 import { jobHandle } from './job-handle.ts'
+import { JobTable } from './job-table.ts'
 import type { JobReading } from './link.ts'
 import { OutputLog, OWNER } from './output-log.ts'
 import { singleRecord } from './record.ts'
-import { mergeReads, readLog } from './job-reading.ts'
 import { saveRecords } from './save.ts'
 import { sessionMachine, type SessionActions, type SessionActor, type SessionMachineEvent } from './session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -30,13 +21,6 @@ import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } fro
 const LONGEST = 2 ** 31 - 1
 /** Connections a fan-out opens at once (PowerShell's default ThrottleLimit). */
 export const THROTTLE = 32
-/** Finished runs kept for a client that has not taken everything; the oldest goes first. */
-const RUNS_KEPT = 64
-/** Ends of runs remembered. */
-const RETIRED_KEPT = 256
-/** Jobs in one table; one more is refused. */
-const JOBS_MOST = 100_000
-
 export type SessionKind = 'local' | 'persistent' | 'temporary' | 'home'
 
 export interface SessionEngines {
@@ -82,11 +66,7 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #actor: SessionActor
   readonly #engines: SessionEngines
   readonly #settleClosed: () => void
-  readonly #jobs = new Map<string, JobHost>()
-  readonly #runs = new Map<string, JobHost>()
-  readonly #started = new Map<string, Promise<JobHost>>()
-  /** Runs that are over and read to the end, as they were: whose reader lost its link may ask for that end again. */
-  readonly #retired = new Map<string, JobSnapshot>()
+  readonly #table: JobTable
   readonly #listeners = new Set<() => void>()
   #lastJob = 0
   #epoch = 1
@@ -110,6 +90,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.name = options.name ?? (kind === 'home' || kind === 'local' ? kind : `Runspace${id}`)
     this.cwd = options.cwd
     this.env = options.env
+    this.#table = new JobTable(home.store, kind === 'local' ? home.name : `${home.name} (session ${this.name})`)
     this.#idleTimeout = kind === 'temporary' ? home.temporaryLease : (options.idleTimeout ?? home.idleTimeout)
     const { promise, resolve } = Promise.withResolvers<void>()
     this.closed = promise
@@ -148,7 +129,7 @@ export class HostSession implements SessionRef, SessionActions {
       availability: over ? 'None' : busy ? 'Busy' : mine ? 'Available' : 'None',
       idleTimeout: this.#idleTimeout,
       expiresAt: this.#expiresAt,
-      jobs: this.#jobs.size,
+      jobs: this.#table.size,
       epoch: this.#epoch,
     })
   }
@@ -188,38 +169,37 @@ export class HostSession implements SessionRef, SessionActions {
   async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
     options.signal?.throwIfAborted()
     this.#throwIfClosed()
-    const retired = job === undefined ? undefined : this.#retired.get(job)
-    if (retired) return retired
+    const over = this.#table.retired(job)
+    if (over) return over
     switch (event.type) {
       case 'start':
         return (await this.#start(event.spec, event.on, event, true)).snapshot()
       case 'run':
         return (await this.#start(event.spec, event.on, event, false)).snapshot()
       case 'jobs':
-        return filterJobs(
-          [...this.#jobs.values()].map((it) => it.snapshot()),
-          event.filter,
-        )
+        return this.#table.list(event.filter)
       case 'job':
-        return this.#named(event.which)
+        return this.#table.named(event.which)
       case 'runs':
-        return [...this.#runs.values()].map((it) => ({ run: it.snapshot(), cursor: it.log?.cursor(OWNER) ?? 0 }))
+        return this.#table.runs().map((it) => ({ run: it.snapshot(), cursor: it.log?.cursor(OWNER) ?? 0 }))
       case 'session':
         return this.snapshot
       case 'close':
+        // Everything a peer owns hangs on it: it ends with the peer.
+        if (this.kind === 'local') throw new SessionStateError(`session ${this.name} ends with its peer`)
         await this.close(event.grace)
         return this.snapshot
       case 'stop':
-        return this.#find(job).stop({
+        return this.#table.find(job).stop({
           grace: event.grace ?? this.#home.stopGrace,
           ...(event.reason !== undefined && { reason: event.reason }),
         })
       case 'remove':
-        return this.#remove(this.#find(job), event.force === true)
+        return this.#table.remove(job, event.force === true, this.#home.stopGrace).finally(() => this.#changed())
       case 'acknowledge':
-        return this.#acknowledge(this.#find(job), event.reader, event.seqs)
+        return this.#table.acknowledge(job, event.reader, event.seqs)
       case 'save':
-        return this.#save(this.#find(job), event)
+        return this.#save(this.#table.find(job), event)
       case 'disconnect':
       case 'connect':
       case 'receive':
@@ -227,30 +207,12 @@ export class HostSession implements SessionRef, SessionActions {
     }
   }
 
-  async *read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
-    const retired = this.#retired.get(job)
-    if (retired) return retired
-    const host = this.#find(job)
-    const { location } = request
-    if (host.children.length === 0 || request.recurse === false) {
-      if (location !== undefined && !same(location, host.location)) return host.snapshot()
-      yield* readLog(host, request, signal)
-    } else {
-      if (request.from !== undefined && request.from !== 0) {
-        throw new UsageError('`from` needs a child: a parent has one sequence per child', {
-          hint: 'write 3.1 for the first child of 3',
-        })
-      }
-      const children = host.children.filter((child) => location === undefined || same(location, child.location))
-      yield* mergeReads(children, request, signal)
-    }
-    // Whoever read to the end learns how it ended: the end of the log comes a moment before the job's.
-    if (request.follow && !signal?.aborted) await host.finished
-    return host.snapshot()
+  read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
+    return this.#table.read(job, request, signal)
   }
 
   watchJob(job: string, listener: (snapshot: JobSnapshot) => void): () => void {
-    const host = this.#jobs.get(job) ?? this.#runs.get(job)
+    const host = this.#table.get(job)
     if (!host) return () => undefined
     listener(host.snapshot())
     return host.watch(listener)
@@ -271,12 +233,12 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** Unfinished jobs of its table. */
   get unfinished(): readonly JobHost[] {
-    return [...this.#jobs.values()].filter((job) => !isFinished(job.state))
+    return this.#table.jobs().filter((job) => !isFinished(job.state))
   }
 
-  *hosts(): Iterable<JobHost> {
-    yield* this.#jobs.values()
-    yield* this.#runs.values()
+  /** Jobs and runs. */
+  hosts(): Iterable<JobHost> {
+    return this.#table.hosts()
   }
 
   /** Ends it and its jobs. Idempotent. */
@@ -327,7 +289,7 @@ export class HostSession implements SessionRef, SessionActions {
     await Promise.allSettled(ours.map((leaf) => leaf.stop(request)))
     const { runspace, thread, process } = this.#engines
     await Promise.allSettled([runspace, thread, process].map((engine) => engine[Symbol.asyncDispose]()))
-    for (const host of hosts) for (const one of [host, ...host.children]) void this.#home.store.dropLog(one.instanceId)
+    for (const host of hosts) this.#table.forget(host)
   }
 
   // ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -339,12 +301,7 @@ export class HostSession implements SessionRef, SessionActions {
     options: { throttle?: number; lostAfter?: number },
     listed: boolean,
   ): Promise<JobHost> {
-    const known = this.#started.get(spec.startId)
-    if (known) return known
-    const starting = this.#make(spec, on, options, listed)
-    this.#started.set(spec.startId, starting)
-    starting.catch(() => this.#started.delete(spec.startId))
-    return starting
+    return this.#table.once(spec.startId, () => this.#make(spec, on, options, listed))
   }
 
   async #make(
@@ -353,8 +310,7 @@ export class HostSession implements SessionRef, SessionActions {
     options: { throttle?: number; lostAfter?: number },
     listed: boolean,
   ): Promise<JobHost> {
-    if (listed && this.#jobs.size >= JOBS_MOST)
-      throw new UsageError(`session ${this.name} has ${JOBS_MOST} jobs: remove some first`)
+    if (listed) this.#table.throwIfFull()
     // Whatever runs in the runspace has it for itself; refused at once, before anything is made.
     const engine = spec.engine ?? (listed ? 'process' : 'runspace')
     const alone = !on && engine === 'runspace'
@@ -392,8 +348,7 @@ export class HostSession implements SessionRef, SessionActions {
         })
     // In the table before anything is waited for: who started it may be reading it already.
     if (targets) host.adopt(targets)
-    if (listed) this.#jobs.set(instanceId, host)
-    else this.#keepRun(host)
+    this.#table.add(host)
     if (alone) {
       this.#running = host
       void host.finished.then(() => {
@@ -405,7 +360,7 @@ export class HostSession implements SessionRef, SessionActions {
     try {
       for (const one of targets ?? [host]) await this.#giveLog(one)
     } catch (error) {
-      this.#forget(host)
+      this.#table.forget(host)
       if (this.#running === host) this.#running = undefined
       throw error
     }
@@ -476,80 +431,10 @@ export class HostSession implements SessionRef, SessionActions {
     await this.#giveLog(child)
     // Before anybody can read: all of it is copied, and its reader goes on where the last one stopped.
     child.log?.begin(0, cursor)
-    this.#jobs.set(parent.instanceId, parent)
+    this.#table.add(parent)
     parent.start()
     this.#changed()
     return parent
-  }
-
-  #keepRun(host: JobHost): void {
-    this.#runs.set(host.instanceId, host)
-    if (this.#runs.size <= RUNS_KEPT) return
-    for (const run of this.#runs.values()) {
-      if (isFinished(run.state)) return this.#forget(run)
-    }
-  }
-
-  // ── finding, removing, reading ──────────────────────────────────────────────────────────────────────────────────────
-
-  #named(which: number | string): JobSnapshot {
-    const run = typeof which === 'string' ? this.#runs.get(which) : undefined
-    if (run) return run.snapshot()
-    return findJob(
-      [...this.#jobs.values()].map((job) => job.snapshot()),
-      which,
-      this.#where(),
-    )
-  }
-
-  /** By instanceId, children too. @throws JobNotFoundError */
-  #find(job: string | undefined): JobHost {
-    const found = job === undefined ? undefined : (this.#jobs.get(job) ?? this.#runs.get(job))
-    if (found) return found
-    for (const parent of this.hosts()) {
-      const child = parent.children.find((one) => one.instanceId === job)
-      if (child) return child
-    }
-    throw new JobNotFoundError(job, this.#where())
-  }
-
-  async #remove(host: JobHost, force: boolean): Promise<JobSnapshot> {
-    if (host.parent) throw new UsageError(`${host.name} is a child: remove its parent ${host.id}`)
-    if (!isFinished(host.state)) {
-      if (!force) throw new JobNotFinishedError(host.id, host.state)
-      await host.stop({ grace: this.#home.stopGrace, reason: 'removed by force' })
-    }
-    this.#forget(host)
-    this.#changed()
-    return host.snapshot()
-  }
-
-  #forget(host: JobHost): void {
-    this.#jobs.delete(host.instanceId)
-    this.#runs.delete(host.instanceId)
-    this.#started.delete(host.spec.startId)
-    for (const one of [host, ...host.children]) void this.#home.store.dropLog(one.instanceId)
-  }
-
-  async #acknowledge(
-    host: JobHost,
-    reader: string,
-    seqs: readonly (readonly [string, number])[],
-  ): Promise<JobSnapshot> {
-    for (const [job, seq] of seqs) {
-      const one = job === host.instanceId ? host : host.children.find((child) => child.instanceId === job)
-      await one?.log?.acknowledge(reader, seq)
-      if (reader === OWNER) one?.acknowledged(seq)
-    }
-    const snapshot = host.snapshot()
-    // A run is kept only for who has not taken it all.
-    if (this.#runs.has(host.instanceId) && isFinished(snapshot.state) && !snapshot.hasMoreData) {
-      this.#forget(host)
-      this.#retired.set(host.instanceId, snapshot)
-      const [oldest] = this.#retired.keys()
-      if (this.#retired.size > RETIRED_KEPT && oldest !== undefined) this.#retired.delete(oldest)
-    }
-    return snapshot
   }
 
   async #save(host: JobHost, event: Extract<SessionEvent, { type: 'save' }>): Promise<JobSnapshot> {
@@ -571,10 +456,6 @@ export class HostSession implements SessionRef, SessionActions {
     return host.snapshot()
   }
 
-  #where(): string {
-    return this.kind === 'local' ? this.#home.name : `${this.#home.name} (session ${this.name})`
-  }
-
   /** What comes after the end is nobody's news. */
   #send(event: SessionMachineEvent): void {
     if (this.#actor.getSnapshot().status === 'active') this.#actor.send(event)
@@ -588,8 +469,4 @@ export class HostSession implements SessionRef, SessionActions {
   #changed(): void {
     for (const listener of [...this.#listeners]) listener()
   }
-}
-
-function same(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase()
 }
