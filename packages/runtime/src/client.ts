@@ -9,7 +9,7 @@ import { LinkSessionRef } from './link-session.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Peer, SessionSnapshot } from './surface.ts'
-import { protocols, type PeerEvent } from './wire.ts'
+import { LOCAL_BEAT, protocols, type PeerEvent } from './wire.ts'
 
 export { className } from '@errand/transport'
 export { socketPath as socketOf } from '@errand/transport/socket'
@@ -53,10 +53,9 @@ export async function connectLocal(o: { home?: string } & Cancel = {}): Promise<
   const home = o.home ?? defaultHome()
   const path = socketPath(home)
   const transport = socket({ path })
-  // The kernel tells a socket's end at once; the heartbeat is for peers that freeze.
   await transport.start({
     admits: () => true,
-    protocols: protocols({ interval: 5_000, suspicion: 60_000 }),
+    protocols: protocols(LOCAL_BEAT),
     accept: (channel) => channel.abort(),
   })
   let link: Link

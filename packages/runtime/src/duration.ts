@@ -7,7 +7,7 @@ const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000,
 /** `500ms 30s 5m 2h 7d`, or milliseconds, as milliseconds. @throws UsageError */
 export function milliseconds(duration: Duration): number {
   if (typeof duration === 'number') {
-    if (Number.isFinite(duration) && duration >= 0) return duration
+    if (Number.isFinite(duration) && duration >= 0) return Math.round(duration)
     throw new UsageError(`a duration must be a number of milliseconds from 0 on, not ${duration}`)
   }
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(duration.trim())
@@ -15,5 +15,5 @@ export function milliseconds(duration: Duration): number {
   if (!match || unit === undefined) {
     throw new UsageError(`'${duration}' is not a duration`, { hint: 'write 500ms, 30s, 5m, 2h or 7d' })
   }
-  return Number(match[1]) * unit
+  return Math.round(Number(match[1]) * unit)
 }

@@ -162,7 +162,14 @@ function show(which: unknown): string {
 /** Anything thrown, as an Error. */
 export function asError(thrown: unknown): Error {
   if (Error.isError(thrown)) return thrown
-  return new Error(typeof thrown === 'string' ? thrown : `thrown: ${show(thrown)}`, { cause: thrown })
+  if (typeof thrown === 'string') return new Error(thrown)
+  let text = 'something that cannot be shown'
+  try {
+    text = show(thrown)
+  } catch {
+    // An object without a prototype, a revoked proxy: there are values that have no text.
+  }
+  return new Error(`thrown: ${text}`, { cause: thrown })
 }
 
 /** The stable code of an error, from here or from another peer. */

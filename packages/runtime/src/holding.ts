@@ -4,6 +4,7 @@ import { RemoteEngine } from './engine/remote.ts'
 import { SessionNotFoundError, SessionStateError } from './errors.ts'
 import type { Link } from './link.ts'
 import type { Network, Place } from './network.ts'
+import { untilAborted } from './output-log.ts'
 import { RemoteSession } from './remote-session.ts'
 import type { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -23,6 +24,7 @@ export interface Holder {
 export class Holding {
   readonly #holder: Holder
   readonly #sessions = new Map<string, RemoteSession>()
+  readonly #takingUp = new Map<RemoteSession, Promise<JobSnapshot | undefined>>()
   readonly #homes = new Map<string, Promise<RemoteSession>>()
   #last = 0
 
@@ -112,7 +114,15 @@ export class Holding {
       session === undefined
         ? { type: 'session.open', options: { name, ...rest, openId, ...(temporary && { temporary }) } }
         : { type: 'session.attach', session, ...(force && { force }) }
-    const far = (await link.ask({}, event, { signal })) as SessionSnapshot
+    // Never given up on the way: a session that was opened for nobody would stay.
+    const asked = link.ask({}, event) as Promise<SessionSnapshot>
+    await untilAborted(asked, signal)
+    if (signal?.aborted) {
+      const leave = session === undefined ? { type: 'close' as const } : { type: 'disconnect' as const }
+      asked.then(({ instanceId }) => link.ask({ session: instanceId }, leave)).catch(() => undefined)
+      signal.throwIfAborted()
+    }
+    const far = await asked
     const known = this.#sessions.get(far.instanceId)
     if (!known) return this.#hold(place, link, far, { id: temporary ? 0 : ++this.#last, temporary, lostAfter })
     await known.connect(signal)
@@ -129,7 +139,7 @@ export class Holding {
     const session: RemoteSession = new RemoteSession(
       {
         link: (signal) => network.linkTo(place, signal),
-        takeUp: (from, name) => this.#takeUp(from, name),
+        takeUp: (from, name) => this.#takeUpOnce(from, name),
         sessionRef: (instanceId) => this.#holder.sessionRef(instanceId),
         ended: (over) => void this.#sessions.delete(over.instanceId),
       },
@@ -146,6 +156,15 @@ export class Holding {
     )
     this.#sessions.set(far.instanceId, session)
     return session
+  }
+
+  /** One at a time: two that ask together get one job. */
+  #takeUpOnce(session: RemoteSession, name: string | undefined): Promise<JobSnapshot | undefined> {
+    const under = this.#takingUp.get(session)
+    if (under) return under
+    const taking = this.#takeUp(session, name).finally(() => this.#takingUp.delete(session))
+    this.#takingUp.set(session, taking)
+    return taking
   }
 
   /** The same client gets the job it had; another one a new job that begins where the reader stopped. */

@@ -127,16 +127,19 @@ export function sessionEngines(
   const thread = lazyEngine(() => {
     const isolate = startProcess({ serves: 'threads', cwd, env })
     isolate.hold(false)
-    return new LaneEngine(isolate, openLink)
+    return new LaneEngine(isolate, openLink, { shared: true })
   })
   return { process, runspace, thread }
 }
 
-/** An engine that is made when it is first needed. */
-function lazyEngine(make: () => Engine): Engine {
-  let made: Engine | undefined
+/** An engine that is made when it is first needed, and again when its isolate has ended. */
+function lazyEngine(make: () => LaneEngine): Engine {
+  let made: LaneEngine | undefined
   return {
-    start: (spec, io) => (made ??= make()).start(spec, io),
+    start(spec, io) {
+      if (!made || made.gone) made = make()
+      return made.start(spec, io)
+    },
     [Symbol.asyncDispose]: async () => made?.[Symbol.asyncDispose](),
   }
 }

@@ -28,10 +28,32 @@ function ended(job: JobSnapshot): number {
   return job.endedAt?.getTime() ?? Number.MAX_SAFE_INTEGER
 }
 
-/** `*` and `?`, the whole text, any case. */
-export function wildcard(pattern: string): RegExp {
-  const text = pattern.trim().replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`)
-  return new RegExp(`^${text.replaceAll('*', '.*').replaceAll('?', '.')}$`, 'is')
+/** `*` and `?`, the whole text, any case. Never longer than pattern times text: a pattern may come from another peer. */
+export function wildcard(pattern: string): { test(text: string): boolean } {
+  const wanted = pattern.trim().toLowerCase()
+  return { test: (text) => matchesWildcard(wanted, text.toLowerCase()) }
+}
+
+/** Goes back to the last star only: what an earlier star took never has to be taken differently. */
+function matchesWildcard(pattern: string, text: string): boolean {
+  let at = 0
+  let star = -1
+  let resume = 0
+  let index = 0
+  while (index < text.length) {
+    if (pattern[at] === '*') {
+      star = at++
+      resume = index
+    } else if (at < pattern.length && (pattern[at] === '?' || pattern[at] === text[index])) {
+      at++
+      index++
+    } else if (star >= 0) {
+      at = star + 1
+      index = ++resume
+    } else return false
+  }
+  while (pattern[at] === '*') at++
+  return at === pattern.length
 }
 
 /**

@@ -35,6 +35,9 @@ export function jobHandle<O>(ref: SessionRef, snapshot: JobSnapshot, parent?: Jo
   return handle
 }
 
+/** How long a reader that leaves waits for its cursor to be heard of. */
+const SETTLE_MS = 1_000
+
 export class JobHandle<O = unknown> implements Job<O> {
   readonly #ref: SessionRef
   readonly #parent: JobHandle | undefined
@@ -43,6 +46,8 @@ export class JobHandle<O = unknown> implements Job<O> {
   #stopWatching: (() => void) | undefined
   readonly #watchers = new Set<() => void>()
   #finished: PromiseWithResolvers<JobSnapshot> | undefined
+  /** No more news can come: its session or the link to it has ended. */
+  #lost: Error | undefined
 
   constructor(ref: SessionRef, snapshot: JobSnapshot, parent?: JobHandle) {
     this.#ref = ref
@@ -50,7 +55,11 @@ export class JobHandle<O = unknown> implements Job<O> {
     this.#snapshot = snapshot
     // A child is told of by its parent: one watch for a job of a thousand children.
     if (!parent && !isFinished(snapshot.state)) {
-      this.#stopWatching = ref.watchJob(snapshot.instanceId, (next) => this.update(next))
+      this.#stopWatching = ref.watchJob(
+        snapshot.instanceId,
+        (next) => this.update(next),
+        (reason) => this.#onLost(reason),
+      )
     }
   }
 
@@ -111,7 +120,7 @@ export class JobHandle<O = unknown> implements Job<O> {
   get finished(): Promise<JobSnapshot> {
     if (!this.#finished) {
       this.#finished = Promise.withResolvers()
-      if (isFinished(this.state)) this.#finished.resolve(this.#snapshot)
+      if (isFinished(this.state) || this.#lost) this.#finished.resolve(this.#snapshot)
     }
     return this.#finished.promise
   }
@@ -171,7 +180,8 @@ export class JobHandle<O = unknown> implements Job<O> {
       }
     } finally {
       await reading.return(undefined)
-      await cursors.settle()
+      // Bounded: while the link is gone nobody hears it, and leaving must not wait for that.
+      await Promise.race([cursors.settle(), new Promise((resolve) => setTimeout(resolve, SETTLE_MS).unref())])
     }
   }
 
@@ -217,6 +227,7 @@ export class JobHandle<O = unknown> implements Job<O> {
         const snapshot = this.#snapshot
         yield snapshot
         if (isFinished(this.#snapshot.state) && snapshot === this.#snapshot) return
+        if (this.#lost) return
         if (snapshot === this.#snapshot) await untilAborted(changed.promise, o.signal)
         if (o.signal?.aborted) return
       } finally {
@@ -228,9 +239,11 @@ export class JobHandle<O = unknown> implements Job<O> {
   async wait(o: { timeout?: Duration; for?: JobState[] } & Cancel = {}): Promise<JobSnapshot> {
     const wanted = o.for
     const there = (): boolean => isFinished(this.state) || wanted?.includes(this.state) === true
-    const limit = o.timeout === undefined ? undefined : AbortSignal.timeout(milliseconds(o.timeout))
+    const limit =
+      o.timeout === undefined ? undefined : AbortSignal.timeout(Math.min(milliseconds(o.timeout), 2 ** 31 - 1))
     const signal = limit && o.signal ? AbortSignal.any([limit, o.signal]) : (limit ?? o.signal)
     while (!there()) {
+      if (this.#lost) throw this.#lost
       const changed = Promise.withResolvers<void>()
       const wake = (): void => changed.resolve()
       this.#watchers.add(wake)
@@ -279,6 +292,13 @@ export class JobHandle<O = unknown> implements Job<O> {
 
   [Symbol.for('nodejs.util.inspect.custom')](): JobSnapshot {
     return this.#snapshot
+  }
+
+  #onLost(reason: Error): void {
+    if (isFinished(this.#snapshot.state)) return
+    this.#lost = reason
+    for (const wake of [...this.#watchers]) wake()
+    this.#finished?.resolve(this.#snapshot)
   }
 
   /** Everything from the first record on, of the job and its children. */

@@ -19,6 +19,7 @@ const JOBS_MOST = 100_000
 
 export class JobTable {
   readonly #store: Store
+  readonly #session: string
   /** For messages: whose table it is. */
   readonly #where: string
   readonly #jobs = new Map<string, JobHost>()
@@ -27,8 +28,9 @@ export class JobTable {
   /** Runs that are over and read to the end, as they were: whose reader lost its link may ask for that end again. */
   readonly #retired = new Map<string, JobSnapshot>()
 
-  constructor(store: Store, where: string) {
+  constructor(store: Store, session: string, where: string) {
     this.#store = store
+    this.#session = session
     this.#where = where
   }
 
@@ -52,6 +54,12 @@ export class JobTable {
     return starting
   }
 
+  /** @throws UsageError when that id is taken */
+  throwIfTaken(instanceId: string): void {
+    if (this.seek(instanceId) || this.#retired.has(instanceId))
+      throw new UsageError('a job with this id is there already')
+  }
+
   /** Without a number it is a run: in no list, and only kept until it has been read. */
   add(host: JobHost): void {
     if (host.id > 0) return void this.#jobs.set(host.instanceId, host)
@@ -66,7 +74,7 @@ export class JobTable {
     this.#jobs.delete(host.instanceId)
     this.#runs.delete(host.instanceId)
     this.#started.delete(host.spec.startId)
-    for (const one of [host, ...host.children]) void this.#store.dropLog(one.instanceId)
+    for (const one of [host, ...host.children]) void this.#store.dropLog(logName(this.#session, one))
   }
 
   jobs(): readonly JobHost[] {
@@ -92,19 +100,22 @@ export class JobTable {
     return run?.snapshot() ?? findJob(this.#snapshots(), which, this.#where)
   }
 
-  get(job: string): JobHost | undefined {
-    return this.#jobs.get(job) ?? this.#runs.get(job)
-  }
-
-  /** By instanceId, children too. @throws JobNotFoundError */
-  find(job: string | undefined): JobHost {
-    const found = job === undefined ? undefined : this.get(job)
+  /** By instanceId, children too. */
+  seek(job: string): JobHost | undefined {
+    const found = this.#jobs.get(job) ?? this.#runs.get(job)
     if (found) return found
     for (const parent of this.hosts()) {
       const child = parent.children.find((one) => one.instanceId === job)
       if (child) return child
     }
-    throw new JobNotFoundError(job, this.#where)
+    return undefined
+  }
+
+  /** @throws JobNotFoundError */
+  find(job: string | undefined): JobHost {
+    const found = job === undefined ? undefined : this.seek(job)
+    if (!found) throw new JobNotFoundError(job, this.#where)
+    return found
   }
 
   /** The end of a run that has been read and forgotten. */
@@ -177,4 +188,9 @@ export class JobTable {
 
 function same(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase()
+}
+
+/** A run's id is its caller's: only together with its session does it name a log. */
+export function logName(session: string, job: JobHost): string {
+  return `${session} ${job.instanceId}`
 }

@@ -1,7 +1,7 @@
 // A job on the peer that owns it: its actor, its execution or its children, its log. Machines decide, this acts.
 import { createActor } from 'xstate'
 import { foldChildren, isFinished } from './child-jobs.ts'
-import { ChildJobError, ErrandError, JobStoppedError, TimeoutError } from './errors.ts'
+import { asError, ChildJobError, ErrandError, JobStoppedError, TimeoutError } from './errors.ts'
 import type { Engine, Execution } from './engine/engine.ts'
 import {
   jobMachine,
@@ -82,7 +82,7 @@ export class JobHost implements JobActions {
     this.#actor.subscribe({
       next: ({ value }) => this.#enter(value as JobState),
       // The machine has no code of its own that throws; if it ever does, the job must still end.
-      error: (error) => this.#conclude('Failed', error as Error),
+      error: (error) => void this.#onEnded({ outcome: 'failed', error: asError(error) }),
     })
     this.#actor.start()
   }
@@ -160,6 +160,17 @@ export class JobHost implements JobActions {
     return this.finished
   }
 
+  /** Its table ends while it goes on elsewhere: nobody here hears of it any more. Its state stays as it was. */
+  async abandon(): Promise<void> {
+    await this.#log?.seal()
+    this.#settle(this.snapshot())
+  }
+
+  /** Its children are being stopped one by one: its ending is a stop. */
+  expectStop(request: StopRequest): void {
+    this.#stopRequest ??= request
+  }
+
   watch(listener: (snapshot: JobSnapshot) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -194,17 +205,29 @@ export class JobHost implements JobActions {
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
 
   launch(): void {
-    const { engine, spec, session, deadline } = this.#options
+    const { engine, deadline } = this.#options
     this.#begunAt = new Date()
     if (!engine) return this.#launchChildren()
     if (deadline !== undefined) {
-      this.#deadline = setTimeout(() => {
-        this.#late = true
-        void this.stop({ grace: this.#options.stopGrace, reason: `its deadline of ${deadline} ms passed` }).catch(
-          () => undefined,
-        )
-      }, deadline)
+      this.#deadline = setTimeout(
+        () => {
+          this.#late = true
+          void this.stop({ grace: this.#options.stopGrace, reason: `its deadline of ${deadline} ms passed` }).catch(
+            () => undefined,
+          )
+        },
+        Math.min(deadline, 2 ** 31 - 1),
+      )
     }
+    try {
+      this.#execute(engine)
+    } catch (error) {
+      void this.#onEnded({ outcome: 'failed', error: asError(error) })
+    }
+  }
+
+  #execute(engine: Engine): void {
+    const { spec, session } = this.#options
     this.#execution = engine.start(
       { job: this.instanceId, work: spec, location: this.#options.here, session: session() },
       {
@@ -221,6 +244,8 @@ export class JobHost implements JobActions {
         back: () => {
           this.#reason = undefined
           this.#send({ type: 'job.back' })
+          // Asked to stop while it could not be reached: now it can.
+          if (this.#stopRequest) this.#send({ type: 'job.stop', request: this.#stopRequest })
         },
       },
     )
@@ -230,6 +255,10 @@ export class JobHost implements JobActions {
   halt(request: StopRequest): void {
     for (const child of this.children) {
       if (isFinished(child.state)) continue
+      if (child.#state === 'Disconnected') {
+        child.#stopRequest = request
+        continue
+      }
       // One that cannot be reached now does not hold up the others; its state says so.
       void child.stop(request).catch(() => undefined)
     }

@@ -47,15 +47,16 @@ export class LinkSessionRef implements SessionRef {
     return this.#link.read({ session: this.#snapshot.instanceId, job }, request, signal)
   }
 
-  watchJob(job: string, listener: (snapshot: JobSnapshot) => void): () => void {
+  watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void {
     let last: JobSnapshot | undefined
     const take = (snapshot: JobSnapshot): void => {
       last = snapshot
       listener(snapshot)
     }
     return this.#link.watch({ session: this.#snapshot.instanceId, job }, take, (cause) => {
-      if (!last || isFinished(last.state)) return
       const reason = new PeerLostError(`the link to ${this.#link.peer} ended; the job may go on there`, { cause })
+      lost?.(reason)
+      if (!last || isFinished(last.state)) return
       listener(Object.freeze({ ...last, state: 'Disconnected' as const, reason }))
     })
   }

@@ -17,8 +17,9 @@ import { defaultHome } from './home.ts'
 import type { Link, LinkServer } from './link.ts'
 import { LinkAcceptor, openLink, type Self } from './link-handshake.ts'
 import type { PeerInfo } from './surface.ts'
+import { untilAborted } from './output-log.ts'
 import { readTicket, writeTicket } from './ticket.ts'
-import { CONTROL, DATA, JOIN, protocols, VERSION, type Beat } from './wire.ts'
+import { CONTROL, DATA, JOIN, LOCAL_BEAT, protocols, VERSION, type Beat } from './wire.ts'
 
 /** What a network is needed for: whoever invites must be reachable, whoever only dials need not listen to the world. */
 export type NetworkPurpose = 'dial' | 'invite'
@@ -63,7 +64,7 @@ export class Network {
   #network: { transport: Transport; purpose: NetworkPurpose } | undefined
   #networkStarting: Promise<Transport> | undefined
   #socketStarting: Promise<Transport> | undefined
-  #closed = false
+  readonly #over = new AbortController()
 
   constructor(options: NetworkOptions) {
     this.#options = options
@@ -83,7 +84,7 @@ export class Network {
 
   /** Watches over a link until it ends. */
   keep(link: Link, dialled: boolean): void {
-    if (this.#closed) return link.abort(new PeerClosedError())
+    if (this.#over.signal.aborted) return link.abort(new PeerClosedError())
     this.#links.add(link)
     void link.closed.then(() => this.#links.delete(link))
     this.#options.onLink(link, dialled)
@@ -115,25 +116,33 @@ export class Network {
 
   /** One link per place, whoever needs it; dialled once at a time. @throws PeerUnreachableError, DeniedError */
   async linkTo(place: Place, signal?: AbortSignal): Promise<Link> {
-    if (this.#closed) throw new PeerClosedError()
+    if (this.#over.signal.aborted) throw new PeerClosedError()
     const there = this.#dialled.get(place.key)
     if (there) {
       const link = await there.catch(() => undefined)
       if (link?.open) return link
       // Several may have waited for a dial that failed: the first of them dials anew, the others join it.
       const newer = this.#dialled.get(place.key)
-      if (newer && newer !== there) return newer
+      if (newer && newer !== there) {
+        await untilAborted(newer, signal)
+        signal?.throwIfAborted()
+        return newer
+      }
     }
-    const dialling = this.#dial(place, signal)
+    // Under nobody's signal but the network's: others may wait for the same link.
+    const dialling = this.#dial(place)
     this.#dialled.set(place.key, dialling)
     const forget = (): void => {
       if (this.#dialled.get(place.key) === dialling) this.#dialled.delete(place.key)
     }
     dialling.then((link) => void link.closed.then(forget), forget)
+    await untilAborted(dialling, signal)
+    signal?.throwIfAborted()
     return dialling
   }
 
-  async #dial(place: Place, signal: AbortSignal | undefined): Promise<Link> {
+  async #dial(place: Place): Promise<Link> {
+    const { signal } = this.#over
     const { self, server } = this.#options
     const { peer, addresses } = place
     try {
@@ -143,8 +152,8 @@ export class Network {
       this.keep(link, true)
       return link
     } catch (error) {
-      signal?.throwIfAborted()
       const cause = asError(error)
+      if (signal.aborted) throw new PeerClosedError()
       if (codeOf(cause) !== 'PEER_UNREACHABLE') throw cause
       const hint =
         place.key === 'localhost'
@@ -159,7 +168,7 @@ export class Network {
   /** The network, started when first needed; again with a wider reach when somebody is to be invited. */
   use(purpose: NetworkPurpose): Promise<Transport> {
     const { transport: given } = this.#options
-    if (this.#closed) return Promise.reject(new PeerClosedError())
+    if (this.#over.signal.aborted) return Promise.reject(new PeerClosedError())
     if (!given)
       return Promise.reject(new UsageError('this peer has no network', { hint: 'create it with a transport' }))
     const before = this.#networkStarting
@@ -184,11 +193,11 @@ export class Network {
   /** The local carrier: answering on the home's socket, and the way to `localhost`. */
   useSocket(): Promise<Transport> {
     const starting = (this.#socketStarting ??= (async () => {
-      const { home, serveLocal, beat } = this.#options
+      const { home, serveLocal } = this.#options
       const transport = socket({ path: socketPath(home ?? defaultHome()), ...(serveLocal && { listen: true }) })
       // Whoever may open the socket is the owner: the file's permissions are the policy.
       await transport.start({
-        protocols: protocols(beat),
+        protocols: protocols(LOCAL_BEAT),
         admits: () => true,
         accept: (channel) => this.#link(channel),
       })
@@ -218,7 +227,7 @@ export class Network {
   }
 
   #link(channel: Channel): void {
-    if (this.#closed) channel.abort(new PeerClosedError())
+    if (this.#over.signal.aborted) channel.abort(new PeerClosedError())
     else if (channel.protocol === CONTROL) void this.#acceptor.control(channel)
     else if (channel.protocol === DATA) void this.#acceptor.data(channel)
     else channel.abort(new DeniedError(`not here: ${channel.protocol}`))
@@ -345,7 +354,7 @@ export class Network {
 
   /** Ends links and transports; nothing comes in any more. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true
+    this.#over.abort()
     await Promise.allSettled([...this.#links].map((link) => link.close()))
     for (const starting of [this.#networkStarting, this.#socketStarting]) {
       const transport = await starting?.catch(() => undefined)

@@ -344,7 +344,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         return this.#network.allow(event.peer, event.grants, event)
       case 'local.deny': {
         const denied = await this.#network.deny(event.peer, event.forget === true)
-        return this.#hosting.closeOwned(denied.owner ?? denied.id)
+        // An owner's other keys keep their sessions; those this one had are detached with its links.
+        const owner = denied.owner ?? denied.id
+        const shared = this.#book.all().some((peer) => peer.id !== denied.id && peer.owner === owner)
+        return shared ? undefined : this.#hosting.closeOwned(owner)
       }
       case 'local.status':
         return this.#status()

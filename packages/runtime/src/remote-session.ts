@@ -69,6 +69,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #attempts: AbortController | undefined
   /** Aborts when the session is let go of: everything that is read over it stops there. */
   #attachment = new AbortController()
+  #unwatch: (() => void) | undefined
   /** A connect by command: its first failure is the answer. */
   #asked = false
   #snapshot: SessionSnapshot | undefined
@@ -177,17 +178,19 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     }
   }
 
-  watchJob(job: string, listener: (snapshot: JobSnapshot) => void): () => void {
+  watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void {
     let watched = this.#jobs.get(job)
     if (!watched) {
-      watched = { listeners: new Set(), last: undefined, stop: undefined }
+      watched = { listeners: new Set(), lost: new Set(), last: undefined, stop: undefined }
       this.#jobs.set(job, watched)
       if (this.#link && this.#state === 'Opened') this.#watch(job, watched, this.#link)
     } else if (watched.last) listener(watched.last)
     const { listeners } = watched
     listeners.add(listener)
+    if (lost) watched.lost.add(lost)
     return () => {
       listeners.delete(listener)
+      if (lost) watched.lost.delete(lost)
       if (listeners.size > 0 || this.#jobs.get(job)?.listeners !== listeners) return
       this.#jobs.get(job)?.stop?.()
       this.#jobs.delete(job)
@@ -282,12 +285,15 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
 
   startRetry(): void {
-    this.#retry = setTimeout(() => {
-      this.#reason ??= new PeerUnreachableError(
-        `${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`,
-      )
-      this.#send({ type: 'link.given-up' })
-    }, this.options.lostAfter)
+    this.#retry = setTimeout(
+      () => {
+        this.#reason ??= new PeerUnreachableError(
+          `${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`,
+        )
+        this.#send({ type: 'link.given-up' })
+      },
+      Math.min(this.options.lostAfter, 2 ** 31 - 1),
+    )
   }
 
   endRetry(): void {
@@ -346,7 +352,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       )
       this.#send({ type: 'link.lost', reason: this.#reason })
     })
-    link.watch<SessionSnapshot>({ session: this.instanceId }, (far) => {
+    this.#unwatch = link.watch<SessionSnapshot>({ session: this.instanceId }, (far) => {
       if (this.#link !== link) return
       this.#far = far
       // Closed over there: by expiry, by another client, by its peer shutting down.
@@ -363,6 +369,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #detached(): void {
     this.#link = undefined
     this.#attachment.abort()
+    this.#unwatch?.()
+    this.#unwatch = undefined
     for (const watched of this.#jobs.values()) {
       watched.stop?.()
       watched.stop = undefined
@@ -454,6 +462,9 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       watched.last = Object.freeze({ ...last, state: 'Disconnected' as const, reason: this.#reason })
       for (const listener of [...watched.listeners]) listener(watched.last)
     }
+    if (!SETTLED.has(state)) return
+    const reason = this.#reason ?? new SessionClosedError(this.#far.name)
+    for (const { lost } of this.#jobs.values()) for (const tell of [...lost]) tell(reason)
   }
 
   #changed(): void {
@@ -464,6 +475,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
 interface WatchedJob {
   readonly listeners: Set<(snapshot: JobSnapshot) => void>
+  /** Told when no more news can come. */
+  readonly lost: Set<(reason: Error) => void>
   last: JobSnapshot | undefined
   stop: (() => void) | undefined
 }

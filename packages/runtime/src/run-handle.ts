@@ -26,6 +26,7 @@ export class RunHandle<R> implements Run<R> {
   readonly #ref: SessionRef
   readonly #begun: Promise<Begun>
   #value: Promise<RunValue<R>> | undefined
+  #release: (() => void) | undefined
   /** The one reading of the run, and what it knows in the end: its records are given once, to whoever asks first. */
   #taken: PromiseWithResolvers<{ last: JobSnapshot | undefined; first: readonly Output<R>[] }> | undefined
 
@@ -76,6 +77,7 @@ export class RunHandle<R> implements Run<R> {
         }
       } finally {
         await begun.reading.return(undefined)
+        this.#release?.()
         // Not waited for: it goes ahead of whatever the caller does next on the same link.
         void cursors.settle()
       }
@@ -89,6 +91,7 @@ export class RunHandle<R> implements Run<R> {
   }
 
   #begin(event: RunEvent, signal: AbortSignal | undefined): Begun {
+    signal?.throwIfAborted()
     const job = event.spec.startId
     const answer = this.#ref.request(event)
     answer.catch(() => undefined)
@@ -125,6 +128,7 @@ export class RunHandle<R> implements Run<R> {
     return (many ? (values ?? []) : first[0]) as RunValue<R>
   }
 
+  /** Until the reading is over; a run that nobody reads is listened for as long as its signal lives. */
   #stopOn(signal: AbortSignal, job: string, answer: Promise<unknown>): void {
     const stop = (): void => {
       this.#ref.request({ type: 'stop', reason: 'aborted by the caller' }, job).catch(() => undefined)
@@ -132,9 +136,7 @@ export class RunHandle<R> implements Run<R> {
     const listen = (): void => {
       if (signal.aborted) return stop()
       signal.addEventListener('abort', stop, { once: true })
-      const over = (): void => signal.removeEventListener('abort', stop)
-      const end = async (): Promise<void> => void (await this.#taken?.promise)
-      end().then(over, over)
+      this.#release = () => signal.removeEventListener('abort', stop)
     }
     answer.then(listen, () => undefined)
   }

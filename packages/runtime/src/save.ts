@@ -11,6 +11,8 @@ export async function saveRecords(
 ): Promise<void> {
   const file = await open(path, 'w', 0o600)
   try {
+    // Also one that was there before, with other rights.
+    await file.chmod(0o600)
     for await (const record of records) {
       const line = format === 'ndjson' ? jsonLine(record) : textOf(record)
       if (line !== undefined) await file.write(`${line}\n`)

@@ -6,7 +6,7 @@ import type { Engine } from './engine/engine.ts'
 import { asError, SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import { jobHandle } from './job-handle.ts'
-import { JobTable } from './job-table.ts'
+import { JobTable, logName } from './job-table.ts'
 import type { JobReading } from './link.ts'
 import { OutputLog, OWNER } from './output-log.ts'
 import { singleRecord } from './record.ts'
@@ -90,7 +90,11 @@ export class HostSession implements SessionRef, SessionActions {
     this.name = options.name ?? (kind === 'home' || kind === 'local' ? kind : `Runspace${id}`)
     this.cwd = options.cwd
     this.env = options.env
-    this.#table = new JobTable(home.store, kind === 'local' ? home.name : `${home.name} (session ${this.name})`)
+    this.#table = new JobTable(
+      home.store,
+      this.instanceId,
+      kind === 'local' ? home.name : `${home.name} (session ${this.name})`,
+    )
     this.#idleTimeout = kind === 'temporary' ? home.temporaryLease : (options.idleTimeout ?? home.idleTimeout)
     const { promise, resolve } = Promise.withResolvers<void>()
     this.closed = promise
@@ -211,10 +215,12 @@ export class HostSession implements SessionRef, SessionActions {
     return this.#table.read(job, request, signal)
   }
 
-  watchJob(job: string, listener: (snapshot: JobSnapshot) => void): () => void {
-    const host = this.#table.get(job)
+  watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void {
+    const host = this.#table.seek(job)
     if (!host) return () => undefined
     listener(host.snapshot())
+    // One that goes on elsewhere when its table ends: no more news of it can come.
+    if (lost) void host.finished.then(({ state }) => !isFinished(state) && lost(new SessionClosedError(this.name)))
     return host.watch(listener)
   }
 
@@ -231,9 +237,9 @@ export class HostSession implements SessionRef, SessionActions {
     return this.#home.sessionRef(session)
   }
 
-  /** Unfinished jobs of its table. */
+  /** Unfinished jobs and runs. */
   get unfinished(): readonly JobHost[] {
-    return this.#table.jobs().filter((job) => !isFinished(job.state))
+    return [...this.#table.hosts()].filter((job) => !isFinished(job.state))
   }
 
   /** Jobs and runs. */
@@ -284,11 +290,15 @@ export class HostSession implements SessionRef, SessionActions {
     }
     const hosts = [...this.hosts()]
     // What runs on elsewhere in a session that was left is not ours to stop.
+    for (const host of hosts) if (host.children.length > 0) host.expectStop(request)
     const leaves = hosts.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
     const ours = leaves.filter((leaf) => leaf.state !== 'Disconnected')
     await Promise.allSettled(ours.map((leaf) => leaf.stop(request)))
     const { runspace, thread, process } = this.#engines
     await Promise.allSettled([runspace, thread, process].map((engine) => engine[Symbol.asyncDispose]()))
+    for (const one of hosts.flatMap((host) => [host, ...host.children])) {
+      if (!isFinished(one.state)) await one.abandon()
+    }
     for (const host of hosts) this.#table.forget(host)
   }
 
@@ -318,6 +328,7 @@ export class HostSession implements SessionRef, SessionActions {
     const id = listed ? ++this.#lastJob : 0
     // A run's id is its caller's, who reads it without waiting for our answer.
     const instanceId = !listed && UUID.test(spec.startId) ? spec.startId : crypto.randomUUID()
+    this.#table.throwIfTaken(instanceId)
     const name = spec.name ?? (listed ? `Job${id}` : 'run')
     const placed: WorkSpec = {
       ...spec,
@@ -405,7 +416,9 @@ export class HostSession implements SessionRef, SessionActions {
 
   async #giveLog(host: JobHost): Promise<void> {
     const { store } = this.#home
-    host.attachLog(new OutputLog(await store.log(host.instanceId), store.logLimit, (bytes) => host.credit(bytes)))
+    host.attachLog(
+      new OutputLog(await store.log(logName(this.instanceId, host)), store.logLimit, (bytes) => host.credit(bytes)),
+    )
   }
 
   /** A run of a session we hold, started by another client: from here on a job of this table. */

@@ -25,6 +25,12 @@ export interface Beat {
   readonly suspicion: number
 }
 
+/**
+ * The heartbeat of the local socket, the same at both ends: the kernel tells a socket's end at once, and a client that is
+ * stopped for a while (Ctrl-Z) must not be taken for dead.
+ */
+export const LOCAL_BEAT: Beat = { interval: 1_000, suspicion: 600_000 }
+
 /** The protocols of one peer. The heartbeat is the control channel's: there is one per pair of peers. */
 export function protocols(heartbeat: Beat): readonly Protocol[] {
   return [
@@ -185,7 +191,7 @@ export type DataMessage =
 type Check = (value: unknown) => boolean
 const string: Check = (value) => typeof value === 'string' && value.length <= 65_536
 const text: Check = (value) => typeof value === 'string'
-const count: Check = (value) => typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
 const flag: Check = (value) => typeof value === 'boolean'
 const bytes: Check = (value) => value instanceof Uint8Array
 const which: Check = (value) => string(value) || count(value)

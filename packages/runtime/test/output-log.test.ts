@@ -69,13 +69,13 @@ describe('the output log', () => {
   })
 
   it('gives credit back at once while the owner is within the limit', async () => {
-    const { log, credits } = await logWith(100)
+    const { log, credits } = await logWith()
     log.append(raw(1, 60))
     expect(credits).toEqual([60])
   })
 
   it('keeps the credit back when the owner leaves too much unread, and gives it when it reads', async () => {
-    const { log, credits } = await logWith(100)
+    const { log, credits } = await logWith()
     for (let count = 0; count < 4; count++) log.append(raw(1, 60))
     expect(credits).toEqual([60])
     expect(log.paused).toBe(true)

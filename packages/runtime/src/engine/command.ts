@@ -9,6 +9,9 @@ import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { eachLine } from './process-isolate.ts'
 import { spawnTree, type ProcessTree } from './process-tree.ts'
 
+/** How long after a command's exit its silent pipe is kept open. */
+const LINGER_MS = 1_000
+
 export class CommandEngine implements Engine {
   readonly #running = new Map<ProcessTree, Promise<void>>()
 
@@ -78,11 +81,22 @@ export class CommandEngine implements Engine {
       )
 
     const exited = Promise.withResolvers<Ending>()
+    let heard = Date.now()
+    for (const stream of streams) stream.on('data', () => (heard = Date.now()))
+    let watching: NodeJS.Timeout | undefined
     child.once('error', (error) => exited.resolve({ outcome: 'failed', error: startError(file, cwd, error) }))
-    // `close` comes after the last byte; a descendant that keeps the pipe open must not hold the ending for ever.
-    child.once('exit', () => void tree.end())
+    child.once('exit', () => {
+      void tree.end()
+      // `close` comes after the last byte, unless a process outside the tree keeps the pipe open, or nobody reads what
+      // is left: then it is closed from here, at once for a command that was stopped.
+      watching = setInterval(() => {
+        const waits = !stopping && (writer.full || Date.now() - heard < LINGER_MS)
+        if (!waits) for (const stream of streams) stream.destroy()
+      }, LINGER_MS / 10)
+    })
     child.once('close', (code, signal) => exited.resolve(endingOf(file, code, signal)))
     const ending = await exited.promise
+    clearInterval(watching)
     clearTimeout(force)
     await tree.end()
     writer.end()

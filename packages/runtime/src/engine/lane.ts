@@ -200,6 +200,11 @@ function endingOf(bytes: Uint8Array): Ending {
 /** Where a script's requests to its session are answered: a channel per asker, served by the host. */
 export type OpenSessionLink = (channel: Channel) => void
 
+/** How much longer than the grace a shared isolate gets to end one execution itself (guarantee G9: grace + 2 s). */
+const SHARED_MS = 1_500
+/** Longest `setTimeout`. */
+const LONGEST = 2 ** 31 - 1
+
 interface Remaining {
   readonly io: ExecutionIO
   stopping: StopRequest | undefined
@@ -210,6 +215,7 @@ interface Remaining {
 export class LaneEngine implements Engine {
   readonly #isolate: Isolate
   readonly #openLink: OpenSessionLink
+  readonly #shared: boolean
   readonly #executions = new Map<number, Remaining>()
   readonly #links = new Map<number, LaneChannel>()
   readonly #commands: Turn<LaneCommand>
@@ -217,8 +223,10 @@ export class LaneEngine implements Engine {
   #last = 0
   #gone: Error | undefined
 
-  constructor(isolate: Isolate, openLink: OpenSessionLink) {
+  /** `shared`: several executions live in it and its own engine can end one by force; we only if it does not. */
+  constructor(isolate: Isolate, openLink: OpenSessionLink, options: { shared?: boolean } = {}) {
     this.#isolate = isolate
+    this.#shared = options.shared === true
     this.#openLink = openLink
     // The call's own promise says nothing: it does not settle when the isolate dies.
     this.#commands = new Turn((commands) => void isolate.server.perform(commands).then(undefined, () => undefined))
@@ -229,8 +237,9 @@ export class LaneEngine implements Engine {
     void isolate.exited.then((how) => this.#exited(how))
   }
 
-  get busy(): boolean {
-    return this.#executions.size > 0
+  /** Its isolate has ended: nothing can be started in it any more. */
+  get gone(): boolean {
+    return this.#gone !== undefined
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
@@ -252,9 +261,12 @@ export class LaneEngine implements Engine {
         execution.stopping = request
         clearTimeout(execution.force)
         // Asked, then after the grace forced: the isolate goes, and its end is the execution's.
-        if (request.grace > 0) {
+        if (this.#shared) {
           this.#commands.push({ do: 'stop', x, request })
-          execution.force = setTimeout(() => this.#isolate.kill(), request.grace)
+          execution.force = setTimeout(() => this.#isolate.kill(), Math.min(request.grace + SHARED_MS, LONGEST))
+        } else if (request.grace > 0) {
+          this.#commands.push({ do: 'stop', x, request })
+          execution.force = setTimeout(() => this.#isolate.kill(), Math.min(request.grace, LONGEST))
         } else this.#isolate.kill()
       },
     }

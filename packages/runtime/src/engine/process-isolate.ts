@@ -97,10 +97,12 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
   const early: (readonly LaneMessage[])[] = []
   let waiting: Frame[] | undefined = []
   let channel: Channel | undefined
-  // A frame that cannot be sent means the other end is gone: its exit is the news.
+  let last: Promise<void> = Promise.resolve()
+  // One after the other, as fast as the pipe takes them. A frame that cannot be sent ends the lane, and with it the
+  // process: going on without it would lose what it carried.
   const send = (frame: Frame): void => {
-    if (waiting) waiting.push(frame)
-    else void channel?.send(frame).catch(() => undefined)
+    if (waiting) return void waiting.push(frame)
+    last = last.then(() => channel?.send(frame)).catch((error: unknown) => channel?.abort(asError(error)))
   }
   const endpoint = {
     postMessage: (message: unknown) => send({ c: message }),
@@ -128,7 +130,9 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
     server: Comlink.wrap<LaneServer>(endpoint),
     endpoint,
     wire: {
-      post: (messages) => send({ m: messages }),
+      post: (messages) => {
+        for (const batch of batches(messages)) send({ m: batch })
+      },
       receive(listener) {
         take = listener
         for (const messages of early.splice(0)) listener(messages)
@@ -136,6 +140,25 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
     },
     drained,
   }
+}
+
+/** So that a batch of many chunks stays a frame; a larger record goes alone. */
+const BATCH_BYTES = 1 << 20
+
+function* batches(messages: readonly LaneMessage[]): Generator<readonly LaneMessage[]> {
+  let batch: LaneMessage[] = []
+  let bytes = 0
+  for (const message of messages) {
+    const size = message.reduce((sum: number, part) => sum + (part instanceof Uint8Array ? part.byteLength : 16), 0)
+    if (batch.length > 0 && bytes + size > BATCH_BYTES) {
+      yield batch
+      batch = []
+      bytes = 0
+    }
+    batch.push(message)
+    bytes += size
+  }
+  if (batch.length > 0) yield batch
 }
 
 /** A line longer than this (in characters) is cut into several: binary output has none. */

@@ -69,6 +69,7 @@ class RemoteExecution implements Execution {
 
   stop(request: StopRequest): void {
     this.#stopping = request
+    this.#wake?.()
     if (this.#far === undefined) return this.#opening.abort()
     const { grace, reason } = request
     // Its answer is the far job's end, which the reading sees too; a lost link asks again by itself.
@@ -97,9 +98,8 @@ class RemoteExecution implements Execution {
       stopWatching = session.onChange(() => this.#onSession(session))
       const run =
         this.#target.run ??
-        ((await session.request({ type: 'run', spec: spec.work }, undefined, {
-          signal: this.#opening.signal,
-        })) as JobSnapshot)
+        // Not given up when stopped meanwhile: it would run on over there. The answer says what to stop.
+        ((await session.request({ type: 'run', spec: spec.work })) as JobSnapshot)
       this.#far = run.instanceId
       if (this.#stopping) this.stop(this.#stopping)
       const last = await this.#copy(session, run)
@@ -123,7 +123,8 @@ class RemoteExecution implements Execution {
       const { count, errors, bytes, first } = step.value
       this.#credit -= bytes.byteLength
       this.#io.chunk({ count, errors, bytes }, first)
-      while (this.#credit <= 0 && !this.#over.signal.aborted)
+      // A run that is being stopped is read to its end: what it had said is bounded over there.
+      while (this.#credit <= 0 && !this.#over.signal.aborted && !this.#stopping)
         await new Promise<void>((resolve) => (this.#wake = resolve))
     }
   }

@@ -69,8 +69,7 @@ export class ScriptHost implements Engine {
       // What a script throws after it was asked to stop is its way of stopping.
       if (signal.aborted) return { outcome: 'stopped' }
       // The last thing it said, so that every reader hears of it in its place; and the reason the job failed.
-      running.writer.write('error', asError(error))
-      return { outcome: 'failed', error: asError(error), said: true }
+      return { outcome: 'failed', error: sayError(running.writer, asError(error)), said: true }
     } finally {
       restore?.()
     }
@@ -170,6 +169,28 @@ async function pump(value: unknown, { writer, abort }: Running): Promise<boolean
     throw error
   } finally {
     if (!taken) await value.return(undefined) // its own `finally` blocks run
+  }
+}
+
+/** Writes what a script threw, or, where that cannot be written, what it was: the script's failure must not be ours. */
+function sayError(writer: RecordWriter, error: Error): Error {
+  try {
+    writer.write('error', error)
+    return error
+  } catch (unwritable) {
+    let text = 'it cannot be shown'
+    try {
+      text = String(error.message).slice(0, 1000)
+    } catch {
+      // Its message is a getter that throws.
+    }
+    const plain = new Error(`${text} (the error itself cannot travel: ${asError(unwritable).message.slice(0, 200)})`)
+    try {
+      writer.write('error', plain)
+    } catch {
+      // Nothing more can be said: the writer is full. The reason of the job says it.
+    }
+    return plain
   }
 }
 

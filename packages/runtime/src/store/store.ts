@@ -21,7 +21,7 @@ export interface StoredLog {
   read(from: number, maxBytes: number): readonly Chunk[] | Promise<readonly Chunk[]>
   cursor(reader: string): number
   setCursor(reader: string, seq: number): void | Promise<void>
-  /** Bytes of records from `seq` on. */
+  /** What keeping the records from `seq` on costs, in bytes; 0 at the end. */
   bytesFrom(seq: number): number
 }
 
