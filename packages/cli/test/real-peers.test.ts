@@ -30,6 +30,11 @@ describe('jobs on other peers', { timeout: 120_000 }, () => {
     expect(list[0]).toMatchObject({ location: 'server01,server02', state: 'Completed' })
   })
 
+  it('a run that says nothing for longer than any heartbeat is waited for', async () => {
+    const { code, stderr } = await machines.type('laptop', ['run', '--', 'sleep', '6'])
+    expect([code, stderr]).toEqual([0, ''])
+  })
+
   it('S41 what a temporary session started ends with it: nothing is listed there, no process is left', async () => {
     const before = machines.processes('server01').length
     const { code, stdout } = await machines.type('laptop', [
