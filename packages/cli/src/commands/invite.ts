@@ -13,7 +13,11 @@ export default async function invite(context: Context, flags: Flags): Promise<nu
   await terminal.out(json === undefined ? `${ticket}\n` : `${JSON.stringify({ ticket })}\n`)
   const { addresses } = await peer.status({ signal })
   // A ticket says where we are; who holds it elsewhere would look on their own machine.
-  if (!context.quiet && json === undefined && addresses.every(isLoopback)) {
+  if (context.quiet || json !== undefined) return EXIT.done
+  if (!addresses.every(isLoopback)) {
+    const hosts = addresses.map((address) => address.replace(/\/p2p\/.*$/, '')).join(' ')
+    terminal.say(`this peer can be reached from elsewhere now: it listens at ${hosts}`)
+  } else {
     terminal.say('this peer listens on this machine only: the ticket is good here, and nowhere else')
     terminal.say('  to be reached from elsewhere: `errand down`, then `errand up --listen /ip4/0.0.0.0/tcp/0`')
   }

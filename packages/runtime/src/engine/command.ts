@@ -1,6 +1,7 @@
 // Commands: a program with arguments, its output lines as records, its exit code as the outcome.
 // stdout is output, stderr is error records (PowerShell's NativeCommandError); the pipe is read only while there is
 // credit, so a program nobody reads waits in its own write.
+import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { CommandExitError, CommandStartError, asError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
@@ -120,9 +121,12 @@ function startError(file: string, cwd: string | undefined, thrown: unknown): Err
   const cause = asError(thrown) as NodeJS.ErrnoException
   if (cause.code === 'EACCES')
     return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} is not executable`, { cause })
-  const hint = cwd === undefined ? undefined : `is there a directory ${cwd}?`
+  // The system says the same of a missing program and a missing directory.
+  if (cwd !== undefined && !existsSync(cwd)) {
+    return new CommandStartError('COMMAND_NOT_EXECUTABLE', `there is no directory ${cwd} to run ${file} in`, { cause })
+  }
   if (cause.code === 'ENOENT')
-    return new CommandStartError('COMMAND_NOT_FOUND', `${file}: command not found`, { cause, hint })
+    return new CommandStartError('COMMAND_NOT_FOUND', `${file}: command not found`, { cause })
   return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} could not be started: ${cause.message}`, { cause })
 }
 
