@@ -70,7 +70,7 @@ export class Running {
       stderr,
       signals,
       env: { ERRAND_HOME: '/nowhere/home', ...options.env },
-      cwd: options.cwd ?? '/work/dir',
+      cwd: options.cwd ?? '/srv/dir',
       connect: async ({ home, start }) => {
         this.reached.push({ home, start })
         return this.peer
@@ -90,7 +90,7 @@ export function contextOf(sinks: { stdout: Sink; stderr: Sink }, change: Partial
   return {
     terminal,
     env: {},
-    cwd: '/work/dir',
+    cwd: '/srv/dir',
     home: '/home',
     json: undefined,
     verbose: false,

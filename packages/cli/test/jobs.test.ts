@@ -19,8 +19,8 @@ describe('start', () => {
   it("takes the caller's directory and environment along for local work only", async () => {
     const peer = running().knows('server01')
     const env = { A: '1', ERRAND_HOME: '/h' }
-    await errand(['start', '-C', 'sub', '--env', 'B=2=3', '--env', 'C=', '--', 'ls'], { peer, env, cwd: '/work/dir' })
-    expect(peer.table[0]?.options).toMatchObject({ cwd: '/work/dir/sub', env: { A: '1', B: '2=3', C: '' } })
+    await errand(['start', '-C', 'sub', '--env', 'B=2=3', '--env', 'C=', '--', 'ls'], { peer, env, cwd: '/srv/dir' })
+    expect(peer.table[0]?.options).toMatchObject({ cwd: '/srv/dir/sub', env: { A: '1', B: '2=3', C: '' } })
     await errand(['start', '--on', 'server01', 'ls'], { peer, env })
     expect(peer.table[1]?.options).not.toHaveProperty('cwd')
     expect(peer.table[1]?.options).not.toHaveProperty('env')
@@ -430,9 +430,9 @@ describe('receive and logs', () => {
   })
   it('has the file written where the table is', async () => {
     const { peer, job } = await spoken()
-    await errand(['receive', '1', '-o', 'log.txt', '--keep', '--kind', 'output'], { peer, cwd: '/work/dir' })
+    await errand(['receive', '1', '-o', 'log.txt', '--keep', '--kind', 'output'], { peer, cwd: '/srv/dir' })
     expect(job.calls).toEqual([
-      ['save', expect.objectContaining({ path: '/work/dir/log.txt', keep: true, kinds: ['output'], format: 'text' })],
+      ['save', expect.objectContaining({ path: '/srv/dir/log.txt', keep: true, kinds: ['output'], format: 'text' })],
     ])
     peer.knows('server01')
     const far = (await (await peer.home('server01')).start(['x'])) as FakeJob
@@ -539,7 +539,7 @@ describe('launch', () => {
       out: '4711\n',
       err: '',
     })
-    expect(peer.launched).toEqual([[['sleep', '5'], { cwd: '/work/dir', env: expect.objectContaining({ A: '1' }) }]])
+    expect(peer.launched).toEqual([[['sleep', '5'], { cwd: '/srv/dir', env: expect.objectContaining({ A: '1' }) }]])
     expect(peer.table).toEqual([])
     expect(await errand(['launch'], { peer })).toMatchObject({ code: 2 })
   })
