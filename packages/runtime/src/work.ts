@@ -56,7 +56,9 @@ async function describe(work: Work, using: Record<string, unknown>, prompt: bool
   if (typeof work === 'function') {
     // The parser is 235 KB: loaded by who sends functions, not by who sends commands.
     const { commandText, functionSource } = await import('./script.ts')
-    const source = functionSource(work, { using, ...(prompt && { scope: new Set(PROMPT_NAMES) }) })
+    // At a prompt the built-in modules are there by name, and so they are where a function of it runs.
+    const names = prompt ? new Set([...PROMPT_NAMES, ...(await import('./script-globals.ts')).builtinNames]) : undefined
+    const source = functionSource(work, { using, ...(names && { scope: names }) })
     return { kind: 'function', source, command: commandText(work), ...(prompt && { prompt }) }
   }
   if (isCommand(work)) {
