@@ -14,5 +14,7 @@ it('use the built-in modules and the prompt’s own names', async () => {
 })
 
 it('are refused what neither the prompt nor its runspace has', async () => {
-  await expect(peer.run({ code: 'const own = 1; await start(() => own)' })).rejects.toMatchObject({ code: 'FREE_VARIABLE' })
+  await expect(peer.run({ code: 'const own = 1; await start(() => own)' })).rejects.toMatchObject({
+    code: 'FREE_VARIABLE',
+  })
 })
