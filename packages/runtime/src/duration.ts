@@ -2,6 +2,9 @@
 import { UsageError } from './errors.ts'
 import type { Duration } from './surface.ts'
 
+/** The longest `setTimeout` keeps (about 24.8 days); beyond it a timer would fire at once. */
+export const LONGEST_TIMER: number = 2 ** 31 - 1
+
 const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** `500ms 30s 5m 2h 7d`, or milliseconds, as milliseconds. @throws UsageError */

@@ -2,7 +2,7 @@
 import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import { Cursors } from './cursors.ts'
-import { milliseconds } from './duration.ts'
+import { LONGEST_TIMER, milliseconds } from './duration.ts'
 import { codeOf, JobFailedError, TimeoutError } from './errors.ts'
 import { OWNER, untilAborted } from './output-log.ts'
 import { recordsOf } from './record.ts'
@@ -240,7 +240,7 @@ export class JobHandle<O = unknown> implements Job<O> {
     const wanted = o.for
     const there = (): boolean => isFinished(this.state) || wanted?.includes(this.state) === true
     const limit =
-      o.timeout === undefined ? undefined : AbortSignal.timeout(Math.min(milliseconds(o.timeout), 2 ** 31 - 1))
+      o.timeout === undefined ? undefined : AbortSignal.timeout(Math.min(milliseconds(o.timeout), LONGEST_TIMER))
     const signal = limit && o.signal ? AbortSignal.any([limit, o.signal]) : (limit ?? o.signal)
     while (!there()) {
       if (this.#lost) throw this.#lost

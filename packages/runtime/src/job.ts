@@ -2,6 +2,7 @@
 import { createActor } from 'xstate'
 import { foldChildren, isFinished } from './child-jobs.ts'
 import { asError, ChildJobError, ErrandError, JobStoppedError, TimeoutError } from './errors.ts'
+import { LONGEST_TIMER } from './duration.ts'
 import type { Engine, Execution } from './engine/engine.ts'
 import {
   jobMachine,
@@ -216,7 +217,7 @@ export class JobHost implements JobActions {
             () => undefined,
           )
         },
-        Math.min(deadline, 2 ** 31 - 1),
+        Math.min(deadline, LONGEST_TIMER),
       )
     }
     try {

@@ -5,6 +5,7 @@
 import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
+import { LONGEST_TIMER } from './duration.ts'
 import {
   asError,
   codeOf,
@@ -292,7 +293,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         )
         this.#send({ type: 'link.given-up' })
       },
-      Math.min(this.options.lostAfter, 2 ** 31 - 1),
+      Math.min(this.options.lostAfter, LONGEST_TIMER),
     )
   }
 

@@ -2,6 +2,7 @@
 import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
+import { LONGEST_TIMER } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { asError, SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
@@ -17,8 +18,6 @@ import type { Store } from './store/store.ts'
 import type { JobSnapshot, Kind, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } from './wire.ts'
 
-/** Longest `setTimeout`; a longer lease is as good as none. */
-const LONGEST = 2 ** 31 - 1
 /** Connections a fan-out opens at once (PowerShell's default ThrottleLimit). */
 export const THROTTLE = 32
 export type SessionKind = 'local' | 'persistent' | 'temporary' | 'home'
@@ -260,7 +259,7 @@ export class HostSession implements SessionRef, SessionActions {
 
   startLease(): void {
     // A home session stands until its owner closes it; what a temporary one owns waits a minute for its client.
-    if (this.#shared || this.#idleTimeout > LONGEST) return
+    if (this.#shared || this.#idleTimeout > LONGEST_TIMER) return
     this.#expiresAt = new Date(Date.now() + this.#idleTimeout)
     this.#lease = setTimeout(() => {
       this.#closeReason = `nobody came back within ${this.#idleTimeout / 1000} s`

@@ -7,6 +7,7 @@
 import { decode, encode, ChannelClosedError, type Channel, type ChannelEnd } from '@errand/transport'
 import type { MessagePort } from 'node:worker_threads'
 import type { Remote } from 'comlink'
+import { LONGEST_TIMER } from '../duration.ts'
 import { asError, EngineExitError, JobStoppedError, ProtocolError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
@@ -202,8 +203,6 @@ export type OpenSessionLink = (channel: Channel) => void
 
 /** How much longer than the grace a shared isolate gets to end one execution itself (guarantee G9: grace + 2 s). */
 const SHARED_MS = 1_500
-/** Longest `setTimeout`. */
-const LONGEST = 2 ** 31 - 1
 
 interface Remaining {
   readonly io: ExecutionIO
@@ -263,10 +262,10 @@ export class LaneEngine implements Engine {
         // Asked, then after the grace forced: the isolate goes, and its end is the execution's.
         if (this.#shared) {
           this.#commands.push({ do: 'stop', x, request })
-          execution.force = setTimeout(() => this.#isolate.kill(), Math.min(request.grace + SHARED_MS, LONGEST))
+          execution.force = setTimeout(() => this.#isolate.kill(), Math.min(request.grace + SHARED_MS, LONGEST_TIMER))
         } else if (request.grace > 0) {
           this.#commands.push({ do: 'stop', x, request })
-          execution.force = setTimeout(() => this.#isolate.kill(), Math.min(request.grace, LONGEST))
+          execution.force = setTimeout(() => this.#isolate.kill(), Math.min(request.grace, LONGEST_TIMER))
         } else this.#isolate.kill()
       },
     }

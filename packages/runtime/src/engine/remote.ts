@@ -2,6 +2,7 @@
 //
 // What it says goes on flowing into our log whoever reads it; the far cursor moves only as our reader does, so that a
 // client that dies leaves nothing behind that the next one would not get.
+import { LONGEST_TIMER } from '../duration.ts'
 import { asError, JobStoppedError, PeerLostError, SessionClosedError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { OWNER } from '../output-log.ts'
@@ -147,7 +148,7 @@ class RemoteExecution implements Execution {
     if (session.temporary) return this.#giveUp(`${this.#target.location} could not be reached again`, session)
     clearTimeout(this.#leaseEnd)
     const lease = session.snapshot.idleTimeout
-    if (lease > 2 ** 31 - 1) return
+    if (lease > LONGEST_TIMER) return
     this.#leaseEnd = setTimeout(
       () => this.#giveUp(`the session on ${this.#target.location} must have ended by now`, session),
       lease,

@@ -15,7 +15,6 @@ interface Queued {
   readonly spec: ExecutionSpec
   readonly io: ExecutionIO
   execution: Execution | undefined
-  credit: number
 }
 
 export class ThreadEngine implements Engine {
@@ -31,7 +30,7 @@ export class ThreadEngine implements Engine {
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
-    const queued: Queued = { spec, io, execution: undefined, credit: 0 }
+    const queued: Queued = { spec, io, execution: undefined }
     this.#queue.push(queued)
     this.#next()
     return {
