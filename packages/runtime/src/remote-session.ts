@@ -3,7 +3,7 @@
 // Requests carry one id over all links, so that a lost answer may be asked for again. Reads go on behind the last chunk
 // they had. Watches are renewed; while the link is gone the jobs there show Disconnected: what they do is unknown.
 import { createActor } from 'xstate'
-import type { Cancel } from '@errand/transport'
+import { backOff, type Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import { LONGEST_TIMER } from './duration.ts'
 import {
@@ -26,9 +26,8 @@ import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
 
-/** First pause between attempts to reconnect, in ms; each is half as long again, up to the most. */
-const RETRY_FIRST = 250
-const RETRY_MOST = 10_000
+/** How long a peer may take to answer that a session is closed, in ms; after that its lease ends it. */
+const CLOSE_TIMEOUT = 10_000
 
 /** States that pass by themselves. */
 const WAITING: ReadonlySet<SessionState> = new Set<SessionState>(['Opening', 'Connecting'])
@@ -236,7 +235,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (this.#state === 'Closed' || this.#state === 'Broken') return
     let failed: unknown
     try {
-      await this.#tellToClose(AbortSignal.timeout(RETRY_MOST), grace)
+      await this.#tellToClose(AbortSignal.timeout(CLOSE_TIMEOUT), grace)
     } catch (error) {
       const code = codeOf(error)
       if (code !== 'SESSION_NOT_FOUND' && code !== 'SESSION_CLOSED') failed = error
@@ -313,7 +312,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   async #reconnect(signal: AbortSignal): Promise<void> {
-    for (let pause = RETRY_FIRST; !signal.aborted; pause = Math.min(pause * 1.5, RETRY_MOST)) {
+    for (const pause of backOff()) {
+      if (signal.aborted) return
       try {
         const link = await this.#home.link(signal)
         const far = (await link.ask(

@@ -7,6 +7,7 @@ import { createChunkWriter, encode } from '@errand/transport'
 import { describe, expect, test } from 'vitest'
 import { RECORD, RECORD_DEFINITION, TAG, TYPED_ARRAY_TAG } from '../../transport/src/codec-tags.ts'
 import { ABORT, END, HELLO, MAX_CONTROL, WELCOME, controlFrame } from '../../transport/src/framing.ts'
+import { KEEP } from '../../transport/src/keep.ts'
 import { milliseconds } from '../src/duration.ts'
 import { LANE, LANE_FD } from '../src/engine/process-isolate.ts'
 import { OWNER } from '../src/output-log.ts'
@@ -243,7 +244,7 @@ describe('PROTOCOL.md', () => {
     const known = wire.protocols({ interval: 1, suspicion: 1 })
     const stated = rows('Channels').filter(([name]) => name!.startsWith('`/'))
     expect(stated.map(([name, most, channels]) => [words(name!)[0], numberOf(most!), channels])).toEqual([
-      ...known.map(({ name, maxFrame, maxChannels }) => [name, maxFrame, String(maxChannels)]),
+      ...[...known, KEEP].map(({ name, maxFrame, maxChannels }) => [name, maxFrame, String(maxChannels)]),
       [LANE.name, LANE.maxFrame, '—'],
     ])
     expect(section('Channels')).toContain(`descriptor ${LANE_FD}`)

@@ -45,4 +45,5 @@ export {
   MAX_REGEXP,
 } from './codec.ts'
 export { type Lock, holdLock } from './lock.ts'
+export { backOff } from './patience.ts'
 export { acceptPipe, openPipe } from './pipe.ts'

@@ -1,26 +1,27 @@
-// Between machines: libp2p over TCP, TLS (noise for those who lack it), yamux. The only file, with its neighbours
-// identity and stream-duplex, that loads libp2p.
+// Between machines: libp2p. The only file, with its neighbours node, connections, destination, direct-tls, identity and
+// stream-duplex, that loads libp2p.
 
-import { identify } from '@libp2p/identify'
-import type { Connection, Stream } from '@libp2p/interface'
-import { noise } from '@libp2p/noise'
-import { peerIdFromString } from '@libp2p/peer-id'
-import { tcp } from '@libp2p/tcp'
-import { tls } from '@libp2p/tls'
-import { yamux } from '@libp2p/yamux'
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
-import { type Libp2p, createLibp2p } from 'libp2p'
+import type { Connection, PeerId as NodeId, Stream } from '@libp2p/interface'
+import type { Libp2p } from 'libp2p'
+import { Connections } from './connections.ts'
 import {
-  AddressInUseError,
-  ChannelClosedError,
-  DeniedError,
-  ErrandError,
-  MalformedError,
-  PeerUnreachableError,
-  ProtocolError,
-} from './errors.ts'
+  type Destination,
+  destinationOf,
+  dialError,
+  listenError,
+  namesFrom,
+  parseAddress,
+  peerOf,
+  unsupported,
+  withPeer,
+} from './destination.ts'
+import { ChannelClosedError, DeniedError, ErrandError, PeerUnreachableError } from './errors.ts'
 import { type Identity, createIdentity, loadIdentity, privateKeyOf, verify } from './identity.ts'
+import { KEEP, hold, stayConnected } from './keep.ts'
+import { KnownAddresses } from './known-addresses.ts'
 import { type Lock, holdLock } from './lock.ts'
+import { MAX_STREAMS, createNode } from './node.ts'
+import { patiently } from './patience.ts'
 import { StreamDuplex } from './stream-duplex.ts'
 import { Switchboard } from './switchboard.ts'
 import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } from './transport.ts'
@@ -36,19 +37,39 @@ export interface Libp2pOptions {
   identity?: Identity | undefined
   /** Multiaddrs told to others beside those we listen on: a forwarded port, a public name. */
   announce?: readonly string[] | undefined
+  /** Names for peers, each with its addresses, which end in `/p2p/<id>`: `open(name, …)` dials them. Default: none. */
+  peers?: Readonly<Record<string, readonly string[]>> | undefined
+  /**
+   * Addresses, ending in `/p2p/<id>`, of peers to stay connected with from the start on, for as long as they are admitted:
+   * dialled again with back-off when they are lost. So that they reach us where nobody can dial us. Default: none.
+   */
+  bootstrap?: readonly string[] | undefined
+  /**
+   * Tell the local network that we are here, and find admitted peers on it by their id alone (multicast DNS, UDP 5353).
+   * Everybody on that network learns our id and addresses. Default false.
+   */
+  mdns?: boolean | undefined
+  /** Milliseconds a connection may carry no channel until it is closed. Default 60 000. */
+  idle?: number | undefined
+  /**
+   * TLS directly on the socket with peers that can: at least twice the bytes a second. It is the same identity and the
+   * same port; peers that cannot get libp2p's usual stack. False: that alone. Default true.
+   */
+  direct?: boolean | undefined
 }
 
 /** How long connecting and asking for a stream may take in all, in milliseconds; libp2p's own limit of a dial. */
 const DIAL_TIMEOUT = 10_000
-/** Streams per connection in each direction, yamux's own default: `maxChannels` refuses long before, and with a reason. */
-const MAX_STREAMS = 1000
 /** Connections that broke off before they carried anything until we believe that the peer does not want us. */
 const REFUSALS = 2
+const IDLE = 60_000
 
 /**
- * A peer's place on libp2p. Dials only the addresses that `open` is given; looks nobody up, tells nobody but admitted
- * peers its addresses.
+ * A peer's place on libp2p. Looks nobody up but where its options say so; tells nobody but admitted peers its addresses,
+ * `mdns` apart. `open` takes a name of `peers`, a peer id, or a multiaddr that ends in `/p2p/<id>`, and remembers for this
+ * run which address worked and what admitted peers say of their own.
  * @throws ErrandError (NODE_TOO_OLD) below Node 22, where libp2p fails later with misleading errors
+ * @throws MalformedError, ProtocolError for addresses in the options that are none
  */
 export function libp2p(options: Libp2pOptions = {}): Transport {
   if (typeof Promise.withResolvers !== 'function') {
@@ -62,8 +83,12 @@ export function libp2p(options: Libp2pOptions = {}): Transport {
 class Libp2pTransport implements Transport {
   readonly carrier = 'libp2p'
   readonly #options: Libp2pOptions
+  readonly #names: ReadonlyMap<string, readonly string[]>
+  readonly #known = new KnownAddresses()
+  readonly #over = new AbortController()
   #identity: Identity | undefined
   #node: Libp2p | undefined
+  #connections: Connections | undefined
   #switchboard: Switchboard | undefined
   #lock: Lock | undefined
   #starting: Promise<void> | undefined
@@ -72,6 +97,8 @@ class Libp2pTransport implements Transport {
   constructor(options: Libp2pOptions) {
     this.#options = options
     this.#identity = options.identity
+    this.#names = namesFrom(options.peers ?? {})
+    for (const address of options.bootstrap ?? []) peerOf(address)
   }
 
   get id(): PeerId {
@@ -88,18 +115,25 @@ class Libp2pTransport implements Transport {
     return (this.#starting = this.#start(host, options))
   }
 
-  async open(peer: PeerId, protocol: string, options: OpenOptions = {}): Promise<Channel> {
-    options.signal?.throwIfAborted()
+  async open(to: string, protocol: string, options: OpenOptions = {}): Promise<Channel> {
+    const { signal, patience = 0 } = options
+    signal?.throwIfAborted()
     const switchboard = this.#switchboard
     if (switchboard === undefined) throw new ChannelClosedError('the transport is not started')
-    const known = switchboard.check(peer, protocol)
-    const duplex = await this.#openStream(peer, protocol, options)
-    return switchboard.open(duplex, peer, known, options)
+    const there = destinationOf(to, this.#names)
+    const onNews = (act: () => void): (() => void) => this.#known.onNews(there.id, act)
+    const attempt = async (): Promise<Channel> => {
+      const known = switchboard.check(there.id, protocol)
+      const duplex = await this.#openStream(there, protocol, options)
+      return switchboard.open(duplex, there.id, known, options)
+    }
+    return patiently(attempt, { patience, signal, onNews })
   }
 
-  async disconnect(peer: PeerId): Promise<void> {
-    await this.#switchboard?.end(peer, new ChannelClosedError('the peer has hung up'))
-    await this.#node?.hangUp(parsePeer(peer), { signal: AbortSignal.timeout(1_000) })
+  async disconnect(to: string): Promise<void> {
+    const { id, node } = destinationOf(to, this.#names)
+    await this.#switchboard?.end(id, new ChannelClosedError('the peer has hung up'))
+    await this.#node?.hangUp(node, { signal: AbortSignal.timeout(1_000) })
   }
 
   async sibling(seed: Uint8Array): Promise<Transport> {
@@ -125,44 +159,34 @@ class Libp2pTransport implements Transport {
     try {
       this.#identity ??= keyFile === undefined ? await createIdentity() : await loadIdentity(keyFile)
       if (keyFile !== undefined) this.#lock = await holdLock(`${keyFile}.lock`)
-      const admits = (peer: { toString(): string }): boolean => host.admits(peer.toString())
-      const node = await createLibp2p({
-        start: false,
+      const node = await createNode({
         privateKey: await privateKeyOf(this.#identity),
-        addresses: { listen: [...listen], appendAnnounce: [...announce] },
-        transports: [tcp()],
-        // In order of preference. TLS moves 1.4 times the bytes of noise between Nodes, and 2.7 times the requests.
-        connectionEncrypters: [tls(), noise()],
-        // A window that may not outgrow the read buffer, or pausing a busy stream aborts it; and small enough that a
-        // stop need not wait behind bulk: 1 MiB costs 0–20 % of the bytes and buys 20 times the latency.
-        streamMuxers: [
-          yamux({
-            maxInboundStreams: MAX_STREAMS,
-            maxOutboundStreams: MAX_STREAMS,
-            maxEarlyStreams: 64,
-            streamOptions: { maxStreamWindowSize: 1 << 20, maxReadBufferLength: 4 << 20 },
-          }),
-        ],
-        // The defaults (5 new connections per second and address, 10 handshakes at a time) hit a mesh on one machine
-        // or behind one router.
-        connectionManager: {
-          maxConnections: 1000,
-          inboundConnectionThreshold: 200,
-          maxIncomingPendingConnections: 200,
-        },
-        // Our heartbeat decides who is dead; libp2p's aborts a healthy connection on one slow ping.
-        connectionMonitor: { enabled: false },
-        // Synchronous: streams that arrive while a gater thinks count as early, and too many of them end the connection.
-        connectionGater: {
-          denyInboundEncryptedConnection: (peer) => !admits(peer),
-          denyOutboundEncryptedConnection: (peer) => !admits(peer),
-        },
-        nodeInfo: { userAgent: 'errand' },
-        services: { identify: identify() },
+        listen,
+        announce,
+        mdns: this.#options.mdns ?? false,
+        direct: this.#options.direct ?? true,
+        admits: (peer) => host.admits(peer),
+        heard: (peer, addresses) => this.#known.heard(peer, addresses),
       })
       this.#node = node
-      const switchboard = (this.#switchboard = new Switchboard(host))
-      for (const { name } of host.protocols) {
+      const protocols = [...host.protocols, KEEP]
+      const switchboard = (this.#switchboard = new Switchboard({
+        protocols,
+        admits: (peer, protocol) => host.admits(peer, protocol),
+        accept: (channel) => (channel.protocol === KEEP.name ? void hold(channel) : host.accept(channel)),
+      }))
+      this.#connections = new Connections({
+        node,
+        id: this.id,
+        protocols: new Set(protocols.map(({ name }) => name)),
+        idle: this.#options.idle ?? IDLE,
+        onOpen: (connection) => this.#onConnection(connection),
+      })
+      // Only peers that are admitted get as far as to say where they listen.
+      node.addEventListener('peer:identify', ({ detail: { peerId, listenAddrs } }) => {
+        this.#known.heard(peerId.toString(), listenAddrs.map(String))
+      })
+      for (const { name } of protocols) {
         await node.handle(
           name,
           (stream, connection) => {
@@ -179,10 +203,24 @@ class Libp2pTransport implements Transport {
       await this.#stop()
       throw listenError(error, listen)
     }
+    const { signal: over } = this.#over
+    for (const address of this.#options.bootstrap ?? []) {
+      const id = peerOf(address)
+      const open = (): Promise<Channel> => this.open(id, KEEP.name, { addresses: [address], signal: over })
+      void stayConnected({ open, signal: over, onNews: (act) => this.#known.onNews(id, act) })
+    }
+  }
+
+  #onConnection(connection: Connection): void {
+    const peer = connection.remotePeer.toString()
+    if (connection.direction === 'outbound') this.#known.worked(peer, withPeer(connection.remoteAddr, peer).toString())
+    this.#known.wake(peer)
   }
 
   /** A fresh stream to the peer, over the connection there is or a new one. */
-  async #openStream(peer: PeerId, protocol: string, options: OpenOptions): Promise<StreamDuplex> {
+  async #openStream(there: Destination, protocol: string, options: OpenOptions): Promise<StreamDuplex> {
+    const { id: peer } = there
+    const addresses = [...there.addresses, ...(options.addresses ?? [])]
     const limit = new AbortController()
     const timer = setTimeout(() => {
       limit.abort(new PeerUnreachableError(`${peer} did not answer within ${DIAL_TIMEOUT} ms`))
@@ -194,7 +232,7 @@ class Libp2pTransport implements Transport {
       let failed: Connection | undefined
       const over = new Set<Connection>()
       for (;;) {
-        const link = await this.#connect(peer, options.addresses ?? [], over, limit.signal)
+        const link = await this.#connect(there, addresses, over, limit.signal)
         const stream = link ? await this.#newStream(link.connection, peer, protocol, limit.signal) : 'over'
         if (typeof stream === 'object') return new StreamDuplex(stream, () => this.#forsake(peer))
         // A first time it may have been a connection that was just ending; asked again, that would have said `over`.
@@ -205,7 +243,8 @@ class Libp2pTransport implements Transport {
         if (stream === 'over' && failed !== undefined) over.add(failed)
         // Not to admit somebody is done by hanging up, and dialling has succeeded before that shows. A peer that is
         // just going away looks the same, but only once: after that nobody answers.
-        if (link?.fresh !== false && ++refusals === REFUSALS) {
+        // Nor is it a refusal where the peer has dialled us meanwhile, and closed this one of the two.
+        if (link?.fresh !== false && this.#connections?.to(there.node, over) === undefined && ++refusals === REFUSALS) {
           throw new DeniedError(`${peer} hung up as soon as it knew who we are`, {
             hint: 'it probably does not admit us: pair with it, or have it allow our id',
           })
@@ -242,38 +281,59 @@ class Libp2pTransport implements Transport {
 
   /** The connection to use; undefined when the peer broke off during the handshake. */
   async #connect(
-    peer: PeerId,
+    { id, node: peer }: Destination,
+    addresses: readonly string[],
+    over: ReadonlySet<Connection>,
+    signal: AbortSignal,
+  ): Promise<{ connection: Connection; fresh: boolean } | undefined> {
+    const existing = this.#connections?.to(peer, over)
+    if (existing !== undefined) return { connection: existing, fresh: false }
+    const { trusted, heard } = this.#known.of(id, addresses)
+    if (trusted.length === 0 && heard.length === 0) {
+      throw new PeerUnreachableError(`no address of ${id} is known`, { hint: 'say where it listens' })
+    }
+    try {
+      return await this.#dial(peer, id, trusted, over, signal)
+    } catch (error) {
+      if (heard.length === 0 || !(error instanceof PeerUnreachableError)) throw error
+      // Somebody else who answers at an address that was only heard of proves nothing: addresses get new owners.
+      return await this.#dial(peer, id, heard, over, signal).catch((second: unknown) => {
+        signal.throwIfAborted()
+        throw second instanceof PeerUnreachableError && trusted.length === 0 ? second : error
+      })
+    }
+  }
+
+  async #dial(
+    peer: NodeId,
+    id: PeerId,
     addresses: readonly string[],
     over: ReadonlySet<Connection>,
     signal: AbortSignal,
   ): Promise<{ connection: Connection; fresh: boolean } | undefined> {
     const node = this.#node
     if (node === undefined) throw new ChannelClosedError('the transport is closed')
-    // Two peers that dialled each other at once have two connections. Both prefer the same one: that of the smaller id.
-    const open = node.getConnections(parsePeer(peer)).filter((one) => one.status === 'open' && !over.has(one))
-    const preferred = this.id < peer ? 'outbound' : 'inbound'
-    const existing = open.find(({ direction }) => direction === preferred) ?? open[0]
-    if (existing !== undefined) return { connection: existing, fresh: false }
-    if (addresses.length === 0) {
-      throw new PeerUnreachableError(`no address of ${peer} is known`, { hint: 'say where it listens' })
-    }
-    const targets = addresses.map((address) => parseAddress(address, peer))
+    if (addresses.length === 0) throw new PeerUnreachableError(`${id} is only known by hearsay`)
+    const targets = addresses.map((address) => parseAddress(address, id))
     try {
-      return { connection: await node.dial(targets, { signal }), fresh: true }
+      const connection = await node.dial(targets, { signal })
+      // The peer may have dialled us in the same moment: then both take the same one of the two.
+      const chosen = this.#connections?.to(peer, over) ?? connection
+      return { connection: chosen, fresh: chosen === connection }
     } catch (error) {
       signal.throwIfAborted()
-      const meaning = dialError(peer, error)
+      const meaning = dialError(id, error)
       if (meaning === undefined) return undefined
       throw meaning
     }
   }
 
   #forsake(peer: PeerId): void {
-    const error = new PeerUnreachableError(`${peer} is silent`)
-    for (const connection of this.#node?.getConnections(peerIdFromString(peer)) ?? []) connection.abort(error)
+    this.#connections?.forsake(peer, new PeerUnreachableError(`${peer} is silent`))
   }
 
   async #close(): Promise<void> {
+    this.#over.abort(new ChannelClosedError('the transport is closed'))
     await this.#starting?.catch(() => {}) // its caller has the error
     await this.#switchboard?.close()
     await this.#stop()
@@ -282,64 +342,15 @@ class Libp2pTransport implements Transport {
   async #stop(): Promise<void> {
     const node = this.#node
     this.#node = undefined
+    this.#connections?.stop()
     await node?.stop()
+    dropLastUpdate(node)
     await this.#lock?.release()
   }
 }
 
-function parsePeer(peer: PeerId): ReturnType<typeof peerIdFromString> {
-  try {
-    return peerIdFromString(peer)
-  } catch (error) {
-    throw new MalformedError(`${peer} is not a peer id`, { cause: error })
-  }
-}
-
-/** An address that only this peer can answer: whoever else does fails the handshake. */
-function parseAddress(address: string, peer: PeerId): Multiaddr {
-  let parsed: Multiaddr
-  try {
-    parsed = multiaddr(address)
-  } catch (error) {
-    throw new MalformedError(`${address} is not a multiaddr`, { cause: error, hint: 'like /ip4/127.0.0.1/tcp/4001' })
-  }
-  const named = parsed.getComponents().findLast(({ name }) => name === 'p2p')?.value
-  if (named !== undefined && named !== peer)
-    throw new ProtocolError(`${address} is another peer's address, not ${peer}'s`)
-  return withPeer(parsed, peer)
-}
-
-function withPeer(address: Multiaddr, peer: PeerId): Multiaddr {
-  return address.getComponents().some(({ name }) => name === 'p2p') ? address : address.encapsulate(`/p2p/${peer}`)
-}
-
-function unsupported(peer: PeerId, protocol: string, cause: unknown): ProtocolError {
-  return new ProtocolError(`${peer} does not speak ${protocol}`, {
-    cause,
-    hint: 'the two errands are too far apart: update the older one',
-  })
-}
-
-/** What a failed dial means; undefined where the peer broke off during the handshake, which may mean two things. */
-function dialError(peer: PeerId, error: unknown): ErrandError | undefined {
-  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]
-  const text = errors.map((one) => `${(one as Error).name}: ${(one as Error).message}`).join('; ')
-  // libp2p wraps what encryption says in an EncryptionFailedError that keeps the message alone.
-  if (/unexpected ?peer|does not match expected/i.test(text)) {
-    return new ProtocolError(`somebody else than ${peer} answers at its address`, { cause: error })
-  }
-  if (/denyOutboundEncryptedConnection/.test(text))
-    return new DeniedError(`${peer} is not admitted here`, { cause: error })
-  if (/ECONNRESET|EPIPE|UnexpectedEOF|EncryptionFailed|ConnectionClosed/.test(text)) return undefined
-  return new PeerUnreachableError(`${peer} cannot be reached (${text})`, {
-    cause: error,
-    hint: 'is it up, and does it still listen at this address?',
-  })
-}
-
-function listenError(error: unknown, listen: readonly string[]): unknown {
-  if (error instanceof Error && /EADDRINUSE/.test(error.message)) {
-    return new AddressInUseError(`another process listens on ${listen.join(', ')}`, { cause: error })
-  }
-  return error
+/** A stopped node notes, a second later, that it listens nowhere any more: for that long the process would not end. */
+function dropLastUpdate(node: unknown): void {
+  type Inside = { components?: { addressManager?: { _updatePeerStoreAddresses?: { stop?(): void } } } }
+  ;(node as Inside | undefined)?.components?.addressManager?._updatePeerStoreAddresses?.stop?.()
 }

@@ -89,9 +89,10 @@ export interface Protocol {
 export interface TransportHost {
   /**
    * May this peer talk to us at all? Asked synchronously as soon as the handshake has proved who it is, inbound and
-   * outbound, before any channel opens. A peer that is not admitted gets no further.
+   * outbound, before any channel opens. A peer that is not admitted gets no further. With `protocol`: may it open a
+   * channel of this protocol, one of ours or not? Asked for each channel a peer opens, before anything is looked up.
    */
-  admits(peer: PeerId): boolean
+  admits(peer: PeerId, protocol?: string): boolean
   readonly protocols: readonly Protocol[]
   /**
    * Takes over a channel opened by a peer; must read it or end it. May refuse by `channel.abort(reason)`: before it
@@ -103,6 +104,11 @@ export interface TransportHost {
 export interface OpenOptions extends Cancel {
   /** Where the peer was last seen: multiaddrs (libp2p), a path (socket); ignored by memory. */
   addresses?: readonly string[] | undefined
+  /**
+   * Milliseconds to go on trying a peer that cannot be reached: with back-off from 250 ms by half to 10 s, and at once
+   * when there is news of it (a new address, or a connection from it). Default 0: one attempt.
+   */
+  patience?: number | undefined
 }
 
 /** One peer's place on a network. Made by `libp2p()`, `socket()` or `memory()`; owned and closed by the peer using it. */
@@ -119,7 +125,8 @@ export interface Transport {
   start(host: TransportHost, options?: Cancel): Promise<void>
   /**
    * Opens a channel, connecting first where there is no connection. Resolves only when the peer has accepted it. Waits at
-   * most 10 s for a connection and 10 s for the answer. `protocol` must be one of our own host's.
+   * most 10 s for a connection and 10 s for the answer, unless told to have patience. On libp2p `peer` may also be a name
+   * of its options, or a multiaddr. `protocol` must be one of our own host's.
    * @throws PeerUnreachableError (no address answered, or the link broke on the way)
    * @throws DeniedError (the peer, or our own host, does not admit; or it has `maxChannels` from us already)
    * @throws ProtocolError (either side does not speak it, or the peer proved to be somebody else)

@@ -1,0 +1,99 @@
+// The connections of a libp2p node: which of several to one peer is used, and when one that nobody uses is closed.
+
+import type { Connection, Libp2p, PeerId as NodeId } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import type { PeerId } from './transport.ts'
+
+/** How long a second connection to a peer may carry nothing until it is closed, in ms. */
+const DUPLICATE_IDLE = 1_000
+
+export interface ConnectionsOptions {
+  readonly node: Libp2p
+  readonly id: PeerId
+  /** Names of the protocols whose streams are channels; others (identify) do not keep a connection. */
+  readonly protocols: ReadonlySet<string>
+  /** How long a connection may carry no channel until it is closed, in ms. */
+  readonly idle: number
+  /** A peer is connected: by us or by itself. */
+  onOpen(connection: Connection): void
+}
+
+/**
+ * Keeps one connection to each peer, and none that carries nothing.
+ *
+ * Peers that dial each other at the same moment get two. Both mean to keep the one that the smaller id has dialled; the
+ * smaller id closes the other one as soon as both are there, before anything was opened on it, where it can. A channel
+ * that was opened on the other one already keeps it until that channel ends.
+ */
+export class Connections {
+  readonly #options: ConnectionsOptions
+  readonly #emptySince = new WeakMap<Connection, number>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options
+    options.node.addEventListener('connection:open', this.#onOpen)
+    const period = Math.max(20, Math.min(options.idle, DUPLICATE_IDLE) / 2)
+    this.#timer = setInterval(() => this.#sweep(), period).unref()
+  }
+
+  /** The connection on which to open the next channel, apart from those that are known to be `over`. */
+  to(peer: NodeId, over: ReadonlySet<Connection>): Connection | undefined {
+    const open = this.#open(peer).filter((one) => !over.has(one))
+    return open.find((one) => this.#isPreferred(one)) ?? open[0]
+  }
+
+  /** Drops every connection with a peer that has fallen silent: a dial would find them open, and use them. */
+  forsake(peer: PeerId, reason: Error): void {
+    for (const connection of this.#options.node.getConnections(peerIdFromString(peer))) connection.abort(reason)
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#options.node.removeEventListener('connection:open', this.#onOpen)
+  }
+
+  readonly #onOpen = (event: CustomEvent<Connection>): void => {
+    const connection = event.detail
+    const open = this.#open(connection.remotePeer)
+    if (this.#options.id < connection.remotePeer.toString() && open.some((one) => this.#isPreferred(one))) {
+      for (const one of open) if (!this.#isPreferred(one) && !this.#carries(one, false)) close(one)
+    }
+    this.#options.onOpen(connection)
+  }
+
+  #sweep(): void {
+    const now = performance.now()
+    for (const connection of this.#options.node.getConnections()) {
+      if (connection.status !== 'open') continue
+      if (this.#carries(connection, true)) {
+        this.#emptySince.delete(connection)
+        continue
+      }
+      const since = this.#emptySince.get(connection) ?? now
+      this.#emptySince.set(connection, since)
+      const preferred = this.to(connection.remotePeer, new Set()) === connection
+      if (now - since >= (preferred ? this.#options.idle : Math.min(DUPLICATE_IDLE, this.#options.idle)))
+        close(connection)
+    }
+  }
+
+  /** `begun`: also streams that have not yet said what they are for. */
+  #carries(connection: Connection, begun: boolean): boolean {
+    return connection.streams.some(({ protocol }) => (protocol ? this.#options.protocols.has(protocol) : begun))
+  }
+
+  #open(peer: NodeId): Connection[] {
+    return this.#options.node.getConnections(peer).filter(({ status }) => status === 'open')
+  }
+
+  #isPreferred(connection: Connection): boolean {
+    const ours = this.#options.id < connection.remotePeer.toString()
+    return connection.direction === (ours ? 'outbound' : 'inbound')
+  }
+}
+
+/** In order where the peer takes part; a peer that does not gets no second chance. */
+function close(connection: Connection): void {
+  connection.close({ signal: AbortSignal.timeout(1_000) }).catch((error: Error) => connection.abort(error))
+}

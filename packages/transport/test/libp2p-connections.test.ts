@@ -1,0 +1,199 @@
+// Finding peers and keeping connections: names, remembered addresses, patience, bootstrap, one connection a pair, idleness.
+
+import { type AddressInfo, createServer } from 'node:net'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { Channel, TransportHost } from '../src/index.ts'
+import { type Identity, type Libp2pOptions, createIdentity, libp2p } from '../src/libp2p.ts'
+import { PLAIN, echo, failing, host } from './suites/transport.suite.ts'
+
+const LOOPBACK = '/ip4/127.0.0.1/tcp/0'
+
+async function started(options: Libp2pOptions = {}, changes: Partial<TransportHost> = {}) {
+  const transport = libp2p({ listen: [LOOPBACK], ...options })
+  onTestFinished(() => transport.close())
+  const its = host(changes)
+  await transport.start(its)
+  return { transport, its }
+}
+
+/** A loopback port that nobody has now. */
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** Says something both ways; the channel works. */
+async function works(channel: Channel, far: Promise<Channel>): Promise<void> {
+  void echo(await far)
+  await channel.send('there?')
+  expect(await channel[Symbol.asyncIterator]().next()).toEqual({ done: false, value: 'there?' })
+}
+
+describe('a peer is reached', () => {
+  test('by a name of ours, by an address that says whose it is, and by its id', async () => {
+    const bob = await started()
+    const alice = await started({ peers: { server01: bob.transport.addresses } })
+    for (const to of ['server01', bob.transport.addresses[0]!, bob.transport.id]) {
+      const channel = await alice.transport.open(to, PLAIN.name)
+      expect(channel.peer).toBe(bob.transport.id)
+      await works(channel, bob.its.next())
+    }
+    await alice.transport.disconnect('server01')
+    await expect(alice.transport.open('server02', PLAIN.name)).rejects.toEqual(failing('MALFORMED'))
+    await expect(alice.transport.open('/ip4/127.0.0.1/tcp/1', PLAIN.name)).rejects.toEqual(failing('MALFORMED'))
+  })
+
+  test('names and bootstrap addresses that are none are refused before anything is dialled', () => {
+    const address = '/ip4/127.0.0.1/tcp/4001'
+    expect(() => libp2p({ peers: { a: [address] } })).toThrow(expect.objectContaining({ code: 'MALFORMED' }) as Error)
+    expect(() => libp2p({ peers: { a: [] } })).toThrow(expect.objectContaining({ code: 'MALFORMED' }) as Error)
+    expect(() => libp2p({ bootstrap: [address] })).toThrow(expect.objectContaining({ code: 'MALFORMED' }) as Error)
+    expect(() => libp2p({ bootstrap: ['x'] })).toThrow(expect.objectContaining({ code: 'MALFORMED' }) as Error)
+  })
+
+  test('by its id alone where it was reached before, and where it has dialled us and said where it listens', async () => {
+    const [alice, bob, carol] = [await started(), await started(), await started()]
+    await alice.transport.open(bob.transport.id, PLAIN.name, { addresses: bob.transport.addresses })
+    await alice.transport.disconnect(bob.transport.id)
+    await alice.transport.open(bob.transport.id, PLAIN.name)
+    await carol.transport.open(alice.transport.id, PLAIN.name, { addresses: alice.transport.addresses })
+    await carol.transport.disconnect(alice.transport.id)
+    await vi.waitFor(() => alice.transport.open(carol.transport.id, PLAIN.name))
+  })
+
+  test('at the address that works, when somebody else answers at one that was only heard of', async () => {
+    const identity = await createIdentity()
+    const first = await started({ identity })
+    const alice = await started()
+    // Bob says where he listens, then moves; Mallory takes the port.
+    await first.transport.open(alice.transport.id, PLAIN.name, { addresses: alice.transport.addresses })
+    await first.transport.disconnect(alice.transport.id)
+    const old = first.transport.addresses[0]!.split('/p2p/')[0]!
+    await first.transport.close()
+    const mallory = await started({ listen: [old] })
+    const bob = await started({ identity })
+    await expect(alice.transport.open(identity.id, PLAIN.name)).rejects.toEqual(failing('PEER_UNREACHABLE'))
+    const channel = await alice.transport.open(identity.id, PLAIN.name, { addresses: bob.transport.addresses })
+    await works(channel, bob.its.next())
+    expect(mallory.its.accepted).toBe(0)
+  })
+})
+
+describe('patience', () => {
+  async function absent(): Promise<{ identity: Identity; address: string }> {
+    return { identity: await createIdentity(), address: `/ip4/127.0.0.1/tcp/${await freePort()}` }
+  }
+
+  test('waits for a peer that is not there yet', async () => {
+    const { identity, address } = await absent()
+    const alice = await started()
+    const opening = alice.transport.open(identity.id, PLAIN.name, { addresses: [address], patience: 60_000 })
+    await expect(alice.transport.open(identity.id, PLAIN.name, { addresses: [address] })).rejects.toEqual(
+      failing('PEER_UNREACHABLE'),
+    )
+    const bob = await started({ identity, listen: [address] })
+    await works(await opening, bob.its.next())
+  })
+
+  test('goes on at once when the peer comes by itself', async () => {
+    const alice = await started()
+    const identity = await createIdentity()
+    const opening = alice.transport.open(identity.id, PLAIN.name, { patience: 600_000 })
+    const bob = await started({ identity, listen: [] })
+    await bob.transport.open(alice.transport.id, PLAIN.name, { addresses: alice.transport.addresses })
+    await works(await opening, bob.its.next())
+  })
+
+  test('ends with the last failure, with the signal, and with the transport', async () => {
+    const { identity, address } = await absent()
+    const alice = await started()
+    const open = (patience: number, signal?: AbortSignal) =>
+      alice.transport.open(identity.id, PLAIN.name, { addresses: [address], patience, signal })
+    await expect(open(300)).rejects.toEqual(failing('PEER_UNREACHABLE'))
+    const controller = new AbortController()
+    const givenUp = open(600_000, controller.signal)
+    setTimeout(() => controller.abort(), 50)
+    await expect(givenUp).rejects.toEqual(expect.objectContaining({ name: 'AbortError' }))
+    const closed = open(600_000)
+    setTimeout(() => void alice.transport.close(), 50)
+    await expect(closed).rejects.toEqual(failing('CHANNEL_CLOSED'))
+  })
+
+  test('is not for refusals', async () => {
+    const bob = await started({}, { admits: () => false })
+    const alice = await started()
+    await expect(alice.transport.open(bob.transport.addresses[0]!, PLAIN.name, { patience: 600_000 })).rejects.toEqual(
+      failing('DENIED'),
+    )
+  })
+})
+
+describe('a bootstrap peer', () => {
+  test('is connected from the start, and again when it comes back: it reaches us where nobody could dial us', async () => {
+    const identity = await createIdentity()
+    const address = `/ip4/127.0.0.1/tcp/${await freePort()}`
+    const server = await started({ identity, listen: [address] })
+    const laptop = await started({ listen: [], idle: 100, bootstrap: [`${address}/p2p/${identity.id}`] })
+    const { id } = laptop.transport
+    await works(await server.transport.open(id, PLAIN.name, { patience: 30_000 }), laptop.its.next())
+    await server.transport.close()
+    const again = await started({ identity, listen: [address] })
+    await works(await again.transport.open(id, PLAIN.name, { patience: 30_000 }), laptop.its.next())
+    // What keeps the connection is nobody's channel.
+    expect(again.its.accepted + server.its.accepted).toBe(0)
+    expect(laptop.its.accepted).toBe(2)
+  })
+
+  test('that does not admit us is asked again, now and then', async () => {
+    const admitted = new Set<string>()
+    const server = await started({}, { admits: (peer) => admitted.has(peer) })
+    const laptop = await started({ listen: [], bootstrap: server.transport.addresses })
+    admitted.add(laptop.transport.id)
+    await works(await server.transport.open(laptop.transport.id, PLAIN.name, { patience: 30_000 }), laptop.its.next())
+  })
+})
+
+describe('connections', () => {
+  /** Connections between the two, as the operating system counts them for us: sockets of this process. */
+  const sockets = (): number =>
+    process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap' || name === 'TLSWrap').length
+
+  test('of two peers that dial each other at once become one, and no channel is lost', async () => {
+    const before = sockets()
+    const [alice, bob] = [await started(), await started()]
+    for (let round = 0; round < 20; round++) {
+      const [there, back] = await Promise.all([
+        alice.transport.open(bob.transport.id, PLAIN.name, { addresses: bob.transport.addresses }),
+        bob.transport.open(alice.transport.id, PLAIN.name, { addresses: alice.transport.addresses }),
+      ])
+      await works(there, bob.its.next())
+      await works(back, alice.its.next())
+      for (const channel of [there, back]) await channel[Symbol.asyncDispose]()
+      // The last word on which connection stays comes within a second or so; nothing is left of the other.
+      const one = await alice.transport.open(bob.transport.id, PLAIN.name)
+      const far = await bob.its.next()
+      await vi.waitFor(() => expect(sockets() - before).toBe(2), { timeout: 5_000, interval: 20 })
+      one.abort()
+      await far.closed
+      await alice.transport.disconnect(bob.transport.id)
+      await vi.waitFor(() => expect(sockets() - before).toBe(0), { timeout: 5_000, interval: 20 })
+    }
+  })
+
+  test('that carry no channel are closed when they have been idle, and dialled again when needed', async () => {
+    const before = sockets()
+    const [alice, bob] = [await started({ idle: 200 }), await started()]
+    const channel = await alice.transport.open(bob.transport.addresses[0]!, PLAIN.name)
+    const far = await bob.its.next()
+    // A channel that says nothing keeps its connection.
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    await channel.send(1)
+    expect(await far[Symbol.asyncIterator]().next()).toEqual({ done: false, value: 1 })
+    channel.abort()
+    await vi.waitFor(() => expect(sockets()).toBe(before), { timeout: 5_000, interval: 20 })
+    await works(await alice.transport.open(bob.transport.id, PLAIN.name), bob.its.next())
+  })
+})
