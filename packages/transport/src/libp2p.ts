@@ -1,5 +1,5 @@
-// Between machines: libp2p. The only file, with its neighbours node, connections, destination, direct-tls, identity and
-// stream-duplex, that loads libp2p.
+// Between machines: libp2p. The only file, with its neighbours node, connections, destination, direct-tcp, direct-tls,
+// certificate, identity and stream-duplex, that loads libp2p.
 
 import type { Connection, PeerId as NodeId, Stream } from '@libp2p/interface'
 import type { Libp2p } from 'libp2p'
@@ -52,8 +52,8 @@ export interface Libp2pOptions {
   /** Milliseconds a connection may carry no channel until it is closed. Default 60 000. */
   idle?: number | undefined
   /**
-   * TLS directly on the socket with peers that can: at least twice the bytes a second. It is the same identity and the
-   * same port; peers that cannot get libp2p's usual stack. False: that alone. Default true.
+   * TLS laid directly over the socket, which moves more than twice the bytes a second; on the wire it is libp2p's own
+   * `/tls/1.0.0`. False: libp2p's TCP and TLS as they come. Default true.
    */
   direct?: boolean | undefined
 }
@@ -149,6 +149,10 @@ class Libp2pTransport implements Transport {
     return verify(peer, bytes, signature)
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= this.#close())
   }
@@ -173,7 +177,7 @@ class Libp2pTransport implements Transport {
       const switchboard = (this.#switchboard = new Switchboard({
         protocols,
         admits: (peer, protocol) => host.admits(peer, protocol),
-        accept: (channel) => (channel.protocol === KEEP.name ? void hold(channel) : host.accept(channel)),
+        accept: (channel) => (channel.protocol === KEEP.name ? hold(channel) : host.accept(channel)),
       }))
       this.#connections = new Connections({
         node,

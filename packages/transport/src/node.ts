@@ -2,12 +2,12 @@
 
 import { identify } from '@libp2p/identify'
 import type { PrivateKey, Startable } from '@libp2p/interface'
-import { mdns } from '@libp2p/mdns'
+import type { mdns } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
-import { tcp } from '@libp2p/tcp'
-import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
 import { type Libp2p, createLibp2p } from 'libp2p'
+import { directTcp } from './direct-tcp.ts'
+import { directTls } from './direct-tls.ts'
 import type { PeerId } from './transport.ts'
 
 /** Streams per connection in each direction, yamux's own default: `maxChannels` refuses long before, and with a reason. */
@@ -29,15 +29,17 @@ export interface NodeOptions {
 type MdnsComponents = Parameters<ReturnType<typeof mdns>>[0]
 
 /** A node that is not started. */
-export function createNode(options: NodeOptions): Promise<Libp2p> {
+export async function createNode(options: NodeOptions): Promise<Libp2p> {
+  // On the wire both are the same, and the other end may be any libp2p; ours is the faster end, and is sooner loaded.
+  const [tcp, tls] = options.direct ? [directTcp, directTls] : await libp2pOwn()
+  const lan = options.mdns ? lanWith((await import('@libp2p/mdns')).mdns, options) : undefined
   const refuses = (peer: { toString(): string }): boolean => !options.admits(peer.toString())
   return createLibp2p({
     start: false,
     privateKey: options.privateKey,
     addresses: { listen: [...options.listen], appendAnnounce: [...options.announce] },
-    // Two ways over one port: TLS on the socket itself between errands, libp2p's usual stack with everybody else.
     transports: [tcp()],
-    // In order of preference. TLS moves 1.4 times the bytes of noise between Nodes, and 2.7 times the requests.
+    // In order of preference: noise is for those who lack TLS.
     connectionEncrypters: [tls(), noise()],
     // A window that may not outgrow the read buffer, or pausing a busy stream aborts it; and small enough that a stop
     // need not wait behind bulk: 1 MiB costs 0–20 % of the bytes and buys 20 times the latency.
@@ -66,7 +68,7 @@ export function createNode(options: NodeOptions): Promise<Libp2p> {
       denyOutboundUpgradedConnection: refuses,
     },
     nodeInfo: { userAgent: 'errand' },
-    services: { identify: identify(), ...(options.mdns && { lan: lan(options) }) },
+    services: { identify: identify(), ...(lan && { lan }) },
   })
 }
 
@@ -74,9 +76,9 @@ export function createNode(options: NodeOptions): Promise<Libp2p> {
  * mDNS, not as libp2p's peer discovery: that remembers every peer it hears of, and on a network anybody can say anything
  * about anybody. What is heard of peers that are not admitted is dropped.
  */
-function lan(options: NodeOptions): (components: MdnsComponents) => Startable {
+function lanWith(create: typeof mdns, options: NodeOptions): (components: MdnsComponents) => Startable {
   return (components) => {
-    const discovery = mdns()(components) as ReturnType<ReturnType<typeof mdns>> & Startable
+    const discovery = create()(components) as ReturnType<ReturnType<typeof mdns>> & Startable
     discovery.addEventListener('peer', ({ detail }) => {
       const id = detail.id.toString()
       if (options.admits(id)) options.heard(id, detail.multiaddrs.map(String))
@@ -84,4 +86,9 @@ function lan(options: NodeOptions): (components: MdnsComponents) => Startable {
     // Only these two: were the whole thing a service, libp2p would find its discovery in it.
     return { start: () => discovery.start(), stop: () => discovery.stop() }
   }
+}
+
+async function libp2pOwn() {
+  const [{ tcp }, { tls }] = await Promise.all([import('@libp2p/tcp'), import('@libp2p/tls')])
+  return [tcp, tls] as const
 }
