@@ -52,6 +52,10 @@ export class LazyTransport implements Transport {
     return (await this.#there.verify?.(peer, bytes, signature)) === true
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   /** Also what is being loaded or started at the moment. */
   async close(): Promise<void> {
     const inner = await this.#loading?.catch(() => undefined) // its caller has the error

@@ -10,5 +10,5 @@ if (name === undefined || !names.includes(name)) {
   console.error(`${name === undefined ? 'which campaign' : `no campaign ${name}`}? There are: ${names.join(', ')}`)
   process.exit(2)
 }
-const { run } = (await import(`./${name}.ts`)) as { run(args: readonly string[]): Promise<void> }
+const { run } = (await import(`./${name}.ts`)) as { run: (args: readonly string[]) => Promise<void> }
 await run(args)

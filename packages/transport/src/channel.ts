@@ -1,6 +1,7 @@
 // The one implementation of Channel, over any carrier of bytes: opening, order, limits, back-pressure, both endings.
 
 import { decodeReason, encodeReason } from './abort-reason.ts'
+import { type Clock, type Timer, systemClock } from './clock.ts'
 import { decode, encode } from './codec.ts'
 import type { ByteDuplex } from './duplex.ts'
 import { ChannelClosedError, ChannelFullError, ErrandError, PeerUnreachableError, ProtocolError } from './errors.ts'
@@ -20,6 +21,8 @@ const OUTBOX_FULL = 16 * 1024 * 1024
 const HANDSHAKE_TIMEOUT = 10_000
 /** How long an aborted channel keeps its carrier to let the reason arrive. */
 const LINGER = 1_000
+/** How long a peer that has ended as we have may say nothing at all and not let go of the carrier. */
+const CLOSE_TIMEOUT = 10_000
 /** How often a channel that is not read writes a sign of life: a socket tells of its peer's death only when it is used. */
 const PROBE = 1_000
 
@@ -30,7 +33,7 @@ export type Role =
       /** The protocol asked for, or throws the refusal. */
       admit(name: string): Protocol
       /** The host's turn; it may refuse by aborting or throwing. */
-      accept(channel: Channel): void
+      accept(channel: Channel): void | Promise<void>
     }
 
 const SENT: Promise<void> = Promise.resolve()
@@ -44,6 +47,7 @@ export class FramedChannel implements Channel {
   readonly gone: Promise<void>
   readonly #duplex: ByteDuplex
   readonly #role: Role
+  readonly #clock: Clock
   readonly #decoder: FrameDecoder
   readonly #settleClosed: (end: ChannelEnd) => void
   readonly #settleGone: () => void
@@ -53,7 +57,7 @@ export class FramedChannel implements Channel {
   #end: ChannelEnd | undefined
   #heartbeat: Heartbeat | undefined
   /** One at a time: first the handshake's limit, later the linger's. */
-  #deadline: NodeJS.Timeout | undefined
+  #deadline: Timer | undefined
   #gone = false
 
   // Outgoing.
@@ -66,14 +70,15 @@ export class FramedChannel implements Channel {
 
   // Incoming.
   readonly #inbox: Inbox
-  #probe: NodeJS.Timeout | undefined
+  #probe: Timer | undefined
   #endReceived = false
   #reading = false
 
-  constructor(duplex: ByteDuplex, peer: PeerId, role: Role) {
+  constructor(duplex: ByteDuplex, peer: PeerId, role: Role, clock: Clock = systemClock) {
     this.peer = peer
     this.#duplex = duplex
     this.#role = role
+    this.#clock = clock
     const closed = Promise.withResolvers<ChannelEnd>()
     this.closed = closed.promise
     this.#settleClosed = closed.resolve
@@ -126,8 +131,8 @@ export class FramedChannel implements Channel {
     }
   }
 
-  send(value: unknown, options: Cancel = {}): Promise<void> {
-    const { signal } = options
+  send(value: unknown, options?: Cancel): Promise<void> {
+    const signal = options?.signal
     try {
       signal?.throwIfAborted()
       if (this.#end !== undefined || this.#ending !== undefined) throw this.#closedError()
@@ -167,7 +172,8 @@ export class FramedChannel implements Channel {
     return {
       next: () => this.#inbox.read(),
       return: () => {
-        if (!this.#inbox.finished) this.abort(new ChannelClosedError('the reader left'))
+        // Behind the code that left: if it was an error, that may be a better reason (see `TransportHost.accept`).
+        if (!this.#inbox.finished) setImmediate(() => this.abort(new ChannelClosedError('the reader left')))
         return Promise.resolve({ done: true, value: undefined })
       },
     }
@@ -242,6 +248,7 @@ export class FramedChannel implements Channel {
   #onData(bytes: Uint8Array): void {
     if (this.#end !== undefined) return
     this.#heartbeat?.heard()
+    if (this.#endReceived && this.#endSent) this.#awaitClose()
     try {
       this.#decoder.push(bytes)
     } catch (error) {
@@ -276,12 +283,12 @@ export class FramedChannel implements Channel {
   #pause(): void {
     if (this.#end !== undefined) return
     this.#duplex.pause()
-    this.#probe = setInterval(() => this.#beat(), PROBE).unref()
+    this.#probe = this.#clock.every(PROBE, () => this.#beat())
   }
 
   #resume(): void {
     if (this.#end !== undefined) return
-    clearInterval(this.#probe)
+    this.#probe?.stop()
     this.#heartbeat?.heard()
     this.#duplex.resume()
   }
@@ -298,7 +305,7 @@ export class FramedChannel implements Channel {
     this.#begin(role.admit(hello.protocol))
     // First in the queue, before anything the host sends; taken back by an abort, which empties the queue.
     this.#sendControl(WELCOME)
-    role.accept(this)
+    void role.accept(this)?.catch((error: unknown) => this.abort(errorOf(error)))
     this.#opened?.resolve()
   }
 
@@ -306,9 +313,9 @@ export class FramedChannel implements Channel {
     this.#protocol = protocol
     this.#open = true
     this.#decoder.limit = protocol.maxFrame
-    clearTimeout(this.#deadline)
+    this.#deadline?.stop()
     if (protocol.heartbeat === undefined) return
-    this.#heartbeat = new Heartbeat(protocol.heartbeat, {
+    const pulse = {
       beat: () => this.#beat(),
       silent: () => {
         const error = new PeerUnreachableError(
@@ -318,7 +325,8 @@ export class FramedChannel implements Channel {
         this.#duplex.destroy(true)
       },
       deaf: () => this.#inbox.paused,
-    })
+    }
+    this.#heartbeat = new Heartbeat(protocol.heartbeat, pulse, this.#clock)
   }
 
   #onHandshakeTimeout(): void {
@@ -329,7 +337,20 @@ export class FramedChannel implements Channel {
   }
 
   #endCarrierIfDone(): void {
-    if (this.#done() && this.#end === undefined) this.#duplex.end()
+    if (!this.#done() || this.#end !== undefined) return
+    this.#duplex.end()
+    this.#awaitClose()
+  }
+
+  /** A peer that is slow to read what we have said gives signs of life meanwhile, also behind its END. */
+  #awaitClose(): void {
+    this.#setDeadline(CLOSE_TIMEOUT, () => {
+      // Once more, should it have been us who stood still: what came meanwhile is read in between.
+      this.#setDeadline(LINGER, () => {
+        this.#finish({ error: new PeerUnreachableError(`${this.peer} has ended but does not close the channel`) })
+        this.#duplex.destroy()
+      })
+    })
   }
 
   /** Both sides have said all they had to; only the carrier's own end is still to come. */
@@ -339,7 +360,7 @@ export class FramedChannel implements Channel {
 
   #onClosed(error?: Error): void {
     this.#gone = true
-    clearTimeout(this.#deadline)
+    this.#deadline?.stop()
     if (this.#done() && error === undefined) this.#finish({})
     else this.#finish({ error: new PeerUnreachableError(`the link to ${this.peer} was lost`, { cause: error }) })
     this.#settleGone()
@@ -355,8 +376,8 @@ export class FramedChannel implements Channel {
     this.#end = end
     this.#decoder.stop()
     this.#heartbeat?.stop()
-    clearInterval(this.#probe)
-    clearTimeout(this.#deadline)
+    this.#probe?.stop()
+    this.#deadline?.stop()
     this.#outbox.clear()
     if (how.dropInbox) this.#inbox.abort(end.error!)
     else this.#inbox.close(end.error)
@@ -377,8 +398,8 @@ export class FramedChannel implements Channel {
   }
 
   #setDeadline(ms: number, act: () => void): void {
-    clearTimeout(this.#deadline)
-    this.#deadline = setTimeout(act, ms).unref()
+    this.#deadline?.stop()
+    this.#deadline = this.#clock.after(ms, act)
   }
 
   #closedError(): ChannelClosedError {

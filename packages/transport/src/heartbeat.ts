@@ -1,5 +1,7 @@
 // Signs of life on one channel, and the decision that a peer is dead.
 
+import { type Clock, type Timer, systemClock } from './clock.ts'
+
 export interface Pulse {
   /** Nothing was sent for an interval: say something. */
   beat(): void
@@ -15,48 +17,66 @@ export class Heartbeat {
   readonly #interval: number
   readonly #period: number
   readonly #pulse: Pulse
-  readonly #timer: NodeJS.Timeout
-  #heardAt = performance.now()
-  #sentAt = performance.now()
-  #tickAt = performance.now()
+  readonly #clock: Clock
+  readonly #timer: Timer
+  #heardAt: number
+  #sentAt: number
+  #tickAt: number
   #suspected = false
+  #afterReading: NodeJS.Immediate | undefined
 
-  constructor(times: { readonly interval: number; readonly suspicion: number }, pulse: Pulse) {
+  constructor(times: { readonly interval: number; readonly suspicion: number }, pulse: Pulse, clock = systemClock) {
     this.#interval = times.interval
     this.#suspicion = times.suspicion
     this.#period = Math.max(5, Math.min(times.interval, times.suspicion / 2) / 2)
     this.#pulse = pulse
-    this.#timer = setInterval(() => this.#tick(), this.#period).unref()
+    this.#clock = clock
+    this.#heardAt = this.#sentAt = this.#tickAt = clock.now()
+    this.#timer = clock.every(this.#period, () => this.#tick())
   }
 
   heard(): void {
-    this.#heardAt = performance.now()
+    this.#heardAt = this.#clock.now()
     this.#suspected = false
   }
 
   sent(): void {
-    this.#sentAt = performance.now()
+    this.#sentAt = this.#clock.now()
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    this.#timer.stop()
+    clearImmediate(this.#afterReading)
   }
 
   #tick(): void {
-    const now = performance.now()
+    const now = this.#clock.now()
     // A late tick means that it was us who stood still (a long computation, SIGSTOP, a suspended machine). Timers run
     // before the loop reads what the kernel has kept for us, so no judgement now: only silence over two ticks in a
     // row, with the reading in between, counts.
     if (now - this.#tickAt > 2 * this.#period) this.#suspected = false
     this.#tickAt = now
     if (this.#pulse.deaf()) this.heard()
-    const silence = now - this.#heardAt
-    if (this.#suspected && silence >= this.#suspicion) {
+    if (this.#suspected && now - this.#heardAt >= this.#suspicion) {
       this.stop()
       this.#pulse.silent()
       return
     }
-    this.#suspected = silence >= this.#suspicion - this.#period
+    if (this.#isSuspicious(now)) this.#suspectAfterReading()
+    else this.#suspected = false
     if (now - this.#sentAt >= this.#interval - this.#period / 2) this.#pulse.beat()
+  }
+
+  #isSuspicious(now: number): boolean {
+    return now - this.#heardAt >= this.#suspicion - this.#period
+  }
+
+  /** A busy loop runs a timer twice before it reads once; what is behind the reading is an immediate. */
+  #suspectAfterReading(): void {
+    if (this.#suspected) return
+    this.#afterReading ??= setImmediate(() => {
+      this.#afterReading = undefined
+      this.#suspected = this.#isSuspicious(this.#clock.now())
+    })
   }
 }

@@ -1,5 +1,6 @@
 // Trying again what could not be reached, with pauses that grow.
 
+import { type Clock, systemClock } from './clock.ts'
 import { ErrandError } from './errors.ts'
 import type { Cancel } from './transport.ts'
 
@@ -21,6 +22,7 @@ export interface PatienceOptions extends Cancel {
   /** Ends a pause early when there is a new chance; gives back how to stop listening. */
   readonly onNews?: ((act: () => void) => () => void) | undefined
   readonly random?: (() => number) | undefined
+  readonly clock?: Clock | undefined
 }
 
 /**
@@ -29,8 +31,8 @@ export interface PatienceOptions extends Cancel {
  * @throws what the attempt throws, or the signal's reason
  */
 export async function patiently<T>(attempt: () => Promise<T>, options: PatienceOptions): Promise<T> {
-  const { patience, signal } = options
-  const until = performance.now() + patience
+  const { patience, signal, clock = systemClock } = options
+  const until = clock.now() + patience
   for (const pause of backOff(options.random)) {
     // Listening from before the attempt: news that comes while it fails is not lost.
     const news = Promise.withResolvers<void>()
@@ -39,13 +41,13 @@ export async function patiently<T>(attempt: () => Promise<T>, options: PatienceO
       return await attempt()
     } catch (error) {
       signal?.throwIfAborted()
-      const left = until - performance.now()
+      const left = until - clock.now()
       if (!(error instanceof ErrandError && error.code === 'PEER_UNREACHABLE') || left <= 0) throw error
       const wait = Math.min(pause, left)
       // News may come as often as somebody on the network likes to make it.
       const least = Math.min(BACK_OFF_FIRST, wait)
-      await pass(least, undefined, signal)
-      await pass(wait - least, news.promise, signal)
+      await pass(clock, least, undefined, signal)
+      await pass(clock, wait - least, news.promise, signal)
     } finally {
       stop?.()
     }
@@ -54,18 +56,23 @@ export async function patiently<T>(attempt: () => Promise<T>, options: PatienceO
 }
 
 /** Lets time pass, until `sooner` at the latest. @throws the signal's reason */
-async function pass(ms: number, sooner: Promise<void> | undefined, signal: AbortSignal | undefined): Promise<void> {
+async function pass(
+  clock: Clock,
+  ms: number,
+  sooner: Promise<void> | undefined,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   signal?.throwIfAborted()
   if (ms <= 0) return
   const over = Promise.withResolvers<void>()
-  const timer = setTimeout(over.resolve, ms)
+  const timer = clock.after(ms, over.resolve, true)
   const giveUp = (): void => over.reject(signal!.reason as Error)
   signal?.addEventListener('abort', giveUp, { once: true })
   void sooner?.then(over.resolve)
   try {
     await over.promise
   } finally {
-    clearTimeout(timer)
+    timer.stop()
     signal?.removeEventListener('abort', giveUp)
   }
 }

@@ -6,8 +6,16 @@ import { chmod, lstat, mkdir, rm } from 'node:fs/promises'
 import { type Server, type Socket, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { AddressInUseError, ChannelClosedError, DeniedError, PeerUnreachableError, ProtocolError } from './errors.ts'
+import {
+  AddressInUseError,
+  ChannelClosedError,
+  DeniedError,
+  MalformedError,
+  PeerUnreachableError,
+  ProtocolError,
+} from './errors.ts'
 import { type Lock, holdLock } from './lock.ts'
+import { patiently } from './patience.ts'
 import { SocketDuplex } from './socket-duplex.ts'
 import { Switchboard } from './switchboard.ts'
 import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } from './transport.ts'
@@ -20,7 +28,7 @@ const MAX_PATH = 103
 /**
  * Channels to this machine's own peer, through the socket at `path`. With `listen` it is made, mode 0600; its directory
  * is made 0700 and must be ours alone. A file left by a peer that was killed is replaced. Without `listen`, `path` is
- * where `open` connects to unless an address is given.
+ * where `open` connects to unless an address is given. A path of more than 103 bytes is MALFORMED; see `socketPath`.
  */
 export function socket(options: { path: string; listen?: boolean }): Transport {
   return new SocketTransport(options.path, options.listen ?? false)
@@ -69,7 +77,12 @@ class SocketTransport implements Transport {
   }
 
   async open(peer: PeerId, protocol: string, options: OpenOptions = {}): Promise<Channel> {
-    options.signal?.throwIfAborted()
+    const { signal, patience = 0 } = options
+    signal?.throwIfAborted()
+    return patiently(() => this.#open(peer, protocol, options), { patience, signal })
+  }
+
+  async #open(peer: PeerId, protocol: string, options: OpenOptions): Promise<Channel> {
     if (this.#switchboard === undefined) throw new ChannelClosedError('the transport is not started')
     if (peer !== LOCAL) throw new ProtocolError(`a socket leads to '${LOCAL}' only, not to ${peer}`)
     const known = this.#switchboard.check(peer, protocol)
@@ -81,6 +94,10 @@ class SocketTransport implements Transport {
 
   async disconnect(peer: PeerId): Promise<void> {
     await this.#switchboard?.end(peer, new ChannelClosedError('the local peer has hung up'))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
   }
 
   close(): Promise<void> {
@@ -104,6 +121,7 @@ class SocketTransport implements Transport {
   /** The lock is held for as long as we listen: so nobody takes our file for a stale one, and we remove no one else's. */
   async #bind(switchboard: Switchboard, signal: AbortSignal | undefined): Promise<void> {
     const path = this.#path
+    checkLength(path)
     if (!isPipe(path)) {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 })
       await checkDirectory(dirname(path))
@@ -154,6 +172,8 @@ class SocketTransport implements Transport {
 }
 
 async function dial(path: string, signal: AbortSignal | undefined): Promise<Socket> {
+  signal?.throwIfAborted()
+  checkLength(path)
   const stream = connect({ path, allowHalfOpen: false })
   const connected = Promise.withResolvers<void>()
   const giveUp = (): void => connected.reject(signal!.reason as Error)
@@ -175,6 +195,15 @@ async function dial(path: string, signal: AbortSignal | undefined): Promise<Sock
   } finally {
     signal?.removeEventListener('abort', giveUp)
   }
+}
+
+/** The system cuts a longer one, or says EINVAL. */
+function checkLength(path: string): void {
+  const length = Buffer.byteLength(path)
+  if (isPipe(path) || length <= MAX_PATH) return
+  throw new MalformedError(`${path} has ${length} bytes; the path of a socket has at most ${MAX_PATH}`, {
+    hint: 'socketPath(home) gives a short one for any home',
+  })
 }
 
 /** Whose directory it is decides who may replace the socket in it, and so to whom we talk. */

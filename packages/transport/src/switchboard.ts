@@ -1,41 +1,51 @@
 // All channels of one transport: who may open how many, and the end of them all.
 
 import { FramedChannel } from './channel.ts'
+import { type Clock, systemClock } from './clock.ts'
 import type { ByteDuplex } from './duplex.ts'
 import { ChannelClosedError, DeniedError, ProtocolError } from './errors.ts'
 import type { Cancel, Channel, PeerId, Protocol, TransportHost } from './transport.ts'
 
 /** Channels of one protocol a peer may hold open towards us, where the protocol names no number. */
 export const MAX_CHANNELS = 64
-/** Connections of one peer that have not yet said what they want. */
-const MAX_UNANNOUNCED = 64
+/** Channels of all protocols one peer may hold open towards us. */
+export const MAX_PEER_CHANNELS = 256
+/** Connections of one peer that have not yet said what they want: as many as it may open at once. */
+export const MAX_UNANNOUNCED = MAX_PEER_CHANNELS
+/** Channels of all peers towards us, those that have not yet said what they want included; and as many of our own. */
+export const MAX_TRANSPORT_CHANNELS = 4096
 
 /** Keeps every channel of a transport from its first byte until its carrier is gone. */
 export class Switchboard {
   readonly #host: TransportHost
+  readonly #clock: Clock
+  /** Per peer, and in all, those whose carrier is not yet gone. */
   readonly #channels = new Map<PeerId, Set<FramedChannel>>()
+  #size = 0
+  /** Those that peers hold open towards us, and what they want. */
   readonly #inbound = new Map<FramedChannel, Protocol | undefined>()
+  #outbound = 0
   #closed = false
 
-  constructor(host: TransportHost) {
+  constructor(host: TransportHost, clock: Clock = systemClock) {
     this.#host = host
+    this.#clock = clock
   }
 
   /** Channels whose carrier is not yet gone. */
   get size(): number {
-    let size = 0
-    for (const channels of this.#channels.values()) size += channels.size
-    return size
+    return this.#size
   }
 
   /**
    * What must hold before any connection to `peer` is tried.
-   * @throws DeniedError (our own policy), ProtocolError (not one of ours)
+   * @throws DeniedError (our own policy, or too many of our own), ProtocolError (not one of ours)
    */
   check(peer: PeerId, protocol: string): Protocol {
     if (this.#closed) throw new ChannelClosedError('the transport is closed')
     if (!this.#host.admits(peer))
       throw new DeniedError(`${peer} is not admitted here`, { hint: 'allow the peer first' })
+    this.#checkOutbound()
     const known = this.#host.protocols.find(({ name }) => name === protocol)
     if (known === undefined) throw new ProtocolError(`${protocol} is not one of this peer's own protocols`)
     return known
@@ -43,30 +53,43 @@ export class Switchboard {
 
   /** Opens a channel over a fresh carrier, which it owns from here on. Resolves when the peer has accepted. */
   async open(duplex: ByteDuplex, peer: PeerId, protocol: Protocol, options: Cancel = {}): Promise<Channel> {
-    if (this.#closed) {
-      // Closed while the carrier was still connecting.
+    try {
+      // Either may have come about while the carrier was still connecting.
+      if (this.#closed) throw new ChannelClosedError('the transport is closed')
+      this.#checkOutbound()
+    } catch (error) {
       duplex.destroy()
-      throw new ChannelClosedError('the transport is closed')
+      throw error
     }
-    const channel = new FramedChannel(duplex, peer, { opens: protocol })
+    const channel = new FramedChannel(duplex, peer, { opens: protocol }, this.#clock)
+    this.#outbound++
     this.#keep(channel)
+    void channel.gone.then(() => this.#outbound--)
     await channel.opened(options)
     return channel
   }
 
   /** Answers a carrier that `peer` has opened. `negotiated`: the protocol that the carrier itself has agreed on. */
   answer(duplex: ByteDuplex, peer: PeerId, negotiated?: string): void {
-    const channel: FramedChannel = new FramedChannel(duplex, peer, {
-      admit: (name) => {
+    // To be told a reason is worth a second of ours each, but not to any number of them.
+    if (this.#size - this.#outbound - this.#inbound.size >= MAX_TRANSPORT_CHANNELS) {
+      duplex.destroy()
+      return
+    }
+    const role = {
+      admit: (name: string): Protocol => {
         const protocol = this.#admit(peer, name, negotiated)
         this.#inbound.set(channel, protocol)
         return protocol
       },
-      accept: (it) => this.#host.accept(it),
-    })
+      accept: (it: Channel): void | Promise<void> => this.#host.accept(it),
+    }
+    const channel: FramedChannel = new FramedChannel(duplex, peer, role, this.#clock)
     this.#keep(channel)
     if (this.#closed) channel.abort(new ChannelClosedError('the transport is closed'))
-    else if (this.#count(peer, undefined) >= MAX_UNANNOUNCED) {
+    else if (this.#inbound.size >= MAX_TRANSPORT_CHANNELS) {
+      channel.abort(new DeniedError('this peer holds as many channels as it can'))
+    } else if (this.#count(peer, undefined) >= MAX_UNANNOUNCED) {
       channel.abort(new DeniedError('too many connections that have not said what they want'))
     } else this.#inbound.set(channel, undefined)
   }
@@ -88,6 +111,9 @@ export class Switchboard {
   #admit(peer: PeerId, name: string, negotiated: string | undefined): Protocol {
     // The carrier may have asked already; policy may have changed since. And before any look-up (G13).
     if (!this.#host.admits(peer)) throw new DeniedError('this peer does not admit you')
+    if (!this.#host.admits(peer, name)) throw new DeniedError('this peer does not admit you to the protocol asked for')
+    if (this.#countAll(peer) >= MAX_PEER_CHANNELS)
+      throw new DeniedError(`you hold ${MAX_PEER_CHANNELS} channels already`)
     const protocol = this.#host.protocols.find((known) => known.name === name)
     if (protocol === undefined) throw new ProtocolError('this peer does not speak the protocol asked for')
     if (negotiated !== undefined && negotiated !== name) throw new ProtocolError('hello names another protocol')
@@ -96,6 +122,13 @@ export class Switchboard {
     return protocol
   }
 
+  /** Our own opening is bounded too: a program that leaks channels hears of it before the system runs out. */
+  #checkOutbound(): void {
+    if (this.#outbound < MAX_TRANSPORT_CHANNELS) return
+    throw new DeniedError(`${this.#outbound} channels opened here are open already`, { hint: 'end some of them' })
+  }
+
+  /** What the peer holds open towards us of this protocol; without one, what has not yet said what it wants. */
   #count(peer: PeerId, protocol: Protocol | undefined): number {
     let count = 0
     for (const channel of this.#channels.get(peer) ?? []) {
@@ -104,13 +137,22 @@ export class Switchboard {
     return count
   }
 
+  /** The same of all protocols. */
+  #countAll(peer: PeerId): number {
+    let count = 0
+    for (const channel of this.#channels.get(peer) ?? []) if (this.#inbound.get(channel) !== undefined) count++
+    return count
+  }
+
   #keep(channel: FramedChannel): void {
     let channels = this.#channels.get(channel.peer)
     if (channels === undefined) this.#channels.set(channel.peer, (channels = new Set()))
     const kept = channels
     kept.add(channel)
+    this.#size++
     void channel.gone.then(() => {
       kept.delete(channel)
+      this.#size--
       this.#inbound.delete(channel)
       if (kept.size === 0 && this.#channels.get(channel.peer) === kept) this.#channels.delete(channel.peer)
     })

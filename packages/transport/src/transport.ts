@@ -72,7 +72,7 @@ export interface Protocol {
   readonly name: string
   /** Largest encoded value in bytes; a larger one from the peer ends the channel (FRAME_TOO_LARGE). */
   readonly maxFrame: number
-  /** Channels of this protocol one peer may hold open towards us; one more is refused. Default 64. */
+  /** Channels of this protocol one peer may hold open towards us, and 256 of all together. Default 64. */
   readonly maxChannels?: number
   /**
    * Milliseconds between signs of life and until silence is called death. A channel with a heartbeat sends an empty
@@ -85,20 +85,27 @@ export interface Protocol {
   readonly heartbeat?: { readonly interval: number; readonly suspicion: number }
 }
 
-/** The side of a transport that answers. Both callbacks are the policy's: default deny lives here. */
+/**
+ * The side of a transport that answers. Both callbacks are the policy's: default deny lives here.
+ *
+ * A peer may hold 256 channels open towards us, and as many connections that have not said what they want (ten seconds
+ * each, whatever they send meanwhile). In all there are 4096 channels towards us and 4096 of our own. Beyond each: DENIED.
+ */
 export interface TransportHost {
   /**
    * May this peer talk to us at all? Asked synchronously as soon as the handshake has proved who it is, inbound and
    * outbound, before any channel opens. A peer that is not admitted gets no further. With `protocol`: may it open a
-   * channel of this protocol, one of ours or not? Asked for each channel a peer opens, before anything is looked up.
+   * channel of this protocol, one of ours or not? Asked for each channel a peer opens, before we look anything up (libp2p
+   * itself tells admitted peers which protocols there are).
    */
   admits(peer: PeerId, protocol?: string): boolean
   readonly protocols: readonly Protocol[]
   /**
-   * Takes over a channel opened by a peer; must read it or end it. May refuse by `channel.abort(reason)`: before it
-   * returns, and the peer's `open` fails with that reason; later, and the peer's iteration throws it.
+   * Takes over a channel opened by a peer; must read it or end it. May refuse by `channel.abort(reason)` or by throwing:
+   * before it returns, and the peer's `open` fails with that reason; later, and the peer's iteration throws it. A promise
+   * that it gives back is watched over: when it rejects, the channel is aborted with that, if it has not ended anyway.
    */
-  accept(channel: Channel): void
+  accept(channel: Channel): void | Promise<void>
 }
 
 export interface OpenOptions extends Cancel {
@@ -112,7 +119,7 @@ export interface OpenOptions extends Cancel {
 }
 
 /** One peer's place on a network. Made by `libp2p()`, `socket()` or `memory()`; owned and closed by the peer using it. */
-export interface Transport {
+export interface Transport extends AsyncDisposable {
   readonly carrier: 'libp2p' | 'socket' | 'memory'
   /** Our own name; known after `start`, a sibling's at once. @throws ChannelClosedError before */
   readonly id: PeerId
@@ -128,7 +135,8 @@ export interface Transport {
    * most 10 s for a connection and 10 s for the answer, unless told to have patience. On libp2p `peer` may also be a name
    * of its options, or a multiaddr. `protocol` must be one of our own host's.
    * @throws PeerUnreachableError (no address answered, or the link broke on the way)
-   * @throws DeniedError (the peer, or our own host, does not admit; or it has `maxChannels` from us already)
+   * @throws DeniedError (the peer, or our own host, does not admit; it has as many channels from us as it
+   *   allows, or 4096 that we have opened are open)
    * @throws ProtocolError (either side does not speak it, or the peer proved to be somebody else)
    * @throws MalformedError (not a peer id, not an address), ChannelClosedError (not started, or closed)
    * @throws whatever ErrandError the peer's host refused with, or the signal's reason

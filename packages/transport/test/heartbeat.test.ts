@@ -5,6 +5,7 @@ describe('a heartbeat of 1 s, suspicion 4 s', () => {
   let now: number
   let tick: () => void
   let period: number
+  let afterReading: (() => void) | undefined
   const pulse = { beat: vi.fn(), silent: vi.fn(), deaf: vi.fn(() => false) }
   let heartbeat: Heartbeat
 
@@ -16,6 +17,12 @@ describe('a heartbeat of 1 s, suspicion 4 s', () => {
       period = ms
       return { unref: () => 0 }
     }) as unknown as typeof setInterval)
+    afterReading = undefined
+    vi.spyOn(globalThis, 'setImmediate').mockImplementation(((act: () => void) => {
+      afterReading = act
+      return {}
+    }) as unknown as typeof setImmediate)
+    vi.spyOn(globalThis, 'clearImmediate').mockImplementation(() => (afterReading = undefined))
     vi.spyOn(globalThis, 'clearInterval').mockImplementation(() => (tick = () => {}))
     heartbeat = new Heartbeat({ interval: 1_000, suspicion: 4_000 }, pulse)
     for (const mock of Object.values(pulse)) mock.mockClear()
@@ -26,12 +33,19 @@ describe('a heartbeat of 1 s, suspicion 4 s', () => {
     vi.restoreAllMocks()
   })
 
-  /** Ticks in time, with something done in between. */
+  /** The loop has read what there was; its immediates are next. */
+  function read(): void {
+    afterReading?.()
+    afterReading = undefined
+  }
+
+  /** Ticks in time, with something done, and the reading, in between. */
   function pass(ms: number, between: () => void = () => {}): void {
     for (const until = now + ms; now < until;) {
       now += period
       tick()
       between()
+      read()
     }
   }
 
@@ -62,14 +76,40 @@ describe('a heartbeat of 1 s, suspicion 4 s', () => {
       stall(60_000)
       expect(pulse.silent).not.toHaveBeenCalled()
       heartbeat.heard() // what the kernel has kept for us
+      read()
       pass(2_000)
       expect(pulse.silent).not.toHaveBeenCalled()
       heartbeat.heard()
     }
   })
 
+  test('two ticks without the reading in between, as in a busy loop, are no judgement', () => {
+    pass(3_000)
+    for (let i = 0; i < 10; i++) {
+      now += period
+      tick()
+    }
+    expect(pulse.silent).not.toHaveBeenCalled()
+    heartbeat.heard() // what had been there to be read all the time
+    read()
+    now += period
+    tick()
+    expect(pulse.silent).not.toHaveBeenCalled()
+    pass(4_500)
+    expect(pulse.silent).toHaveBeenCalledTimes(1)
+  })
+
+  test('stopped, it judges nobody any more', () => {
+    pass(4_000 - period)
+    heartbeat.stop()
+    read()
+    pass(4_000)
+    expect(pulse.silent).not.toHaveBeenCalled()
+  })
+
   test('after standing still with nothing to read, the peer is dead all the same', () => {
     stall(60_000)
+    read()
     pass(2 * period)
     expect(pulse.silent).toHaveBeenCalledTimes(1)
   })

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { type Socket, connect, createServer } from 'node:net'
@@ -6,7 +7,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { socket, socketPath } from '../src/socket.ts'
 import { spawnPeer } from './fixtures/spawn-peer.ts'
-import { PLAIN, echo, failing, host, transportContract } from './suites/transport.suite.ts'
+import { PLAIN, type Raw, echo, failing, host, transportContract } from './suites/transport.suite.ts'
 
 /** A directory of our own, 0700, removed when the test ends. */
 async function home(): Promise<string> {
@@ -21,6 +22,16 @@ async function dialled(path: string): Promise<Socket> {
   return stream
 }
 
+async function raw(path: string): Promise<Raw> {
+  const stream = await dialled(path)
+  stream.resume().on('error', () => {})
+  return {
+    write: (bytes) => (bytes.length === 0 ? stream.end() : stream.write(bytes)),
+    closed: once(stream, 'close'),
+    again: () => raw(path),
+  }
+}
+
 describe('socket', () => {
   transportContract({
     async places() {
@@ -31,14 +42,7 @@ describe('socket', () => {
       const path = join(await home(), 'peer.sock')
       return { ...(await spawnPeer('socket', path, protocols)), dialer: socket({ path }) }
     },
-    async raw(listener) {
-      const stream = await dialled(listener.addresses[0]!)
-      stream.resume().on('error', () => {})
-      return {
-        write: (bytes) => void (bytes.length === 0 ? stream.end() : stream.write(bytes)),
-        closed: once(stream, 'close'),
-      }
-    },
+    raw: (listener) => raw(listener.addresses[0]!),
   })
 })
 
@@ -75,6 +79,40 @@ describe('socket file', () => {
     expect(await readdir(directory)).toEqual([])
   })
 
+  // Only root can become somebody else.
+  test.runIf(process.getuid!() === 0)('is opened by nobody but its owner, even where the directory is', async () => {
+    const directory = await home()
+    const path = join(directory, 'peer.sock')
+    await listening(path)
+    const program = `require('node:net').connect(process.argv[1])
+      .on('connect', () => process.exit(0)).on('error', (error) => (console.log(error.code), process.exit(1)))`
+    const tried = async (uid: number): Promise<{ code: unknown; said: string }> => {
+      const child = spawn(process.execPath, ['-e', program, path], {
+        uid,
+        gid: uid,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      let said = ''
+      child.stdout.on('data', (data) => (said += String(data)))
+      const [code] = (await once(child, 'close')) as [unknown]
+      return { code, said: said.trim() }
+    }
+    expect(await tried(0)).toEqual({ code: 0, said: '' })
+    expect(await tried(65_534)).toEqual({ code: 1, said: 'EACCES' })
+    await chmod(directory, 0o755)
+    expect(await tried(65_534)).toEqual({ code: 1, said: 'EACCES' })
+  })
+
+  test('with a path too long for the system is refused by name, at both ends', async () => {
+    const directory = await home()
+    const path = join(directory, 'x'.repeat(104))
+    await expect(socket({ path, listen: true }).start(host())).rejects.toEqual(failing('MALFORMED'))
+    expect(await readdir(directory)).toEqual([])
+    const dialer = socket({ path })
+    await dialer.start(host())
+    await expect(dialer.open('local', PLAIN.name)).rejects.toEqual(failing('MALFORMED'))
+  })
+
   test('of a live peer is left alone: ADDRESS_IN_USE', async () => {
     const path = join(await home(), 'peer.sock')
     await listening(path)
@@ -96,6 +134,20 @@ describe('socket file', () => {
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
     for (const it of results) if (it.status === 'rejected') expect(it.reason).toEqual(failing('ADDRESS_IN_USE'))
     await ping(path)
+  })
+
+  test('is one process’s, of several that start at once; killed, it is the next one’s', async () => {
+    const path = join(await home(), 'peer.sock')
+    for (let round = 0; round < 2; round++) {
+      const started = await Promise.allSettled([1, 2, 3].map(() => spawnPeer('socket', path, [PLAIN], true)))
+      const [winner, ...others] = started.flatMap((it) => (it.status === 'fulfilled' ? [it.value] : []))
+      onTestFinished(() => void winner?.child.kill('SIGKILL'))
+      expect(others).toEqual([])
+      await ping(path)
+      const dead = once(winner!.child, 'exit')
+      winner!.child.kill('SIGKILL')
+      await dead
+    }
   })
 
   test('that is served by someone without our lock is left alone', async () => {
@@ -147,8 +199,44 @@ describe('socketPath', () => {
     const deep = join(await home(), 'x'.repeat(120))
     const path = socketPath(deep)
     const transport = socket({ path, listen: true })
-    await transport.start(host())
+    onTestFinished(() => transport.close())
+    await transport.start(host({ accept: (channel) => void echo(channel) }))
     expect(transport.addresses).toEqual([path])
-    await transport.close()
+    const dialer = socket({ path: socketPath(deep) })
+    onTestFinished(() => dialer.close())
+    await dialer.start(host())
+    const channel = await dialer.open('local', PLAIN.name)
+    await channel.send('ping')
+    expect((await channel[Symbol.asyncIterator]().next()).value).toBe('ping')
+  })
+})
+
+describe('the entry of the socket carrier', () => {
+  /** What a process of its own loads for this file. */
+  async function loadedBy(file: string): Promise<string[]> {
+    const program = `
+      import { registerHooks } from 'node:module'
+      const loaded = []
+      registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) })
+      await import(process.argv[1])
+      console.log(JSON.stringify(loaded))`
+    const url = new URL(`../src/${file}.ts`, import.meta.url).href
+    const args = ['--conditions=source', '--input-type=module', '-e', program, url]
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    let said = ''
+    child.stdout.on('data', (data) => (said += String(data)))
+    await once(child, 'close')
+    return JSON.parse(said) as string[]
+  }
+  const foreign = (urls: readonly string[]): string[] => [
+    ...new Set(urls.flatMap((url) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? [])),
+  ]
+
+  test.each(['socket', 'memory', 'index'])('loads no libp2p: %s', async (file) => {
+    expect(foreign(await loadedBy(file))).toEqual(['cbor-x'])
+  })
+
+  test('would be seen to, if it did', async () => {
+    expect(foreign(await loadedBy('libp2p'))).toEqual(expect.arrayContaining(['libp2p', '@libp2p/tcp']))
   })
 })

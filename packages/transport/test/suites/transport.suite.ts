@@ -1,121 +1,42 @@
 // The contract of src/transport.ts, sentence by sentence, for any carrier. Run by memory, socket and libp2p.test.ts.
 
-import type { ChildProcess } from 'node:child_process'
 import { getEventListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { type Channel, DeniedError, ErrandError, type Protocol } from '../../src/index.ts'
+import { endingsContract } from './endings.suite.ts'
+import { limitsContract } from './limits.suite.ts'
 import {
-  type Channel,
-  DeniedError,
-  ErrandError,
-  type Protocol,
-  type Transport,
-  type TransportHost,
-} from '../../src/index.ts'
+  BEATING,
+  BULK,
+  type Carrier,
+  FEW,
+  KiB,
+  PATIENT,
+  PLAIN,
+  type Started,
+  echo,
+  failing,
+  frameOfControl,
+  helloOf,
+  host,
+  readAll,
+  reader,
+  startedOn,
+  take,
+} from './places.ts'
 
-export interface Carrier {
-  /** Two places on a fresh network, not started: one to be reached, one to reach it. */
-  places(): Promise<{ listener: Transport; dialer: Transport }>
-  /** The same, the listener in a process of its own, speaking `protocols` and sending back what it gets. */
-  remote?(
-    protocols: readonly Protocol[],
-  ): Promise<{ peer: string; addresses: readonly string[]; child: ChildProcess; dialer: Transport }>
-  /** A peer that speaks the carrier but writes what it likes; an empty write goes away. */
-  raw?(listener: Transport, protocol: string): Promise<{ write(bytes: Uint8Array): void; closed: Promise<unknown> }>
-}
-
-const KiB = 1024
-export const PLAIN: Protocol = { name: '/test/plain/1', maxFrame: 64 * KiB }
-const BULK: Protocol = { name: '/test/bulk/1', maxFrame: 4 * 1024 * KiB }
-const FEW: Protocol = { name: '/test/few/1', maxFrame: KiB, maxChannels: 2 }
-const BEATING: Protocol = { name: '/test/beating/1', maxFrame: 64 * KiB, heartbeat: { interval: 40, suspicion: 200 } }
-const PATIENT: Protocol = { ...BEATING, heartbeat: { interval: 40, suspicion: 60_000 } }
-const PROTOCOLS = [PLAIN, BULK, FEW, BEATING]
-
-/** A host that admits everybody and keeps what it is given, until a test says otherwise. */
-export function host(
-  changes: Partial<TransportHost> = {},
-): TransportHost & { next(): Promise<Channel>; accepted: number } {
-  const channels: Channel[] = []
-  const waiting: ((channel: Channel) => void)[] = []
-  const it = {
-    protocols: PROTOCOLS,
-    admits: () => true,
-    accept(channel: Channel) {
-      const taker = waiting.shift()
-      if (taker) taker(channel)
-      else channels.push(channel)
-    },
-    ...changes,
-  }
-  let accepted = 0
-  return {
-    get protocols() {
-      return it.protocols
-    },
-    admits: (peer) => it.admits(peer),
-    accept(channel) {
-      accepted++
-      it.accept(channel)
-    },
-    next() {
-      const channel = channels.shift()
-      return channel ? Promise.resolve(channel) : new Promise((resolve) => waiting.push(resolve))
-    },
-    get accepted() {
-      return accepted
-    },
-  }
-}
-
-export async function echo(channel: Channel): Promise<void> {
-  try {
-    for await (const value of channel) await channel.send(value)
-    await channel.end()
-  } catch {
-    // the other side has gone
-  }
-}
-
-async function readAll(channel: Channel): Promise<unknown[]> {
-  const values: unknown[] = []
-  for await (const value of channel) values.push(value)
-  return values
-}
-
-function reader(channel: Channel): AsyncIterator<unknown> {
-  return channel[Symbol.asyncIterator]()
-}
-
-/** The next value; the iteration goes on. */
-async function take(values: AsyncIterator<unknown>): Promise<unknown> {
-  const { done, value } = await values.next()
-  expect(done).toBeFalsy()
-  return value
-}
-
-export const failing = (code: string): unknown => expect.objectContaining({ code })
+export { type Carrier, PLAIN, type Raw, echo, failing, host } from './places.ts'
 
 export function transportContract(carrier: Carrier): void {
-  /** Both places started; closed when the test ends. */
-  async function started(hosts: { listener?: Partial<TransportHost>; dialer?: Partial<TransportHost> } = {}) {
-    const { listener, dialer } = await carrier.places()
-    const theirs = host(hosts.listener)
-    const ours = host(hosts.dialer)
-    onTestFinished(async () => {
-      await Promise.all([listener.close(), dialer.close()])
-    })
-    await listener.start(theirs)
-    await dialer.start(ours)
-    const open = (protocol: Protocol, signal?: AbortSignal): Promise<Channel> =>
-      dialer.open(listener.id, protocol.name, { addresses: listener.addresses, signal })
-    /** Both ends of a new channel. */
-    const pair = async (protocol: Protocol = PLAIN): Promise<[Channel, Channel]> => {
-      const near = await open(protocol)
-      return [near, await theirs.next()]
-    }
-    return { listener, dialer, theirs, ours, open, pair }
-  }
+  const started: Started = (hosts) => startedOn(carrier, hosts)
+
+  // Whatever a test does: no promise of ours is rejected behind everybody's back.
+  const unhandled: unknown[] = []
+  const onUnhandled = (reason: unknown): unknown => unhandled.push(reason)
+  beforeAll(() => void process.on('unhandledRejection', onUnhandled))
+  afterEach(() => expect(unhandled.splice(0)).toEqual([]))
+  afterAll(() => void process.off('unhandledRejection', onUnhandled))
 
   describe('values', () => {
     test('arrive whole, in the order of send, each once', async () => {
@@ -174,6 +95,16 @@ export function transportContract(carrier: Carrier): void {
       const { pair } = await started()
       const [near, far] = await pair()
       await expect(near.send({ callback: () => 1 })).rejects.toEqual(failing('NOT_TRANSFERABLE'))
+      await near.send('after')
+      expect(await take(reader(far))).toBe('after')
+    })
+
+    test('beyond a limit of the codec are refused with TOO_LARGE, and the channel lives on', async () => {
+      const { pair } = await started()
+      const [near, far] = await pair()
+      let deep: unknown = 1
+      for (let i = 0; i < 100; i++) deep = [deep]
+      await expect(near.send(deep)).rejects.toEqual(failing('TOO_LARGE'))
       await near.send('after')
       expect(await take(reader(far))).toBe('after')
     })
@@ -258,6 +189,84 @@ export function transportContract(carrier: Carrier): void {
     })
   })
 
+  describe('several channels', () => {
+    test('with values of all sizes both ways at once do not mix', async () => {
+      const { pair } = await started()
+      const protocols = [PLAIN, BULK, BEATING]
+      const size = (channel: number, i: number): number => (channel * 7919 + i * i * 104_729) % (48 * KiB)
+      const whole = async (channel: Channel, own: number, other: number): Promise<void> => {
+        const sending = (async () => {
+          for (let i = 0; i < 60; i++) await channel.send([own, i, new Uint8Array(size(own, i)).fill(own)])
+          await channel.end()
+        })()
+        let next = 0
+        for await (const value of channel) {
+          const [from, i, bytes] = value as [number, number, Uint8Array]
+          expect([from, i, bytes.length]).toEqual([other, next, size(other, next)])
+          expect(Buffer.alloc(bytes.length, other).equals(bytes)).toBe(true)
+          next++
+        }
+        expect(next).toBe(60)
+        await sending
+        expect(await channel.closed).toEqual({})
+      }
+      const all: Promise<void>[] = []
+      for (let i = 0; i < 24; i++) {
+        const [near, far] = await pair(protocols[i % protocols.length])
+        all.push(whole(near, 2 * i + 1, 2 * i + 2), whole(far, 2 * i + 2, 2 * i + 1))
+      }
+      await Promise.all(all)
+    })
+
+    test('of which some are not read: the others go on', async () => {
+      const { pair } = await started()
+      let sent = 0
+      const stuck: Channel[] = []
+      for (let i = 0; i < 4; i++) {
+        const [near, far] = await pair(BULK)
+        stuck.push(near)
+        for (const channel of [near, far]) {
+          void (async () => {
+            for (; ; sent++) await channel.send(new Uint8Array(32 * KiB))
+          })().catch(() => {})
+        }
+      }
+      for (let seen = -1; seen !== sent; await delay(100)) seen = sent
+      const [near, far] = await pair()
+      void echo(far)
+      const values = reader(near)
+      for (let i = 0; i < 200; i++) {
+        await near.send([i, new Uint8Array(20 * KiB)])
+        expect(((await take(values)) as [number])[0]).toBe(i)
+      }
+      // Bounded in each direction: nothing more has gone in meanwhile.
+      expect(sent * 32 * KiB).toBeLessThan(8 * 8 * 1024 * KiB)
+      for (const channel of stuck) channel.abort()
+    })
+
+    test('full both ways, each empties when it is read, and nothing is lost', async () => {
+      const { pair } = await started()
+      const channels = await pair()
+      const total = 300 // 9.4 MiB each way
+      const sent = [0, 0]
+      const sending = channels.map(async (channel, side) => {
+        for (; sent[side]! < total; sent[side]!++) await channel.send([sent[side], new Uint8Array(32 * KiB)])
+        await channel.end()
+      })
+      for (let seen = ''; seen !== String(sent); await delay(150)) seen = String(sent)
+      for (const count of sent) expect(count * 32 * KiB).toBeLessThan(8 * 1024 * KiB)
+      await Promise.all(
+        channels.map(async (channel) => {
+          let next = 0
+          for await (const value of channel) expect((value as [number])[0]).toBe(next++)
+          expect(next).toBe(total)
+        }),
+      )
+      await Promise.all(sending)
+      expect(await Promise.all(channels.map(({ closed }) => closed))).toEqual([{}, {}])
+    })
+  })
+
   describe('ending', () => {
     test.each(['opener', 'acceptor'])(
       'half-close by the %s: the other side may still send; then both close in order',
@@ -324,6 +333,32 @@ export function transportContract(carrier: Carrier): void {
       near.abort(new DeniedError('enough'))
       await expect(stalled).rejects.toEqual(failing('CHANNEL_CLOSED'))
       expect((await far.closed).error).toBeInstanceOf(Error)
+    })
+
+    test('a host whose accept rejects ends that channel with its reason, and no other; after the end it changes nothing', async () => {
+      let first = true
+      const { open } = await started({
+        listener: {
+          async accept(channel) {
+            const breaks = first
+            first = false
+            for await (const value of channel) {
+              if (breaks) throw new DeniedError('not that value')
+              await channel.send(value)
+            }
+            await channel.end()
+            throw new Error('too late to matter')
+          },
+        },
+      })
+      const broken = await open(PLAIN)
+      const whole = await open(PLAIN)
+      await broken.send(1)
+      await expect(reader(broken).next()).rejects.toEqual(failing('DENIED'))
+      await whole.send(2)
+      await whole.end()
+      expect(await readAll(whole)).toEqual([2])
+      expect(await whole.closed).toEqual({})
     })
 
     test('a reader that leaves its loop aborts the channel', async () => {
@@ -466,6 +501,33 @@ export function transportContract(carrier: Carrier): void {
       await expect(dialer.start(host())).rejects.toEqual(failing('CHANNEL_CLOSED'))
     })
 
+    test('by both at once gives each its own channel', async () => {
+      const { listener, dialer, ours, theirs, open } = await started()
+      const back = (): Promise<Channel> => listener.open(dialer.id, PLAIN.name, { addresses: dialer.addresses })
+      const first = await open(PLAIN)
+      void echo(await theirs.next())
+      if (listener.carrier === 'socket') return // leads one way only
+      const [near, far] = await Promise.all([open(PLAIN), back()])
+      void echo(await theirs.next())
+      void echo(await ours.next())
+      for (const channel of [first, near, far]) {
+        await channel.send('mine')
+        expect(await take(reader(channel))).toBe('mine')
+      }
+    })
+
+    test('a transport is started once', async () => {
+      const { listener, dialer } = await started()
+      await expect(listener.start(host())).rejects.toEqual(failing('CHANNEL_CLOSED'))
+      await expect(dialer.start(host())).rejects.toEqual(failing('CHANNEL_CLOSED'))
+    })
+
+    test('disconnect from a peer that was never met does nothing', async () => {
+      const { listener, dialer, pair } = await started()
+      await dialer.disconnect(listener.id)
+      await pair()
+    })
+
     test('more channels of a protocol than it allows is DENIED until one is closed; other protocols do not count', async () => {
       const { open, pair } = await started()
       const [first, firstFar] = await pair(FEW)
@@ -555,6 +617,9 @@ export function transportContract(carrier: Carrier): void {
     })
   })
 
+  endingsContract(carrier, started)
+  limitsContract(carrier, started)
+
   if (carrier.remote !== undefined) {
     describe('a peer in another process', () => {
       async function connected(protocols: readonly Protocol[], ours: Protocol) {
@@ -610,17 +675,17 @@ export function transportContract(carrier: Carrier): void {
   if (carrier.raw !== undefined) {
     describe('a peer that breaks the rules', () => {
       const hello = (body: object) => frameOfControl(1, body)
-      const good = { v: 1, protocol: PLAIN.name }
+      const good = helloOf(PLAIN)
       test.each([
-        ['a value that is not CBOR', [hello(good), Buffer.from('00000003ffffff', 'hex')], 'MALFORMED'],
-        ['a value cut short', [hello(good), Buffer.from('000000018f', 'hex')], 'MALFORMED'],
-        ['a length beyond the limit', [hello(good), Buffer.from('7fffffff', 'hex')], 'FRAME_TOO_LARGE'],
-        ['a control frame beyond its limit', [hello(good), Buffer.from('84ffffff', 'hex')], 'FRAME_TOO_LARGE'],
-        ['an unknown control frame', [hello(good), Buffer.from('ff000000', 'hex')], 'PROTOCOL'],
-        ['a second hello', [hello(good), hello(good)], 'PROTOCOL'],
-        ['a welcome from the opener', [hello(good), Buffer.from('82000000', 'hex')], 'PROTOCOL'],
-        ['an abort without a reason', [hello(good), frameOfControl(4, {})], 'PROTOCOL'],
-        ['going away without a word', [hello(good), undefined], 'PEER_UNREACHABLE'],
+        ['a value that is not CBOR', [good, Buffer.from('00000003ffffff', 'hex')], 'MALFORMED'],
+        ['a value cut short', [good, Buffer.from('000000018f', 'hex')], 'MALFORMED'],
+        ['a length beyond the limit', [good, Buffer.from('7fffffff', 'hex')], 'FRAME_TOO_LARGE'],
+        ['a control frame beyond its limit', [good, Buffer.from('84ffffff', 'hex')], 'FRAME_TOO_LARGE'],
+        ['an unknown control frame', [good, Buffer.from('ff000000', 'hex')], 'PROTOCOL'],
+        ['a second hello', [good, good], 'PROTOCOL'],
+        ['a welcome from the opener', [good, Buffer.from('82000000', 'hex')], 'PROTOCOL'],
+        ['an abort without a reason', [good, frameOfControl(4, {})], 'PROTOCOL'],
+        ['going away without a word', [good, undefined], 'PEER_UNREACHABLE'],
       ])('%s ends its channel with a typed error and no other', async (_, bytes, code) => {
         const { listener, theirs, pair } = await started()
         const [other, otherFar] = await pair()
@@ -637,7 +702,7 @@ export function transportContract(carrier: Carrier): void {
       test('a value after its end: what came in order counts, but the channel does not end in order', async () => {
         const { listener, theirs } = await started()
         const raw = await carrier.raw!(listener, PLAIN.name)
-        raw.write(Buffer.concat([hello(good), Buffer.from('0000000101', 'hex'), Buffer.from('83000000', 'hex')]))
+        raw.write(Buffer.concat([good, Buffer.from('0000000101', 'hex'), Buffer.from('83000000', 'hex')]))
         const far = await theirs.next()
         expect(await readAll(far)).toEqual([1])
         raw.write(Buffer.from('0000000102', 'hex'))
@@ -660,17 +725,4 @@ export function transportContract(carrier: Carrier): void {
       })
     })
   }
-}
-
-function frameOfControl(kind: number, body: object): Uint8Array {
-  // Written out by hand: the wire is what it is, whatever our own encoder does.
-  const pairs = Object.entries(body).flatMap(([key, value]) => [
-    Buffer.from([0x60 + key.length]),
-    Buffer.from(key),
-    typeof value === 'number'
-      ? Buffer.from([value])
-      : Buffer.concat([Buffer.from([0x60 + value.length]), Buffer.from(value as string)]),
-  ])
-  const bytes = Buffer.concat([Buffer.from([0xa0 + Object.keys(body).length]), ...pairs])
-  return Buffer.concat([Buffer.from([0x80 + kind, 0, 0, bytes.length]), bytes])
 }
