@@ -1,11 +1,75 @@
-// npm run bench [-- NAME…]: ours beside the peers, in the same run. Without names: all.
-import { remoteRun } from './remote-run.ts'
+// npm run bench -- [SUITE] [CASE…] [--json] [--check]
+//
+// Ours beside the peers, each pair measured in the same run. Without names: everything. `--json`: a line of JSON for each
+// case, and nothing else. `--check`: fails where a case misses its target.
 
-const cases: Record<string, () => Promise<void>> = { 'remote-run-empty': remoteRun }
-const asked = process.argv.slice(2)
-const unknown = asked.filter((name) => !Object.hasOwn(cases, name))
+import { remoteRun } from './remote-run.ts'
+import { cases as transportCases, transport } from './transport/cases.ts'
+import type { Row } from './transport/row.ts'
+import { targets } from './transport/targets.ts'
+
+interface Suite {
+  readonly cases: readonly string[]
+  /** The rows of these cases, each as soon as it is known. */
+  rows(cases: ReadonlySet<string>): AsyncIterable<Row>
+}
+
+const suites: Readonly<Record<Row['suite'], Suite>> = {
+  transport: { cases: transportCases, rows: transport },
+  session: { cases: ['remote-run-empty'], rows: remoteRun },
+}
+
+const args = process.argv.slice(2)
+const flags = new Set(args.filter((arg) => arg.startsWith('--')))
+const names = args.filter((arg) => !arg.startsWith('--'))
+const json = flags.delete('--json')
+const check = flags.delete('--check')
+const known = Object.entries(suites).flatMap(([suite, { cases }]) => [suite, ...cases])
+const unknown = [...flags, ...names.filter((name) => !known.includes(name))]
 if (unknown.length > 0) {
-  console.error(`no benchmark ${unknown.join(', ')}; there are: ${Object.keys(cases).join(', ')}`)
+  console.error(`no benchmark ${unknown.join(', ')}; there are: ${known.join(', ')}; and --json, --check`)
   process.exit(2)
 }
-for (const name of asked.length > 0 ? asked : Object.keys(cases)) await cases[name]!()
+
+const missed: string[] = []
+if (!json) console.log(line('', 'ours', 'peer', '', 'ratio', 'peer is'))
+for (const [name, suite] of Object.entries(suites)) {
+  const asked = suite.cases.filter((one) => names.includes(one))
+  // A suite by name, unless it is there to say whose cases are meant.
+  const all = asked.length === 0 && (names.length === 0 || names.includes(name))
+  const chosen = new Set(all ? suite.cases : asked)
+  if (chosen.size === 0) continue
+  for await (const row of suite.rows(chosen)) {
+    if (json) console.log(JSON.stringify(row))
+    else console.log(line(row.case, figure(row.ours), figure(row.peer), row.unit, row.ratio.toFixed(2), row.peerName))
+    const miss = missOf(row)
+    if (miss !== undefined) missed.push(miss)
+  }
+}
+if (!json)
+  console.log('\nratio: how good ours is beside the peer; 1 is as good, more is better, also where less time is better')
+if (check) {
+  for (const miss of missed) console.error(miss)
+  if (missed.length > 0) process.exitCode = 1
+}
+
+function missOf(row: Row): string | undefined {
+  const target = targets[row.case]
+  if (target === undefined) return undefined
+  if ('ratio' in target) {
+    return row.ratio < target.ratio
+      ? `${row.case}: ratio ${row.ratio.toFixed(2)}, not ${target.ratio.toFixed(2)}`
+      : undefined
+  }
+  return row.ours > target.most ? `${row.case}: ${figure(row.ours)} ${row.unit}, not ${target.most}` : undefined
+}
+
+function line(name: string, ours: string, peer: string, unit: string, ratio: string, peerName: string): string {
+  const columns = [name.padEnd(34), ours.padStart(10), peer.padStart(10), unit.padEnd(10), ratio.padStart(6), peerName]
+  return columns.join('  ').trimEnd()
+}
+
+/** Three digits that mean something. */
+function figure(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3)
+}

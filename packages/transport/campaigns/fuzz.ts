@@ -16,8 +16,9 @@ import { ABORT, FrameDecoder, HELLO } from '../src/framing.ts'
 import { ATTACKS } from './fixtures/attacks.ts'
 import { difference } from './fixtures/difference.ts'
 import { held } from './fixtures/heap.ts'
-import { built, changed, pieces, recorded, streamOf } from './fixtures/hostile.ts'
+import { changed, pieces, recorded, streamOf } from './fixtures/hostile.ts'
 import { changedIntrinsics, intrinsics } from './fixtures/intrinsics.ts'
+import { built } from './fixtures/malformed.ts'
 import { Random } from './fixtures/random.ts'
 import { reportWorst } from './fixtures/worst.ts'
 
@@ -72,7 +73,9 @@ export async function run(args: readonly string[]): Promise<void> {
   if (![frames, seed, from].every((n) => Number.isSafeInteger(n) && n >= 0)) throw new Error('that is no whole number')
   console.log(`seed ${seed}`)
   const report = await fuzz({ frames, seed, from, progress: process.stderr.isTTY })
-  for (const [outcome, count] of [...report.outcomes].toSorted()) console.log(`${outcome.padEnd(24)} ${count}`)
+  for (const [outcome, count] of [...report.outcomes].toSorted((a, b) => (a[0] < b[0] ? -1 : 1))) {
+    console.log(`${outcome.padEnd(24)} ${count}`)
+  }
   const { way, wall, cpu, frame, bytes } = report.slowest
   console.log(
     [
@@ -166,7 +169,8 @@ class Trial {
     const sort = what
       .replace(/^\w+: |hex$/g, '')
       .replace(/value\S*?(\.\w+)?: /, '$1: ')
-      .replace(/(hidden fields|keys|class|errand-fuzz) .*/, '$1')
+      .replace(/(hidden fields|keys|class|arrived as|errand-fuzz) .*/, '$1')
+      .replace(/: \S+ arrived as/, ': arrived')
       .replace(/"(?:[^"\\]|\\.)*"|\[[^\]]*\]|-?\d[\d.e+-]*n?/g, '#')
       .slice(0, 120)
     const met = this.#broken.get(sort)

@@ -2,7 +2,7 @@
 // both ends show a self-signed certificate of a key made for the purpose, and in it an extension where the peer's own
 // key vouches for that one. TLS proves who holds the certificate's key, the extension whose it is.
 
-import { X509Certificate, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
+import { type KeyObject, X509Certificate, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { publicKeyFromProtobuf, publicKeyToProtobuf } from '@libp2p/crypto/keys'
 import {
   InvalidCryptoExchangeError,
@@ -23,6 +23,17 @@ export interface Certificate {
 const EXTENSION = Buffer.from('060a2b0601040183a25a0101', 'hex')
 /** 1.2.840.10045.4.3.2, ecdsa-with-SHA256 (RFC 5758, 3.2). */
 const ECDSA_SHA256 = Buffer.from('300a06082a8648ce3d040302', 'hex')
+/** Signatures a certificate may have, by the content of their object identifier: none over MD5 or SHA-1 (the spec). */
+const SIGNATURES: ReadonlySet<string> = new Set([
+  '2a8648ce3d040302', // ecdsa-with-SHA256, 384, 512 (RFC 5758, 3.2)
+  '2a8648ce3d040303',
+  '2a8648ce3d040304',
+  '2a864886f70d01010b', // sha256WithRSAEncryption, 384, 512 (RFC 4055, 5)
+  '2a864886f70d01010c',
+  '2a864886f70d01010d',
+  '2b6570', // Ed25519 (RFC 8410, 3)
+])
+const MIN_RSA_BITS = 2048
 /** What is signed begins with this, so that it can be mistaken for nothing else. */
 const PREFIX = Buffer.from('libp2p-tls-handshake:')
 /** A certificate is valid from an hour ago, for clocks that are late, and for a century, as go-libp2p's are. */
@@ -36,6 +47,7 @@ const BOOLEAN = 0x01
 const INTEGER = 0x02
 const BIT_STRING = 0x03
 const OCTET_STRING = 0x04
+const OBJECT_IDENTIFIER = 0x06
 const UTC_TIME = 0x17
 const GENERALIZED_TIME = 0x18
 const SEQUENCE = 0x30
@@ -122,19 +134,43 @@ function inspect(raw: Uint8Array): SignedKey {
     throw new InvalidCryptoExchangeError('the certificate is not valid yet')
   if (!(certificate.validToDate.getTime() >= now)) throw new InvalidCryptoExchangeError('the certificate has expired')
   // OpenSSL has read the same bytes, and node tells neither of extensions it does not know nor which are critical.
-  const fields = decode(first(first(certificate.raw).body).body)
+  const [whole, ...behind] = decode(raw)
+  const [content, algorithm] = decode(whole?.body ?? raw)
+  if (behind.length > 0 || content === undefined || algorithm === undefined) {
+    throw new InvalidCryptoExchangeError('the certificate is malformed')
+  }
+  if (!SIGNATURES.has(Buffer.from(first(algorithm.body).body).toString('hex'))) {
+    throw new InvalidCryptoExchangeError('the certificate is signed in a way that is not allowed')
+  }
+  const fields = decode(content.body)
   // Behind the version: serial number, algorithm, issuer, validity, subject, key.
   const keyInfo = fields[6]
   const extensions = fields.find(({ tag }) => tag === EXTENSIONS)
   if (fields[0]?.tag !== VERSION || keyInfo?.tag !== SEQUENCE || extensions === undefined) {
     throw new InvalidCryptoExchangeError('the certificate has no extensions')
   }
+  checkKey(certificate.publicKey, keyInfo)
+  // Between the key and the extensions only unique ids could stand, which RFC 5280, 4.1.2.8, tells nobody to write.
+  if (fields.length !== 8) throw new InvalidCryptoExchangeError('the certificate has fields that nobody writes')
   const [key, signature] = findSignedKey(first(extensions.body).body)
   try {
     const publicKey = publicKeyFromProtobuf(key!.body)
     return { keyInfo: keyInfo.whole, publicKey, peer: peerIdFromPublicKey(publicKey), signature: signature!.body }
   } catch {
     throw new InvalidCryptoExchangeError('the key in the certificate is none that peers have')
+  }
+}
+
+/** The certificate's key is only what the peer's own key vouches for, but TLS stands on it. */
+function checkKey(key: KeyObject, keyInfo: Part): void {
+  const { modulusLength } = key.asymmetricKeyDetails ?? {}
+  if (modulusLength !== undefined && modulusLength < MIN_RSA_BITS) {
+    throw new InvalidCryptoExchangeError(`the certificate has an RSA key of ${modulusLength} bits`)
+  }
+  // OpenSSL recognizes a known curve also where its numbers are written out, which the spec forbids.
+  const [, curve] = decode(first(keyInfo.body).body)
+  if (key.asymmetricKeyType === 'ec' && curve?.tag !== OBJECT_IDENTIFIER) {
+    throw new InvalidCryptoExchangeError('the certificate does not name its curve')
   }
 }
 

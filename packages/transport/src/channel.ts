@@ -37,6 +37,7 @@ export type Role =
     }
 
 const SENT: Promise<void> = Promise.resolve()
+const DONE = { done: true, value: undefined } as const
 const BEAT: Uint8Array = new Uint8Array(HEADER)
 
 /** A channel between two peers; see `Channel` for what it promises. Ends its carrier itself, in every case. */
@@ -59,6 +60,7 @@ export class FramedChannel implements Channel {
   /** One at a time: first the handshake's limit, later the linger's. */
   #deadline: Timer | undefined
   #gone = false
+  #lingering = false
 
   // Outgoing.
   readonly #outbox = new Outbox()
@@ -169,12 +171,14 @@ export class FramedChannel implements Channel {
   [Symbol.asyncIterator](): AsyncIterator<unknown, undefined> {
     if (this.#reading) throw new TypeError('a channel is iterated once')
     this.#reading = true
+    let left = false
     return {
-      next: () => this.#inbox.read(),
+      next: () => (left ? Promise.resolve(DONE) : this.#inbox.read()),
       return: () => {
+        left = true
         // Behind the code that left: if it was an error, that may be a better reason (see `TransportHost.accept`).
         if (!this.#inbox.finished) setImmediate(() => this.abort(new ChannelClosedError('the reader left')))
-        return Promise.resolve({ done: true, value: undefined })
+        return Promise.resolve(DONE)
       },
     }
   }
@@ -248,7 +252,7 @@ export class FramedChannel implements Channel {
   #onData(bytes: Uint8Array): void {
     if (this.#end !== undefined) return
     this.#heartbeat?.heard()
-    if (this.#endReceived && this.#endSent) this.#awaitClose()
+    if (this.#done() && !this.#lingering) this.#awaitClose()
     try {
       this.#decoder.push(bytes)
     } catch (error) {
@@ -394,6 +398,7 @@ export class FramedChannel implements Channel {
   }
 
   #linger(): void {
+    this.#lingering = true
     if (!this.#gone) this.#setDeadline(LINGER, () => this.#duplex.destroy())
   }
 

@@ -80,9 +80,10 @@ export class ManualClock implements Clock {
   /**
    * Moves on by so many milliseconds, calling what falls due in the order of its time. Before each call, and at the end,
    * all promise jobs and immediates there are have run, and what they set counts too.
-   * @throws Error when it is being moved already
+   * @throws RangeError for less than nothing. @throws Error when it is being moved already
    */
   async advance(ms: number): Promise<void> {
+    if (!(ms >= 0)) throw new RangeError(`a clock cannot be moved on by ${ms} ms`)
     const until = this.#now + ms
     await this.#move(until, () => false)
     this.#now = until

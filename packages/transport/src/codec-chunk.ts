@@ -3,8 +3,9 @@
 import type { CodecLimits } from './codec-limits.ts'
 import { CHUNK_SLACK, limitsFrom } from './codec-limits.ts'
 import { readSequence } from './codec-reader.ts'
-import type { EncodeOptions, WriteOptions } from './codec-writer.ts'
-import { Shapes, writeItem, writeOptionsFrom } from './codec-writer.ts'
+import { Shapes } from './codec-shapes.ts'
+import type { EncodeOptions, Place, WriteOptions } from './codec-writer.ts'
+import { writeInto, writeOptionsFrom, writtenItems } from './codec-writer.ts'
 import { TooLargeError } from './errors.ts'
 
 /** Collects values into one chunk: a CBOR sequence that can be decoded alone. */
@@ -46,73 +47,82 @@ export function decodeChunk(
 const SMALL = 512
 /** Holds a usual chunk and the record that closed it. */
 const LARGE: number = 128 * 1024
-const EMPTY: Uint8Array<ArrayBuffer> = new Uint8Array()
+/** Less room than this is not worth trying. */
+const LOW = 128
+const EMPTY: Buffer = Buffer.alloc(0)
 /** The one buffer of that size at rest: chunks are filled one after the other far more often than side by side. */
-let spare: Uint8Array<ArrayBuffer> | undefined
+let spare: Buffer | undefined
 
 class GrowingChunk implements ChunkWriter {
   count = 0
-  bytes = 0
   readonly #options: WriteOptions
+  readonly #place: Place = { buffer: EMPTY, at: 0 }
   #items = 0
   #shapes: Shapes | undefined
-  #buffer: Uint8Array<ArrayBuffer> = EMPTY
 
   constructor(options: WriteOptions) {
     this.#options = options
   }
 
-  add(value: unknown): number {
-    try {
-      return this.#add(value)
-    } catch (error) {
-      this.#shapes?.forget()
-      throw error
-    }
+  get bytes(): number {
+    return this.#place.at
   }
 
-  #add(value: unknown): number {
-    const { bytes, items } = writeItem(value, this.#options, this.#shapes)
+  add(value: unknown): number {
+    const place = this.#place
+    const shapes = this.#shapes
+    const defined = shapes === undefined ? 0 : shapes.count
+    if (place.buffer.length - place.at < LOW) this.#grow()
+    const size = writeInto(value, this.#options, place, shapes)
     const { limits, name } = this.#options
     // Read after writing: a getter of the value may itself have added to this chunk.
-    const size = this.bytes + bytes.byteLength
-    if (size > limits.bytes + CHUNK_SLACK || this.#items + items > limits.items + CHUNK_SLACK) {
+    const end = place.at + size
+    const items = this.#items + writtenItems
+    if (end > limits.bytes + CHUNK_SLACK || items > limits.items + CHUNK_SLACK) {
+      shapes?.undefine(defined)
       throw new TooLargeError(`${name} does not fit into the chunk any more`, name)
     }
-    if (size > this.#buffer.byteLength) this.#grow(size)
-    this.#buffer.set(bytes, this.bytes)
-    this.bytes = size
-    this.#items += items
+    place.at = end
+    this.#items = items
     // A lone record needs no shapes; from the second one on they pay, unless nothing repeats.
     if (this.count++ === 0) this.#shapes = new Shapes()
     else if (this.#shapes?.isBarren === true) this.#shapes = undefined
-    return bytes.byteLength
+    return size
   }
 
   finish(): Uint8Array<ArrayBuffer> {
-    const buffer = this.#buffer
-    const size = this.bytes
-    this.bytes = 0
+    const { buffer, at: size } = this.#place
+    this.#place.at = 0
     this.count = 0
     this.#items = 0
     this.#shapes = undefined
-    if (buffer.byteLength > SMALL) this.#buffer = EMPTY
+    if (buffer.length > SMALL) this.#place.buffer = EMPTY
     // Beyond the usual size it is handed over as it is, unless most of it is air.
-    if (buffer.byteLength > LARGE && size * 2 > buffer.byteLength) return buffer.subarray(0, size)
-    if (buffer.byteLength === LARGE) spare = buffer
-    return buffer.slice(0, size)
+    if (buffer.length > LARGE && size * 2 > buffer.length) return new Uint8Array(buffer.buffer as ArrayBuffer, 0, size)
+    if (buffer.length === LARGE) spare = buffer
+    return ownCopy(buffer, 0, size)
   }
 
-  #grow(size: number): void {
-    let grown: Uint8Array<ArrayBuffer>
-    if (size <= SMALL) grown = new Uint8Array(SMALL)
-    else if (size > LARGE) grown = new Uint8Array(Math.max(size, this.#buffer.byteLength * 2))
+  #grow(): void {
+    const place = this.#place
+    const { buffer, at } = place
+    if (at === 0 && buffer.length < SMALL) place.buffer = Buffer.allocUnsafeSlow(SMALL)
     else {
-      grown = spare ?? new Uint8Array(LARGE)
-      spare = undefined
+      if (buffer.length < LARGE) {
+        place.buffer = spare ?? Buffer.allocUnsafeSlow(LARGE)
+        spare = undefined
+      } else place.buffer = Buffer.allocUnsafeSlow(buffer.length * 2)
+      buffer.copy(place.buffer, 0, 0, at)
+      if (buffer.length === LARGE) spare = buffer
     }
-    grown.set(this.#buffer.subarray(0, this.bytes))
-    if (this.#buffer.byteLength === LARGE) spare = this.#buffer
-    this.#buffer = grown
   }
+}
+
+/** The bytes from `start` to `end` in memory of their own. */
+export function ownCopy(buffer: Buffer, start: number, end: number): Uint8Array<ArrayBuffer> {
+  const size = end - start
+  // Without the zeros first; below that the engine is faster by itself.
+  const own = size > 1024 ? new Uint8Array(Buffer.allocUnsafeSlow(size).buffer) : new Uint8Array(size)
+  buffer.copy(own, 0, start, end)
+  return own
 }

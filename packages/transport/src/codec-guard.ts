@@ -5,7 +5,20 @@
 
 import type { CodecLimits } from './codec-limits.ts'
 import { MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
+import {
+  LastKeys,
+  extraOfBigint,
+  extraOfBytes,
+  extraOfRegExp,
+  extraOfShape,
+  extraOfTag,
+  extraOfText,
+  extraOfUrl,
+} from './codec-cost.ts'
+import { type Buckets, bucketsFor, collision } from './codec-hash.ts'
+import { KeyList } from './codec-shapes.ts'
 import { RECORD, RECORD_DEFINITION, RECORD_SHAPES, TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
+import { nameAt, textAt } from './codec-text.ts'
 import { MalformedError, TooLargeError } from './errors.ts'
 
 // CBOR major types, and what may follow a tag as a set of them (bit = major type).
@@ -40,19 +53,27 @@ const MAX_REGEXP_BYTES = MAX_REGEXP * 3 + 16
 
 // Containers open at the moment; index = depth. Shared by all scans: a scan runs to its end without leaving the function.
 let leftAbove = new Uint32Array(65)
+let sizeAbove = new Uint32Array(65)
 let keyedAbove = new Uint8Array(65)
+const bucketsAbove: (Buckets | undefined)[] = []
+const lastKeys = new LastKeys()
 
-/** What one scan hands to the next in a sequence. */
-export interface Tally {
-  /** Items seen; added to, so that a chunk can be summed. */
+/** What the scans of a source have found, one item after the other. */
+export interface Findings {
+  /** Items seen. */
   items: number
-  /** Number of keys of each shape defined so far, -1 where none is. Undefined: records are not allowed. */
-  shapes: Int32Array | undefined
+  /** All text, in the order in which it stands. */
+  readonly texts: string[]
+  /** The key lists that are defined, likewise. Undefined: records are not allowed here. */
+  readonly definitions: KeyList[] | undefined
 }
 
-/** No shape yet. */
-export function noShapes(): Int32Array {
-  return new Int32Array(RECORD_SHAPES).fill(-1)
+// The lists that hold at this point of the sequence, by their numbers.
+const lists: (KeyList | undefined)[] = Array.from({ length: RECORD_SHAPES })
+
+/** Forgets the key lists of the sequence before. */
+export function beginSequence(): void {
+  lists.fill(undefined)
 }
 
 // Where `readCount` and `guardKeys` stopped.
@@ -60,24 +81,38 @@ let after = 0
 
 /**
  * Scans the item that begins at `start` and gives the position after it.
+ * @param source `bytes` as a Buffer
  * @throws MalformedError, TooLargeError
  */
-export function guardItem(bytes: Uint8Array, start: number, end: number, limits: CodecLimits, tally: Tally): number {
+export function guardItem(
+  bytes: Uint8Array,
+  source: Buffer,
+  start: number,
+  end: number,
+  limits: CodecLimits,
+  findings: Findings,
+): number {
+  const { texts } = findings
   if (limits.depth >= leftAbove.length) {
     leftAbove = new Uint32Array(limits.depth + 1)
+    sizeAbove = new Uint32Array(limits.depth + 1)
     keyedAbove = new Uint8Array(limits.depth + 1)
   }
   let position = start
   let items = 1
   let depth = 0
-  let left = 1 // items still to come in the open container
+  let size = 1 // of the open container, in items
+  let left = 1 // of them still to come
   let keyed = false // the open container is a plain object: its keys are text
   let tag = 0 // the tag just read, and how many in a row
   let tags = 0
   let want = ANY
   let shared = 0
+  let buckets: Buckets | undefined // of the open container, where numbers in it might collide
+  lastKeys.begin()
   for (;;) {
     if (position >= end) throw truncated(position)
+    const begin = position
     const head = bytes[position++]!
     const major = head >> 5
     let argument = head & 0x1f
@@ -116,17 +151,28 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
           throw tooLarge(`BigInt of ${argument * 8} bits (limit ${MAX_BIGINT_BITS})`, position)
         }
         if (argument > end - position) throw truncated(position)
+        items += tag <= TAG.negativeBigint ? extraOfBigint(argument) : extraOfBytes(argument)
         position += argument
         break
-      case TEXT:
+      case TEXT: {
         if (tags > 0 && tag === TAG.regexp && argument > MAX_REGEXP_BYTES) throw tooLarge('RegExp', position)
         if (argument > end - position) throw truncated(position)
-        // cbor-x would rename it; we write objects that have it as entries.
-        if (keyed && argument === 9 && (left & 1) === 0 && isProto(bytes, position)) {
-          throw malformed('bare key __proto__', position)
-        }
+        const isKey = keyed && (left & 1) === 0
+        const text = isKey ? nameAt(bytes, source, position, argument) : textAt(bytes, source, position, argument)
+        if (text === undefined) throw malformed('text that is not UTF-8', position)
+        if (isKey) {
+          // cbor-x would rename it; we write objects that have it as entries.
+          if (text === '__proto__') throw malformed('bare key __proto__', position)
+          items += lastKeys.extra(depth, (size - left) >> 1, text)
+        } else if (tags > 0) {
+          if (tag === TAG.regexp) items += extraOfRegExp(text)
+          else if (text.length !== argument) throw malformed('a URL that is not ASCII', position)
+          else items += extraOfUrl(argument)
+        } else items += extraOfText(argument)
+        texts.push(text)
         position += argument
         break
+      }
       case ARRAY:
       case MAP: {
         const count = major === MAP ? argument * 2 : argument
@@ -139,11 +185,15 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
         if (items > limits.items) throw tooLarge(`more than ${limits.items} items`, position)
         if (depth >= limits.depth) throw tooLarge(`nested deeper than ${limits.depth}`, position)
         if (count > 0) {
+          sizeAbove[depth] = size
           leftAbove[depth] = left - 1
           keyedAbove[depth] = keyed ? 1 : 0
+          bucketsAbove[depth] = buckets
           depth++
-          left = count
-          keyed = major === MAP && !(tags > 0 && tag === TAG.map)
+          size = left = count
+          const isMap = tags > 0 && tag === TAG.map
+          keyed = major === MAP && !isMap
+          buckets = isMap || (tags > 0 && tag === TAG.set) ? bucketsFor(argument, isMap) : undefined
           tags = 0
           want = ANY
           continue
@@ -152,15 +202,14 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
       }
       case TAGGED: {
         if (argument >= RECORD_DEFINITION) {
-          const shapes = tally.shapes
-          if (shapes === undefined || argument >= RECORD + RECORD_SHAPES) {
+          if (findings.definitions === undefined || argument >= RECORD + RECORD_SHAPES) {
             throw malformed(`tag ${argument} is not spoken here`, position)
           }
           let count = readCount(bytes, position, end, ARRAY)
           if (argument === RECORD_DEFINITION) {
-            count = guardDefinition(bytes, after, end, count, shapes)
-            items += count
-          } else if (count !== shapes[argument - RECORD]) {
+            count = guardDefinition(bytes, source, after, end, count, findings)
+            items += count + extraOfShape(count)
+          } else if (count !== lists[argument - RECORD]?.keys.length) {
             throw malformed('a record that does not fit its shape', position)
           }
           position = after
@@ -168,11 +217,14 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
           if (items > limits.items) throw tooLarge(`more than ${limits.items} items`, position)
           if (depth >= limits.depth) throw tooLarge(`nested deeper than ${limits.depth}`, position)
           if (count === 0) break
+          sizeAbove[depth] = size
           leftAbove[depth] = left - 1
           keyedAbove[depth] = keyed ? 1 : 0
+          bucketsAbove[depth] = buckets
           depth++
-          left = count
+          size = left = count
           keyed = false
+          buckets = undefined
           tags = 0
           want = ANY
           continue
@@ -184,6 +236,7 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
           throw malformed('shared mark on a mark', position)
         }
         if (argument === TAG.shared) shared++
+        items += extraOfTag(argument)
         tag = argument
         want = inner
         continue
@@ -194,36 +247,89 @@ export function guardItem(bytes: Uint8Array, start: number, end: number, limits:
         break
     }
 
+    if (items > limits.items) throw tooLarge(`more than ${limits.items} items`, position)
+    if (
+      buckets !== undefined &&
+      (!buckets.keysOnly || (left & 1) === 0) &&
+      (tags === 0 ? major <= NINT || head >= 0xf9 : tag <= TAG.negativeBigint && tag !== TAG.date) &&
+      !buckets.add(
+        major === UINT && argument < Infinity
+          ? argument
+          : major === NINT && argument < Infinity
+            ? -1 - argument
+            : numberAt(bytes, begin, tag),
+      )
+    ) {
+      throw collision('the value', `byte ${position}`)
+    }
+
     tags = 0
     want = ANY
     left--
     while (left === 0) {
       if (depth === 0) {
-        tally.items += items
+        findings.items += items
         return position
       }
       depth--
+      size = sizeAbove[depth]!
       left = leftAbove[depth]!
+      buckets = bucketsAbove[depth]
       keyed = keyedAbove[depth] === 1
     }
   }
 }
 
+/** The float or 64-bit integer at `at`; or of a BigInt in bytes, under the given tag, the last 64 bits, which are enough. */
+function numberAt(bytes: Uint8Array, at: number, tag: number): number | bigint {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  switch (bytes[at]!) {
+    case 0xf9:
+      return view.getFloat16(at + 1)
+    case 0xfa:
+      return view.getFloat32(at + 1)
+    case 0xfb:
+      return view.getFloat64(at + 1)
+    case 0x1b:
+      return view.getBigUint64(at + 1)
+    case 0x3b:
+      return -1n - view.getBigUint64(at + 1)
+  }
+  const length = readCount(bytes, at, bytes.length, BYTES)
+  let digit = 0n
+  for (let i = Math.max(after, after + length - 8); i < after + length; i++) digit = (digit << 8n) | BigInt(bytes[i]!)
+  return tag === TAG.bigint ? digit : -1n - digit
+}
+
 /** [number of the shape, [key, …], value, …]: notes the shape and gives the number of values; `after` is where they begin. */
-function guardDefinition(bytes: Uint8Array, start: number, end: number, count: number, shapes: Int32Array): number {
-  const shape = readCount(bytes, start, end, UINT) - RECORD
-  if (!(shape >= 0 && shape < RECORD_SHAPES)) throw malformed('a shape with a wrong number', after)
-  const keys = readCount(bytes, after, end, ARRAY)
-  if (keys !== count - 2) throw malformed('a record that does not fit its shape', after)
-  if (keys > end - after) throw truncated(after)
-  for (let i = 0; i < keys; i++) {
+function guardDefinition(
+  bytes: Uint8Array,
+  source: Buffer,
+  start: number,
+  end: number,
+  count: number,
+  findings: Findings,
+): number {
+  const number = readCount(bytes, start, end, UINT) - RECORD
+  if (!(number >= 0 && number < RECORD_SHAPES)) throw malformed('a shape with a wrong number', after)
+  const size = readCount(bytes, after, end, ARRAY)
+  if (size !== count - 2) throw malformed('a record that does not fit its shape', after)
+  if (size > end - after) throw truncated(after)
+  const keys: string[] = []
+  for (let i = 0; i < size; i++) {
     const length = readCount(bytes, after, end, TEXT)
     if (length > end - after) throw truncated(after)
-    if (length === 9 && isProto(bytes, after)) throw malformed('bare key __proto__', after)
+    const key = nameAt(bytes, source, after, length)
+    if (key === undefined) throw malformed('text that is not UTF-8', after)
+    if (key === '__proto__') throw malformed('bare key __proto__', after)
+    keys.push(key)
+    findings.texts.push(key)
     after += length
   }
-  shapes[shape] = keys
-  return keys
+  const list = new KeyList(number, keys)
+  lists[number] = list
+  findings.definitions!.push(list)
+  return size
 }
 
 /** The argument of a head of the given major type, at most 32 bits; `after` is what follows it. */
@@ -243,13 +349,6 @@ function readCount(bytes: Uint8Array, position: number, end: number, major: numb
   for (let i = 1; i <= size; i++) count = count * 256 + bytes[position + i]!
   after = position + 1 + size
   return count
-}
-
-const PROTO = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f]
-
-function isProto(bytes: Uint8Array, position: number): boolean {
-  for (let i = 0; i < PROTO.length; i++) if (bytes[position + i] !== PROTO[i]) return false
-  return true
 }
 
 function truncated(position: number): MalformedError {

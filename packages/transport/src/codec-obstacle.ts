@@ -38,6 +38,10 @@ export function obstacleOf(value: unknown): string | undefined {
   if (typeof value === 'function') return 'a function'
   if (typeof value === 'symbol') return 'a symbol'
   if (typeof value !== 'object' || value === null || isData(value)) return undefined
+  if (types.isProxy(value) && BEHIND.some((kind) => value instanceof kind))
+    return 'a Proxy of what keeps its content to itself'
+  // What it has of its own says nothing about its class.
+  if (TELLTALES.some((key) => Object.hasOwn(value, key))) return ask(value)
   const proto = Object.getPrototypeOf(value) as object
   let obstacle = known.get(proto)
   if (obstacle === undefined) {
@@ -46,6 +50,21 @@ export function obstacleOf(value: unknown): string | undefined {
   }
   return obstacle === false ? undefined : obstacle
 }
+
+/** A Proxy of one of these has the methods and not the content, which would be lost without a word. */
+const BEHIND = [
+  Map,
+  Set,
+  Date,
+  RegExp,
+  ArrayBuffer,
+  DataView,
+  URL,
+  Object.getPrototypeOf(Uint8Array) as typeof Uint8Array,
+]
+
+/** The properties that `ask` goes by. */
+const TELLTALES = ['constructor', 'pipe', 'on', 'ref', 'unref', 'hasRef', Symbol.toStringTag] as const
 
 function ask(value: object): string | undefined {
   const tag = Object.prototype.toString.call(value).slice(8, -1)
@@ -59,7 +78,8 @@ function ask(value: object): string | undefined {
   if (tag.endsWith('Iterator') || value instanceof Iterator) return 'an iterator'
   if (types.isExternal(value)) return 'a native handle'
   // By name first: the question itself loads node:crypto.
-  if (value.constructor?.name.endsWith('KeyObject') && types.isKeyObject(value)) return HOST_OBJECTS.CryptoKey
+  const name: unknown = (value as { constructor?: { name?: unknown } | null }).constructor?.name
+  if (typeof name === 'string' && name.endsWith('KeyObject') && types.isKeyObject(value)) return HOST_OBJECTS.CryptoKey
   if (value instanceof EventTarget) return 'an event target'
   const methods = value as { [name: string]: unknown }
   if (isMethod(methods.pipe) && isMethod(methods.on)) return 'a stream'

@@ -1,94 +1,164 @@
 // Bytes to values: the guard, then cbor-x with handlers of our own, then the knots of cyclic values.
 //
-// `cbor-x/index-no-eval` is a copy of cbor-x that nobody else in the process uses, without `new Function` and without
-// the native string reader: its extension registry, which is global to the copy, is ours alone.
+// `cbor-x/decode-no-eval` is a copy of cbor-x's decoder that nobody else in the process uses, without `new Function`: what
+// is set here for all its users, handlers of tags and the reader of text, is ours alone.
 
-import { Decoder, Tag, addExtension } from 'cbor-x/index-no-eval'
-import { ERROR_CLASSES, nameClass } from './codec-class.ts'
-import { type Tally, guardItem, noShapes } from './codec-guard.ts'
+import { markAsUntransferable } from 'node:worker_threads'
+import * as cborX from 'cbor-x/decode-no-eval'
+import { ERROR_CLASSES, HIDDEN_ERROR_FIELDS, nameClass } from './codec-class.ts'
+import { type Findings, beginSequence, guardItem } from './codec-guard.ts'
 import type { CodecLimits } from './codec-limits.ts'
 import { CHUNK_SLACK, MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
-import { TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
+import { Knot, freeze, tie } from './codec-knots.ts'
+import type { KeyList } from './codec-shapes.ts'
+import { RECORD, RECORD_DEFINITION, RECORD_SHAPES, TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
 import { ErrandError, MalformedError, TooLargeError } from './errors.ts'
+
+/** What this build exports; its types are those of the whole. */
+const { Decoder, Tag, addExtension, read, setExtractor } = cborX as unknown as {
+  Tag: new (value: unknown, tag: number) => { readonly tag: number }
+  Decoder: new (options: object) => { decodeMultiple(source: Uint8Array, each: (value: unknown) => unknown): void }
+  addExtension(this: void, extension: { tag: number; decode: Handler }): void
+  /** Reads the next item. */
+  read(this: void): unknown
+  /** Who is asked for text: for the string that is next, or for all from there on in the order of reading. */
+  setExtractor(
+    this: void,
+    extract: (position: number, end: number, length: number, source: Uint8Array) => string | string[],
+  ): void
+}
 
 /**
  * Decoded bytes up to this many are copies; longer ones are views of the input. A view keeps the whole input alive, so
  * a short one would be a bad bargain; a copy costs as much as the bytes, so a long one would be.
  */
 const COPY_UP_TO = 4096
+/** Short byte arrays share blocks of this size, unless copies are asked for. */
+const POOL = 4096
+const POOL_UP_TO = 512
 
-const decoder = new Decoder({ useRecords: false, mapsAsObjects: true }) as {
-  decode(source: Uint8Array, end?: number): unknown
-  decodeMultiple(source: Uint8Array, each: (value: unknown) => void): void
-}
 // Short input is read from here: cbor-x makes a DataView for each source and hangs it on the array it was given.
 const scratch = new Uint8Array(COPY_UP_TO)
+const scratchBuffer = Buffer.from(scratch.buffer)
 // cbor-x keeps a view of the last source it read; after a long one it is given this to hold.
 const nothing = Uint8Array.of(0xf6)
-const tally: Tally = { items: 0, shapes: undefined }
+
+const NONE: never[] = []
+// What cbor-x is reading, what the guard found there, and what has been read.
+let source: Uint8Array = nothing
+let texts: string[] = []
+let definitions: readonly KeyList[] = NONE
+let values: unknown[] = NONE
+let single: unknown
+/** Items yet to come, so that it stops where the input ends and not where the scratch does. */
+let awaited = 0
+
+const lists: (KeyList | undefined)[] = Array.from({ length: RECORD_SHAPES })
+let defined = 0
+// Where cbor-x looks for records by their tags: each is told to read itself.
+const structures: { read(): object }[] = Array.from({ length: 0x2000 })
+structures[RECORD_DEFINITION & 0x1fff] = {
+  read() {
+    // The list holds for what is in the object too, so it is noted before that is read.
+    const list = definitions[defined++]!
+    lists[list.number] = list
+    return list.object(read() as unknown[], 2)
+  },
+}
+for (let number = 0; number < RECORD_SHAPES; number++) {
+  structures[(RECORD + number) & 0x1fff] = {
+    read() {
+      const list = lists[number]!
+      return list.object(read() as unknown[], 0)
+    },
+  }
+}
+const decoder = new Decoder({ useRecords: false, mapsAsObjects: true, structures })
+
+setExtractor((position, _end, length, from) => {
+  if (from === source) return texts
+  // Somebody else uses this build after all: they get what they asked for.
+  return Buffer.from(from.buffer, from.byteOffset, from.byteLength).toString('utf8', position, position + length)
+})
+
+const takeNone = (): boolean => false
+
+function takeOne(value: unknown): boolean {
+  single = finished(value)
+  return false
+}
+
+function take(value: unknown): boolean {
+  values.push(finished(value))
+  forget()
+  return --awaited > 0
+}
 
 // What the item being read has shown so far.
-const UNREAD: unique symbol = Symbol('unread')
-let shared: (object | typeof UNREAD)[] = []
+let shared: (object | undefined)[] = []
 let knots = false
 let pictures: object[] = []
 let copyAll = false
 
-/** Stands where an object refers to one it is part of, until that one is complete. */
-class Knot {
-  readonly id: number
-  constructor(id: number) {
-    this.id = id
-  }
-}
-
 /** @throws MalformedError, TooLargeError */
 export function readItem(bytes: Uint8Array, limits: CodecLimits, copy: boolean): unknown {
-  const source = sourceOf(bytes, limits.bytes)
+  const from = sourceOf(bytes, limits.bytes)
   const length = bytes.byteLength
-  tally.items = 0
-  tally.shapes = undefined
-  const end = guardItem(source, 0, length, limits, tally)
+  const findings: Findings = { items: 0, texts: [], definitions: undefined }
+  const end = guardItem(from, bufferOf(from), 0, length, limits, findings)
   if (end !== length) throw new MalformedError(`not a value: ${length - end} bytes behind its end`)
-  copyAll = copy
-  try {
-    return finished(decoder.decode(source, length))
-  } catch (error) {
-    throw wrapped(error)
-  } finally {
-    forget()
-    if (source !== scratch) decoder.decode(nothing)
-  }
+  readFrom(from, findings, takeOne, copy)
+  const value = single
+  single = undefined
+  return value
 }
 
 /** Reads items one behind the other, up to the end. @throws MalformedError, TooLargeError */
 export function readSequence(bytes: Uint8Array, limits: CodecLimits, copy: boolean): unknown[] {
-  const values: unknown[] = []
   const length = bytes.byteLength
-  if (length === 0) return values
-  let source = sourceOf(bytes, limits.bytes + CHUNK_SLACK)
-  tally.items = 0
-  tally.shapes = noShapes()
-  for (let position = 0; position < length;) {
-    position = guardItem(source, position, length, limits, tally)
-    if (tally.items > limits.items + CHUNK_SLACK) {
+  const from = sourceOf(bytes, limits.bytes + CHUNK_SLACK)
+  const buffer = bufferOf(from)
+  const findings: Findings = { items: 0, texts: [], definitions: [] }
+  beginSequence()
+  let count = 0
+  for (let position = 0; position < length; count++) {
+    position = guardItem(from, buffer, position, length, limits, findings)
+    if (findings.items > limits.items + CHUNK_SLACK) {
       throw new TooLargeError(`the chunk has more than ${limits.items + CHUNK_SLACK} items`, `byte ${position}`)
     }
   }
-  if (source === scratch) source = scratch.subarray(0, length)
+  const all: unknown[] = []
+  if (count > 0) {
+    values = all
+    awaited = count
+    readFrom(from, findings, take, copy)
+    values = NONE
+  }
+  return all
+}
+
+function readFrom(from: Uint8Array, findings: Findings, each: (value: unknown) => boolean, copy: boolean): void {
+  source = from
+  texts = findings.texts
+  definitions = findings.definitions ?? NONE
+  defined = 0
   copyAll = copy
   try {
-    decoder.decodeMultiple(source, (value) => {
-      values.push(finished(value))
-      forget()
-    })
-    return values
+    decoder.decodeMultiple(from, each)
   } catch (error) {
     throw wrapped(error)
   } finally {
     forget()
-    decoder.decode(nothing)
+    if (from !== scratch) {
+      source = nothing
+      texts = NONE
+      decoder.decodeMultiple(nothing, takeNone)
+    }
   }
+}
+
+function bufferOf(from: Uint8Array): Buffer {
+  return from === scratch ? scratchBuffer : Buffer.from(from.buffer, from.byteOffset, from.byteLength)
 }
 
 /** The same bytes as a plain Uint8Array that nobody else can change while we read. */
@@ -106,8 +176,8 @@ function sourceOf(bytes: Uint8Array, limit: number): Uint8Array {
 
 function finished(value: unknown): unknown {
   // The guard lets no tag pass that has no handler here; should one ever, this is a protocol error and not a value.
-  if (value instanceof Tag) throw malformed(`tag ${(value as { tag: number }).tag} was not understood`)
-  if (knots) tie(value)
+  if (value instanceof Tag) throw malformed(`tag ${value.tag} was not understood`)
+  if (knots) tie(value, shared)
   for (const picture of pictures) freeze(picture)
   return value
 }
@@ -127,72 +197,12 @@ function malformed(what: string, cause?: unknown): MalformedError {
   return new MalformedError(`not a value: ${what}`, { cause })
 }
 
-// Walks with a list of their own: what is cyclic or shared can be longer than any stack.
-
-/** Puts the objects meant in the place of knots. */
-function tie(root: unknown): void {
-  const met = new Set<object>()
-  const open: object[] = []
-  const visit = (value: unknown): void => {
-    if (typeof value === 'object' && value !== null && !met.has(value)) {
-      met.add(value)
-      open.push(value)
-    }
-  }
-  const untied = (value: unknown): unknown => {
-    if (value instanceof Knot) return shared[value.id]
-    visit(value)
-    return value
-  }
-  visit(root)
-  for (let value = open.pop(); value !== undefined; value = open.pop()) {
-    if (Array.isArray(value)) {
-      for (let i = 0; i < value.length; i++) {
-        const before: unknown = value[i]
-        const after = untied(before)
-        if (after !== before) value[i] = after
-      }
-    } else if (value instanceof Map) {
-      // All entries again, for the order's sake.
-      const entries = [...value]
-      value.clear()
-      for (const [key, member] of entries) value.set(untied(key), untied(member))
-    } else if (value instanceof Set) {
-      const members = [...value]
-      value.clear()
-      for (const member of members) value.add(untied(member))
-    } else if (hasFields(value)) {
-      for (const key of Object.getOwnPropertyNames(value)) {
-        const before: unknown = (value as Record<string, unknown>)[key]
-        const after = untied(before)
-        if (after !== before) Object.defineProperty(value, key, { value: after })
-      }
-    }
-  }
-}
-
-/** Freezes an object and all that it holds. What has no freezing (bytes, Map and Set content) stays as it is. */
-function freeze(root: object): void {
-  const open: unknown[] = [root]
-  for (let value = open.pop(); value !== undefined || open.length > 0; value = open.pop()) {
-    if (typeof value !== 'object' || value === null || Object.isFrozen(value) || ArrayBuffer.isView(value)) continue
-    Object.freeze(value)
-    if (value instanceof Map) for (const entry of value) open.push(...entry)
-    else if (value instanceof Set) open.push(...value)
-    else for (const key of Object.getOwnPropertyNames(value)) open.push((value as Record<string, unknown>)[key])
-  }
-}
-
-function hasFields(value: object): boolean {
-  return !(ArrayBuffer.isView(value) || value instanceof Date || value instanceof RegExp || value instanceof URL)
-}
-
 // The handlers. Each takes content whose kind the guard has checked, and runs in time linear in it.
 
 type Handler = ((content: never) => unknown) & { handlesRead?: boolean }
 
 function handle(tag: number, decode: Handler): void {
-  addExtension({ tag, decode } as unknown as Parameters<typeof addExtension>[0])
+  addExtension({ tag, decode })
 }
 
 /** Tags cbor-x would act on by itself: date texts, fractions, packing, strings in bundles, generic objects, records. */
@@ -211,18 +221,27 @@ handle(TAG.farDate, (time: unknown) => {
   return new Date(time)
 })
 
+const wordBytes = new Uint8Array(16)
+const words = new DataView(wordBytes.buffer)
+
 function integer(bytes: Uint8Array): bigint {
   if (bytes.byteLength > MAX_BIGINT_BITS / 8) throw new TooLargeError('the value is too large to take: BigInt', 'value')
-  // Hexadecimal text is the one way into a BigInt that takes linear time.
+  if (bytes.byteLength <= 16) {
+    words.setBigUint64(0, 0n)
+    words.setBigUint64(8, 0n)
+    wordBytes.set(bytes, 16 - bytes.byteLength)
+    return (words.getBigUint64(0) << 64n) | words.getBigUint64(8)
+  }
+  // Of longer ones, hexadecimal text is the one way into a BigInt that takes linear time.
   const digits = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
-  return digits === '' ? 0n : BigInt(`0x${digits}`)
+  return BigInt(`0x${digits}`)
 }
 handle(TAG.bigint, integer)
 handle(TAG.negativeBigint, (bytes: Uint8Array) => -1n - integer(bytes))
 
 const readShared: Handler = (read: () => unknown) => {
   const id = shared.length
-  shared.push(UNREAD)
+  shared.push(undefined)
   const value = read()
   if (typeof value !== 'object' || value === null || value instanceof Knot)
     throw malformed('a shared thing is no object')
@@ -232,9 +251,9 @@ const readShared: Handler = (read: () => unknown) => {
 readShared.handlesRead = true
 handle(TAG.shared, readShared)
 handle(TAG.reference, (id: number) => {
+  if (id >= shared.length) throw malformed('reference to nothing')
   const value = shared[id]
-  if (value === undefined) throw malformed('reference to nothing')
-  if (value !== UNREAD) return value
+  if (value !== undefined) return value
   knots = true
   return new Knot(id)
 })
@@ -254,23 +273,58 @@ handle(TAG.regexp, (text: string) => {
   const end = text.lastIndexOf('/')
   if (end < 1 || !text.startsWith('/')) throw malformed('not a RegExp')
   if (end - 1 > MAX_REGEXP) throw new TooLargeError('the value is too large to take: RegExp', 'value')
+  let made: RegExp
   try {
-    return new RegExp(text.slice(1, end), text.slice(end + 1))
+    made = new RegExp(text.slice(1, end), text.slice(end + 1))
   } catch (error) {
     throw malformed('not a RegExp', error)
   }
+  // A slash that is not escaped, flags in another order: passed on, it would not be the same, and perhaps too long.
+  if (`/${made.source}/${made.flags}` !== text) throw malformed('a RegExp that is not written as it prints')
+  return made
 })
+
+/** The engine keeps arrays up to this many bytes beside the object: asking for their buffer would cost ten times as much. */
+const BESIDE = 64
+const alignedBytes = new Uint8Array(BESIDE)
 
 for (const [name, tag] of Object.entries(TYPED_ARRAY_TAG)) {
   const kind = (globalThis as Record<string, unknown>)[name] as Float64ArrayConstructor | undefined
-  if (kind === undefined) continue
+  if (kind === undefined || name === 'Uint8Array') continue
+  const aligned = new kind(alignedBytes.buffer)
   handle(tag, (bytes: Uint8Array<ArrayBuffer>) => {
     const size = kind.BYTES_PER_ELEMENT
-    if (bytes.byteLength % size !== 0) throw malformed(`bytes that do not fill a ${name}`)
+    const { byteLength } = bytes
+    if (byteLength % size !== 0) throw malformed(`bytes that do not fill a ${name}`)
+    if (byteLength <= BESIDE) {
+      alignedBytes.set(bytes)
+      const own = new kind(byteLength / size)
+      own.set(aligned.subarray(0, own.length))
+      return own
+    }
     const from = isView(bytes) && bytes.byteOffset % size === 0 ? bytes : bytes.slice()
     return new kind(from.buffer, from.byteOffset, from.byteLength / size)
   })
 }
+
+// Memory of its own for each short array would cost ten times the rest of reading it.
+let pool = new Uint8Array(0)
+let pooled = 0
+handle(TYPED_ARRAY_TAG.Uint8Array!, (bytes: Uint8Array<ArrayBuffer>) => {
+  const { byteLength } = bytes
+  if (isView(bytes)) return new Uint8Array(bytes.buffer, bytes.byteOffset, byteLength)
+  if (copyAll || byteLength <= BESIDE || byteLength > POOL_UP_TO) return bytes.slice()
+  if (byteLength > pool.byteLength - pooled) {
+    pool = new Uint8Array(POOL)
+    pooled = 0
+    // Who would move one away would take the others' memory with it.
+    markAsUntransferable(pool.buffer)
+  }
+  const own = new Uint8Array(pool.buffer, pooled, byteLength)
+  own.set(bytes)
+  pooled += byteLength
+  return own
+})
 handle(TAG.arrayBuffer, (bytes: Uint8Array) => bytes.slice().buffer)
 handle(TAG.dataView, (bytes: Uint8Array) => {
   const from = isView(bytes) ? bytes : bytes.slice()
@@ -311,7 +365,8 @@ handle(TAG.error, (flat: readonly unknown[]) => {
   const [base, own, name, message, stack, hidden] = flat
   const kind = ERROR_CLASSES.get(text(base))
   if (kind === undefined) throw malformed('an error of no known kind')
-  if (typeof hidden !== 'number') throw malformed('an error without a count of fields')
+  if (own === base) throw malformed('an error with a class of its own that is not')
+  checkErrorFields(flat, base as string, hidden)
   const error = newError(
     kind,
     base as string,
@@ -320,10 +375,28 @@ handle(TAG.error, (flat: readonly unknown[]) => {
   )
   if (name !== null && base !== 'DOMException') hide(error, 'name', text(name))
   if (stack !== null) hide(error, 'stack', text(stack))
-  readFields(error, flat, 6, hidden)
+  readFields(error, flat, 6, hidden as number)
   if (own !== null) nameClass(error, text(own))
   return error
 })
+
+/** The hidden fields are those that errors hide, and none stands for what has a place of its own. */
+function checkErrorFields(flat: readonly unknown[], base: string, hidden: unknown): void {
+  if (!(typeof hidden === 'number' && Number.isInteger(hidden) && hidden * 2 <= flat.length - 6)) {
+    throw malformed('an error with a wrong count of fields')
+  }
+  for (let i = 6; i < flat.length; i += 2) {
+    const key = flat[i] as string
+    if (i >= 6 + hidden * 2) {
+      if (key === 'message' || key === 'stack') throw malformed(`an error with a field ${key}`)
+    } else if (key === 'code') {
+      const code = flat[i + 1]
+      if (base === 'DOMException' || (typeof code !== 'string' && typeof code !== 'number')) {
+        throw malformed('an error that hides its code')
+      }
+    } else if (!HIDDEN_ERROR_FIELDS.includes(key)) throw malformed('an error with another field that is hidden')
+  }
+}
 
 function newError(kind: ErrorConstructor, base: string, message: string | undefined, name: string | undefined): Error {
   // Our own stack would be wrong here and costs more than all the rest.

@@ -6,10 +6,22 @@
 import { types } from 'node:util'
 import { Tag } from 'cbor-x/index-no-eval'
 import { ERROR_CLASSES, HIDDEN_ERROR_FIELDS, SNAPSHOT, className } from './codec-class.ts'
+import {
+  LastKeys,
+  extraOfBigint,
+  extraOfBytes,
+  extraOfRegExp,
+  extraOfShape,
+  extraOfTag,
+  extraOfText,
+  extraOfUrl,
+} from './codec-cost.ts'
+import { collides, collision } from './codec-hash.ts'
 import type { CodecLimits } from './codec-limits.ts'
 import { MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
 import { obstacleOf } from './codec-obstacle.ts'
 import { isAwkward, isAwkwardKey, isExactInSeconds } from './codec-plain.ts'
+import { Shaped, type Shapes } from './codec-shapes.ts'
 import { TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
 import { NotTransferableError, TooLargeError } from './errors.ts'
 
@@ -37,23 +49,25 @@ const kindOf = (view: ArrayBufferView): unknown => Reflect.get(TypedArray, Symbo
  * The tree that cbor-x writes for `value`. Calls getters and snapshot methods; copies bytes only by view.
  * @throws NotTransferableError, TooLargeError with the path of what is the matter
  */
-export function treeOf(value: unknown, options: TreeOptions, tally: { items: number }): unknown {
-  const conversion = new Conversion(options)
+export function treeOf(value: unknown, options: TreeOptions, shapes?: Shapes): { tree: unknown; items: number } {
+  const conversion = new Conversion(options, shapes)
   const tree = conversion.run(value)
-  tally.items = conversion.items
-  return tree
+  return { tree, items: conversion.items }
 }
 
 class Conversion {
   items = 1
   readonly #options: TreeOptions
+  readonly #shapes: Shapes | undefined
   #bytesLeft: number
+  readonly #lastKeys = new LastKeys()
   readonly #slots = new Map<object, Slot>()
   readonly #references: { readonly tag: Tag; readonly slot: Slot }[] = []
   readonly #steps: Step[] = []
 
-  constructor(options: TreeOptions) {
+  constructor(options: TreeOptions, shapes: Shapes | undefined) {
     this.#options = options
+    this.#shapes = shapes
     this.#bytesLeft = options.limits.bytes
   }
 
@@ -120,7 +134,7 @@ class Conversion {
     const slot = this.#slot(value)
     slot.value =
       typeof hook === 'function'
-        ? new Tag(this.#picture(content, depth, value), TAG.snapshot)
+        ? this.#tag(this.#picture(content, depth, value), TAG.snapshot)
         : this.#body(value, depth + 1)
     return slot
   }
@@ -148,13 +162,16 @@ class Conversion {
     if (types.isRegExp(value)) return this.#regexp(value)
     if (ArrayBuffer.isView(value)) return this.#view(value, depth)
     if (types.isArrayBuffer(value)) return this.#bytes(TAG.arrayBuffer, value, value, depth)
-    if (value instanceof URL) return new Tag(this.#text(value.href), TAG.url)
+    if (value instanceof URL) {
+      this.#count(extraOfUrl(value.href.length))
+      return this.#tag(this.#spelled(value.href), TAG.url)
+    }
     if (types.isNativeError(value) || value instanceof Error) return this.#error(value, depth)
 
     const decoded = className(value)
     const fields = this.#fields(value, depth, name ?? decoded ?? classOf(value))
     // A snapshot that is passed on stays one.
-    return decoded !== undefined && Object.isFrozen(value) ? new Tag(fields, TAG.snapshot) : fields
+    return decoded !== undefined && Object.isFrozen(value) ? this.#tag(fields, TAG.snapshot) : fields
   }
 
   #fields(value: object, depth: number, name: string | undefined): unknown {
@@ -163,15 +180,19 @@ class Conversion {
       this.#open(1 + keys.length * 2, depth)
       const flat: unknown[] = [name === undefined ? null : this.#text(name)]
       for (const key of keys) flat.push(this.#text(key), this.#field(value, key, depth))
-      return new Tag(flat, TAG.object)
+      return this.#tag(flat, TAG.object)
     }
     this.#open(keys.length * 2, depth)
-    const fields: Record<string, unknown> = {}
-    for (const key of keys) {
+    const shape = this.#shapes?.of(keys)
+    // Whether its list is to be defined shows only when it is written.
+    if (shape !== undefined && shape.number < 0) this.#count(extraOfShape(keys.length))
+    const values = keys.map((key, place) => {
+      if (shape === undefined) this.#count(this.#lastKeys.extra(depth, place, key))
       this.#spend(key.length)
-      fields[key] = this.#field(value, key, depth)
-    }
-    return fields
+      return this.#field(value, key, depth)
+    })
+    if (shape !== undefined) return new Shaped(this.#shapes!, shape, values)
+    return Object.fromEntries(keys.map((key, i) => [key, values[i]]))
   }
 
   #field(value: object, key: string, depth: number): unknown {
@@ -203,7 +224,8 @@ class Conversion {
   }
 
   #map(value: Map<unknown, unknown>, depth: number): Map<unknown, unknown> {
-    this.#open(value.size * 2, depth)
+    this.#open(value.size * 2 + extraOfTag(TAG.map), depth)
+    if (collides(value.size, Map.prototype.keys.call(value))) throw collision(this.#path(), this.#path())
     const out = new Map<unknown, unknown>()
     let i = 0
     for (const [key, member] of Map.prototype.entries.call(value)) {
@@ -220,6 +242,7 @@ class Conversion {
 
   #set(value: Set<unknown>, depth: number): Tag {
     this.#open(value.size, depth)
+    if (collides(value.size, Set.prototype.values.call(value))) throw collision(this.#path(), this.#path())
     const out: unknown[] = []
     for (const member of Set.prototype.values.call(value)) {
       const index = out.length
@@ -227,7 +250,7 @@ class Conversion {
       out.push(this.#convert(member, depth))
       this.#steps.pop()
     }
-    return new Tag(out, TAG.set)
+    return this.#tag(out, TAG.set)
   }
 
   /** [built-in class, own class | null, name | null, message | null, stack | null, number of hidden fields, field, value, …] */
@@ -254,13 +277,22 @@ class Conversion {
       hidden.length,
     ]
     for (const key of fields) flat.push(this.#text(key), this.#field(value, key, depth))
-    return new Tag(flat, TAG.error)
+    return this.#tag(flat, TAG.error)
   }
 
   #text(value: string): unknown {
+    if (!isAwkward(value)) {
+      this.#count(extraOfText(Buffer.byteLength(value)))
+      return this.#spelled(value)
+    }
     this.#spend(value.length)
-    if (!isAwkward(value)) return value
-    return new Tag(Buffer.from(value, 'utf16le'), TAG.text)
+    return this.#tag(Buffer.from(value, 'utf16le'), TAG.text)
+  }
+
+  /** Text that is ASCII or has been looked at. */
+  #spelled(value: string): string {
+    this.#spend(value.length)
+    return value
   }
 
   #bigint(value: bigint): unknown {
@@ -272,14 +304,17 @@ class Conversion {
       throw this.#tooLarge(`is a BigInt of more than ${MAX_BIGINT_BITS} bits`)
     }
     if (digits.length % 2 === 1) digits = `0${digits}`
-    return new Tag(Buffer.from(digits, 'hex'), negative ? TAG.negativeBigint : TAG.bigint)
+    this.#count(extraOfBigint(digits.length / 2))
+    return this.#tag(Buffer.from(digits, 'hex'), negative ? TAG.negativeBigint : TAG.bigint)
   }
 
   #regexp(value: RegExp): Tag {
     // Escaped, the text is well-formed whatever the pattern holds.
     const source = value.source.replace(LONE_SURROGATE, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`)
     if (source.length > MAX_REGEXP) throw this.#tooLarge(`is a RegExp longer than ${MAX_REGEXP} characters`)
-    return new Tag(this.#text(`/${source}/${value.flags}`), TAG.regexp)
+    const text = `/${source}/${value.flags}`
+    this.#count(extraOfRegExp(text))
+    return this.#tag(this.#spelled(text), TAG.regexp)
   }
 
   #view(value: ArrayBufferView, depth: number): unknown {
@@ -300,14 +335,15 @@ class Conversion {
       return this.#refuse(buffer, 'an ArrayBuffer that was given away', depth - 1)
     }
     this.#spend(length)
+    this.#count(extraOfBytes(length))
     // A Buffer, because cbor-x writes that one class of bytes without a tag of its own.
-    return new Tag(Buffer.from(buffer as ArrayBuffer, part.byteOffset ?? 0, length), tag)
+    return this.#tag(Buffer.from(buffer as ArrayBuffer, part.byteOffset ?? 0, length), tag)
   }
 
   #refuse(value: unknown, what: string, depth: number, cause?: unknown): unknown {
     if (!this.#options.lossy) throw this.#refusal(`is ${what}`, cause)
     this.#open(3, depth + 1)
-    return new Tag(['Dropped', '$dropped', this.#text(this.#label(value, what))], TAG.object)
+    return this.#tag(['Dropped', '$dropped', this.#text(this.#label(value, what))], TAG.object)
   }
 
   /** `function onClick`, `symbol id`, `a Promise`. */
@@ -333,6 +369,16 @@ class Conversion {
 
   #open(items: number, depth: number): void {
     if (depth > this.#options.limits.depth) throw this.#tooLarge(`is nested deeper than ${this.#options.limits.depth}`)
+    this.#count(items)
+  }
+
+  /** A value of a kind that may count for more than one. */
+  #tag(content: unknown, tag: number): Tag {
+    this.#count(extraOfTag(tag))
+    return new Tag(content, tag)
+  }
+
+  #count(items: number): void {
     this.items += items
     if (this.items > this.#options.limits.items) {
       throw this.#tooLarge(`brings the value to more than ${this.#options.limits.items} items`)

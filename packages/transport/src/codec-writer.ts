@@ -3,7 +3,8 @@
 import { Encoder } from 'cbor-x/index-no-eval'
 import type { CodecLimits } from './codec-limits.ts'
 import { limitsFrom } from './codec-limits.ts'
-import { type PlainTally, isPlain } from './codec-plain.ts'
+import { plainItems, takePlainBuffer, writePlain } from './codec-plain.ts'
+import type { Shapes } from './codec-shapes.ts'
 import { treeOf } from './codec-tree.ts'
 import { TooLargeError } from './errors.ts'
 
@@ -32,112 +33,107 @@ export function writeOptionsFrom(options: EncodeOptions | undefined): WriteOptio
   return { limits: limitsFrom(options.limits), lossy: options.lossy ?? false, name: options.name ?? 'value' }
 }
 
-/** The encoded item: bytes that hold until the next `writeItem`, and how many data items they are. */
-export interface Written {
-  readonly bytes: Uint8Array
-  readonly items: number
-}
-
 /** The part of cbor-x's Encoder we use; `mode` and `useBuffer` are missing in its types. */
 interface CborEncoder {
-  encode(value: unknown, mode: number): Uint8Array
+  /** Gives the buffer it writes to, and in it where the item is. */
+  encode(value: unknown, mode: number): Buffer & { start: number; end: number }
   useBuffer(buffer: Uint8Array): void
-  structures: { nextId?: number }
 }
 
-const SHARED_OPTIONS = { mapsAsObjects: true, tagUint8Array: true } as const
-// `variableMapSize`: keys come from Object.keys and headers are as short as they can be. No records, no sharing, no
-// packing: every item stands alone.
-const encoder = new Encoder({ ...SHARED_OPTIONS, useRecords: false, variableMapSize: true }) as unknown as CborEncoder
-/** cbor-x's RESET_BUFFER_MODE (not exported by this build): the next item overwrites this one. */
-const REUSE = 1024
-/** cbor-x keeps the largest buffer it ever needed; above this it gets a small one back. */
-const MAX_KEPT: number = 1024 * 1024
+// `variableMapSize`: keys come from Object.keys and headers are as short as they can be. No records but ours, no sharing,
+// no packing: every item stands alone.
+const encoder = new Encoder({
+  mapsAsObjects: true,
+  tagUint8Array: true,
+  useRecords: false,
+  variableMapSize: true,
+}) as unknown as CborEncoder
+/** cbor-x's REUSE_BUFFER_MODE, its buffer instead of a view of it, and RESET_BUFFER_MODE, the next item overwrites this one
+ * (not exported by this build). */
+const REUSE: number = 512 | 1024
+/** A buffer at rest: room for the usual value. */
 const FRESH: number = 64 * 1024
+/** A larger one is kept up to this, which is a frame of 1 MiB and what is around it. */
+const MAX_KEPT: number = 1024 * 1024 + FRESH
 
-// Calls into cbor-x so far, and now open. A call within another (a getter that encodes) spoils the outer one's buffer.
+/** Where an item is to go. */
+export interface Place {
+  /** Replaced by a larger one with the same beginning when it is too short. */
+  buffer: Buffer
+  /** What stands before this is kept. */
+  at: number
+}
+
+/** How many data items the last value written was. */
+export let writtenItems = 0
+
+// Calls so far, and now open. A call within another (a getter that encodes) may have written over the outer one's bytes.
 let calls = 0
 let open = 0
 
 /**
- * Encodes one value as one CBOR item. With `shapes` the item may refer to key lists of items written before it.
- * @throws NotTransferableError, TooLargeError; `shapes` must be thrown away then
+ * Encodes one value as one CBOR item to `place` and gives its size; to move on is the caller's part. With `shapes` the item
+ * may refer to key lists of items written before it.
+ * @throws NotTransferableError, TooLargeError; what is behind the place is garbage then
  */
-export function writeItem(value: unknown, options: WriteOptions, shapes?: Shapes): Written {
+export function writeInto(value: unknown, options: WriteOptions, place: Place, shapes?: Shapes): number {
+  const call = ++calls
   // Within another call the other's key lists may never reach the reader.
-  const by = shapes !== undefined && open === 0 ? shapes : undefined
-  const tally: PlainTally = { items: 0, text: false }
-  let bytes: Uint8Array | undefined
-  if (isPlain(value, options.limits, tally, false)) bytes = tryWrite(value, options, tally, by)
-  bytes ??= write(treeOf(value, options, tally), by?.encoder ?? encoder)
-  if (bytes.byteLength > options.limits.bytes) {
-    throw new TooLargeError(
-      `${options.name} takes ${bytes.byteLength} bytes (limit ${options.limits.bytes})`,
-      options.name,
-    )
-  }
-  return { bytes, items: tally.items }
-}
-
-/** Undefined when what came out is not the value, and the slow way, which reads each field once, must be taken. */
-function tryWrite(
-  value: unknown,
-  options: WriteOptions,
-  tally: PlainTally,
-  shapes: Shapes | undefined,
-): Uint8Array | undefined {
-  const call = calls + 1
-  try {
-    const bytes = write(value, shapes?.encoder ?? encoder)
-    if (calls === call && (!tally.text || !hasLoneSurrogate(bytes) || isPlain(value, options.limits, tally, true)))
-      return bytes
-  } catch {
-    // The value changed under cbor-x's hands: a getter, a proxy.
-  }
-  shapes?.forget()
-  return undefined
-}
-
-function write(tree: unknown, by: CborEncoder): Uint8Array {
-  calls++
+  const by = open === 0 ? shapes : undefined
+  const defined = by === undefined ? 0 : by.count
   open++
   try {
-    const bytes = by.encode(tree, REUSE)
-    if (bytes.buffer.byteLength > MAX_KEPT) by.useBuffer(Buffer.allocUnsafeSlow(FRESH))
-    return bytes
+    const start = place.at
+    const end = writePlain(value, options.limits, place.buffer, start, by)
+    if (end >= 0 && calls === call) {
+      const buffer = takePlainBuffer()
+      writtenItems = plainItems
+      checkSize(end - start, options)
+      place.buffer = buffer
+      return end - start
+    }
+    by?.undefine(defined)
+    return writeTree(value, options, place, by)
+  } catch (error) {
+    by?.undefine(defined)
+    throw error
   } finally {
     open--
   }
 }
 
-/** A surrogate written alone is ED A0..BF; other bytes (of binary data, of numbers) may look like it. */
-function hasLoneSurrogate(bytes: Uint8Array): boolean {
-  for (let i = bytes.indexOf(0xed); i >= 0; i = bytes.indexOf(0xed, i + 1)) if (bytes[i + 1]! >= 0xa0) return true
-  return false
+/** The slow way, by cbor-x. The place is looked at when the tree is made: getters may have moved it. */
+function writeTree(value: unknown, options: WriteOptions, place: Place, shapes: Shapes | undefined): number {
+  const { tree, items } = treeOf(value, options, shapes)
+  writtenItems = items
+  const target = encoder.encode(tree, REUSE)
+  const size = target.end - target.start
+  // It keeps the largest buffer it ever needed.
+  if (target.length > MAX_KEPT) encoder.useBuffer(Buffer.allocUnsafeSlow(FRESH))
+  checkSize(size, options)
+  const { at } = place
+  if (at + size > place.buffer.length) {
+    const larger = Buffer.allocUnsafeSlow(Math.max(at + size, Math.min(place.buffer.length * 2, FRESH)))
+    place.buffer.copy(larger, 0, 0, at)
+    place.buffer = larger
+  }
+  target.copy(place.buffer, at, target.start, target.end)
+  return size
 }
+
+function checkSize(size: number, { limits, name }: WriteOptions): void {
+  if (size > limits.bytes) throw new TooLargeError(`${name} takes ${size} bytes (limit ${limits.bytes})`, name)
+}
+
+const home: Place = { buffer: Buffer.allocUnsafeSlow(FRESH), at: 0 }
 
 /**
- * Key lists of the objects in one chunk. An object with the keys of an earlier one is written as their number and its
- * values: half the time to read, two thirds of the bytes.
+ * Encodes one value as one CBOR item. The bytes hold until the next call.
+ * @throws NotTransferableError, TooLargeError
  */
-export class Shapes {
-  #encoder: CborEncoder | undefined
-
-  /** cbor-x's sequential mode: definitions stand where they are first used, and hold from there on. */
-  get encoder(): CborEncoder {
-    return (this.#encoder ??= new Encoder({ ...SHARED_OPTIONS, sequential: true }) as unknown as CborEncoder)
-  }
-
-  /** Nothing repeats: each object defines its own list, which costs more than it saves. */
-  get isBarren(): boolean {
-    return (this.#encoder?.structures.nextId ?? 0) > MAX_SHAPES
-  }
-
-  /** What was written last did not get into the chunk, and with it perhaps a definition. Later ones take its number. */
-  forget(): void {
-    this.#encoder = undefined
-  }
+export function writeItem(value: unknown, options: WriteOptions): { readonly bytes: Uint8Array } {
+  const size = writeInto(value, options, home)
+  const bytes = home.buffer.subarray(0, size)
+  if (home.buffer.length > MAX_KEPT) home.buffer = Buffer.allocUnsafeSlow(FRESH)
+  return { bytes }
 }
-
-/** Real records have a handful of shapes; cbor-x numbers up to 256 and then begins anew. */
-const MAX_SHAPES = 64

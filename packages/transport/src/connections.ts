@@ -1,7 +1,6 @@
 // The connections of a libp2p node: which of several to one peer is used, and when one that nobody uses is closed.
 
 import type { Connection, Libp2p, PeerId as NodeId } from '@libp2p/interface'
-import { peerIdFromString } from '@libp2p/peer-id'
 import type { PeerId } from './transport.ts'
 
 /** How long a second connection to a peer may carry nothing until it is closed, in ms. */
@@ -40,12 +39,24 @@ export class Connections {
   /** The connection on which to open the next channel, apart from those that are known to be `over`. */
   to(peer: NodeId, over: ReadonlySet<Connection>): Connection | undefined {
     const open = this.#open(peer).filter((one) => !over.has(one))
-    return open.find((one) => this.#isPreferred(one)) ?? open[0]
+    // The newest: a peer that dials again has lost the one before, even if we have not noticed yet.
+    return open.findLast((one) => this.#isPreferred(one)) ?? open.at(-1)
   }
 
-  /** Drops every connection with a peer that has fallen silent: a dial would find them open, and use them. */
-  forsake(peer: PeerId, reason: Error): void {
-    for (const connection of this.#options.node.getConnections(peerIdFromString(peer))) connection.abort(reason)
+  /**
+   * Drops a connection on which the peer has fallen silent, and older ones: a dial would find them open, and use them. A
+   * newer one is how the peer has come back.
+   */
+  forsake(silent: Connection, reason: Error): void {
+    for (const one of this.#options.node.getConnections(silent.remotePeer)) {
+      if (one.timeline.open <= silent.timeline.open) one.abort(reason)
+    }
+    silent.abort(reason)
+  }
+
+  /** Closes every connection with a peer, in order until the signal aborts. */
+  async hangUp(peer: NodeId, signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#options.node.getConnections(peer).map((one) => close(one, signal)))
   }
 
   stop(): void {
@@ -57,7 +68,7 @@ export class Connections {
     const connection = event.detail
     const open = this.#open(connection.remotePeer)
     if (this.#options.id < connection.remotePeer.toString() && open.some((one) => this.#isPreferred(one))) {
-      for (const one of open) if (!this.#isPreferred(one) && !this.#carries(one, false)) close(one)
+      for (const one of open) if (!this.#isPreferred(one) && !this.#carries(one, false)) void close(one)
     }
     this.#options.onOpen(connection)
   }
@@ -74,7 +85,7 @@ export class Connections {
       this.#emptySince.set(connection, since)
       const preferred = this.to(connection.remotePeer, new Set()) === connection
       if (now - since >= (preferred ? this.#options.idle : Math.min(DUPLICATE_IDLE, this.#options.idle)))
-        close(connection)
+        void close(connection)
     }
   }
 
@@ -93,7 +104,7 @@ export class Connections {
   }
 }
 
-/** In order where the peer takes part; a peer that does not gets no second chance. */
-function close(connection: Connection): void {
-  connection.close({ signal: AbortSignal.timeout(1_000) }).catch((error: Error) => connection.abort(error))
+/** In order where the peer takes part; a peer that does not gets no second chance. Never rejects. */
+async function close(connection: Connection, signal = AbortSignal.timeout(1_000)): Promise<void> {
+  await connection.close({ signal }).catch((error: Error) => connection.abort(error))
 }

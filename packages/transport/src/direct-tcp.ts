@@ -31,6 +31,7 @@ import {
   ipPortToMultiaddr,
 } from '@libp2p/utils'
 import type { Multiaddr } from '@multiformats/multiaddr'
+import { toRead, toWrite } from './lent-memory.ts'
 
 /** Silence, in both directions, that ends a connection, in milliseconds; @libp2p/tcp's. */
 const IDLE_TIMEOUT = 120_000
@@ -222,10 +223,16 @@ export class SocketConnection extends AbstractMultiaddrConnection {
     const socket = this.#socket
     if (socket === undefined) return { sentBytes: 0, canSendMore: false }
     // As one write, for a frame's header is a part of its own; TLS puts several buffers into one anyway, at more cost.
-    if (data.byteLength <= SMALL_WRITE) socket.write(data.subarray())
-    else {
+    if (data.byteLength <= SMALL_WRITE) {
+      const whole = data.subarray()
+      socket.write(whole)
+      for (const part of data) if (part.buffer !== whole.buffer) toWrite.used(part)
+    } else {
       socket.cork()
-      for (const part of data) socket.write(part)
+      for (const part of data) {
+        if (toWrite.has(part)) socket.write(part, (error) => error ?? toWrite.used(part))
+        else socket.write(part)
+      }
       socket.uncork()
     }
     return { sentBytes: data.byteLength, canSendMore: !socket.writableNeedDrain }
@@ -238,8 +245,9 @@ export class SocketConnection extends AbstractMultiaddrConnection {
   }
 
   sendReset(): void {
-    // libuv cannot reset what it is shutting down.
-    if (this.#tcp.writableEnded || this.#socket?.writableEnded) this.destroy()
+    // libuv cannot reset what it is shutting down, and node would then never close it. What was laid over a socket that
+    // is given away shuts it down unseen.
+    if (this.#socket === undefined || this.#tcp.writableEnded || this.#socket.writableEnded) this.destroy()
     else this.#tcp.resetAndDestroy()
   }
 
@@ -261,6 +269,7 @@ export class SocketConnection extends AbstractMultiaddrConnection {
   }
 
   readonly #onBytes = (bytes: Uint8Array): void => {
+    toRead.lend(bytes)
     // Straight on where nothing waits, not through the read buffer: a tenth of what receiving costs.
     if (this.readStatus === 'readable' && this.readBufferLength === 0 && this.listenerCount('message') > 0) {
       this.dispatchEvent(new StreamMessageEvent(bytes))

@@ -132,6 +132,9 @@ async function prove(tls: TLSSocket, expected: PeerId | undefined, signal: Abort
   if (tls.isSessionReused()) throw new InvalidCryptoExchangeError('the peer resumes a session')
   const certificate = tls.getPeerX509Certificate()
   if (certificate === undefined) throw new InvalidCryptoExchangeError('the peer shows no certificate')
+  // The spec wants one, which nobody else has issued.
+  if (certificate.issuerCertificate !== undefined)
+    throw new InvalidCryptoExchangeError('the peer shows several certificates')
   const peer = await verifyCertificate(certificate.raw, expected)
   signal?.throwIfAborted()
   return peer

@@ -15,6 +15,7 @@
 // after END has gone both ways, so seeing it end any earlier means that the link was lost.
 
 import { FrameTooLargeError, ProtocolError } from './errors.ts'
+import { toRead } from './lent-memory.ts'
 
 export const HELLO = 1
 export const WELCOME = 2
@@ -27,8 +28,11 @@ export const HEADER = 4
 export const MAX_CONTROL = 4096
 
 const CONTROL_BIT = 0x8000_0000
-/** A body announced to be larger is not allocated at once but grows with what really arrives. */
-const TRUSTED_ALLOCATION = 1 << 20
+/**
+ * A body announced to be larger is not allocated at once but grows with what really arrives. A mebibyte and the message
+ * around it: that is what bulk travels in, and growing by the last few bytes would cost a copy of the whole.
+ */
+const TRUSTED_ALLOCATION = (1 << 20) + 32 * 1024
 
 /** A whole control frame. */
 export function controlFrame(kind: number, body: Uint8Array = new Uint8Array(0)): Uint8Array {
@@ -44,6 +48,11 @@ export function writeHeader(target: Uint8Array, offset: number, length: number):
   target[offset + 1] = length >>> 16
   target[offset + 2] = length >>> 8
   target[offset + 3] = length
+}
+
+function readHeader(source: Uint8Array, offset: number): number {
+  const low = (source[offset + 1]! << 16) | (source[offset + 2]! << 8) | source[offset + 3]!
+  return source[offset]! * 0x100_0000 + low
 }
 
 /** What a decoder finds. Bodies are views of what was pushed wherever a frame did not cross chunks. */
@@ -85,7 +94,11 @@ export class FrameDecoder {
     let at = 0
     while (at < chunk.length && !this.#stopped) {
       if (this.#need > 0) at = this.#readBody(chunk, at)
-      else {
+      else if (this.#headerBytes === 0 && chunk.length - at >= HEADER) {
+        this.#header = readHeader(chunk, at)
+        at += HEADER
+        this.#begin()
+      } else {
         this.#header = ((this.#header << 8) | chunk[at++]!) >>> 0
         if (++this.#headerBytes === HEADER) this.#begin()
       }
@@ -124,6 +137,7 @@ export class FrameDecoder {
     if (this.#have === 0 && taken === this.#need) this.#emit(part)
     else {
       this.#reserve(this.#have + taken).set(part, this.#have)
+      toRead.used(part)
       this.#have += taken
       if (this.#have === this.#need) this.#emit(this.#body!.subarray(0, this.#need))
     }

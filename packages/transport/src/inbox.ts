@@ -9,6 +9,13 @@ const HIGH = 256 * 1024
 const VALUE_COST = 64
 
 type Result = IteratorResult<unknown, undefined>
+
+/** Who waits for a value that has not arrived. */
+interface Reader {
+  readonly resolve: (result: Result) => void
+  readonly reject: (error: Error) => void
+}
+
 const DONE: Result = { done: true, value: undefined }
 const TAKEN: Uint8Array = new Uint8Array(0)
 
@@ -22,11 +29,11 @@ export interface Flow {
 
 export class Inbox {
   readonly #flow: Flow
+  readonly #readers: Reader[] = []
   #values: Uint8Array[] = []
   #next = 0
   #bytes = 0
   #paused = false
-  #readers: PromiseWithResolvers<Result>[] = []
   #ending: { error?: Error | undefined } | undefined
 
   constructor(flow: Flow) {
@@ -44,9 +51,8 @@ export class Inbox {
   }
 
   push(body: Uint8Array): void {
-    const reader = this.#readers.shift()
-    if (reader !== undefined) {
-      this.#hand(body, reader)
+    if (this.#readers.length > 0) {
+      this.#hand(body)
       return
     }
     this.#values.push(body)
@@ -58,18 +64,25 @@ export class Inbox {
   }
 
   read(): Promise<Result> {
-    const reader = Promise.withResolvers<Result>()
-    if (this.#next < this.#values.length) this.#hand(this.#take(), reader)
-    else if (this.#ending !== undefined) this.#finish(reader)
-    else this.#readers.push(reader)
-    return reader.promise
+    if (this.#next < this.#values.length) {
+      try {
+        // The common case, and a promise that is settled already costs a fifth of one with its resolvers.
+        return Promise.resolve({ done: false, value: decode(this.#take()) })
+      } catch (error) {
+        this.#spoil(error)
+      }
+    }
+    return new Promise((resolve, reject) => {
+      this.#readers.push({ resolve, reject })
+      if (this.#ending !== undefined) this.#settle()
+    })
   }
 
   /** No more will come: what waits may still be read, then the reading ends or throws. The first word counts. */
   close(error?: Error): void {
     if (this.#ending !== undefined) return
     this.#ending = { error }
-    for (const reader of this.#readers.splice(0)) this.#finish(reader)
+    this.#settle()
   }
 
   /** The same at once: what waits is dropped, which a reader must not take for an end in order. */
@@ -95,22 +108,31 @@ export class Inbox {
     return body
   }
 
-  #hand(body: Uint8Array, reader: PromiseWithResolvers<Result>): void {
+  /** To the first who waits. */
+  #hand(body: Uint8Array): void {
+    let value: unknown
     try {
-      reader.resolve({ done: false, value: decode(body) })
+      value = decode(body)
     } catch (error) {
-      const reason = error instanceof ErrandError ? error : new MalformedError('not a value', { cause: error })
-      this.#readers.unshift(reader)
-      this.abort(reason)
-      this.#flow.malformed(reason)
+      this.#spoil(error)
+      return
     }
+    this.#readers.shift()!.resolve({ done: false, value })
   }
 
-  /** Throws once; after that the reading has simply ended. */
-  #finish(reader: PromiseWithResolvers<Result>): void {
-    const error = this.#ending?.error
-    this.#ending = {}
-    if (error === undefined) reader.resolve(DONE)
-    else reader.reject(error)
+  #spoil(error: unknown): void {
+    const reason = error instanceof ErrandError ? error : new MalformedError('not a value', { cause: error })
+    this.abort(reason)
+    this.#flow.malformed(reason)
+  }
+
+  /** Ends the reading of all who wait: the first throws, where there is an error; after that it has simply ended. */
+  #settle(): void {
+    for (const reader of this.#readers.splice(0)) {
+      const error = this.#ending?.error
+      this.#ending = {}
+      if (error === undefined) reader.resolve(DONE)
+      else reader.reject(error)
+    }
   }
 }

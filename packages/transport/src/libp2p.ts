@@ -15,13 +15,12 @@ import {
   unsupported,
   withPeer,
 } from './destination.ts'
-import { ChannelClosedError, DeniedError, ErrandError, PeerUnreachableError } from './errors.ts'
+import { ChannelClosedError, DeniedError, ErrandError, PeerUnreachableError, ProtocolError } from './errors.ts'
 import { type Identity, createIdentity, loadIdentity, privateKeyOf, verify } from './identity.ts'
 import { KEEP, hold, stayConnected } from './keep.ts'
 import { KnownAddresses } from './known-addresses.ts'
 import { type Lock, holdLock } from './lock.ts'
 import { MAX_STREAMS, createNode } from './node.ts'
-import { patiently } from './patience.ts'
 import { StreamDuplex } from './stream-duplex.ts'
 import { Switchboard } from './switchboard.ts'
 import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } from './transport.ts'
@@ -41,7 +40,8 @@ export interface Libp2pOptions {
   peers?: Readonly<Record<string, readonly string[]>> | undefined
   /**
    * Addresses, ending in `/p2p/<id>`, of peers to stay connected with from the start on, for as long as they are admitted:
-   * dialled again with back-off when they are lost. So that they reach us where nobody can dial us. Default: none.
+   * dialled again with back-off when they are lost. So that they reach us where nobody can dial us. Their policy is asked
+   * for the protocol `/errand/keep/1`. Default: none.
    */
   bootstrap?: readonly string[] | undefined
   /**
@@ -60,8 +60,10 @@ export interface Libp2pOptions {
 
 /** How long connecting and asking for a stream may take in all, in milliseconds; libp2p's own limit of a dial. */
 const DIAL_TIMEOUT = 10_000
-/** Connections that broke off before they carried anything until we believe that the peer does not want us. */
-const REFUSALS = 2
+/** Connections that broke off before they carried anything until we believe that it is meant. */
+const ATTEMPTS = 2
+/** How long what we know of a peer may be tried where there is hearsay to try after it, in milliseconds. */
+const HALF_DIAL = DIAL_TIMEOUT / 2
 const IDLE = 60_000
 
 /**
@@ -116,8 +118,7 @@ class Libp2pTransport implements Transport {
   }
 
   async open(to: string, protocol: string, options: OpenOptions = {}): Promise<Channel> {
-    const { signal, patience = 0 } = options
-    signal?.throwIfAborted()
+    options.signal?.throwIfAborted()
     const switchboard = this.#switchboard
     if (switchboard === undefined) throw new ChannelClosedError('the transport is not started')
     const there = destinationOf(to, this.#names)
@@ -127,13 +128,15 @@ class Libp2pTransport implements Transport {
       const duplex = await this.#openStream(there, protocol, options)
       return switchboard.open(duplex, there.id, known, options)
     }
-    return patiently(attempt, { patience, signal, onNews })
+    return switchboard.attempt(attempt, options, onNews)
   }
 
   async disconnect(to: string): Promise<void> {
     const { id, node } = destinationOf(to, this.#names)
+    // One second for both: to tell the reason, and to close.
+    const limit = AbortSignal.timeout(1_000)
     await this.#switchboard?.end(id, new ChannelClosedError('the peer has hung up'))
-    await this.#node?.hangUp(node, { signal: AbortSignal.timeout(1_000) })
+    await this.#connections?.hangUp(node, limit)
   }
 
   async sibling(seed: Uint8Array): Promise<Transport> {
@@ -195,7 +198,7 @@ class Libp2pTransport implements Transport {
           name,
           (stream, connection) => {
             const peer = connection.remotePeer.toString()
-            switchboard.answer(new StreamDuplex(stream, () => this.#forsake(peer)), peer, name)
+            switchboard.answer(new StreamDuplex(stream, () => this.#forsake(connection)), peer, name)
           },
           { maxInboundStreams: MAX_STREAMS, maxOutboundStreams: MAX_STREAMS },
         )
@@ -233,22 +236,27 @@ class Libp2pTransport implements Transport {
     options.signal?.addEventListener('abort', giveUp, { once: true })
     try {
       let refusals = 0
+      let broken = 0
       let failed: Connection | undefined
       const over = new Set<Connection>()
       for (;;) {
         const link = await this.#connect(there, addresses, over, limit.signal)
         const stream = link ? await this.#newStream(link.connection, peer, protocol, limit.signal) : 'over'
-        if (typeof stream === 'object') return new StreamDuplex(stream, () => this.#forsake(peer))
+        if (typeof stream === 'object') return new StreamDuplex(stream, () => this.#forsake(link!.connection))
         // A first time it may have been a connection that was just ending; asked again, that would have said `over`.
         if (stream === 'reset' && link?.connection === failed) {
           throw new DeniedError(`${peer} takes no more channels of ${protocol}`)
         }
         failed = link?.connection
         if (stream === 'over' && failed !== undefined) over.add(failed)
+        // Whoever broke off before it knew us may be anybody: a forwarded port without a peer behind it, say.
+        if (link === undefined && ++broken === ATTEMPTS) {
+          throw new PeerUnreachableError(`whoever listens at the address of ${peer} breaks off the handshake`)
+        }
         // Not to admit somebody is done by hanging up, and dialling has succeeded before that shows. A peer that is
-        // just going away looks the same, but only once: after that nobody answers.
-        // Nor is it a refusal where the peer has dialled us meanwhile, and closed this one of the two.
-        if (link?.fresh !== false && this.#connections?.to(there.node, over) === undefined && ++refusals === REFUSALS) {
+        // just going away looks the same, but only once: after that nobody answers. Nor is it a refusal where the peer
+        // has dialled us meanwhile, and closed this one of the two.
+        if (link?.fresh && this.#connections?.to(there.node, over) === undefined && ++refusals === ATTEMPTS) {
           throw new DeniedError(`${peer} hung up as soon as it knew who we are`, {
             hint: 'it probably does not admit us: pair with it, or have it allow our id',
           })
@@ -274,7 +282,7 @@ class Libp2pTransport implements Transport {
       if (name === 'UnsupportedProtocolError') throw unsupported(peer, protocol, error)
       const { reason } = signal as { reason: unknown }
       // Ten seconds without an answer: the connection is dead, and would be found open, and used, by the next dial.
-      if (signal.aborted && reason instanceof PeerUnreachableError) this.#forsake(peer)
+      if (signal.aborted && reason instanceof PeerUnreachableError) this.#forsake(connection)
       signal.throwIfAborted()
       // A connection whose muxer is closed stays `open`, and would be dialled for ever.
       if (name !== 'ConnectionClosedError' && name !== 'MuxerClosedError') return 'reset'
@@ -296,31 +304,48 @@ class Libp2pTransport implements Transport {
     if (trusted.length === 0 && heard.length === 0) {
       throw new PeerUnreachableError(`no address of ${id} is known`, { hint: 'say where it listens' })
     }
-    try {
-      return await this.#dial(peer, id, trusted, over, signal)
-    } catch (error) {
-      if (heard.length === 0 || !(error instanceof PeerUnreachableError)) throw error
-      // Somebody else who answers at an address that was only heard of proves nothing: addresses get new owners.
-      return await this.#dial(peer, id, heard, over, signal).catch((second: unknown) => {
+    let failure: Error | undefined
+    if (trusted.length > 0) {
+      try {
+        const link = await this.#dial(peer, id, trusted, over, signal, heard.length > 0 ? HALF_DIAL : undefined)
+        if (link !== undefined || heard.length === 0) return link
+      } catch (error) {
         signal.throwIfAborted()
-        throw second instanceof PeerUnreachableError && trusted.length === 0 ? second : error
-      })
+        const elsewhere = error instanceof ProtocolError && trusted.some((one) => !addresses.includes(one))
+        failure = elsewhere ? new PeerUnreachableError(`${id} has moved`, { cause: error }) : (error as Error)
+        if (heard.length === 0 || error instanceof DeniedError) throw failure
+      }
     }
+    // Somebody else who answers where the peer was, or is only said to be, proves nothing: addresses get new owners.
+    try {
+      const link = await this.#dial(peer, id, heard, over, signal)
+      if (link !== undefined) return link
+    } catch (error) {
+      signal.throwIfAborted()
+      failure ??=
+        error instanceof ProtocolError
+          ? new PeerUnreachableError(`${id} has moved`, { cause: error })
+          : (error as Error)
+    }
+    if (failure !== undefined) throw failure
+    return undefined
   }
 
+  /** `within`: milliseconds, where something else is to be tried after it. */
   async #dial(
     peer: NodeId,
     id: PeerId,
     addresses: readonly string[],
     over: ReadonlySet<Connection>,
     signal: AbortSignal,
+    within?: number,
   ): Promise<{ connection: Connection; fresh: boolean } | undefined> {
     const node = this.#node
     if (node === undefined) throw new ChannelClosedError('the transport is closed')
-    if (addresses.length === 0) throw new PeerUnreachableError(`${id} is only known by hearsay`)
     const targets = addresses.map((address) => parseAddress(address, id))
+    const limit = within === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(within)])
     try {
-      const connection = await node.dial(targets, { signal })
+      const connection = await node.dial(targets, { signal: limit })
       // The peer may have dialled us in the same moment: then both take the same one of the two.
       const chosen = this.#connections?.to(peer, over) ?? connection
       return { connection: chosen, fresh: chosen === connection }
@@ -332,8 +357,8 @@ class Libp2pTransport implements Transport {
     }
   }
 
-  #forsake(peer: PeerId): void {
-    this.#connections?.forsake(peer, new PeerUnreachableError(`${peer} is silent`))
+  #forsake(silent: Connection): void {
+    this.#connections?.forsake(silent, new PeerUnreachableError(`${silent.remotePeer.toString()} is silent`))
   }
 
   async #close(): Promise<void> {

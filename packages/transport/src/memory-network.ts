@@ -128,9 +128,13 @@ export class Network implements MemoryNetwork, Wire {
   thaw(name: PeerId): void {
     this.#log(`thaw ${name}`)
     const timers = this.#frozen.get(name)
-    if (!this.#frozen.delete(name)) return
-    // As a process does that runs again: first what fell due, then what has come in.
-    for (const act of timers!) act()
+    if (timers === undefined) return
+    // As a process does that runs again: first what fell due, then what has come in. One of them may stop another.
+    for (const act of timers) {
+      timers.delete(act)
+      act()
+    }
+    this.#frozen.delete(name)
     this.#move()
   }
 
@@ -191,7 +195,7 @@ export class Network implements MemoryNetwork, Wire {
     })
     return {
       now: () => this.clock.now(),
-      after: (ms, act) => stopping(this.clock.after(ms, held(act)), act),
+      after: (ms, act, keep) => stopping(this.clock.after(ms, held(act), keep), act),
       every: (ms, act) => stopping(this.clock.every(ms, held(act)), act),
     }
   }

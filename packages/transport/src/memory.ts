@@ -4,7 +4,6 @@
 import { createHash } from 'node:crypto'
 import { AddressInUseError, ChannelClosedError, DeniedError, PeerUnreachableError } from './errors.ts'
 import type { MemoryNetwork, Network, Occupant } from './memory-network.ts'
-import { patiently } from './patience.ts'
 import { Switchboard } from './switchboard.ts'
 import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } from './transport.ts'
 
@@ -51,16 +50,15 @@ class MemoryTransport implements Transport {
   }
 
   async open(peer: PeerId, protocol: string, options: OpenOptions = {}): Promise<Channel> {
-    const { signal, patience = 0 } = options
-    signal?.throwIfAborted()
-    const clock = this.#network.clockOf(this.id)
-    return patiently(() => this.#open(peer, protocol, options), { patience, signal, clock })
+    options.signal?.throwIfAborted()
+    const switchboard = this.#switchboard
+    if (switchboard === undefined) throw new ChannelClosedError('the transport is not started')
+    return switchboard.attempt(() => this.#open(switchboard, peer, protocol, options), options)
   }
 
   // oxlint-disable-next-line typescript/require-await -- a rejection, not a throw
-  async #open(peer: PeerId, protocol: string, options: OpenOptions): Promise<Channel> {
-    if (this.#switchboard === undefined) throw new ChannelClosedError('the transport is not started')
-    const known = this.#switchboard.check(peer, protocol)
+  async #open(switchboard: Switchboard, peer: PeerId, protocol: string, options: OpenOptions): Promise<Channel> {
+    const known = switchboard.check(peer, protocol)
     const there = this.#network.occupantOf(peer)
     if (there === undefined || this.#network.isCut(this.id, peer)) {
       throw new PeerUnreachableError(`${peer} does not answer on the memory network of seed ${this.#network.seed}`)
@@ -69,7 +67,7 @@ class MemoryTransport implements Transport {
     if (!this.#network.isFrozen(peer) && !there.admits(this.id)) {
       throw new DeniedError(`${peer} does not admit ${this.id}`)
     }
-    return this.#switchboard.open(this.#network.connect(this.id, peer), peer, known, options)
+    return switchboard.open(this.#network.connect(this.id, peer), peer, known, options)
   }
 
   async disconnect(peer: PeerId): Promise<void> {

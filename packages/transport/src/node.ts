@@ -81,7 +81,11 @@ function lanWith(create: typeof mdns, options: NodeOptions): (components: MdnsCo
     const discovery = create()(components) as ReturnType<ReturnType<typeof mdns>> & Startable
     discovery.addEventListener('peer', ({ detail }) => {
       const id = detail.id.toString()
-      if (options.admits(id)) options.heard(id, detail.multiaddrs.map(String))
+      try {
+        if (options.admits(id)) options.heard(id, detail.multiaddrs.map(String))
+      } catch {
+        // A policy that cannot answer says no; thrown on from a listener it would end the process.
+      }
     })
     // Only these two: were the whole thing a service, libp2p would find its discovery in it.
     return { start: () => discovery.start(), stop: () => discovery.stop() }

@@ -17,7 +17,7 @@ export function* backOff(random: () => number = Math.random): Generator<number, 
 }
 
 export interface PatienceOptions extends Cancel {
-  /** For how many milliseconds to go on after the first failure. 0: one attempt. */
+  /** For how many milliseconds, from the first attempt on, to try again. 0: one attempt. */
   readonly patience: number
   /** Ends a pause early when there is a new chance; gives back how to stop listening. */
   readonly onNews?: ((act: () => void) => () => void) | undefined

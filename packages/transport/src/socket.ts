@@ -15,7 +15,6 @@ import {
   ProtocolError,
 } from './errors.ts'
 import { type Lock, holdLock } from './lock.ts'
-import { patiently } from './patience.ts'
 import { SocketDuplex } from './socket-duplex.ts'
 import { Switchboard } from './switchboard.ts'
 import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } from './transport.ts'
@@ -77,19 +76,19 @@ class SocketTransport implements Transport {
   }
 
   async open(peer: PeerId, protocol: string, options: OpenOptions = {}): Promise<Channel> {
-    const { signal, patience = 0 } = options
-    signal?.throwIfAborted()
-    return patiently(() => this.#open(peer, protocol, options), { patience, signal })
+    options.signal?.throwIfAborted()
+    const switchboard = this.#switchboard
+    if (switchboard === undefined) throw new ChannelClosedError('the transport is not started')
+    return switchboard.attempt(() => this.#open(switchboard, peer, protocol, options), options)
   }
 
-  async #open(peer: PeerId, protocol: string, options: OpenOptions): Promise<Channel> {
-    if (this.#switchboard === undefined) throw new ChannelClosedError('the transport is not started')
+  async #open(switchboard: Switchboard, peer: PeerId, protocol: string, options: OpenOptions): Promise<Channel> {
     if (peer !== LOCAL) throw new ProtocolError(`a socket leads to '${LOCAL}' only, not to ${peer}`)
-    const known = this.#switchboard.check(peer, protocol)
+    const known = switchboard.check(peer, protocol)
     const path = options.addresses?.[0] ?? this.#path
     if (!isPipe(path)) await checkDirectory(dirname(path))
     const stream = await dial(path, options.signal)
-    return this.#switchboard.open(new SocketDuplex(stream), LOCAL, known, options)
+    return switchboard.open(new SocketDuplex(stream), LOCAL, known, options)
   }
 
   async disconnect(peer: PeerId): Promise<void> {

@@ -4,6 +4,8 @@
 // - `onDrain()` works once per stream: only events.
 // - `drain` is announced to all streams when the connection has room, whether this one's window has or not; taking it
 //   at its word would grow the stream's write buffer without bound. Room is when nothing is left in that buffer.
+// - `resume()` first hands out what has gathered, then opens the window. Who pauses while it hands out has the window open
+//   for good, and the stream is aborted when 4 MiB have gathered: the pause has to wait until it is through.
 // - `idle` is said from within the stream's own sending; what is sent there lies until something else is sent.
 // - An exception in a listener ends the process: every listener catches.
 // - A stream may be reset before anybody could listen for it.
@@ -18,10 +20,12 @@ export class StreamDuplex implements ByteDuplex {
   readonly #forsake: () => void
   #sink: DuplexSink | undefined
   #blocked = false
+  #paused = false
+  #resuming = false
   #closed = false
   #remoteEnded = false
 
-  /** `forsake` drops all connections with the peer: it is silent, and a dial would find them open, and use them. */
+  /** `forsake` drops the connection: the peer is silent on it, and a dial would find it open, and use it. */
   constructor(stream: Stream, forsake: () => void) {
     this.#stream = stream
     this.#forsake = forsake
@@ -59,11 +63,17 @@ export class StreamDuplex implements ByteDuplex {
   }
 
   pause(): void {
-    this.#attempt(() => this.#stream.pause())
+    this.#paused = true
+    if (!this.#resuming) this.#attempt(() => this.#stream.pause())
   }
 
   resume(): void {
+    this.#paused = false
+    if (this.#resuming) return
+    this.#resuming = true
     this.#attempt(() => this.#stream.resume())
+    this.#resuming = false
+    if (this.#paused) this.#attempt(() => this.#stream.pause())
   }
 
   end(): void {

@@ -4,14 +4,15 @@ import { FramedChannel } from './channel.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { ByteDuplex } from './duplex.ts'
 import { ChannelClosedError, DeniedError, ProtocolError } from './errors.ts'
-import type { Cancel, Channel, PeerId, Protocol, TransportHost } from './transport.ts'
+import { type PatienceOptions, patiently } from './patience.ts'
+import type { Cancel, Channel, OpenOptions, PeerId, Protocol, TransportHost } from './transport.ts'
 
 /** Channels of one protocol a peer may hold open towards us, where the protocol names no number. */
 export const MAX_CHANNELS = 64
 /** Channels of all protocols one peer may hold open towards us. */
 export const MAX_PEER_CHANNELS = 256
 /** Connections of one peer that have not yet said what they want: as many as it may open at once. */
-export const MAX_UNANNOUNCED = MAX_PEER_CHANNELS
+export const MAX_UNANNOUNCED = 256
 /** Channels of all peers towards us, those that have not yet said what they want included; and as many of our own. */
 export const MAX_TRANSPORT_CHANNELS = 4096
 
@@ -26,6 +27,7 @@ export class Switchboard {
   readonly #inbound = new Map<FramedChannel, Protocol | undefined>()
   #outbound = 0
   #closed = false
+  readonly #closing = new AbortController()
 
   constructor(host: TransportHost, clock: Clock = systemClock) {
     this.#host = host
@@ -51,11 +53,28 @@ export class Switchboard {
     return known
   }
 
+  /**
+   * Attempts to open, as long as the caller has patience, and no longer than the transport is there.
+   * @throws ChannelClosedError once the transport is closed, whatever the attempt came to
+   */
+  async attempt<T>(act: () => Promise<T>, options: OpenOptions, onNews?: PatienceOptions['onNews']): Promise<T> {
+    const { patience = 0, signal } = options
+    const closing = this.#closing.signal
+    const until = patience > 0 ? AbortSignal.any(signal ? [signal, closing] : [closing]) : signal
+    try {
+      return await patiently(act, { patience, signal: until, onNews, clock: this.#clock })
+    } catch (error) {
+      if (!this.#closed || signal?.aborted) throw error
+      throw error instanceof ChannelClosedError ? error : new ChannelClosedError('the transport is closed')
+    }
+  }
+
   /** Opens a channel over a fresh carrier, which it owns from here on. Resolves when the peer has accepted. */
   async open(duplex: ByteDuplex, peer: PeerId, protocol: Protocol, options: Cancel = {}): Promise<Channel> {
     try {
-      // Either may have come about while the carrier was still connecting.
+      // Each may have come about while the carrier was still connecting.
       if (this.#closed) throw new ChannelClosedError('the transport is closed')
+      if (!this.#host.admits(peer)) throw new DeniedError(`${peer} is not admitted here any more`)
       this.#checkOutbound()
     } catch (error) {
       duplex.destroy()
@@ -105,6 +124,7 @@ export class Switchboard {
   async close(): Promise<void> {
     this.#closed = true
     const reason = new ChannelClosedError('the transport was closed')
+    this.#closing.abort(reason)
     await Promise.all([...this.#channels.keys()].map((peer) => this.end(peer, reason)))
   }
 

@@ -1,12 +1,20 @@
-import { X509Certificate } from 'node:crypto'
+import { X509Certificate, generateKeyPairSync } from 'node:crypto'
 import { generateKeyPair } from '@libp2p/crypto/keys'
-import type { PrivateKey } from '@libp2p/interface'
+import { InvalidCryptoExchangeError, type PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { generateCertificate, verifyPeerCertificate } from '@libp2p/tls/utils'
 import { Extension } from '@peculiar/x509'
 import { describe, expect, test } from 'vitest'
 import { createCertificate, verifyCertificate } from '../src/certificate.ts'
-import { type Forgery, LIBP2P, der, forgeCertificate, signedKey } from './fixtures/forge-certificate.ts'
+import {
+  type Forgery,
+  type Handmade,
+  LIBP2P,
+  der,
+  forgeCertificate,
+  handmadeCertificate,
+  signedKey,
+} from './fixtures/forge-certificate.ts'
 
 // https://github.com/libp2p/specs/blob/master/tls/tls.md#test-vectors, by peer id.
 const VECTORS = {
@@ -148,4 +156,35 @@ describe('a certificate', () => {
     }
     expect(refusals).toBe(raw.length * 4)
   })
+})
+
+describe('what libp2p’s TLS forbids although OpenSSL reads it', () => {
+  test('nothing is wrong with a handmade certificate as such', async () => {
+    expect((await verifyCertificate(await handmadeCertificate())).toString()).toMatch(/^12D3/)
+  })
+
+  const forbidden: Record<string, () => Handmade> = {
+    'an issuer’s unique id': () => ({ between: [der(0x81, Buffer.of(0, 1))] }),
+    'a subject’s unique id': () => ({ between: [der(0x82, Buffer.of(0, 1))] }),
+    'a signature over SHA-1': () => ({ algorithm: '300906072a8648ce3d0401', hash: 'sha1' }),
+    'a signature over MD5': () => ({
+      key: generateKeyPairSync('rsa', { modulusLength: 2048 }),
+      algorithm: '300d06092a864886f70d0101040500',
+      hash: 'md5',
+    }),
+    'an RSA key of 1024 bits': () => ({
+      key: generateKeyPairSync('rsa', { modulusLength: 1024 }),
+      algorithm: '300d06092a864886f70d01010b0500',
+    }),
+    'a curve that is written out': () => ({
+      key: generateKeyPairSync('ec', { namedCurve: 'P-256', paramEncoding: 'explicit' }),
+    }),
+    'bytes behind the certificate': () => ({ behind: Buffer.of(1, 2, 3) }),
+  }
+  for (const [what, made] of Object.entries(forbidden)) {
+    test(`is refused: ${what}`, async () => {
+      const raw = await handmadeCertificate(made())
+      await expect(verifyCertificate(raw)).rejects.toBeInstanceOf(InvalidCryptoExchangeError)
+    })
+  }
 })

@@ -306,11 +306,14 @@ describe('shapes', () => {
       values.push(Object.fromEntries(Array.from({ length: (i * 7) % 30 }, (_, k) => [`k${k}`, i])))
     expect(isDeepStrictEqual(decodeChunk(chunkOf(values)), values)).toBe(true)
   })
-  it.each([22, 23, 24, 255, 256, 65_535, 65_536])('objects with %i keys, on either side of what a header counts', (n) => {
-    const wide = Object.fromEntries(Array.from({ length: n }, (_, k) => [`k${k}`, k]))
-    // The first defines the shape, the second uses it.
-    const writer = createChunkWriter({ limits: { items: 500_000 } })
-    for (const value of [1, wide, wide]) writer.add(value)
-    expect(isDeepStrictEqual(decodeChunk(writer.finish(), { items: 500_000 }), [1, wide, wide])).toBe(true)
-  })
+  it.each([22, 23, 24, 255, 256, 65_535, 65_536])(
+    'objects with %i keys, on either side of what a header counts',
+    (n) => {
+      const wide = Object.fromEntries(Array.from({ length: n }, (_, k) => [`k${k}`, k]))
+      // The first defines the shape, the second uses it.
+      const writer = createChunkWriter({ limits: { items: 500_000 } })
+      for (const value of [1, wide, wide]) writer.add(value)
+      expect(isDeepStrictEqual(decodeChunk(writer.finish(), { items: 500_000 }), [1, wide, wide])).toBe(true)
+    },
+  )
 })

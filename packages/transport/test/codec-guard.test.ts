@@ -1,3 +1,4 @@
+import { Decoder } from 'cbor-x/decode-no-eval'
 import { describe, expect, it } from 'vitest'
 import { MAX_BYTES, className, decode, decodeChunk, encode } from '../src/codec.ts'
 import { RECORD, RECORD_DEFINITION, TAG, TYPED_ARRAY_TAG } from '../src/codec-tags.ts'
@@ -186,6 +187,69 @@ describe('attacks that kill or stall a bare cbor-x', () => {
     expect(decodeChunk(theirs)).toEqual([{ role: 'admin' }])
     expect(decodeChunk(mine)).toEqual([{ user: 'alice' }])
     expect(() => decodeChunk(bytes(tag(RECORD, array(text('alice')))))).toThrow(MalformedError)
+  })
+})
+
+describe('text', () => {
+  const utf8 = (...units: number[]): number[] => [...head(3, units.length), ...units]
+  const long = Array.from({ length: 200 }, () => 0x61)
+  it.each<[string, number[]]>([
+    ['a byte that begins nothing', [0xff]],
+    ['a byte that goes on with nothing', [0x80]],
+    ['a character that is cut', [0xe6, 0xb0]],
+    ['a character in too many bytes', [0xc0, 0x80]],
+    ['a longer one in too many', [0xe0, 0x82, 0x80]],
+    ['the longest in too many', [0xf0, 0x80, 0x80, 0x80]],
+    ['half a character', [0xed, 0xa0, 0x80]],
+    ['both halves, each by itself', [0xed, 0xa0, 0xbd, 0xed, 0xb8, 0x80]],
+    ['a character beyond the last', [0xf4, 0x90, 0x80, 0x80]],
+    ['a character beyond all', [0xf8, 0x88, 0x80, 0x80, 0x80]],
+    ['a bad byte beside the mark of one', [0xef, 0xbf, 0xbd, 0xff]],
+  ])('that is not UTF-8 is refused: %s', (_, bad) => {
+    for (const units of [bad, [0x61, ...bad, 0x62], [...long, ...bad], [...bad, ...long]]) {
+      refuses(bytes(utf8(...units)), MalformedError)
+      refuses(bytes(map([utf8(...units), uint(1)])), MalformedError)
+      refuses(bytes(tag(TAG.url, utf8(0x61, 0x3a, ...units))), MalformedError)
+      const shape = tag(RECORD_DEFINITION, array(uint(RECORD), array(utf8(...units)), uint(1)))
+      expect(() => decodeChunk(bytes(shape))).toThrow(MalformedError)
+    }
+  })
+  it('that is UTF-8 is taken, the mark of a bad byte and byte order marks too', () => {
+    const pieces = [
+      '\ufffd',
+      'a',
+      'é',
+      '水',
+      '😀',
+      '\uffff',
+      '\u0080',
+      '\u07ff',
+      '\u0800',
+      '\ud7ff',
+      '\ue000',
+      '\u{10ffff}',
+    ]
+    for (const piece of pieces) {
+      for (const count of [1, 2, 7, 25, 100]) {
+        const value = `\ufeff${piece.repeat(count)}\ufffd`
+        expect(decode(bytes(text(value)))).toBe(value)
+        expect(decode(bytes(map([text(value), uint(1)])))).toEqual({ [value]: 1 })
+      }
+    }
+  })
+  it('is not taken for another that looks alike to a table of words', () => {
+    const words = Array.from({ length: 30_000 }, (_, i) => `${i % 7}word${(i * 7919) % 30_011}${'-'.repeat(i % 11)}`)
+    expect(decode(encode(words))).toEqual(words)
+    const keys = Array.from({ length: 10_000 }, (_, i) => ({ [words[i]!]: i }))
+    expect(keys.every((key) => Object.keys(decode(encode(key)) as object)[0] === Object.keys(key)[0])).toBe(true)
+  })
+  it('is read for others who use the same build of cbor-x', () => {
+    const theirs = new Decoder({ useRecords: false })
+    const value = { text: 'of theirs', long: 'é'.repeat(100) }
+    const theirBytes = encode(value)
+    expect(theirs.decode(theirBytes)).toEqual(value)
+    expect(decode(theirBytes)).toEqual(value)
+    expect(theirs.decode(theirBytes)).toEqual(value)
   })
 })
 

@@ -808,6 +808,28 @@ describe('memory', () => {
     expect(views.long[0]).toBe(2)
     expect(copies).toEqual(value)
   })
+  it('gives short ones memory that the input does not share, and of their own when asked to', () => {
+    const value = Array.from({ length: 200 }, (_, i) => new Uint8Array(i * 4).fill(i))
+    const bytes = encode(value)
+    const back = decode(bytes) as Uint8Array[]
+    const copies = decode(bytes, { copy: true }) as Uint8Array[]
+    bytes.fill(255)
+    back[50]!.fill(0)
+    value[50]!.fill(0)
+    expect(back).toEqual(value)
+    expect(copies.every((copy) => copy.buffer.byteLength === copy.byteLength)).toBe(true)
+    for (const part of back) {
+      // One that is moved away does not take another along.
+      try {
+        structuredClone(part, { transfer: [part.buffer as ArrayBuffer] })
+        expect(part.buffer.byteLength).toBe(0)
+      } catch (error) {
+        expect((error as Error).name).toBe('DataCloneError')
+      }
+    }
+    expect(back.filter((part) => part.byteLength > 0).every((part) => part.every((byte) => byte <= 200))).toBe(true)
+    for (const copy of copies) structuredClone(copy, { transfer: [copy.buffer as ArrayBuffer] })
+  })
   it('decodes a Buffer, a part of a buffer and shared memory alike', () => {
     const value = { b: new Uint8Array(5000).fill(3), f: Float64Array.of(1, 2), t: 'text' }
     const bytes = encode(value)

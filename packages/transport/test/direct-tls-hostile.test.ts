@@ -2,6 +2,7 @@
 // or prove nothing. Before a peer is proved nothing it says reaches a muxer, and nothing of it stays.
 
 import { once } from 'node:events'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { TLSSocket, connect } from 'node:tls'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
@@ -42,6 +43,28 @@ describe('a listener with TLS on the socket', () => {
     await friend.libp2p.stop()
     await vi.waitFor(() => expect(node.libp2p.getConnections()).toEqual([]))
   }
+
+  test.runIf(process.platform === 'linux')('keeps no socket of those who agree on TLS and go away', async () => {
+    const node = await startNode('direct')
+    await stillGood(node)
+    const sockets = (): number =>
+      readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket')
+        } catch {
+          return false // the directory's own descriptor
+        }
+      }).length
+    const before = sockets()
+    for (let i = 0; i < 20; i++) {
+      const stranger = await rawTcp(node.port)
+      stranger.write(AGREE)
+      await once(stranger, 'data')
+      stranger.destroy()
+    }
+    await vi.waitFor(() => expect(sockets()).toBe(before), { timeout: 10_000, interval: 50 })
+    await stillGood(node)
+  })
 
   const noises: Record<string, Uint8Array> = {
     'TLS right away': Buffer.from('16030100c8010000c40303', 'hex'),

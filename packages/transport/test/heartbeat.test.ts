@@ -62,6 +62,27 @@ describe('a heartbeat of 1 s, suspicion 4 s', () => {
     expect(pulse.silent).toHaveBeenCalledTimes(1)
   })
 
+  test('calls a silent peer dead also where our own loop is late every time, once it has read twice and found nothing', () => {
+    for (let i = 0; i < 3; i++) {
+      stall(1_500)
+      read()
+    }
+    expect(pulse.silent).not.toHaveBeenCalled() // 4.5 s, and one reading since they were up
+    stall(1_500)
+    expect(pulse.silent).not.toHaveBeenCalled() // it may be there to be read
+    read()
+    expect(pulse.silent).toHaveBeenCalledTimes(1)
+  })
+
+  test('never calls one dead whose words are read after each time that we stood still', () => {
+    for (let i = 0; i < 20; i++) {
+      stall(6_000)
+      heartbeat.heard()
+      read()
+    }
+    expect(pulse.silent).not.toHaveBeenCalled()
+  })
+
   test('never calls one dead that says anything every three seconds', () => {
     for (let i = 0; i < 20; i++) {
       pass(3_000)

@@ -1,6 +1,6 @@
 // Finding peers and keeping connections: names, remembered addresses, patience, bootstrap, one connection a pair, idleness.
 
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, type Socket, connect, createServer } from 'node:net'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Channel, TransportHost } from '../src/index.ts'
 import { type Identity, type Libp2pOptions, createIdentity, libp2p } from '../src/libp2p.ts'
@@ -82,6 +82,68 @@ describe('a peer is reached', () => {
   })
 })
 
+/** A wire to a port, which can be cut: then it carries nothing, not even an end. */
+async function wireTo(port: number): Promise<{ port: number; cut(): void }> {
+  let cut = false
+  const sockets = new Set<Socket>()
+  const server = createServer({ allowHalfOpen: true }, (near) => {
+    const far = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(one)
+      one.on('error', () => {})
+      one.on('data', (bytes) => void (cut || other.write(bytes)))
+      one.on('end', () => void (cut || other.end()))
+      one.on('close', () => void (cut || other.destroy()))
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return { port: (server.address() as AddressInfo).port, cut: () => (cut = true) }
+}
+
+describe('a peer that comes back while we have not noticed that it was gone', () => {
+  test('is reached over its new connection, which outlives the old one', async () => {
+    const beating = { name: '/test/beating/1', maxFrame: 1024, heartbeat: { interval: 100, suspicion: 1_500 } }
+    const protocols = [PLAIN, beating]
+    const server = await started({}, { protocols })
+    const wire = await wireTo(Number(server.transport.addresses[0]!.split('/')[4]))
+    const via = `/ip4/127.0.0.1/tcp/${wire.port}/p2p/${server.transport.id}`
+    const identity = await createIdentity()
+    const first = await started({ identity, listen: [] }, { protocols })
+    await first.transport.open(via, beating.name)
+    const old = await server.its.next()
+    wire.cut()
+    // Not close(): that would be told, were there still a wire. This one simply is not asked any more.
+    const second = await started({ identity, listen: [] }, { protocols })
+    const channel = await second.transport.open(server.transport.addresses[0]!, PLAIN.name)
+    await works(channel, server.its.next())
+    const back = await server.transport.open(identity.id, PLAIN.name)
+    await works(back, second.its.next())
+    expect((await old.closed).error).toEqual(failing('PEER_UNREACHABLE'))
+    for (const it of [channel, back]) await it.send('still here')
+  })
+
+  test('and has moved, is found where it said it is, although somebody else lives where it was', async () => {
+    const alice = await started()
+    const identity = await createIdentity()
+    const before = await started({ identity })
+    const old = before.transport.addresses[0]!.split('/p2p/')[0]!
+    await alice.transport.open(before.transport.addresses[0]!, PLAIN.name) // worked, and is remembered
+    await before.transport.close()
+    await started({ listen: [old] })
+    const after = await started({ identity })
+    await after.transport.open(alice.transport.id, PLAIN.name, { addresses: alice.transport.addresses })
+    await after.transport.disconnect(alice.transport.id)
+    await works(await alice.transport.open(identity.id, PLAIN.name, { patience: 20_000 }), after.its.next())
+  })
+})
+
 describe('patience', () => {
   async function absent(): Promise<{ identity: Identity; address: string }> {
     return { identity: await createIdentity(), address: `/ip4/127.0.0.1/tcp/${await freePort()}` }
@@ -117,10 +179,36 @@ describe('patience', () => {
     const givenUp = open(600_000, controller.signal)
     setTimeout(() => controller.abort(), 50)
     await expect(givenUp).rejects.toEqual(expect.objectContaining({ name: 'AbortError' }))
-    const closed = open(600_000)
-    setTimeout(() => void alice.transport.close(), 50)
-    await expect(closed).rejects.toEqual(failing('CHANNEL_CLOSED'))
+    const closed = open(600_000).catch((error: unknown) => error)
+    // In a long pause: it ends with the transport, not with the pause.
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    await alice.transport.close()
+    expect(await Promise.race([closed, new Promise((resolve) => setImmediate(resolve))])).toEqual(
+      failing('CHANNEL_CLOSED'),
+    )
   })
+
+  test.each(['hangs up', 'resets', 'speaks another language'])(
+    'also waits where somebody answers who is no peer, and %s: a forwarded port, say',
+    async (how) => {
+      const { identity } = await absent()
+      const forward = createServer((socket) => {
+        socket.on('error', () => {}).resume()
+        if (how === 'hangs up') socket.end()
+        else if (how === 'resets') socket.resetAndDestroy()
+        else socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
+      })
+      await new Promise<void>((resolve) => forward.listen(0, '127.0.0.1', resolve))
+      const address = `/ip4/127.0.0.1/tcp/${(forward.address() as AddressInfo).port}`
+      const alice = await started()
+      const once = alice.transport.open(identity.id, PLAIN.name, { addresses: [address] })
+      await expect(once).rejects.toEqual(failing('PEER_UNREACHABLE'))
+      const opening = alice.transport.open(identity.id, PLAIN.name, { addresses: [address], patience: 60_000 })
+      await new Promise((resolve) => forward.close(resolve))
+      const bob = await started({ identity, listen: [address] })
+      await works(await opening, bob.its.next())
+    },
+  )
 
   test('is not for refusals', async () => {
     const bob = await started({}, { admits: () => false })

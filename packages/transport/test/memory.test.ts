@@ -299,6 +299,26 @@ describe('memory network on a manual clock', () => {
     expect(await network.until(far.closed)).toEqual({})
   })
 
+  test('a timer that another stops when a peer is thawed is not called', async () => {
+    const network = createMemoryNetwork({ clock: 'manual' }) as Network
+    const clock = network.clockOf('alice')
+    const said: string[] = []
+    clock.after(10, () => {
+      said.push('first')
+      second.stop()
+    })
+    const second = clock.after(20, () => said.push('second'))
+    network.freeze('alice')
+    await network.advance(100)
+    network.thaw('alice')
+    expect(said).toEqual(['first'])
+  })
+
+  test('time is moved forward, and by a number', async () => {
+    const { network } = await peers(['alice'])
+    for (const ms of [-1, Number.NaN]) await expect(network.advance(ms)).rejects.toBeInstanceOf(RangeError)
+  })
+
   test('patience waits for a peer that comes later, and for a line that is healed, on the clock of the network', async () => {
     const { network, transports } = await peers(['alice'])
     const opening = transports.alice.open('bob', PLAIN.name, { patience: 600_000 })

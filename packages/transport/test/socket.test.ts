@@ -4,9 +4,10 @@ import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/pro
 import { type Socket, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { socket, socketPath } from '../src/socket.ts'
 import { spawnPeer } from './fixtures/spawn-peer.ts'
+import { helloOf } from './suites/places.ts'
 import { PLAIN, type Raw, echo, failing, host, transportContract } from './suites/transport.suite.ts'
 
 /** A directory of our own, 0700, removed when the test ends. */
@@ -211,6 +212,42 @@ describe('socketPath', () => {
   })
 })
 
+test('a peer that has ended, does not close and gives signs of life for ever is got rid of all the same', async () => {
+  const path = join(await home(), 'peer.sock')
+  const its = host({ accept: (channel) => void echo(channel) })
+  const transport = socket({ path, listen: true })
+  onTestFinished(() => transport.close())
+  await transport.start(its)
+  const raw = connect({ path, allowHalfOpen: true })
+  raw.on('error', () => {}).resume()
+  raw.write(helloOf(PLAIN))
+  raw.write(Buffer.from('83000000', 'hex'))
+  const drip = setInterval(() => raw.writable && raw.write(Buffer.alloc(4)), 50)
+  onTestFinished(() => {
+    clearInterval(drip)
+    raw.destroy()
+  })
+  await vi.waitFor(() => expect(its.accepted).toBe(1))
+  const closed = new Promise((resolve) => raw.once('close', resolve))
+  await transport.disconnect('local')
+  await closed
+})
+
+test('a peer that is no longer admitted when the carrier is there gets no channel', async () => {
+  const path = join(await home(), 'peer.sock')
+  const its = host()
+  const listener = socket({ path, listen: true })
+  const dialer = socket({ path })
+  onTestFinished(async () => void (await Promise.all([listener.close(), dialer.close()])))
+  await listener.start(its)
+  let admitted = true
+  await dialer.start(host({ admits: () => admitted }))
+  const opening = dialer.open('local', PLAIN.name)
+  admitted = false
+  await expect(opening).rejects.toEqual(failing('DENIED'))
+  expect(its.accepted).toBe(0)
+})
+
 describe('the entry of the socket carrier', () => {
   /** What a process of its own loads for this file. */
   async function loadedBy(file: string): Promise<string[]> {
@@ -237,6 +274,6 @@ describe('the entry of the socket carrier', () => {
   })
 
   test('would be seen to, if it did', async () => {
-    expect(foreign(await loadedBy('libp2p'))).toEqual(expect.arrayContaining(['libp2p', '@libp2p/tcp']))
+    expect(foreign(await loadedBy('libp2p'))).toEqual(expect.arrayContaining(['libp2p', '@libp2p/noise']))
   })
 })

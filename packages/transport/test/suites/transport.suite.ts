@@ -373,6 +373,17 @@ export function transportContract(carrier: Carrier): void {
       expect((await near.closed).error).toEqual(failing('CHANNEL_CLOSED'))
     })
 
+    test('what arrives after the reader has left is nobody’s', async () => {
+      const { pair } = await started()
+      const [near, far] = await pair()
+      for (const value of [1, 2, 3]) await near.send(value)
+      const values = reader(far)
+      expect(await take(values)).toBe(1)
+      await values.return!()
+      expect(await values.next()).toEqual({ done: true, value: undefined })
+      expect((await near.closed).error).toEqual(failing('CHANNEL_CLOSED'))
+    })
+
     test('a channel is iterated once', async () => {
       const { pair } = await started()
       const [near] = await pair()
