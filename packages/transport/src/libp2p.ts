@@ -300,7 +300,8 @@ class Libp2pTransport implements Transport {
   ): Promise<{ connection: Connection; fresh: boolean } | undefined> {
     const existing = this.#connections?.to(peer, over)
     if (existing !== undefined) return { connection: existing, fresh: false }
-    const { trusted, heard } = this.#known.of(id, addresses)
+    const given = addresses.map((address) => parseAddress(address, id).toString())
+    const { trusted, heard } = this.#known.of(id, given)
     if (trusted.length === 0 && heard.length === 0) {
       throw new PeerUnreachableError(`no address of ${id} is known`, { hint: 'say where it listens' })
     }
@@ -311,7 +312,7 @@ class Libp2pTransport implements Transport {
         if (link !== undefined || heard.length === 0) return link
       } catch (error) {
         signal.throwIfAborted()
-        const elsewhere = error instanceof ProtocolError && trusted.some((one) => !addresses.includes(one))
+        const elsewhere = error instanceof ProtocolError && trusted.some((one) => !given.includes(one))
         failure = elsewhere ? new PeerUnreachableError(`${id} has moved`, { cause: error }) : (error as Error)
         if (heard.length === 0 || error instanceof DeniedError) throw failure
       }
