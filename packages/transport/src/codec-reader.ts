@@ -8,7 +8,7 @@ import * as cborX from 'cbor-x/decode-no-eval'
 import { ERROR_CLASSES, HIDDEN_ERROR_FIELDS, nameClass } from './codec-class.ts'
 import { type Findings, beginSequence, guardItem } from './codec-guard.ts'
 import type { CodecLimits } from './codec-limits.ts'
-import { CHUNK_SLACK, MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
+import { CHUNK_SLACK, DEFAULT_LIMITS, MAX_BIGINT_BITS, MAX_BYTES, MAX_REGEXP } from './codec-limits.ts'
 import { Knot, freeze, tie } from './codec-knots.ts'
 import type { KeyList } from './codec-shapes.ts'
 import { RECORD, RECORD_DEFINITION, RECORD_SHAPES, TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
@@ -102,6 +102,12 @@ let copyAll = false
 
 /** @throws MalformedError, TooLargeError */
 export function readItem(bytes: Uint8Array, limits: CodecLimits, copy: boolean): unknown {
+  // Under limits of somebody's own it is counted like all else.
+  const alone = limits === DEFAULT_LIMITS && bytes instanceof Uint8Array ? loneBytes(bytes) : undefined
+  if (alone !== undefined) {
+    copyAll = copy
+    return ownBytes(alone)
+  }
   const from = sourceOf(bytes, limits.bytes)
   const length = bytes.byteLength
   const findings: Findings = { items: 0, texts: [], definitions: undefined }
@@ -310,7 +316,9 @@ for (const [name, tag] of Object.entries(TYPED_ARRAY_TAG)) {
 // Memory of its own for each short array would cost ten times the rest of reading it.
 let pool = new Uint8Array(0)
 let pooled = 0
-handle(TYPED_ARRAY_TAG.Uint8Array!, (bytes: Uint8Array<ArrayBuffer>) => {
+handle(TYPED_ARRAY_TAG.Uint8Array!, ownBytes)
+
+function ownBytes(bytes: Uint8Array<ArrayBuffer>): Uint8Array {
   const { byteLength } = bytes
   if (isView(bytes)) return new Uint8Array(bytes.buffer, bytes.byteOffset, byteLength)
   if (copyAll || byteLength <= BESIDE || byteLength > POOL_UP_TO) return bytes.slice()
@@ -324,7 +332,25 @@ handle(TYPED_ARRAY_TAG.Uint8Array!, (bytes: Uint8Array<ArrayBuffer>) => {
   own.set(bytes)
   pooled += byteLength
   return own
-})
+}
+
+/** A Uint8Array and nothing else, the commonest value of all: there is nothing to look for in it, or to put together. */
+function loneBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+  if (bytes[0] !== 0xd8 || bytes[1] !== 0x40 || !(bytes.buffer instanceof ArrayBuffer)) return undefined
+  const head = bytes[2]!
+  let start = 3
+  let length = head & 0x1f
+  if (head < 0x40 || head > 0x5a) return undefined
+  if (head >= 0x58) {
+    const digits = 1 << (head - 0x58)
+    length = 0
+    while (start < 3 + digits) length = length * 256 + bytes[start++]!
+  }
+  // Whatever is wrong with it is found out, and said, in the usual way.
+  const { byteLength } = bytes
+  if (start + length !== byteLength || byteLength > MAX_BYTES) return undefined
+  return new Uint8Array(bytes.buffer, bytes.byteOffset + start, length)
+}
 handle(TAG.arrayBuffer, (bytes: Uint8Array) => bytes.slice().buffer)
 handle(TAG.dataView, (bytes: Uint8Array) => {
   const from = isView(bytes) ? bytes : bytes.slice()

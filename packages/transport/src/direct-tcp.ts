@@ -171,6 +171,7 @@ export class SocketConnection extends AbstractMultiaddrConnection {
   readonly #tcp: Socket
   /** Where bytes go through: the TCP socket, or what was laid over it. Undefined in between. */
   #socket: Socket | undefined
+  #gathering = false
 
   constructor({ socket, ...init }: SocketConnectionInit) {
     super({ ...init, inactivityTimeout: IDLE_TIMEOUT, maxWriteBufferLength: MAX_UNSENT })
@@ -268,7 +269,23 @@ export class SocketConnection extends AbstractMultiaddrConnection {
     socket.setTimeout(IDLE_TIMEOUT)
   }
 
+  /**
+   * What is written because of what has come in leaves as one write, after all of it was looked at: the muxer's window
+   * update together with the answer, instead of in front of it. Each write costs as much as some forty small frames.
+   */
+  #gather(): void {
+    const socket = this.#socket
+    if (socket === undefined || this.#gathering) return
+    this.#gathering = true
+    socket.cork()
+    setImmediate(() => {
+      this.#gathering = false
+      socket.uncork()
+    })
+  }
+
   readonly #onBytes = (bytes: Uint8Array): void => {
+    this.#gather()
     toRead.lend(bytes)
     // Straight on where nothing waits, not through the read buffer: a tenth of what receiving costs.
     if (this.readStatus === 'readable' && this.readBufferLength === 0 && this.listenerCount('message') > 0) {
