@@ -24,8 +24,8 @@ export interface ChannelEnd {
  * An ordered stream of values between two peers.
  *
  * - **Order**: values arrive in the order of `send`, each once, or the channel ends with an error: never a hole.
- * - **Copy**: `send` encodes before it returns, so the caller may change the value at once. Large byte arrays of a value
- *   that has arrived may be views of more memory than their own: copy what is kept for long.
+ * - **Copy**: `send` encodes before it returns, so the caller may change the value at once. Byte arrays of a value that
+ *   has arrived may be views of more memory than their own: copy what is kept for long.
  * - **Back-pressure**: the promise of `send` settles when the channel will take more. A reader that stops iterating
  *   makes the sender wait; bytes in flight are bounded on both sides (256 KiB here, 256 KiB there, and what the carrier
  *   holds). Values sent in one turn leave as one write (of at most 257 KiB).
