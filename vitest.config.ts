@@ -7,8 +7,8 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    // Files start peers and processes of their own; more of them at once only wait for each other.
-    maxWorkers: 2,
+    // Files start peers and processes of their own, and wait a good deal: for what must not happen, and for clocks.
+    maxWorkers: 3,
     projects: [
       {
         extends: true,
