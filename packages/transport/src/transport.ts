@@ -79,8 +79,8 @@ export interface Protocol {
    * frame when it has sent nothing else for `interval`, and aborts itself with PeerUnreachableError after `suspicion`
    * without a byte from the peer (and at most half an interval more). Standing still ourselves is not held against the
    * peer: what it sent meanwhile is read first. While our own reader is so slow that the channel does not listen, nobody
-   * is called dead. Put it on one channel per pair of peers: its end is the news; on libp2p it takes every connection
-   * with that peer along, so that the next `open` dials anew. Default: none.
+   * is called dead. Put it on one channel per pair of peers: its end is the news; on libp2p it takes the connection
+   * along, and older ones with that peer, so that the next `open` dials anew. Default: none.
    */
   readonly heartbeat?: { readonly interval: number; readonly suspicion: number }
 }
