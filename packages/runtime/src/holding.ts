@@ -119,6 +119,7 @@ export class Holding {
     await untilAborted(asked, signal)
     if (signal?.aborted) {
       const leave = session === undefined ? { type: 'close' as const } : { type: 'disconnect' as const }
+      // The caller has gone, and has the signal's reason; a session that cannot be told ends by its lease.
       asked.then(({ instanceId }) => link.ask({ session: instanceId }, leave)).catch(() => undefined)
       signal.throwIfAborted()
     }

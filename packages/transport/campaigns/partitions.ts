@@ -126,6 +126,20 @@ async function passes(stage: Stage, ms: number, begin: () => void, end: () => vo
   return passing(a, b, ms, begin, end)
 }
 
+/** Ten seconds under a queueing discipline, where the kernel has it. */
+async function spoilt(stage: Stage, discipline: readonly string[]): Promise<Omit<Row, 'scenario'> | string> {
+  const { net } = stage
+  const spoil = (): boolean => net.spoil(...discipline)
+  if (!spoil()) return `this kernel has no ${discipline[0]} (module sch_${discipline[0]})`
+  net.mend()
+  return passes(
+    stage,
+    10_000,
+    () => void spoil(),
+    () => net.mend(),
+  )
+}
+
 async function passing(
   a: PeerProcess,
   b: PeerProcess,
@@ -271,29 +285,10 @@ const SCENARIOS: Record<string, Scenario> = {
     }
   },
 
-  '50 ms more each way, 1 % lost, for 10 s': async (stage) => {
-    const discipline = ['netem', 'delay', '50ms', 'loss', '1%']
-    if (!stage.net.spoil(...discipline)) return 'this kernel has no netem (module sch_netem)'
-    stage.net.mend()
-    return passes(
-      stage,
-      10_000,
-      () => void stage.net.spoil(...discipline),
-      () => stage.net.mend(),
-    )
-  },
+  '50 ms more each way, 1 % lost, for 10 s': (stage) => spoilt(stage, ['netem', 'delay', '50ms', 'loss', '1%']),
 
-  '20 Mbit/s with a queue of 50 ms that overflows, for 10 s': async (stage) => {
-    const discipline = ['tbf', 'rate', '20mbit', 'burst', '16kb', 'latency', '50ms']
-    if (!stage.net.spoil(...discipline)) return 'this kernel has no tbf (module sch_tbf)'
-    stage.net.mend()
-    return passes(
-      stage,
-      10_000,
-      () => void stage.net.spoil(...discipline),
-      () => stage.net.mend(),
-    )
-  },
+  '20 Mbit/s with a queue of 50 ms that overflows, for 10 s': (stage) =>
+    spoilt(stage, ['tbf', 'rate', '20mbit', 'burst', '16kb', 'latency', '50ms']),
 
   'two homes on one network, with mdns': async (stage) => {
     const here = (name: string, mdns: boolean): Promise<PeerProcess> =>

@@ -7,7 +7,7 @@ import type { ByteDuplex } from './duplex.ts'
 import { ChannelClosedError, ChannelFullError, ErrandError, PeerUnreachableError, ProtocolError } from './errors.ts'
 import { ABORT, END, FrameDecoder, HEADER, HELLO, WELCOME, controlFrame } from './framing.ts'
 import { Heartbeat } from './heartbeat.ts'
-import { Inbox } from './inbox.ts'
+import { DONE, Inbox } from './inbox.ts'
 import { Outbox } from './outbox.ts'
 import type { Cancel, Channel, ChannelEnd, PeerId, Protocol } from './transport.ts'
 
@@ -37,7 +37,6 @@ export type Role =
     }
 
 const SENT: Promise<void> = Promise.resolve()
-const DONE = { done: true, value: undefined } as const
 const BEAT: Uint8Array = new Uint8Array(HEADER)
 
 /** A channel between two peers; see `Channel` for what it promises. Ends its carrier itself, in every case. */

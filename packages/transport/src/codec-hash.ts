@@ -4,6 +4,7 @@
 // alone. Who picks them so that all fall into one bucket makes 30 000 of them (150 KB) take seconds to put into a Set, and
 // 130 000 minutes. What is counted here is how many of a Map's keys or a Set's members share a bucket.
 
+import { LITTLE_ENDIAN } from './codec-tags.ts'
 import { TooLargeError } from './errors.ts'
 
 /** A Map or Set up to this size is not looked at: at its worst it is slow enough only in numbers the limit of items forbids. */
@@ -13,7 +14,7 @@ const MOST = 32
 
 const double = new Float64Array(1)
 const halves = new Uint32Array(double.buffer)
-const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1
+const LOW = LITTLE_ENDIAN ? 0 : 1
 
 /** The buckets of one Map or Set. */
 export class Buckets {

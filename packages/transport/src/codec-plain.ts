@@ -10,7 +10,7 @@ import { LastKeys, extraOfBytes, extraOfShape, extraOfTag, extraOfText } from '.
 import { collides } from './codec-hash.ts'
 import type { CodecLimits } from './codec-limits.ts'
 import type { Shapes, Step } from './codec-shapes.ts'
-import { RECORD, RECORD_DEFINITION, TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
+import { LITTLE_ENDIAN, RECORD, RECORD_DEFINITION, TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
 
 const UINT = 0x00
 const NINT = 0x20
@@ -299,11 +299,9 @@ function putFloat(value: number): void {
   const o = out
   o[at] = 0xfb
   // Big-endian on the wire; every platform that Node 24 is built for but one is little-endian.
-  for (let i = 1; i <= 8; i++) o[at + i] = bytes[LITTLE ? 8 - i : i - 1]!
+  for (let i = 1; i <= 8; i++) o[at + i] = bytes[LITTLE_ENDIAN ? 8 - i : i - 1]!
   at += 9
 }
-
-const LITTLE: boolean = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 
 function putBigint(value: bigint): boolean {
   if (value > MAX_UINT64 || value < MIN_NINT64) return false

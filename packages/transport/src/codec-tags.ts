@@ -37,6 +37,9 @@ export const TYPED_ARRAY_TAG: Readonly<Record<string, number>> = {
   Float64Array: 86,
 }
 
+/** How this platform orders the bytes of its typed arrays. */
+export const LITTLE_ENDIAN: boolean = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
 /** cbor-x's records: the tag of a definition, and the tag of shape 0; 256 shapes follow one another. */
 export const RECORD_DEFINITION = 57343
 export const RECORD = 57344

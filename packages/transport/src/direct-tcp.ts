@@ -191,6 +191,8 @@ export class SocketConnection extends AbstractMultiaddrConnection {
     const socket = this.#tcp
     if (this.status !== 'open' || socket.destroyed) throw new Error('the connection has closed')
     if (this.#socket !== socket) throw new Error('the connection has given its socket away')
+    // What was gathered goes out first: who lays something over the socket writes past what node still holds.
+    while (socket.writableCorked > 0) socket.uncork()
     this.#socket = undefined
     socket.off('data', this.#onBytes)
     socket.off('drain', this.#onDrain)

@@ -16,7 +16,8 @@ interface Reader {
   readonly reject: (error: Error) => void
 }
 
-const DONE: Result = { done: true, value: undefined }
+/** The end of an iteration. */
+export const DONE: Result = { done: true, value: undefined }
 const TAKEN: Uint8Array = new Uint8Array(0)
 
 /** What an inbox asks of its channel. */

@@ -313,7 +313,7 @@ class Libp2pTransport implements Transport {
       } catch (error) {
         signal.throwIfAborted()
         const elsewhere = error instanceof ProtocolError && trusted.some((one) => !given.includes(one))
-        failure = elsewhere ? new PeerUnreachableError(`${id} has moved`, { cause: error }) : (error as Error)
+        failure = elsewhere ? moved(id, error) : (error as Error)
         if (heard.length === 0 || error instanceof DeniedError) throw failure
       }
     }
@@ -323,10 +323,7 @@ class Libp2pTransport implements Transport {
       if (link !== undefined) return link
     } catch (error) {
       signal.throwIfAborted()
-      failure ??=
-        error instanceof ProtocolError
-          ? new PeerUnreachableError(`${id} has moved`, { cause: error })
-          : (error as Error)
+      failure ??= error instanceof ProtocolError ? moved(id, error) : (error as Error)
     }
     if (failure !== undefined) throw failure
     return undefined
@@ -377,6 +374,10 @@ class Libp2pTransport implements Transport {
     dropLastUpdate(node)
     await this.#lock?.release()
   }
+}
+
+function moved(peer: PeerId, cause: unknown): PeerUnreachableError {
+  return new PeerUnreachableError(`${peer} has moved`, { cause })
 }
 
 /** A stopped node notes, a second later, that it listens nowhere any more: for that long the process would not end. */

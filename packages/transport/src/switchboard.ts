@@ -26,7 +26,6 @@ export class Switchboard {
   /** Those that peers hold open towards us, and what they want. */
   readonly #inbound = new Map<FramedChannel, Protocol | undefined>()
   #outbound = 0
-  #closed = false
   readonly #closing = new AbortController()
 
   constructor(host: TransportHost, clock: Clock = systemClock) {
@@ -44,7 +43,7 @@ export class Switchboard {
    * @throws DeniedError (our own policy, or too many of our own), ProtocolError (not one of ours)
    */
   check(peer: PeerId, protocol: string): Protocol {
-    if (this.#closed) throw new ChannelClosedError('the transport is closed')
+    if (this.#closing.signal.aborted) throw new ChannelClosedError('the transport is closed')
     if (!this.#host.admits(peer))
       throw new DeniedError(`${peer} is not admitted here`, { hint: 'allow the peer first' })
     this.#checkOutbound()
@@ -64,7 +63,7 @@ export class Switchboard {
     try {
       return await patiently(act, { patience, signal: until, onNews, clock: this.#clock })
     } catch (error) {
-      if (!this.#closed || signal?.aborted) throw error
+      if (!this.#closing.signal.aborted || signal?.aborted) throw error
       throw error instanceof ChannelClosedError ? error : new ChannelClosedError('the transport is closed')
     }
   }
@@ -73,7 +72,7 @@ export class Switchboard {
   async open(duplex: ByteDuplex, peer: PeerId, protocol: Protocol, options: Cancel = {}): Promise<Channel> {
     try {
       // Each may have come about while the carrier was still connecting.
-      if (this.#closed) throw new ChannelClosedError('the transport is closed')
+      if (this.#closing.signal.aborted) throw new ChannelClosedError('the transport is closed')
       if (!this.#host.admits(peer)) throw new DeniedError(`${peer} is not admitted here any more`)
       this.#checkOutbound()
     } catch (error) {
@@ -105,7 +104,7 @@ export class Switchboard {
     }
     const channel: FramedChannel = new FramedChannel(duplex, peer, role, this.#clock)
     this.#keep(channel)
-    if (this.#closed) channel.abort(new ChannelClosedError('the transport is closed'))
+    if (this.#closing.signal.aborted) channel.abort(new ChannelClosedError('the transport is closed'))
     else if (this.#inbound.size >= MAX_TRANSPORT_CHANNELS) {
       channel.abort(new DeniedError('this peer holds as many channels as it can'))
     } else if (this.#count(peer, undefined) >= MAX_UNANNOUNCED) {
@@ -122,7 +121,6 @@ export class Switchboard {
 
   /** Aborts every channel and refuses new ones; settles when all carriers are gone. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true
     const reason = new ChannelClosedError('the transport was closed')
     this.#closing.abort(reason)
     await Promise.all([...this.#channels.keys()].map((peer) => this.end(peer, reason)))
