@@ -9,7 +9,8 @@ export function isFinished(state: JobState): boolean {
 
 /**
  * Finished only when all children are: Failed if any failed, else Stopped if the parent was stopped or every child
- * was, else Completed. Before that: Blocked if any is, Disconnected if all that are not finished are, else Running.
+ * was, else Completed. Before that: Blocked if any is, Disconnected or Suspended if all that are not finished are, else
+ * Running.
  */
 export function foldChildren(children: readonly JobState[], stopped: boolean): JobState {
   if (children.every(isFinished)) {
@@ -25,5 +26,6 @@ export function foldChildren(children: readonly JobState[], stopped: boolean): J
   const open = children.filter((state) => !isFinished(state))
   if (open.includes('Blocked')) return 'Blocked'
   if (open.every((state) => state === 'Disconnected')) return 'Disconnected'
+  if (!stopped && open.every((state) => state === 'Suspended')) return 'Suspended'
   return stopped ? 'Stopping' : 'Running'
 }

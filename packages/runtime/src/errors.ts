@@ -44,6 +44,32 @@ export class JobNotFinishedError extends ErrandError {
     super('JOB_NOT_FINISHED', `job ${id} is ${state}, not finished`, { hint: 'stop it first, or remove it with force' })
   }
 }
+/** The job is in a state that does not allow this. */
+export class JobStateError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('JOB_STATE', message, options)
+  }
+}
+/** Nothing can be sent to the job any more: it has ended, its input was ended, or it takes none. */
+export class InputClosedError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('INPUT_CLOSED', message, options)
+  }
+}
+/** The question has its answer already, or is withdrawn. */
+export class QuestionAnsweredError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('QUESTION_ANSWERED', message, options)
+  }
+}
+/** The answer does not fit the question, which stays open; `issues` say what is wrong with it. */
+export class InvalidAnswerError extends ErrandError {
+  readonly issues: readonly string[]
+  constructor(issues: readonly string[]) {
+    super('INVALID_ANSWER', `that answer does not fit: ${issues.join('; ')}`)
+    this.issues = issues
+  }
+}
 /** The reason of a parent whose children did not all complete; `errors` are the children's reasons, in order. */
 export class ChildJobError extends ErrandError {
   readonly errors: readonly Error[]

@@ -1,13 +1,25 @@
 // The handle of a job, wherever it is: reads its records, follows its state, sends it events.
-import type { Cancel } from '@errand/transport'
+import { encode, type Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import { Cursors } from './cursors.ts'
 import { LONGEST_TIMER, milliseconds } from './duration.ts'
 import { codeOf, JobFailedError, TimeoutError } from './errors.ts'
+import { feed, InputOutlet, type JobSource } from './input-outlet.ts'
 import { OWNER, untilAborted } from './output-log.ts'
 import { recordsOf } from './record.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { Duration, Job, JobRecord, JobSnapshot, JobState, JobType, PeerId, ReceiveOptions } from './surface.ts'
+import type {
+  Duration,
+  Job,
+  JobRecord,
+  JobSnapshot,
+  JobState,
+  JobType,
+  PeerId,
+  Question,
+  ReceiveOptions,
+  StartOptions,
+} from './surface.ts'
 import type { SessionEvent } from './wire.ts'
 
 /** One handle per job and ref, so that who takes up a job gets the object it had. */
@@ -35,6 +47,18 @@ export function jobHandle<O>(ref: SessionRef, snapshot: JobSnapshot, parent?: Jo
   return handle
 }
 
+/** A job that has just been started, with the input it was started with on its way. */
+export function startedJob<O>(ref: SessionRef, snapshot: JobSnapshot, input: StartOptions['input']): JobHandle<O> {
+  const handle = jobHandle<O>(ref, snapshot)
+  if (input !== undefined) void feed(handle.outlet, input, sourceOf(input), handle.finished)
+  return handle
+}
+
+/** Where it is a job: its records, and where they are. */
+export function sourceOf(input: unknown): JobSource | undefined {
+  return input instanceof JobHandle ? input.source : undefined
+}
+
 /** How long a reader that leaves waits for its cursor to be heard of. */
 const SETTLE_MS = 1_000
 
@@ -46,6 +70,7 @@ export class JobHandle<O = unknown> implements Job<O> {
   #stopWatching: (() => void) | undefined
   readonly #watchers = new Set<() => void>()
   #finished: PromiseWithResolvers<JobSnapshot> | undefined
+  #outlet: InputOutlet | undefined
   /** No more news can come: its session or the link to it has ended. */
   #lost: Error | undefined
 
@@ -101,6 +126,9 @@ export class JobHandle<O = unknown> implements Job<O> {
   }
   get endedAt(): Date | undefined {
     return this.#snapshot.endedAt
+  }
+  get question(): Question | undefined {
+    return this.#snapshot.question
   }
   get errorCount(): number {
     return this.#snapshot.errorCount
@@ -234,6 +262,41 @@ export class JobHandle<O = unknown> implements Job<O> {
         this.#watchers.delete(wake)
       }
     }
+  }
+
+  send(value: unknown, o: Cancel = {}): Promise<void> {
+    return this.outlet.send(value, o.signal)
+  }
+
+  async endInput(o: Cancel = {}): Promise<void> {
+    o.signal?.throwIfAborted()
+    await this.outlet.end()
+  }
+
+  /** Where its input goes. */
+  get outlet(): InputOutlet {
+    return (this.#outlet ??= new InputOutlet(this.#ref, this.instanceId))
+  }
+
+  /** As another job's input. */
+  get source(): JobSource {
+    return { ref: this.#ref, instanceId: this.instanceId }
+  }
+
+  async answer(value: unknown, o: { question?: string } & Cancel = {}): Promise<void> {
+    const { question, signal } = o
+    const event = { type: 'answer' as const, value: encode(value), ...(question !== undefined && { question }) }
+    await this.#ref.request(event, this.instanceId, { signal })
+  }
+
+  async suspend(o: Cancel = {}): Promise<JobSnapshot> {
+    this.update((await this.#ref.request({ type: 'suspend' }, this.instanceId, o)) as JobSnapshot)
+    return this.#snapshot
+  }
+
+  async resume(o: Cancel = {}): Promise<JobSnapshot> {
+    this.update((await this.#ref.request({ type: 'resume' }, this.instanceId, o)) as JobSnapshot)
+    return this.#snapshot
   }
 
   async wait(o: { timeout?: Duration; for?: JobState[] } & Cancel = {}): Promise<JobSnapshot> {

@@ -1,6 +1,6 @@
 // The life of one job as a statechart. Decides; does nothing itself: its host acts (job.ts).
 // Flat and few events per life, one machine object for all jobs: the host comes in by `input`.
-import { setup, type ActorRefFrom } from 'xstate'
+import { assign, setup, type ActorRefFrom } from 'xstate'
 import type { JobState } from './surface.ts'
 
 /** How an execution ended: said once, after its last record. */
@@ -27,20 +27,39 @@ export interface StopRequest {
 export interface JobActions {
   launch(): void
   halt(request: StopRequest): void
+  suspend(): void
+  resume(): void
 }
+
+/** States in which work is in progress somewhere: what `back` and the children may say. */
+export type LiveState = 'Running' | 'Blocked' | 'Suspended'
 
 export type JobMachineEvent =
   | { type: 'job.launch' }
+  /** Its turn has come: it was not queued, or is not any more. */
+  | { type: 'job.begun' }
   | { type: 'job.stop'; request: StopRequest }
+  /** A question is open that was not, or none is any more. */
+  | { type: 'job.asked' }
+  | { type: 'job.answered' }
+  | { type: 'job.suspend' }
+  /** It stands still now. */
+  | { type: 'job.suspended' }
+  | { type: 'job.resume' }
   | { type: 'job.lost' }
-  | { type: 'job.back' }
+  /** It can be reached again, and is in this state. */
+  | { type: 'job.back'; state: LiveState }
   | { type: 'job.children'; state: JobState }
   | { type: 'job.ended'; ending: Ending }
+
+const stop = { target: 'Stopping', actions: 'halt' } as const
+const lost = { target: 'Disconnected' } as const
 
 export const jobMachine = setup({
   types: {
     input: {} as JobActions,
-    context: {} as { host: JobActions },
+    /** `asking`: a question is open, whatever else the job is at. */
+    context: {} as { host: JobActions; asking: boolean },
     events: {} as JobMachineEvent,
   },
   actions: {
@@ -48,17 +67,28 @@ export const jobMachine = setup({
     halt: ({ context, event }) => {
       if (event.type === 'job.stop') context.host.halt(event.request)
     },
+    suspend: ({ context }) => context.host.suspend(),
+    resume: ({ context }) => context.host.resume(),
+    asks: assign({ asking: true }),
+    asksNot: assign({ asking: false }),
+    follow: assign({
+      asking: ({ context, event }) => (event.type === 'job.back' ? event.state === 'Blocked' : context.asking),
+    }),
   },
   guards: {
     completed: ({ event }) => event.type === 'job.ended' && event.ending.outcome === 'completed',
     failed: ({ event }) => event.type === 'job.ended' && event.ending.outcome === 'failed',
+    asking: ({ context }) => context.asking,
+    backBlocked: ({ event }) => event.type === 'job.back' && event.state === 'Blocked',
+    backSuspended: ({ event }) => event.type === 'job.back' && event.state === 'Suspended',
     childrenRunning: ({ event }) => event.type === 'job.children' && event.state === 'Running',
     childrenBlocked: ({ event }) => event.type === 'job.children' && event.state === 'Blocked',
+    childrenSuspended: ({ event }) => event.type === 'job.children' && event.state === 'Suspended',
     childrenDisconnected: ({ event }) => event.type === 'job.children' && event.state === 'Disconnected',
   },
 }).createMachine({
   id: 'job',
-  context: ({ input }) => ({ host: input }),
+  context: ({ input }) => ({ host: input, asking: false }),
   initial: 'NotStarted',
   // An ending is accepted in every state that is not one; after the end every event is ignored (final states).
   on: {
@@ -70,29 +100,60 @@ export const jobMachine = setup({
     'job.children': [
       { guard: 'childrenRunning', target: '.Running' },
       { guard: 'childrenBlocked', target: '.Blocked' },
+      { guard: 'childrenSuspended', target: '.Suspended' },
       { guard: 'childrenDisconnected', target: '.Disconnected' },
     ],
+    // Wherever they are not news of the state, they are remembered for when it is taken up.
+    'job.asked': { actions: 'asks' },
+    'job.answered': { actions: 'asksNot' },
   },
   states: {
     NotStarted: {
-      on: {
-        'job.launch': { target: 'Running', actions: 'launch' },
-        'job.stop': { target: 'Stopping', actions: 'halt' },
-      },
+      on: { 'job.launch': { actions: 'launch' }, 'job.begun': { target: 'Running' }, 'job.stop': stop },
     },
     Running: {
-      on: { 'job.stop': { target: 'Stopping', actions: 'halt' }, 'job.lost': { target: 'Disconnected' } },
+      on: {
+        'job.stop': stop,
+        'job.lost': lost,
+        'job.asked': { target: 'Blocked', actions: 'asks' },
+        'job.suspend': { actions: 'suspend' },
+        'job.suspended': { target: 'Suspended' },
+      },
     },
     Blocked: {
-      on: { 'job.stop': { target: 'Stopping', actions: 'halt' }, 'job.lost': { target: 'Disconnected' } },
+      on: {
+        'job.stop': stop,
+        'job.lost': lost,
+        'job.answered': { target: 'Running', actions: 'asksNot' },
+        'job.suspend': { actions: 'suspend' },
+        'job.suspended': { target: 'Suspended' },
+      },
+    },
+    Suspended: {
+      on: {
+        'job.stop': stop,
+        'job.lost': lost,
+        'job.resume': [
+          { guard: 'asking', target: 'Blocked', actions: 'resume' },
+          { target: 'Running', actions: 'resume' },
+        ],
+      },
     },
     // Stopping what cannot be reached would be a lie: the host reconnects first, then stops.
-    Disconnected: { on: { 'job.back': { target: 'Running' } } },
+    Disconnected: {
+      on: {
+        'job.back': [
+          { guard: 'backBlocked', target: 'Blocked', actions: 'follow' },
+          { guard: 'backSuspended', target: 'Suspended' },
+          { target: 'Running', actions: 'follow' },
+        ],
+      },
+    },
     Stopping: {
       on: {
         // A second stop is a harder one.
         'job.stop': { actions: 'halt' },
-        'job.lost': { target: 'Disconnected' },
+        'job.lost': lost,
         'job.children': {},
       },
     },

@@ -1,7 +1,17 @@
 // A job on the peer that owns it: its actor, its execution or its children, its log. Machines decide, this acts.
 import { createActor } from 'xstate'
 import { foldChildren, isFinished } from './child-jobs.ts'
-import { asError, ChildJobError, ErrandError, JobStoppedError, TimeoutError } from './errors.ts'
+import {
+  asError,
+  ChildJobError,
+  codeOf,
+  ErrandError,
+  InputClosedError,
+  JobStateError,
+  JobStoppedError,
+  QuestionAnsweredError,
+  TimeoutError,
+} from './errors.ts'
 import { LONGEST_TIMER } from './duration.ts'
 import type { Engine, Execution } from './engine/engine.ts'
 import {
@@ -12,9 +22,10 @@ import {
   type JobMachineEvent,
   type StopRequest,
 } from './job-machine.ts'
+import { JobInput } from './job-input.ts'
 import type { OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
-import type { JobSnapshot, JobState, JobType, PeerId, SessionSnapshot } from './surface.ts'
+import type { JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
 
 export interface JobOptions {
@@ -39,6 +50,18 @@ export interface JobOptions {
   readonly deadline?: number | undefined
 }
 
+/** States of which `history` keeps at most so many. */
+const HISTORY = 32
+/** States in which there is work that can be told to stand still. */
+const LIVE: ReadonlySet<JobState> = new Set<JobState>(['Running', 'Blocked'])
+
+interface OpenQuestion {
+  readonly question: Question
+  /** Settles when the answer before has been looked at. */
+  turn: Promise<unknown>
+  verdict: PromiseWithResolvers<void> | undefined
+}
+
 export class JobHost implements JobActions {
   readonly instanceId: string
   readonly children: JobHost[] = []
@@ -51,6 +74,9 @@ export class JobHost implements JobActions {
   readonly #settle: (snapshot: JobSnapshot) => void
   readonly #setReady: () => void
   readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
+  readonly #input = new JobInput()
+  readonly #questions = new Map<string, OpenQuestion>()
+  readonly #history: { readonly state: JobState; readonly at: Date }[]
   #log: OutputLog | undefined
   #parent: JobHost | undefined
   #execution: Execution | undefined
@@ -73,6 +99,8 @@ export class JobHost implements JobActions {
   constructor(options: JobOptions) {
     this.#options = options
     this.instanceId = options.instanceId
+    this.#history = [{ state: 'NotStarted', at: new Date() }]
+    if (options.engine && options.spec.input !== true) this.#input.end()
     const { promise, resolve } = Promise.withResolvers<JobSnapshot>()
     this.finished = promise
     this.#settle = resolve
@@ -93,6 +121,9 @@ export class JobHost implements JobActions {
   }
   get name(): string {
     return this.#options.name
+  }
+  get position(): number | undefined {
+    return this.#options.position
   }
   get state(): JobState {
     return this.#state
@@ -161,6 +192,79 @@ export class JobHost implements JobActions {
     return this.finished
   }
 
+  /** A chunk of its input: to all children of a parent, as fast as the slowest. @throws InputClosedError, LimitError */
+  async input(chunk: RawChunk): Promise<void> {
+    if (isFinished(this.#state)) throw this.#inputClosed()
+    if (this.children.length === 0) return this.#input.send(chunk)
+    const open = this.children.filter((child) => !isFinished(child.state))
+    await Promise.all(open.map((child) => child.input(chunk)))
+  }
+
+  endInput(error?: Error): void {
+    for (const child of this.children) child.endInput(error)
+    this.#input.end(error)
+  }
+
+  /** What it waits for an answer to; of a parent, its children's first, as `2.1` for question 1 of child 2. */
+  get question(): Question | undefined {
+    const [own] = this.#questions.values()
+    if (own) return own.question
+    for (const child of this.children) {
+      const { question } = child
+      if (question) return { ...question, id: `${child.position}.${question.id}` }
+    }
+    return undefined
+  }
+
+  /**
+   * Answers the question that is open now, or this one. Answers come one after the other: the first that fits wins.
+   * @throws InvalidAnswerError, QuestionAnsweredError, JobStateError, PeerUnreachableError
+   */
+  async answer(value: Uint8Array, id: string | undefined = this.question?.id): Promise<void> {
+    if (id === undefined) throw new JobStateError(`${this.name} asks nothing: it is ${this.#state}`)
+    const child = /^(\d+)\.(.*)$/.exec(id)
+    if (child && this.children.length > 0) {
+      const asking = this.children.find(({ position }) => position === Number(child[1]))
+      if (!asking) throw new JobStateError(`${this.name} has no child ${child[1]}`)
+      return asking.answer(value, child[2])
+    }
+    const open = this.#questions.get(id)
+    if (!open) throw new QuestionAnsweredError(`question ${id} of ${this.name} has been answered, or was never asked`)
+    const turn = open.turn.then(async () => {
+      if (this.#questions.get(id) !== open)
+        throw new QuestionAnsweredError(`question ${id} of ${this.name} has its answer already`)
+      if (this.#state === 'Disconnected') await this.#execution?.reachable?.()
+      open.verdict = Promise.withResolvers()
+      this.#execution?.answer?.(id, value)
+      await open.verdict.promise
+    })
+    open.turn = turn.catch(() => undefined)
+    return turn
+  }
+
+  /** Settles when it stands still, or has ended. @throws JobStateError */
+  async standStill(): Promise<JobSnapshot> {
+    const able = this.children.length > 0 ? this.children.filter(({ state }) => LIVE.has(state)) : [this]
+    if (!LIVE.has(this.#state) && this.#state !== 'Suspended') throw this.#notNow('suspended')
+    if (this.children.length > 0) await Promise.all(able.map((child) => child.standStill()))
+    else if (this.#state !== 'Suspended') {
+      if (!this.#execution?.suspend) throw new JobStateError(`${this.name} cannot be suspended where it runs`)
+      this.#send({ type: 'job.suspend' })
+      await this.#until((state) => state === 'Suspended' || !LIVE.has(state))
+    }
+    return this.snapshot()
+  }
+
+  /** @throws JobStateError unless it is Suspended */
+  goOn(): JobSnapshot {
+    const still = this.children.filter(({ state }) => state === 'Suspended')
+    for (const child of still) child.goOn()
+    if (still.length > 0) return this.snapshot()
+    if (this.#state !== 'Suspended') throw this.#notNow('resumed')
+    this.#send({ type: 'job.resume' })
+    return this.snapshot()
+  }
+
   /** Its table ends while it goes on elsewhere: nobody here hears of it any more. Its state stays as it was. */
   async abandon(): Promise<void> {
     await this.#log?.seal()
@@ -195,6 +299,8 @@ export class JobHost implements JobActions {
       exitCode: this.#exitCode,
       begunAt: this.#begunAt,
       endedAt: this.#endedAt,
+      question: this.question,
+      history: Object.freeze(this.#history.slice()),
       errorCount: (this.#log?.errors ?? 0) + this.children.reduce((sum, child) => sum + (child.#log?.errors ?? 0), 0),
       pid: this.#pid,
       streamed: this.#streamed,
@@ -207,8 +313,10 @@ export class JobHost implements JobActions {
 
   launch(): void {
     const { engine, deadline } = this.#options
-    this.#begunAt = new Date()
-    if (!engine) return this.#launchChildren()
+    if (!engine) {
+      this.#begun()
+      return this.#launchChildren()
+    }
     if (deadline !== undefined) {
       this.#deadline = setTimeout(
         () => {
@@ -234,23 +342,89 @@ export class JobHost implements JobActions {
       {
         chunk: (chunk: RawChunk, first) => this.#log?.append(chunk, first),
         ended: (ending) => void this.#onEnded(ending),
+        begun: () => this.#begun(),
         started: (pid) => {
           this.#pid = pid
           this.#changed()
         },
+        inputRead: (bytes) => this.#input.read(bytes),
+        asked: (question) => this.#asked(question),
+        answered: (question, refusal) => this.#answered(question, refusal),
+        suspended: () => this.#send({ type: 'job.suspended' }),
         lost: (reason) => {
           this.#reason = reason
           this.#send({ type: 'job.lost' })
         },
         back: () => {
           this.#reason = undefined
-          this.#send({ type: 'job.back' })
+          this.#send({ type: 'job.back', state: this.#questions.size > 0 ? 'Blocked' : 'Running' })
           // Asked to stop while it could not be reached: now it can.
           if (this.#stopRequest) this.#send({ type: 'job.stop', request: this.#stopRequest })
         },
       },
     )
     if (this.#credit > 0) this.#execution.credit(this.#credit)
+    this.#input.attach(this.#execution)
+    if (!this.#execution.queued) this.#begun()
+  }
+
+  /** Once: a queue may say it as well. */
+  #begun(): void {
+    if (this.#begunAt) return
+    this.#begunAt = new Date()
+    this.#send({ type: 'job.begun' })
+  }
+
+  suspend(): void {
+    this.#execution?.suspend?.()
+  }
+
+  resume(): void {
+    this.#execution?.resume?.()
+  }
+
+  #asked(question: Question): void {
+    if (this.#questions.has(question.id)) return
+    this.#questions.set(question.id, { question: Object.freeze(question), turn: Promise.resolve(), verdict: undefined })
+    if (this.#questions.size === 1) this.#send({ type: 'job.asked' })
+    this.#changed()
+  }
+
+  #answered(id: string, refusal: Error | undefined): void {
+    const open = this.#questions.get(id)
+    if (!open) return
+    if (refusal) open.verdict?.reject(refusal)
+    else open.verdict?.resolve()
+    if (refusal && codeOf(refusal) === 'INVALID_ANSWER') return
+    this.#questions.delete(id)
+    if (this.#questions.size === 0) this.#send({ type: 'job.answered' })
+    this.#changed()
+  }
+
+  /** Nobody reads input or answers any more. */
+  #closeInward(): void {
+    this.#input.close(this.#inputClosed())
+    for (const [id, { verdict }] of this.#questions) {
+      this.#questions.delete(id)
+      verdict?.promise.catch(() => undefined)
+      verdict?.reject(new QuestionAnsweredError(`${this.name} has ended`))
+    }
+  }
+
+  #inputClosed(): InputClosedError {
+    return new InputClosedError(`${this.name} has ended: it takes no input any more`)
+  }
+
+  #notNow(what: string): JobStateError {
+    return new JobStateError(`${this.name} is ${this.#state} and cannot be ${what}`)
+  }
+
+  async #until(there: (state: JobState) => boolean): Promise<void> {
+    if (there(this.#state)) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const stop = this.watch(({ state }) => there(state) && resolve())
+    await promise
+    stop()
   }
 
   halt(request: StopRequest): void {
@@ -316,6 +490,7 @@ export class JobHost implements JobActions {
     if (this.#ended) return
     this.#ended = true
     clearTimeout(this.#deadline)
+    this.#closeInward()
     // Every failure is in the log too, last, so that whoever only reads hears of it: what a script throws it has said
     // itself, and what failed elsewhere was said there.
     if (ending.outcome === 'failed' && !ending.said) this.#log?.append(singleRecord('error', ending.error))
@@ -341,6 +516,7 @@ export class JobHost implements JobActions {
     if (state === this.#state) return
     if (isFinished(state)) return this.#conclude(state, this.#reason)
     this.#state = state
+    this.#note(state)
     this.#changed()
   }
 
@@ -348,11 +524,19 @@ export class JobHost implements JobActions {
     if (isFinished(this.#state)) return
     this.#state = state
     this.#reason = reason
-    this.#endedAt = new Date()
+    this.#endedAt = this.#note(state)
     this.#actor.stop()
     this.#snapshot = undefined
     this.#settle(this.snapshot())
     this.#changed()
+  }
+
+  #note(state: JobState): Date {
+    const at = new Date()
+    this.#history.push({ state, at })
+    // The first ones say how it began.
+    if (this.#history.length > HISTORY) this.#history.splice(2, 1)
+    return at
   }
 
   // ── news ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 import type { Cancel, PeerId } from '@errand/transport'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
-import { jobHandle, type JobHandle } from './job-handle.ts'
+import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -66,11 +66,12 @@ export class PeerHandle implements Peer {
   async start<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Promise<Job<Output<R>>> {
     const spec = await workSpec(work, o)
     const event = { type: 'start' as const, spec, ...placed(o) }
-    return this.#handle<Output<R>>((await this.ref.local.request(event, undefined, o)) as JobSnapshot)
+    const snapshot = (await this.ref.local.request(event, undefined, o)) as JobSnapshot
+    return startedJob<Output<R>>(this.ref.local, snapshot, o.input)
   }
 
   run<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Run<R> {
-    return new RunHandle<R>(this.ref.local, workSpec(work, o), placed(o), o.signal)
+    return new RunHandle<R>(this.ref.local, workSpec(work, o), placed(o), o)
   }
 
   async connect(to: string, o: ConnectOptions = {}): Promise<Session> {

@@ -18,6 +18,8 @@ export const KINDS: readonly Kind[] = [
   'gap',
 ]
 
+const OUTPUT: number = KINDS.indexOf('output')
+
 /** Records as their producer hands them over: not numbered yet. */
 export interface RawChunk {
   readonly count: number
@@ -143,6 +145,17 @@ export function singleRecord(kind: Kind, value: unknown): RawChunk {
   const writer = createChunkWriter({ lossy: true })
   writer.add([KINDS.indexOf(kind), Date.now(), value])
   return { count: 1, errors: kind === 'error' ? 1 : 0, bytes: writer.finish() }
+}
+
+/** The outputs in a chunk: what a job's input is made of, whether they were sent or are another job's. */
+export function valuesOf(chunk: RawChunk): unknown[] {
+  const items = decodeChunk(chunk.bytes, undefined, { copy: true })
+  return items.flatMap((item) => (Array.isArray(item) && item[0] === OUTPUT ? [item[2]] : []))
+}
+
+/** A value as it lies in such a chunk. */
+export function outputOf(value: unknown): readonly unknown[] {
+  return [OUTPUT, Date.now(), value]
 }
 
 /** Decodes a chunk's records from its `from` on. A kind of a later version comes as information, never as a failure. */

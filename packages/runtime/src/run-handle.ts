@@ -4,11 +4,13 @@
 // the caller's.
 import { asError, JobStoppedError } from './errors.ts'
 import { Cursors } from './cursors.ts'
+import { feed, InputOutlet } from './input-outlet.ts'
+import { sourceOf } from './job-handle.ts'
 import { OWNER } from './output-log.ts'
 import { recordsOf, type ReadChunk } from './record.ts'
 import type { JobReading } from './link.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { JobRecord, JobSnapshot, Output, Run, RunValue } from './surface.ts'
+import type { JobRecord, JobSnapshot, Output, Run, RunValue, StartOptions } from './surface.ts'
 import { CONTROL_FRAME, type SessionEvent, type WorkSpec } from './wire.ts'
 
 type RunEvent = Extract<SessionEvent, { type: 'run' }>
@@ -27,13 +29,20 @@ export class RunHandle<R> implements Run<R> {
   readonly #begun: Promise<Begun>
   #value: Promise<RunValue<R>> | undefined
   #release: (() => void) | undefined
+  /** The reading has come to its end. */
+  readonly #over = Promise.withResolvers<void>()
   /** The one reading of the run, and what it knows in the end: its records are given once, to whoever asks first. */
   #taken: PromiseWithResolvers<{ last: JobSnapshot | undefined; first: readonly Output<R>[] }> | undefined
 
   /** Starts at once. `signal` stops the script, not only the waiting. */
-  constructor(ref: SessionRef, spec: Promise<WorkSpec>, event: Omit<RunEvent, 'type' | 'spec'>, signal?: AbortSignal) {
+  constructor(
+    ref: SessionRef,
+    spec: Promise<WorkSpec>,
+    event: Omit<RunEvent, 'type' | 'spec'>,
+    { signal, input }: Pick<StartOptions, 'signal' | 'input'> = {},
+  ) {
     this.#ref = ref
-    this.#begun = spec.then((it) => this.#begin({ type: 'run', spec: it, ...event }, signal))
+    this.#begun = spec.then((it) => this.#begin({ type: 'run', spec: it, ...event }, signal, input))
     // Whoever awaits or iterates gets the failure; nobody who does neither shall crash for it.
     this.#begun.catch(() => undefined)
   }
@@ -78,6 +87,7 @@ export class RunHandle<R> implements Run<R> {
       } finally {
         await begun.reading.return(undefined)
         this.#release?.()
+        this.#over.resolve()
         // Not waited for: it goes ahead of whatever the caller does next on the same link.
         void cursors.settle()
       }
@@ -90,7 +100,7 @@ export class RunHandle<R> implements Run<R> {
     resolve({ last, first })
   }
 
-  #begin(event: RunEvent, signal: AbortSignal | undefined): Begun {
+  #begin(event: RunEvent, signal: AbortSignal | undefined, input: StartOptions['input']): Begun {
     signal?.throwIfAborted()
     const job = event.spec.startId
     const answer = this.#ref.request(event)
@@ -100,6 +110,13 @@ export class RunHandle<R> implements Run<R> {
     const first = isSmall(event.spec) ? reading.next() : answer.then(() => reading.next())
     first.catch(() => undefined)
     if (signal) this.#stopOn(signal, job, answer)
+    if (input !== undefined) {
+      const over = this.#over.promise
+      answer.then(
+        () => feed(new InputOutlet(this.#ref, job), input, sourceOf(input), over),
+        () => undefined,
+      )
+    }
     return { job, answer, reading, first }
   }
 

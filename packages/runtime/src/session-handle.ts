@@ -2,7 +2,7 @@
 import type { Cancel } from '@errand/transport'
 import { milliseconds } from './duration.ts'
 import { codeOf } from './errors.ts'
-import { jobHandle, type JobHandle } from './job-handle.ts'
+import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { untilAborted } from './output-log.ts'
 import { RunHandle } from './run-handle.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -72,12 +72,13 @@ export class SessionHandle implements Session {
   }
 
   run<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> = {}): Run<R> {
-    return new RunHandle<R>(this.#ref, workSpec(work, o, { prompt: this.#prompt }), {}, o.signal)
+    return new RunHandle<R>(this.#ref, workSpec(work, o, { prompt: this.#prompt }), {}, o)
   }
 
   async start<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> = {}): Promise<Job<Output<R>>> {
     const spec = await workSpec(work, o, { prompt: this.#prompt })
-    return this.#handle((await this.#ref.request({ type: 'start', spec }, undefined, o)) as JobSnapshot)
+    const snapshot = (await this.#ref.request({ type: 'start', spec }, undefined, o)) as JobSnapshot
+    return startedJob<Output<R>>(this.#ref, snapshot, o.input)
   }
 
   async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {

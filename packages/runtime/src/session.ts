@@ -199,6 +199,18 @@ export class HostSession implements SessionRef, SessionActions {
         })
       case 'remove':
         return this.#table.remove(job, event.force === true, this.#home.stopGrace).finally(() => this.#changed())
+      case 'send':
+        await this.#table.find(job).input({ count: event.count, errors: 0, bytes: event.bytes })
+        return undefined
+      case 'end-input':
+        return void this.#table.find(job).endInput(event.error)
+      case 'answer':
+        await this.#table.find(job).answer(event.value, event.question)
+        return undefined
+      case 'suspend':
+        return this.#table.find(job).standStill()
+      case 'resume':
+        return this.#table.find(job).goOn()
       case 'acknowledge':
         return this.#table.acknowledge(job, event.reader, event.seqs)
       case 'save':
@@ -329,13 +341,18 @@ export class HostSession implements SessionRef, SessionActions {
     const instanceId = !listed && UUID.test(spec.startId) ? spec.startId : crypto.randomUUID()
     this.#table.throwIfTaken(instanceId)
     const name = spec.name ?? (listed ? `Job${id}` : 'run')
+    // A script of a job may be sent to at any time; who calls a run has said all there is.
+    const input = spec.input ?? (listed && spec.kind !== 'command')
     const placed: WorkSpec = {
       ...spec,
+      input,
       cwd: spec.cwd ?? this.cwd,
       env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined,
     }
     const common = this.#common(id)
-    const targets = on?.map((target, index) => this.#child(name, spec, target, index + 1, options.lostAfter, common))
+    const targets = on?.map((target, index) =>
+      this.#child(name, { ...spec, input }, target, index + 1, options.lostAfter, common),
+    )
     const host = targets
       ? new JobHost({
           ...common,

@@ -62,6 +62,42 @@ export interface Progress {
   completed?: boolean
 }
 
+/** What a script asks whoever watches over it (`ctx.ask`). */
+export interface Question {
+  /** Counted per job, from 1. */
+  readonly id: string
+  readonly prompt: string
+  /** One of these, where it is a choice. */
+  readonly choices?: readonly string[] | undefined
+  /** What an empty answer means. */
+  readonly default?: unknown
+  /** It is not to be shown while it is typed. */
+  readonly secret?: boolean | undefined
+  /** What an answer looks like, as JSON Schema, where the script's schema can say so. */
+  readonly schema?: unknown
+  readonly askedAt: Date
+}
+/** What `ctx.ask` takes. `schema`: any Standard Schema; what does not fit is refused, and the question stays open. */
+export interface Asking {
+  prompt: string
+  choices?: readonly string[]
+  default?: unknown
+  secret?: boolean
+  schema?: StandardSchema
+}
+/** The part of a Standard Schema (standardschema.dev, version 1) that is used here: zod, valibot, arktype and others. */
+export interface StandardSchema<Output = unknown> {
+  readonly '~standard': {
+    readonly version: 1
+    readonly vendor: string
+    readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>
+    readonly types?: { readonly input: unknown; readonly output: Output } | undefined
+  }
+}
+export type SchemaResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | { readonly issues: readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[] }
+
 /** One thing a job said. `seq` counts from 0 over all kinds of one job (of one child, under a parent). */
 export type JobRecord<O = unknown> = { seq: number; at: Date; location: string; jobId: string } & (
   | { kind: 'output'; value: O }
@@ -90,6 +126,10 @@ export interface JobSnapshot {
   readonly begunAt?: Date | undefined
   readonly endedAt?: Date | undefined
   readonly errorCount: number
+  /** What it waits for an answer to, while it is Blocked; of a parent, its children's first. */
+  readonly question?: Question | undefined
+  /** The states it has been in, oldest first, with when it came to each; at most the last 32. */
+  readonly history: readonly { readonly state: JobState; readonly at: Date }[]
   /** Process id of the work, where it runs in a process of its own; for people, never for addressing. */
   readonly pid?: number | undefined
   /** True when the script returned a generator: its outputs are a stream, not one value. */
@@ -129,6 +169,11 @@ export interface StartOptions<A extends Args = any> extends Cancel {
   args?: A
   /** Values the script's text refers to by name: `using: { limit }`. */
   using?: Record<string, unknown>
+  /**
+   * What the script reads from `ctx.input`, and a command from its standard input (text as lines, bytes as they are). It
+   * is read only as fast as the job takes it. A job's outputs, when it is a job.
+   */
+  input?: Iterable<unknown> | AsyncIterable<unknown> | Job
   /** Default `JobN`. */
   name?: string
   /** Default: a script gets a process of its own. */
@@ -142,6 +187,8 @@ export interface StartOptions<A extends Args = any> extends Cancel {
 }
 
 export interface ScriptContext {
+  /** What `job.send` and the option `input` give it; ends with `endInput`. Read once. */
+  readonly input: AsyncIterable<unknown>
   readonly signal: AbortSignal
   /** The name of the peer this runs on. */
   readonly location: string
@@ -150,6 +197,8 @@ export interface ScriptContext {
   readonly session: Session
   /** Rejects when the job is stopped. */
   readonly sleep: (ms: number) => Promise<void>
+  /** Asks whoever watches over the job: it is Blocked until one of them has answered. Rejects when it is stopped. */
+  readonly ask: (question: Asking | string) => Promise<any>
   readonly progress: (p: Progress) => void
   readonly error: (e: unknown) => void
   readonly warn: (v: unknown) => void
@@ -205,6 +254,8 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   readonly begunAt?: Date | undefined
   readonly endedAt?: Date | undefined
   readonly errorCount: number
+  /** What it waits for an answer to. */
+  readonly question?: Question | undefined
   readonly snapshot: JobSnapshot
   readonly children: readonly Job<O>[]
   readonly parent?: Job<O> | undefined
@@ -217,6 +268,22 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   /** Writes the records to a file on the job's own peer (0600) and moves the cursor as `receive` does. */
   save(path: string, o?: ReceiveOptions & { format?: 'text' | 'ndjson' }): Promise<void>
   watch(o?: Cancel): AsyncIterable<JobSnapshot>
+  /**
+   * To its `ctx.input`, and of a parent to all its children's. Settles when it was taken and there is room for more; calls
+   * of one turn go together. @throws InputClosedError, LimitError, NotTransferableError
+   */
+  send(value: unknown, o?: Cancel): Promise<void>
+  /** No more of it: its `ctx.input` ends behind what was sent. */
+  endInput(o?: Cancel): Promise<void>
+  /**
+   * Answers its question; the first answer that fits wins.
+   * @throws InvalidAnswerError: the question stays open; QuestionAnsweredError; JobStateError when it asks nothing
+   */
+  answer(value: unknown, o?: { question?: string } & Cancel): Promise<void>
+  /** A process stands still at once, a script elsewhere at its next `yield`, `sleep` or `ask`. Settles when it does. */
+  suspend(o?: Cancel): Promise<JobSnapshot>
+  /** @throws JobStateError unless it is Suspended */
+  resume(o?: Cancel): Promise<JobSnapshot>
   /** Until finished, or in one of the states of `for`. @throws TimeoutError: the job goes on, its outcome unknown. */
   wait(o?: { timeout?: Duration; for?: JobState[] } & Cancel): Promise<JobSnapshot>
   /** Asks, waits `grace` (5 s), then ends it by force. Resolves when it has ended. */

@@ -64,6 +64,8 @@ export interface WorkSpec {
   readonly cwd?: string | undefined
   readonly env?: Record<string, string | undefined> | undefined
   readonly deadline?: number | undefined
+  /** There will be input: a command gets a standard input, and a run waits for its end. */
+  readonly input?: boolean | undefined
   readonly startId: string
 }
 
@@ -112,6 +114,12 @@ export type SessionEvent =
   | { type: 'runs' }
   | { type: 'stop'; grace?: number; reason?: string }
   | { type: 'remove'; force?: boolean }
+  /** Records for its input: encoded where they are given, decoded where they are read. Answered when there is room. */
+  | { type: 'send'; count: number; bytes: Uint8Array }
+  | { type: 'end-input'; error?: Error }
+  | { type: 'answer'; question?: string; value: Uint8Array }
+  | { type: 'suspend' }
+  | { type: 'resume' }
   /** Moves a reader's cursor in the job or its children: [instanceId, seq of the record to take next]. */
   | { type: 'acknowledge'; reader: string; seqs: readonly (readonly [string, number])[] }
   | {
@@ -230,6 +238,7 @@ const workSpec = shape({
   cwd: maybe(string),
   env: maybe(env),
   deadline: maybe(count),
+  input: maybe(flag),
   startId: string,
 })
 const read = shape({
@@ -264,6 +273,11 @@ const EVENTS: Record<string, Check> = {
   runs: shape({}),
   stop: shape({ grace: maybe(count), reason: maybe(string) }),
   remove: shape({ force: maybe(flag) }),
+  send: shape({ count, bytes }),
+  'end-input': shape({ error: maybe((value) => Error.isError(value)) }),
+  answer: shape({ question: maybe(string), value: bytes }),
+  suspend: shape({}),
+  resume: shape({}),
   acknowledge: shape({
     reader: string,
     seqs: list((pair) => Array.isArray(pair) && string(pair[0]) && count(pair[1]), 10_000),

@@ -45,6 +45,7 @@ export function workSpec(work: Work, options: StartOptions, how: { prompt?: bool
     ...(options.engine !== undefined && { engine: options.engine }),
     ...(options.cwd !== undefined && { cwd: options.cwd }),
     ...(options.env !== undefined && { env: options.env }),
+    ...(options.input !== undefined && { input: true }),
     ...(options.deadline !== undefined && { deadline: milliseconds(options.deadline) }),
   }
   return describe(work, using, how.prompt === true).then((described) => ({ ...described, ...common }))

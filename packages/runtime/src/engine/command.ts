@@ -2,10 +2,11 @@
 // stdout is output, stderr is error records (PowerShell's NativeCommandError); the pipe is read only while there is
 // credit, so a program nobody reads waits in its own write.
 import { existsSync } from 'node:fs'
+import type { Writable } from 'node:stream'
 import { constants } from 'node:os'
 import { CommandExitError, CommandStartError, asError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
-import { RecordWriter } from '../record.ts'
+import { RecordWriter, valuesOf, type RawChunk } from '../record.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { eachLine } from './process-isolate.ts'
 import { spawnTree, type ProcessTree } from './process-tree.ts'
@@ -17,15 +18,16 @@ export class CommandEngine implements Engine {
   readonly #running = new Map<ProcessTree, Promise<void>>()
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
-    const { argv = [], cwd, env } = spec.work
+    const { argv = [], cwd, env, input } = spec.work
     const [file = '', ...args] = argv
-    const controls = {
-      credit: undefined as ((bytes: number) => void) | undefined,
-      stop: undefined as ((request: StopRequest) => void) | undefined,
-    }
+    const controls: { credit?: Execution['credit']; stop?: Execution['stop'] } = {}
     let tree: ProcessTree
     try {
-      tree = spawnTree(file, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+      tree = spawnTree(file, args, {
+        cwd,
+        env: { ...process.env, ...env },
+        stdio: [input ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+      })
     } catch (error) {
       const failed = startError(file, cwd, error)
       queueMicrotask(() => io.ended({ outcome: 'failed', error: failed }))
@@ -35,7 +37,29 @@ export class CommandEngine implements Engine {
     const done = this.#follow(tree, file, cwd, io, controls)
     this.#running.set(tree, done)
     void done.finally(() => this.#running.delete(tree))
-    return { credit: (bytes) => controls.credit?.(bytes), stop: (request) => controls.stop?.(request) }
+    const { stdin } = tree.child
+    const typed = stdin && new StandardInput(stdin, (bytes) => io.inputRead?.(bytes))
+    let still = false
+    const resume = (): void => {
+      if (still) tree.resume()
+      still = false
+    }
+    return {
+      credit: (bytes) => controls.credit?.(bytes),
+      input: (chunk) => typed?.push(chunk),
+      endInput: () => typed?.end(),
+      suspend: () => {
+        still = true
+        tree.suspend()
+        io.suspended?.()
+      },
+      resume,
+      // What stands still hears nothing.
+      stop: (request) => {
+        resume()
+        controls.stop?.(request)
+      },
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -48,7 +72,7 @@ export class CommandEngine implements Engine {
     file: string,
     cwd: string | undefined,
     io: ExecutionIO,
-    controls: { credit: ((bytes: number) => void) | undefined; stop: ((request: StopRequest) => void) | undefined },
+    controls: { credit?: Execution['credit']; stop?: Execution['stop'] },
   ): Promise<void> {
     const { child } = tree
     const writer = new RecordWriter((chunk) => io.chunk(chunk))
@@ -105,6 +129,43 @@ export class CommandEngine implements Engine {
       stopping ? { outcome: 'stopped', ...(ending.exitCode !== undefined && { exitCode: ending.exitCode }) } : ending,
     )
   }
+}
+
+/**
+ * What a command reads: bytes as they are, text and anything else as a line each. A program that does not read, or closes
+ * its input, is its own affair: what is left is dropped when it has gone.
+ */
+class StandardInput {
+  readonly #stream: Writable
+  readonly #onRead: (bytes: number) => void
+
+  constructor(stream: Writable, onRead: (bytes: number) => void) {
+    this.#stream = stream
+    this.#onRead = onRead
+    stream.on('error', () => undefined)
+  }
+
+  push(chunk: RawChunk): void {
+    const values = valuesOf(chunk)
+    // A pipe that is closed takes no more: whoever sends waits for the command's end, and hears of that.
+    const taken = (error?: Error | null): void => {
+      if (!error) this.#onRead(chunk.bytes.byteLength)
+    }
+    if (values.length === 0) return taken()
+    values.forEach((value, index) => {
+      const last = index === values.length - 1
+      this.#stream.write(value instanceof Uint8Array ? value : `${lineOf(value)}\n`, last ? taken : undefined)
+    })
+  }
+
+  end(): void {
+    this.#stream.end()
+  }
+}
+
+function lineOf(value: unknown): string {
+  if (typeof value === 'string') return value
+  return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
 }
 
 function endingOf(file: string, code: number | null, signal: NodeJS.Signals | null): Ending {

@@ -5,7 +5,7 @@
 // what goes wrong is an ending. An ending is said only when nothing of the execution is left (guarantee G9).
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { RawChunk } from '../record.ts'
-import type { SessionSnapshot } from '../surface.ts'
+import type { Question, SessionSnapshot } from '../surface.ts'
 import type { WorkSpec } from '../wire.ts'
 
 export interface ExecutionSpec {
@@ -25,6 +25,16 @@ export interface ExecutionIO {
   ended(ending: Ending): void
   /** It runs in a process of its own. */
   started?(pid: number): void
+  /** Its turn has come, where `queued` said that it had not. */
+  begun?(): void
+  /** It has read so many bytes of its input: as many more may be given. Starts at CREDIT_BYTES. */
+  inputRead?(bytes: number): void
+  /** It asks, and waits for an answer. */
+  asked?(question: Question): void
+  /** That question is closed. With `refusal` it was not by the last answer, and stays open if that is INVALID_ANSWER. */
+  answered?(question: string, refusal?: Error): void
+  /** It stands still, as it was asked to. */
+  suspended?(): void
   /** Remote engine only: it cannot be reached (it may go on), and: it can again. */
   lost?(reason: Error): void
   back?(): void
@@ -35,6 +45,17 @@ export interface Execution {
   credit(bytes: number): void
   /** Signal, grace, force. Again: harder. After the ending: nothing. */
   stop(request: StopRequest): void
+  /** It waits for its turn; `begun` says when that has come. */
+  readonly queued?: boolean
+  /** A chunk of its input, within the credit. */
+  input?(chunk: RawChunk): void
+  /** No more input; with `error` whoever reads it gets that. */
+  endInput?(error?: Error): void
+  /** An answer, encoded; `answered` says what came of it. */
+  answer?(question: string, value: Uint8Array): void
+  /** To stand still: `suspended` says when it does. */
+  suspend?(): void
+  resume?(): void
   /** Remote engine only. @throws PeerUnreachableError when it cannot be reached now */
   reachable?(): Promise<void>
   /** Remote engine only: our reader has taken everything before `seq`. */

@@ -10,11 +10,14 @@ import type { Remote } from 'comlink'
 import { LONGEST_TIMER } from '../duration.ts'
 import { asError, EngineExitError, JobStoppedError, ProtocolError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
+import type { Question } from '../surface.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
 export type LaneCommand =
   | { readonly do: 'start'; readonly x: number; readonly spec: Uint8Array }
   | { readonly do: 'stop'; readonly x: number; readonly request: StopRequest }
+  | { readonly do: 'answer'; readonly x: number; readonly question: string; readonly value: Uint8Array }
+  | { readonly do: 'suspend' | 'resume'; readonly x: number }
 
 /** What is beside Comlink. `link` carries requests of scripts to their session; `n` tells apart who asks. */
 export type LaneMessage =
@@ -22,6 +25,13 @@ export type LaneMessage =
   | ['ended', x: number, ending: Uint8Array]
   | ['started', x: number, pid: number]
   | ['credit', x: number, bytes: number]
+  | ['input', x: number, count: number, bytes: Uint8Array]
+  /** An Error, encoded, or nothing. */
+  | ['input-end', x: number, error: Uint8Array | null]
+  | ['input-read', x: number, bytes: number]
+  | ['asked', x: number, question: Uint8Array]
+  | ['answered', x: number, question: string, refusal: Uint8Array | null]
+  | ['begun' | 'suspended', x: number]
   | ['link', n: number, value: Uint8Array | null]
 
 /** The one object an isolate exposes by Comlink. */
@@ -50,6 +60,9 @@ export interface Isolate {
   hold(working: boolean): void
   /** By force, with all its descendants. */
   kill(): void
+  /** A process and its descendants can stand still; a worker cannot. */
+  suspend?(): void
+  resume?(): void
 }
 
 /** Collects what is sent in one turn and sends it once. */
@@ -143,7 +156,10 @@ function fits(message: LaneMessage): boolean {
   if (kind === 'chunk') return count(third) && count(errors) && bytes instanceof Uint8Array
   if (kind === 'ended') return third instanceof Uint8Array
   if (kind === 'link') return third === null || third instanceof Uint8Array
-  return kind === 'started' && count(third)
+  if (kind === 'asked') return third instanceof Uint8Array
+  if (kind === 'answered') return typeof third === 'string' && (errors === null || errors instanceof Uint8Array)
+  if (kind === 'begun' || kind === 'suspended') return true
+  return (kind === 'started' || kind === 'input-read') && count(third)
 }
 
 /** Serves an engine to the other end of a wire: the inside of an isolate. */
@@ -156,28 +172,42 @@ export function serveLane(
   const out = new Turn<LaneMessage>((messages) => wire.post(messages))
   wire.receive((messages) => {
     for (const message of messages) {
-      if (message[0] === 'credit') executions.get(message[1])?.credit(message[2])
-      else if (message[0] === 'link') onLink(message[1], message[2])
+      if (message[0] === 'link') onLink(message[1], message[2])
+      const execution = executions.get(message[1])
+      if (message[0] === 'credit') execution?.credit(message[2])
+      else if (message[0] === 'input') execution?.input?.({ count: message[2], errors: 0, bytes: message[3] })
+      else if (message[0] === 'input-end')
+        execution?.endInput?.(message[2] === null ? undefined : asError(decode(message[2])))
     }
   })
   return {
     connect() {},
     perform(commands) {
       for (const command of commands) {
-        if (command.do === 'stop') {
-          executions.get(command.x)?.stop(command.request)
-          continue
-        }
         const { x } = command
+        const there = executions.get(x)
+        if (command.do === 'stop') there?.stop(command.request)
+        else if (command.do === 'answer') there?.answer?.(command.question, command.value)
+        else if (command.do === 'suspend') there?.suspend?.()
+        else if (command.do === 'resume') there?.resume?.()
+        if (command.do !== 'start') continue
         const io: ExecutionIO = {
           chunk: ({ count, errors, bytes }) => out.push(['chunk', x, count, errors, bytes]),
           started: (pid) => out.push(['started', x, pid]),
+          begun: () => out.push(['begun', x]),
+          inputRead: (bytes) => out.push(['input-read', x, bytes]),
+          asked: (question) => out.push(['asked', x, encode(question, { lossy: true })]),
+          answered: (question, refusal) =>
+            out.push(['answered', x, question, refusal ? encode(refusal, { lossy: true }) : null]),
+          suspended: () => out.push(['suspended', x]),
           ended: (ending) => {
             executions.delete(x)
             out.push(['ended', x, encodeEnding(ending)])
           },
         }
-        executions.set(x, engine.start(decode(command.spec) as ExecutionSpec, io))
+        const execution = engine.start(decode(command.spec) as ExecutionSpec, io)
+        executions.set(x, execution)
+        if (!execution.queued) out.push(['begun', x])
       }
     },
   }
@@ -195,6 +225,26 @@ function endingOf(bytes: Uint8Array): Ending {
     return { outcome: 'failed', error: new ProtocolError('the script ended in a way nobody knows') }
   } catch (error) {
     return { outcome: 'failed', error: asError(error) }
+  }
+}
+
+/** Undefined where it is none. */
+function questionOf(bytes: Uint8Array): Question | undefined {
+  try {
+    const question = decode(bytes) as Question
+    const fits = typeof question?.id === 'string' && typeof question.prompt === 'string'
+    return fits ? question : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function refusalOf(bytes: Uint8Array | null): Error | undefined {
+  if (bytes === null) return undefined
+  try {
+    return asError(decode(bytes))
+  } catch (error) {
+    return asError(error)
   }
 }
 
@@ -254,7 +304,14 @@ export class LaneEngine implements Engine {
     this.#commands.push({ do: 'start', x, spec: encode(spec) })
     if (this.#isolate.pid !== undefined) io.started?.(this.#isolate.pid)
     return {
+      // In a pool it may have to wait for its turn.
+      queued: this.#shared,
       credit: (bytes) => this.#out.push(['credit', x, bytes]),
+      input: ({ count, bytes }) => this.#out.push(['input', x, count, bytes]),
+      endInput: (error) => this.#out.push(['input-end', x, error ? encode(error, { lossy: true }) : null]),
+      answer: (question, value) => this.#commands.push({ do: 'answer', x, question, value }),
+      suspend: () => this.#commands.push({ do: 'suspend', x }),
+      resume: () => this.#commands.push({ do: 'resume', x }),
       stop: (request) => {
         if (!this.#executions.has(x)) return
         execution.stopping = request
@@ -284,12 +341,23 @@ export class LaneEngine implements Engine {
     if (!execution) return
     if (message[0] === 'chunk') execution.io.chunk({ count: message[2], errors: message[3], bytes: message[4] })
     else if (message[0] === 'started') execution.io.started?.(message[2])
+    else if (message[0] === 'begun') execution.io.begun?.()
+    else if (message[0] === 'input-read') execution.io.inputRead?.(message[2])
+    else if (message[0] === 'suspended') execution.io.suspended?.()
+    else if (message[0] === 'asked') this.#asked(execution.io, message[2])
+    else if (message[0] === 'answered') execution.io.answered?.(message[2], refusalOf(message[3]))
     else if (message[0] === 'ended') {
       this.#executions.delete(message[1])
       if (this.#executions.size === 0) this.#isolate.hold(false)
       clearTimeout(execution.force)
       execution.io.ended(endingOf(message[2]))
     }
+  }
+
+  #asked(io: ExecutionIO, bytes: Uint8Array): void {
+    const question = questionOf(bytes)
+    if (question) io.asked?.(question)
+    else this.#isolate.kill()
   }
 
   #link(n: number, value: Uint8Array | null): void {

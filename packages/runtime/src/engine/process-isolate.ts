@@ -71,6 +71,8 @@ export function startProcess(options: ProcessOptions): Isolate {
     },
     exited,
     hold,
+    suspend: () => tree.suspend(),
+    resume: () => tree.resume(),
     kill() {
       hold(true) // whoever ends it waits for its end
       void tree.end()

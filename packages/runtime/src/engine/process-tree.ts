@@ -20,6 +20,9 @@ export interface ProcessTree {
   end(): Promise<void>
   /** To the whole group, politely. */
   signal(name: NodeJS.Signals): void
+  /** Everything stands still, and goes on. */
+  suspend(): void
+  resume(): void
 }
 
 /** Starts a program as the root of a tree of its own. The reaper ends the tree should this process die. */
@@ -31,7 +34,7 @@ export function spawnTree(file: string, args: readonly string[], options: SpawnO
     env: { ...(options.env ?? process.env), [MARK]: mark },
   })
   const { pid } = child
-  if (pid === undefined) return { child, pid: 0, end: async () => {}, signal() {} }
+  if (pid === undefined) return { child, pid: 0, end: async () => {}, signal() {}, suspend() {}, resume() {} }
   const release = reaper().watch(pid, mark)
   let ended: Promise<void> | undefined
   return {
@@ -39,7 +42,25 @@ export function spawnTree(file: string, args: readonly string[], options: SpawnO
     pid,
     end: () => (ended ??= endTree(pid, mark).finally(release)),
     signal: (name) => void send(-pid, name),
+    suspend: () => suspendTree(pid, mark),
+    resume: () => sendAll(pid, membersOf(pid, mark), 'SIGCONT'),
   }
+}
+
+/** Who forks does so while we look: until nobody is there who was not told. */
+function suspendTree(pid: number, mark: string): void {
+  const told = new Set<number>()
+  for (let look = 0; look < LOOKS; look++) {
+    const members = membersOf(pid, mark).filter((member) => !told.has(member))
+    if (look > 0 && members.length === 0) return
+    sendAll(pid, members, 'SIGSTOP')
+    for (const member of members) told.add(member)
+  }
+}
+
+function sendAll(pid: number, members: readonly number[], signal: NodeJS.Signals): void {
+  send(-pid, signal)
+  for (const member of members) send(member, signal)
 }
 
 async function endTree(pid: number, mark: string): Promise<void> {

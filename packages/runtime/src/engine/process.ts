@@ -22,8 +22,7 @@ export class ProcessEngine implements Engine {
     const native = new NativeOutput(isolate, io)
     this.#working.add(lane)
     const execution = lane.start(spec, {
-      chunk: (chunk) => io.chunk(chunk),
-      started: (pid) => io.started?.(pid),
+      ...io,
       // The process goes with its job, with whatever it started; the job has ended when all are gone.
       ended: (ending) => {
         isolate.kill()
@@ -33,7 +32,28 @@ export class ProcessEngine implements Engine {
         })
       },
     })
-    return { stop: (request) => execution.stop(request), credit: (bytes) => execution.credit(native.credit(bytes)) }
+    let still = false
+    const resume = (): void => {
+      if (!still) return
+      still = false
+      isolate.resume?.()
+    }
+    return {
+      ...execution,
+      credit: (bytes) => execution.credit(native.credit(bytes)),
+      // Whatever the script is doing, also in what it started.
+      suspend: () => {
+        still = true
+        isolate.suspend?.()
+        io.suspended?.()
+      },
+      resume,
+      // What stands still hears nothing.
+      stop: (request) => {
+        resume()
+        execution.stop(request)
+      },
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,12 +3,14 @@
 // What it says goes on flowing into our log whoever reads it; the far cursor moves only as our reader does, so that a
 // client that dies leaves nothing behind that the next one would not get.
 import { LONGEST_TIMER } from '../duration.ts'
-import { asError, JobStoppedError, PeerLostError, SessionClosedError } from '../errors.ts'
+import { isFinished } from '../child-jobs.ts'
+import { asError, InputClosedError, JobStoppedError, PeerLostError, SessionClosedError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { OWNER } from '../output-log.ts'
-import { CREDIT_BYTES } from '../record.ts'
+import { CREDIT_BYTES, type RawChunk } from '../record.ts'
 import type { RemoteSession } from '../remote-session.ts'
 import type { JobSnapshot } from '../surface.ts'
+import type { SessionEvent } from '../wire.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
 export interface RemoteTarget {
@@ -56,10 +58,16 @@ class RemoteExecution implements Execution {
   #lost = false
   #leaseEnd: NodeJS.Timeout | undefined
   #verdict: Ending | undefined
+  /** The far run's id, once there is one. */
+  readonly #begun = Promise.withResolvers<string>()
+  #told: Promise<unknown>
+  #question: string | undefined
 
   constructor(target: RemoteTarget, spec: ExecutionSpec, io: ExecutionIO, onSession: (session: RemoteSession) => void) {
     this.#target = target
     this.#io = io
+    this.#begun.promise.catch(() => undefined)
+    this.#told = Promise.resolve()
     this.done = this.#run(spec, onSession).then((ending) => io.ended(ending))
   }
 
@@ -79,6 +87,42 @@ class RemoteExecution implements Execution {
       .catch(() => undefined)
   }
 
+  input({ count, bytes }: RawChunk): void {
+    this.#forward({ type: 'send', count, bytes }).then(
+      () => this.#io.inputRead?.(bytes.byteLength),
+      () => undefined, // it takes no more, and says so by ending
+    )
+  }
+
+  endInput(error?: Error): void {
+    this.#forward({ type: 'end-input', ...(error && { error }) }).catch(() => undefined)
+  }
+
+  answer(question: string, value: Uint8Array): void {
+    this.#forward({ type: 'answer', question, value }).then(
+      () => this.#io.answered?.(question),
+      (refusal: unknown) => this.#io.answered?.(question, asError(refusal)),
+    )
+  }
+
+  suspend(): void {
+    this.#forward({ type: 'suspend' }).catch(() => undefined)
+  }
+
+  resume(): void {
+    this.#forward({ type: 'resume' }).catch(() => undefined)
+  }
+
+  /** One after the other, in the order in which they were said here. */
+  #forward(event: SessionEvent): Promise<unknown> {
+    const told = this.#told.then(async () => {
+      const far = await this.#begun.promise
+      return this.#session!.request(event, far)
+    })
+    this.#told = told.catch(() => undefined)
+    return told
+  }
+
   async reachable(): Promise<void> {
     await this.#session?.connect()
   }
@@ -92,6 +136,7 @@ class RemoteExecution implements Execution {
 
   async #run(spec: ExecutionSpec, onSession: (session: RemoteSession) => void): Promise<Ending> {
     let stopWatching: (() => void) | undefined
+    let stopFollowing: (() => void) | undefined
     try {
       const session = await this.#target.open(this.#opening.signal)
       this.#session = session
@@ -102,6 +147,8 @@ class RemoteExecution implements Execution {
         // Not given up when stopped meanwhile: it would run on over there. The answer says what to stop.
         ((await session.request({ type: 'run', spec: spec.work })) as JobSnapshot)
       this.#far = run.instanceId
+      this.#begun.resolve(run.instanceId)
+      stopFollowing = session.watchJob(run.instanceId, (snapshot) => this.#follow(snapshot))
       if (this.#stopping) this.stop(this.#stopping)
       const last = await this.#copy(session, run)
       return this.#verdict ?? endingOf(last, this.#stopping)
@@ -109,6 +156,8 @@ class RemoteExecution implements Execution {
       return this.#verdict ?? this.#endingAfter(asError(error))
     } finally {
       stopWatching?.()
+      stopFollowing?.()
+      this.#begun.reject(new InputClosedError('it has ended'))
       clearTimeout(this.#leaseEnd)
       // What the call started over there ends with its session; the job has ended when that is done.
       if (this.#session?.temporary) await this.#session.close().catch(() => undefined)
@@ -154,6 +203,15 @@ class RemoteExecution implements Execution {
       lease,
     )
     this.#leaseEnd.unref()
+  }
+
+  /** What the far job waits for, and whether it stands still, is ours to show. */
+  #follow({ question, state }: JobSnapshot): void {
+    if (isFinished(state)) return
+    if (this.#question !== undefined && this.#question !== question?.id) this.#io.answered?.(this.#question)
+    if (question && this.#question !== question.id) this.#io.asked?.(question)
+    this.#question = question?.id
+    if (state === 'Suspended') this.#io.suspended?.()
   }
 
   #giveUp(why: string, session: RemoteSession): void {

@@ -12,6 +12,9 @@ import { RecordWriter } from '../record.ts'
 import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
 import type { Kind, Progress, ScriptContext, Session } from '../surface.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+import { Questions } from './questions.ts'
+import { Rest } from './rest.ts'
+import { ScriptInput } from './script-input.ts'
 
 /** How long one execution may keep the event loop for itself between two yields. */
 const TURN_MS = 5
@@ -29,6 +32,9 @@ const current = new AsyncLocalStorage<Running>()
 interface Running {
   readonly writer: RecordWriter
   readonly abort: AbortController
+  readonly input: ScriptInput
+  readonly questions: Questions
+  readonly rest: Rest
 }
 
 export class ScriptHost implements Engine {
@@ -41,16 +47,29 @@ export class ScriptHost implements Engine {
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
-    const running: Running = { writer: new RecordWriter((chunk) => io.chunk(chunk)), abort: new AbortController() }
+    const abort = new AbortController()
+    const running: Running = {
+      writer: new RecordWriter((chunk) => io.chunk(chunk)),
+      abort,
+      input: new ScriptInput((bytes) => io.inputRead?.(bytes)),
+      questions: new Questions(io, abort.signal),
+      rest: new Rest(abort.signal, () => io.suspended?.()),
+    }
     void current
       .run(running, () => this.#execute(spec, running))
       .then((ending) => {
         running.writer.end()
+        running.questions.close()
         io.ended(ending)
       })
     return {
       credit: (bytes) => running.writer.credit(bytes),
-      stop: (request: StopRequest) => running.abort.abort(new JobStoppedError(request.reason ?? 'stopped')),
+      stop: (request: StopRequest) => abort.abort(new JobStoppedError(request.reason ?? 'stopped')),
+      input: (chunk) => running.input.push(chunk),
+      endInput: (error) => running.input.end(error),
+      answer: (question, value) => running.questions.answer(question, value),
+      suspend: () => running.rest.suspend(),
+      resume: () => running.rest.resume(),
     }
   }
 
@@ -113,7 +132,7 @@ export class ScriptHost implements Engine {
     }
   }
 
-  #context(spec: ExecutionSpec, { writer, abort }: Running): ScriptContext {
+  #context(spec: ExecutionSpec, { writer, abort, input, questions, rest }: Running): ScriptContext {
     const session = this.#options.session
     let opened: Session | undefined
     const say =
@@ -121,13 +140,15 @@ export class ScriptHost implements Engine {
       (value: unknown): void =>
         writer.write(kind, value)
     return {
+      input: rest.around(input),
       signal: abort.signal,
       location: spec.location,
       cwd: spec.work.cwd ?? process.cwd(),
       get session() {
         return (opened ??= session(spec))
       },
-      sleep: (ms) => delay(ms, undefined, { signal: abort.signal }),
+      sleep: (ms) => rest.while(delay(ms, undefined, { signal: abort.signal })),
+      ask: (question) => rest.while(questions.ask(question)),
       progress: (progress: Progress) => writer.write('progress', progress),
       error: (error) => writer.write('error', asError(error)),
       warn: say('warning'),
@@ -139,7 +160,7 @@ export class ScriptHost implements Engine {
 }
 
 /** Writes what a script returned: a generator's yields one by one, anything else as one output. True: it streamed. */
-async function pump(value: unknown, { writer, abort }: Running): Promise<boolean> {
+async function pump(value: unknown, { writer, abort, rest }: Running): Promise<boolean> {
   if (!isGenerator(value)) {
     if (value !== undefined) writer.write('output', value)
     return false
@@ -156,6 +177,7 @@ async function pump(value: unknown, { writer, abort }: Running): Promise<boolean
         return true
       }
       writer.write('output', step.value)
+      if (rest.wanted) await rest.while(undefined)
       if (writer.full) await writer.ready(signal)
       if (Date.now() - turn >= TURN_MS) {
         // A generator that never waits runs in microtasks: without this no stop and no credit would ever be heard.

@@ -15,6 +15,8 @@ interface Queued {
   readonly spec: ExecutionSpec
   readonly io: ExecutionIO
   execution: Execution | undefined
+  /** What was said to it before its turn came. */
+  readonly early: ((execution: Execution) => void)[]
 }
 
 export class ThreadEngine implements Engine {
@@ -30,11 +32,21 @@ export class ThreadEngine implements Engine {
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
-    const queued: Queued = { spec, io, execution: undefined }
+    const queued: Queued = { spec, io, execution: undefined, early: [] }
     this.#queue.push(queued)
     this.#next()
+    const pass = (act: (execution: Execution) => void): void => {
+      if (queued.execution) act(queued.execution)
+      else queued.early.push(act)
+    }
     return {
-      credit: (bytes) => queued.execution?.credit(bytes),
+      queued: queued.execution === undefined,
+      credit: (bytes) => pass((execution) => execution.credit(bytes)),
+      input: (chunk) => pass((execution) => execution.input?.(chunk)),
+      endInput: (error) => pass((execution) => execution.endInput?.(error)),
+      answer: (question, value) => pass((execution) => execution.answer?.(question, value)),
+      suspend: () => pass((execution) => execution.suspend?.()),
+      resume: () => pass((execution) => execution.resume?.()),
       stop: (request: StopRequest) => {
         if (queued.execution) return queued.execution.stop(request)
         const place = this.#queue.indexOf(queued)
@@ -58,7 +70,7 @@ export class ThreadEngine implements Engine {
       const { isolate, lane } = this.#spare.take()
       this.#working.add(lane)
       queued.execution = lane.start(queued.spec, {
-        chunk: (chunk) => queued.io.chunk(chunk),
+        ...queued.io,
         // The worker goes with its job; the job has ended when the worker is gone.
         ended: (ending) => {
           isolate.kill()
@@ -69,6 +81,8 @@ export class ThreadEngine implements Engine {
           })
         },
       })
+      queued.io.begun?.()
+      for (const act of queued.early.splice(0)) act(queued.execution)
     }
     if (this.#disposed) {
       const error = new EngineExitError('the threads of this session have ended')
