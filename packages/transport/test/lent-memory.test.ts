@@ -1,4 +1,4 @@
-import { PerformanceObserver, constants } from 'node:perf_hooks'
+import { type PerformanceEntry, PerformanceObserver, constants } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { Lending, collectSoon } from '../src/lent-memory.ts'
@@ -55,8 +55,8 @@ test('bytes that nobody gives back are collected as young objects, not by lookin
   const majors = { with: 0, without: 0 }
   let counting: keyof typeof majors = 'without'
   const observer = new PerformanceObserver((list) => {
-    for (const { detail } of list.getEntries()) {
-      if ((detail as { kind: number }).kind === constants.NODE_PERFORMANCE_GC_MAJOR) majors[counting]++
+    for (const entry of list.getEntries() as (PerformanceEntry & { detail: { kind: number } })[]) {
+      if (entry.detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR) majors[counting]++
     }
   })
   observer.observe({ entryTypes: ['gc'] })
