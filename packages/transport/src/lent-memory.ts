@@ -60,7 +60,6 @@ const BETWEEN = 32 * 1024 * 1024
 const BALLAST = 1000
 /** Bytes after which the size of the space for young objects is asked for again: it grows and shrinks. */
 const ASK_EVERY = 64 * 1024 * 1024
-const BLANK: readonly number[] = Array.from({ length: BALLAST }, () => 0)
 let ballast: unknown
 /** Ballast for each byte, and bytes since that was worked out. */
 let share = 0
@@ -80,7 +79,8 @@ export function collectSoon(bytes: number): void {
     const space = getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space')
     share = space === undefined ? 0 : (space.space_used_size + space.space_available_size) / BETWEEN
   }
-  for (let rest = bytes * share; rest > 0; rest -= BALLAST * 8) ballast = BLANK.slice()
+  // oxlint-disable-next-line unicorn/no-new-array -- its length is all that matters of it
+  for (let rest = bytes * share; rest > 0; rest -= BALLAST * 8) ballast = new Array(BALLAST)
   // Kept until here, or the engine would see that nobody needs it, and not make it.
   if (ballast !== undefined) ballast = undefined
 }
