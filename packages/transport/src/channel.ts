@@ -143,6 +143,8 @@ export class FramedChannel implements Channel {
         })
       }
       this.#outbox.value(value, this.#protocol!.maxFrame)
+      // A getter of the value may have ended the channel, and then nothing was queued.
+      if (this.#end !== undefined) throw this.#closedError()
     } catch (error) {
       return Promise.reject(error as Error)
     }
@@ -341,6 +343,8 @@ export class FramedChannel implements Channel {
 
   #endCarrierIfDone(): void {
     if (!this.#done() || this.#end !== undefined) return
+    // No values come any more, however slowly we read; but what is paused would not see the carrier's end.
+    if (this.#inbox.paused) this.#resume()
     this.#duplex.end()
     this.#awaitClose()
   }

@@ -6,7 +6,7 @@ import { readSequence } from './codec-reader.ts'
 import { Shapes } from './codec-shapes.ts'
 import type { EncodeOptions, Place, WriteOptions } from './codec-writer.ts'
 import { writeInto, writeOptionsFrom, writtenItems } from './codec-writer.ts'
-import { TooLargeError } from './errors.ts'
+import { ErrandError, TooLargeError } from './errors.ts'
 
 /** Collects values into one chunk: a CBOR sequence that can be decoded alone. */
 export interface ChunkWriter {
@@ -21,7 +21,10 @@ export interface ChunkWriter {
    * @throws TooLargeError when the value is beyond a limit, or the chunk beyond one largest value and 64 KiB
    */
   add(value: unknown): number
-  /** The chunk, in a buffer of its own; the writer is empty again and may be used for the next one. */
+  /**
+   * The chunk, in a buffer of its own; the writer is empty again and may be used for the next one.
+   * @throws Error within `add`, where a getter of the value asks for it
+   */
   finish(): Uint8Array<ArrayBuffer>
 }
 
@@ -59,6 +62,9 @@ class GrowingChunk implements ChunkWriter {
   readonly #place: Place = { buffer: EMPTY, at: 0 }
   #items = 0
   #shapes: Shapes | undefined
+  /** Calls of `add` that have not returned, and where the first of them writes. */
+  #adding = 0
+  #filling: Buffer | undefined
 
   constructor(options: WriteOptions) {
     this.#options = options
@@ -69,10 +75,30 @@ class GrowingChunk implements ChunkWriter {
   }
 
   add(value: unknown): number {
-    const place = this.#place
     const shapes = this.#shapes
+    this.#adding++
+    // Away until all is well: where the stack ends while a definition is taken back, it does not come back.
+    this.#shapes = undefined
+    try {
+      const size = this.#write(value, shapes)
+      // A lone record needs no shapes; from the second one on they pay, unless nothing repeats.
+      if (this.count++ === 0) this.#shapes = new Shapes()
+      else if (shapes?.isBarren === false) this.#shapes = shapes
+      return size
+    } catch (error) {
+      if (error instanceof ErrandError) this.#shapes = shapes
+      throw error
+    } finally {
+      if (--this.#adding === 0) this.#filling = undefined
+    }
+  }
+
+  #write(value: unknown, shapes: Shapes | undefined): number {
+    const place = this.#place
     const defined = shapes === undefined ? 0 : shapes.count
-    if (place.buffer.length - place.at < LOW) this.#grow()
+    // What a getter adds while the fast way is writing goes to another buffer: here it would be written over.
+    if (place.buffer.length - place.at < LOW || place.buffer === this.#filling) this.#grow()
+    this.#filling ??= place.buffer
     const size = writeInto(value, this.#options, place, shapes)
     const { limits, name } = this.#options
     // Read after writing: a getter of the value may itself have added to this chunk.
@@ -84,13 +110,11 @@ class GrowingChunk implements ChunkWriter {
     }
     place.at = end
     this.#items = items
-    // A lone record needs no shapes; from the second one on they pay, unless nothing repeats.
-    if (this.count++ === 0) this.#shapes = new Shapes()
-    else if (this.#shapes?.isBarren === true) this.#shapes = undefined
     return size
   }
 
   finish(): Uint8Array<ArrayBuffer> {
+    if (this.#adding > 0) throw new Error('the chunk cannot be finished while a value is being added to it')
     const { buffer, at: size } = this.#place
     this.#place.at = 0
     this.count = 0
@@ -113,7 +137,7 @@ class GrowingChunk implements ChunkWriter {
         spare = undefined
       } else place.buffer = Buffer.allocUnsafeSlow(buffer.length * 2)
       buffer.copy(place.buffer, 0, 0, at)
-      if (buffer.length === LARGE) spare = buffer
+      if (buffer.length === LARGE && buffer !== this.#filling) spare = buffer
     }
   }
 }

@@ -1,4 +1,4 @@
-// What a decoded value remembers of the class it had.
+// Of which class a value is, and what a decoded one remembers of the class it had.
 
 /** Non-enumerable own property of decoded class instances and errors of unknown class: the class name. */
 export const CLASS: unique symbol = Symbol.for('errand.class') as never
@@ -41,3 +41,21 @@ export const ERROR_CLASSES: ReadonlyMap<string, ErrorConstructor> = new Map(
 
 /** Fields an Error may own without showing them in `Object.keys`. */
 export const HIDDEN_ERROR_FIELDS: readonly string[] = ['cause', 'errors', 'error', 'suppressed']
+
+/** The name of the class `value` is an instance of; undefined for plain objects and the nameless. */
+export function classOf(value: object): string | undefined {
+  const constructor: unknown = Object.getPrototypeOf(value)?.constructor
+  if (typeof constructor !== 'function' || typeof constructor.name !== 'string') return undefined
+  return constructor.name === 'Object' || constructor.name === '' ? undefined : constructor.name
+}
+
+/** The nearest class of this error that every JavaScript has. By name: the error may come from another realm. */
+export function builtInOf(value: Error): string {
+  let proto: unknown = Object.getPrototypeOf(value)
+  while (typeof proto === 'object' && proto !== null) {
+    const name: unknown = (proto as { constructor?: { name?: unknown } }).constructor?.name
+    if (typeof name === 'string' && ERROR_CLASSES.has(name)) return name
+    proto = Object.getPrototypeOf(proto)
+  }
+  return 'Error'
+}

@@ -43,38 +43,57 @@ export function extraOfUrl(length: number): number {
   return 12 + (length >> 3)
 }
 
+/** In front of a part where case does not matter, and the like. */
+const IGNORES_CASE = /\(\?[ms]*i/
+
 /**
  * Added for a RegExp, as `/pattern/flags`. The engine reads 20 characters of a pattern in the time of an item, but only one
- * eighth of one where case or Unicode is to be looked up; a property (`\p{L}`) takes 100 µs, and one that stands for
- * sequences (`\p{RGI_Emoji}`) more than 2 ms.
+ * eighth of one where case or Unicode is to be looked up, and of a class with ranges both for each letter in them, an
+ * eighth of that; a property (`\p{L}`) takes 100 µs, and one that stands for sequences (`\p{RGI_Emoji}`) more than 2 ms.
  */
 export function extraOfRegExp(text: string): number {
   const { length } = text
   const flags = text.slice(text.lastIndexOf('/'))
   if (!flags.includes('u') && !flags.includes('v')) return 10 + (length >> 1)
-  return 10 + length * 8 + 512 * count(text, '\\p') + 512 * count(text, '\\P') + 16_384 * count(text, 'RGI_')
+  const each = text.includes('[') && (flags.includes('i') || IGNORES_CASE.test(text)) ? 64 : 8
+  return 10 + length * each + 512 * count(text, '\\p') + 512 * count(text, '\\P') + 16_384 * count(text, 'RGI_')
 }
 
 /**
- * Added for a key of a plain object that is not the key which the last object at the same depth had at the same place: the
+ * Added for a key of an object that is not the key which the last object at the same depth had at the same place: the
  * engine makes a new form of object for each. From the 24th key on it has long made a table of it.
  */
 const NEW_KEY = 6
 const TABLE_KEY = 1
+/** Keys of an object before it is a table. */
 const PLACES = 24
+/** Added for a list of keys, however short. */
+const SHAPE = 3
+/** Keys longer than this are let go of when the item is done: what is kept of foreign ones would have no bound. */
+const KEPT = 64
 
 /** The keys that the last objects of each depth had, by their place. */
 export class LastKeys {
-  readonly #keys: string[][] = []
+  #keys: (string | undefined)[][] = []
   /** How many of them are of this item. */
-  readonly #counts: number[] = []
+  #counts: number[] = []
+  #long = false
 
+  /** Before an item. */
   begin(): void {
     for (let depth = 0; depth < this.#counts.length; depth++) this.#counts[depth] = 0
   }
 
-  /** What to add for this key. */
-  extra(depth: number, place: number, key: string): number {
+  /** After an item, also one that is refused. */
+  end(): void {
+    if (!this.#long) return
+    this.#keys = []
+    this.#counts = []
+    this.#long = false
+  }
+
+  /** What to add for this key; undefined is one that is like no other. */
+  extra(depth: number, place: number, key: string | undefined): number {
     if (place >= PLACES) return TABLE_KEY
     while (this.#counts.length <= depth) {
       this.#counts.push(0)
@@ -82,16 +101,17 @@ export class LastKeys {
     }
     const keys = this.#keys[depth]!
     if (place < this.#counts[depth]!) {
-      if (keys[place] === key) return 0
+      if (keys[place] === key && key !== undefined) return 0
     } else this.#counts[depth] = place + 1
     keys[place] = key
+    if (key !== undefined && key.length > KEPT) this.#long = true
     return NEW_KEY
   }
 }
 
 /** Added for the definition of a shape with so many keys. */
 export function extraOfShape(keys: number): number {
-  return keys <= PLACES ? keys * NEW_KEY : PLACES * NEW_KEY + (keys - PLACES) * TABLE_KEY
+  return SHAPE + (keys <= PLACES ? keys * NEW_KEY : PLACES * NEW_KEY + (keys - PLACES) * TABLE_KEY)
 }
 
 function count(text: string, part: string): number {

@@ -51,11 +51,19 @@ const MAX_BIGINT_BYTES = MAX_BIGINT_BITS / 8
 /** UTF-8 of the longest pattern, its two slashes and flags; its length in units is checked when it is made. */
 const MAX_REGEXP_BYTES = MAX_REGEXP * 3 + 16
 
+/** Where the keys of a container begin, which is with each second item from there on: a plain object, tag 1285, tag 1287. */
+const NO_KEYS = -1
+const PLAIN_KEYS = 0
+const OBJECT_KEYS = 1
+const ERROR_KEYS = 6
+
 // Containers open at the moment; index = depth. Shared by all scans: a scan runs to its end without leaving the function.
 let leftAbove = new Uint32Array(65)
 let sizeAbove = new Uint32Array(65)
-let keyedAbove = new Uint8Array(65)
-const bucketsAbove: (Buckets | undefined)[] = []
+let firstKeyAbove = new Int8Array(65)
+let bucketsAbove: (Buckets | undefined)[] = []
+/** There have been some. */
+let bucketed = false
 const lastKeys = new LastKeys()
 
 /** What the scans of a source have found, one item after the other. */
@@ -92,24 +100,43 @@ export function guardItem(
   limits: CodecLimits,
   findings: Findings,
 ): number {
+  lastKeys.begin()
+  try {
+    return scan(bytes, source, start, end, limits, findings)
+  } finally {
+    lastKeys.end()
+    if (bucketed) {
+      bucketsAbove = []
+      bucketed = false
+    }
+  }
+}
+
+function scan(
+  bytes: Uint8Array,
+  source: Buffer,
+  start: number,
+  end: number,
+  limits: CodecLimits,
+  findings: Findings,
+): number {
   const { texts } = findings
   if (limits.depth >= leftAbove.length) {
     leftAbove = new Uint32Array(limits.depth + 1)
     sizeAbove = new Uint32Array(limits.depth + 1)
-    keyedAbove = new Uint8Array(limits.depth + 1)
+    firstKeyAbove = new Int8Array(limits.depth + 1)
   }
   let position = start
   let items = 1
   let depth = 0
   let size = 1 // of the open container, in items
   let left = 1 // of them still to come
-  let keyed = false // the open container is a plain object: its keys are text
+  let firstKey = NO_KEYS // of the open container
   let tag = 0 // the tag just read, and how many in a row
   let tags = 0
   let want = ANY
   let shared = 0
   let buckets: Buckets | undefined // of the open container, where numbers in it might collide
-  lastKeys.begin()
   for (;;) {
     if (position >= end) throw truncated(position)
     const begin = position
@@ -139,7 +166,9 @@ export function guardItem(
       }
     }
     if (((want >> major) & 1) === 0) throw malformed(tags ? `wrong content of tag ${tag}` : 'untagged bytes', position)
-    if (keyed && (left & 1) === 0 && major !== TEXT) throw malformed('key of an object is not text', position)
+    // Every second item of what has keys is one, and the last item is none.
+    const isKey = firstKey >= 0 && (left & 1) === 0 && size - left >= firstKey
+    if (isKey && firstKey === PLAIN_KEYS && major !== TEXT) throw malformed('key of an object is not text', position)
 
     switch (major) {
       case UINT:
@@ -152,18 +181,19 @@ export function guardItem(
         }
         if (argument > end - position) throw truncated(position)
         items += tag <= TAG.negativeBigint ? extraOfBigint(argument) : extraOfBytes(argument)
+        if (isKey) items += lastKeys.extra(depth, (size - left - firstKey) >> 1, undefined)
         position += argument
         break
       case TEXT: {
         if (tags > 0 && tag === TAG.regexp && argument > MAX_REGEXP_BYTES) throw tooLarge('RegExp', position)
         if (argument > end - position) throw truncated(position)
-        const isKey = keyed && (left & 1) === 0
         const text = isKey ? nameAt(bytes, source, position, argument) : textAt(bytes, source, position, argument)
         if (text === undefined) throw malformed('text that is not UTF-8', position)
-        if (isKey) {
+        if (isKey && tags === 0) {
           // cbor-x would rename it; we write objects that have it as entries.
-          if (text === '__proto__') throw malformed('bare key __proto__', position)
-          items += lastKeys.extra(depth, (size - left) >> 1, text)
+          if (firstKey !== PLAIN_KEYS) items += extraOfText(argument)
+          else if (text === '__proto__') throw malformed('bare key __proto__', position)
+          items += lastKeys.extra(depth, (size - left - firstKey) >> 1, text)
         } else if (tags > 0) {
           if (tag === TAG.regexp) items += extraOfRegExp(text)
           else if (text.length !== argument) throw malformed('a URL that is not ASCII', position)
@@ -177,9 +207,13 @@ export function guardItem(
       case MAP: {
         const count = major === MAP ? argument * 2 : argument
         if (count > end - position) throw truncated(position)
-        if (tags > 0 && (tag === TAG.object || tag === TAG.error)) {
-          const head = tag === TAG.error ? 6 : 1 // elements before the pairs of field and value
-          if (count < head || ((count - head) & 1) === 1) throw malformed(`wrong length of tag ${tag}`, position)
+        let keys = major === MAP ? PLAIN_KEYS : NO_KEYS
+        if (tags > 0) {
+          if (tag === TAG.map) keys = NO_KEYS
+          else if (tag === TAG.object || tag === TAG.error) {
+            keys = tag === TAG.error ? ERROR_KEYS : OBJECT_KEYS
+            if (count < keys || ((count - keys) & 1) === 1) throw malformed(`wrong length of tag ${tag}`, position)
+          }
         }
         items += count
         if (items > limits.items) throw tooLarge(`more than ${limits.items} items`, position)
@@ -187,13 +221,16 @@ export function guardItem(
         if (count > 0) {
           sizeAbove[depth] = size
           leftAbove[depth] = left - 1
-          keyedAbove[depth] = keyed ? 1 : 0
+          firstKeyAbove[depth] = firstKey
           bucketsAbove[depth] = buckets
           depth++
           size = left = count
-          const isMap = tags > 0 && tag === TAG.map
-          keyed = major === MAP && !isMap
-          buckets = isMap || (tags > 0 && tag === TAG.set) ? bucketsFor(argument, isMap) : undefined
+          firstKey = keys
+          buckets = undefined
+          if (tags > 0 && (tag === TAG.map || tag === TAG.set)) {
+            buckets = bucketsFor(argument, tag === TAG.map)
+            bucketed ||= buckets !== undefined
+          }
           tags = 0
           want = ANY
           continue
@@ -219,11 +256,11 @@ export function guardItem(
           if (count === 0) break
           sizeAbove[depth] = size
           leftAbove[depth] = left - 1
-          keyedAbove[depth] = keyed ? 1 : 0
+          firstKeyAbove[depth] = firstKey
           bucketsAbove[depth] = buckets
           depth++
           size = left = count
-          keyed = false
+          firstKey = NO_KEYS
           buckets = undefined
           tags = 0
           want = ANY
@@ -275,7 +312,7 @@ export function guardItem(
       size = sizeAbove[depth]!
       left = leftAbove[depth]!
       buckets = bucketsAbove[depth]
-      keyed = keyedAbove[depth] === 1
+      firstKey = firstKeyAbove[depth]!
     }
   }
 }

@@ -60,11 +60,16 @@ export function tie(root: unknown, shared: readonly (object | undefined)[]): voi
   }
 }
 
-/** Freezes an object and all that it holds. What has no freezing (bytes, Map and Set content) stays as it is. */
+/**
+ * Freezes an object and all that it holds. What has no freezing (bytes, Map and Set content) stays as it is; so does a
+ * RegExp, which could not match any more with `g` or `y`.
+ */
 export function freeze(root: object): void {
   const open: object[] = []
   const visit = (value: unknown): void => {
-    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || value instanceof RegExp) return
+    // What has just been read can be extended until it has been here. Whether it is frozen would be asked key by key.
+    if (!Object.isExtensible(value)) return
     Object.freeze(value)
     open.push(value)
   }

@@ -37,14 +37,20 @@ const DEEPEST = 512
 export const DEFAULT_LIMITS: CodecLimits = Object.freeze({ depth: MAX_DEPTH, items: MAX_ITEMS, bytes: MAX_BYTES })
 
 /**
- * The defaults with what the caller changes.
- * @throws RangeError when `depth` is not in 1..512.
+ * The defaults with what the caller changes; undefined changes nothing.
+ * @throws RangeError when `depth` is not in 1..512, `items` or `bytes` not 1 at least
  */
 export function limitsFrom(changes: Partial<CodecLimits> | undefined): CodecLimits {
   if (changes === undefined || changes === DEFAULT_LIMITS) return DEFAULT_LIMITS
-  const limits = { ...DEFAULT_LIMITS, ...changes }
-  if (!(limits.depth >= 1 && limits.depth <= DEEPEST)) {
-    throw new RangeError(`limits.depth is ${limits.depth}; it must be in 1..${DEEPEST}`)
-  }
-  return limits
+  const { depth = MAX_DEPTH, items = MAX_ITEMS, bytes = MAX_BYTES } = changes
+  check('depth', depth, DEEPEST)
+  check('items', items, Infinity)
+  check('bytes', bytes, Infinity)
+  return { depth, items, bytes }
+}
+
+/** What is no number compares with none: there would be no limit. */
+function check(name: string, limit: number, most: number): void {
+  if (typeof limit === 'number' && limit >= 1 && limit <= most) return
+  throw new RangeError(`limits.${name} is ${limit}; it must be ${most === Infinity ? '1 at least' : `in 1..${most}`}`)
 }

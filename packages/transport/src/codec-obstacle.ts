@@ -37,7 +37,10 @@ const known = new WeakMap<object, string | false>()
 export function obstacleOf(value: unknown): string | undefined {
   if (typeof value === 'function') return 'a function'
   if (typeof value === 'symbol') return 'a symbol'
-  if (typeof value !== 'object' || value === null || isData(value)) return undefined
+  if (typeof value !== 'object' || value === null) return undefined
+  if (ArrayBuffer.isView(value)) return obstacleOfView(value)
+  if (isData(value)) return undefined
+  if (types.isArrayBuffer(value) && value.detached) return GIVEN_AWAY
   if (types.isProxy(value) && BEHIND.some((kind) => value instanceof kind))
     return 'a Proxy of what keeps its content to itself'
   // What it has of its own says nothing about its class.
@@ -49,6 +52,23 @@ export function obstacleOf(value: unknown): string | undefined {
     known.set(proto, obstacle)
   }
   return obstacle === false ? undefined : obstacle
+}
+
+const GIVEN_AWAY = 'an ArrayBuffer that was given away'
+
+function obstacleOfView(view: ArrayBufferView): string | undefined {
+  if (!types.isDataView(view) && view.byteLength > 0) return undefined
+  const { detached, resizable } = view.buffer as ArrayBuffer
+  if (detached) return GIVEN_AWAY
+  if (!resizable) return undefined
+  try {
+    // Where its buffer has shrunk, a typed array looks empty but for those who would read it.
+    if (types.isDataView(view)) Reflect.get(DataView.prototype, 'byteLength', view)
+    else Uint8Array.prototype.at.call(view as Uint8Array, 0)
+    return undefined
+  } catch {
+    return 'a view beyond the end of its buffer'
+  }
 }
 
 /** A Proxy of one of these has the methods and not the content, which would be lost without a word. */
@@ -96,7 +116,6 @@ function isData(value: object): boolean {
     proto === Object.prototype ||
     proto === null ||
     Array.isArray(value) ||
-    ArrayBuffer.isView(value) ||
     value instanceof Error ||
     types.isMap(value) ||
     types.isSet(value) ||

@@ -5,6 +5,7 @@
 // allocated. What is not plain is never an error here: it goes through codec-tree.ts and cbor-x, which find out what is the
 // matter and say where.
 
+import { types } from 'node:util'
 import { CLASS, SNAPSHOT } from './codec-class.ts'
 import { LastKeys, extraOfBytes, extraOfShape, extraOfTag, extraOfText } from './codec-cost.ts'
 import { collides } from './codec-hash.ts'
@@ -50,6 +51,11 @@ const few: (object | undefined)[] = Array.from({ length: FEW })
 let fewCount = 0
 let many: Set<object> | undefined
 
+const { get: byteLengthOf } = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  'byteLength',
+) as { readonly get: (this: Uint8Array) => number }
+
 const float = new Float64Array(1)
 const floatBytes = new Uint8Array(float.buffer)
 
@@ -79,6 +85,7 @@ export function writePlain(
 ): number {
   if (writing) return -1
   for (const _ in Object.prototype) return -1 // polluted: what a loop over an object gives is not its own
+  lastKeys.begin()
   writing = true
   out = buffer
   at = start
@@ -86,7 +93,6 @@ export function writePlain(
   bytesLeft = limits.bytes
   maxDepth = limits.depth
   shaping = shapes
-  lastKeys.begin()
   const defined = shapes?.count ?? 0
   let done = false
   try {
@@ -99,6 +105,8 @@ export function writePlain(
     for (let i = 0; i < fewCount; i++) few[i] = undefined
     fewCount = 0
     many = undefined
+    shaping = undefined
+    lastKeys.end()
     if (!done) shapes?.undefine(defined)
   }
   if (done) return at
@@ -228,7 +236,8 @@ function putRecord(object: Fields, depth: number): boolean {
 
 function putArray(array: readonly unknown[], depth: number): boolean {
   const { length } = array
-  if ((itemsLeft -= length) < 0) return false
+  // Of a Proxy it may be anything.
+  if (length >>> 0 !== length || (itemsLeft -= length) < 0) return false
   head(ARRAY, length)
   for (let i = 0; i < length; i++) if (!put(array[i], depth)) return false
   return true
@@ -261,17 +270,23 @@ function putSet(set: Set<unknown>, depth: number): boolean {
 }
 
 function putBytes(bytes: Uint8Array): boolean {
-  const { byteLength } = bytes
+  // What it says of itself may be wrong, and then what was here before would be sent.
+  if (!types.isUint8Array(bytes)) return false
+  const byteLength = byteLengthOf.call(bytes)
   itemsLeft -= UINT8_EXTRA + extraOfBytes(byteLength)
-  // One whose buffer was given away looks empty; the slow way says so.
-  if (itemsLeft < 0 || (bytesLeft -= byteLength) < 0 || (byteLength === 0 && (bytes.buffer as ArrayBuffer).detached))
-    return false
+  if (itemsLeft < 0 || (bytesLeft -= byteLength) < 0 || (byteLength === 0 && isPerhapsGone(bytes))) return false
   if (at + HEAD + byteLength > out.length) grow(HEAD + byteLength)
   head(0xc0, UINT8)
   head(BYTES, byteLength)
   out.set(bytes, at)
   at += byteLength
   return true
+}
+
+/** One whose buffer was given away, or has shrunk, looks empty; the slow way says so. */
+function isPerhapsGone(bytes: Uint8Array): boolean {
+  const buffer = bytes.buffer as ArrayBuffer
+  return buffer.detached || buffer.resizable
 }
 
 function putDate(time: number): boolean {

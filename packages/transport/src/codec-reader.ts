@@ -3,14 +3,15 @@
 // `cbor-x/decode-no-eval` is a copy of cbor-x's decoder that nobody else in the process uses, without `new Function`: what
 // is set here for all its users, handlers of tags and the reader of text, is ours alone.
 
-import { markAsUntransferable } from 'node:worker_threads'
 import * as cborX from 'cbor-x/decode-no-eval'
+import { BESIDE, copyOf } from './codec-bytes.ts'
 import { ERROR_CLASSES, HIDDEN_ERROR_FIELDS, nameClass } from './codec-class.ts'
 import { type Findings, beginSequence, guardItem } from './codec-guard.ts'
 import type { CodecLimits } from './codec-limits.ts'
 import { CHUNK_SLACK, DEFAULT_LIMITS, MAX_BIGINT_BITS, MAX_BYTES, MAX_REGEXP } from './codec-limits.ts'
 import { Knot, freeze, tie } from './codec-knots.ts'
 import type { KeyList } from './codec-shapes.ts'
+import { OTHER, readSmall } from './codec-small.ts'
 import { RECORD, RECORD_DEFINITION, RECORD_SHAPES, TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
 import { ErrandError, MalformedError, TooLargeError } from './errors.ts'
 
@@ -33,9 +34,6 @@ const { Decoder, Tag, addExtension, read, setExtractor } = cborX as unknown as {
  * a short one would be a bad bargain; a copy costs as much as the bytes, so a long one would be.
  */
 const COPY_UP_TO = 4096
-/** Short byte arrays share blocks of this size, unless copies are asked for. */
-const POOL = 4096
-const POOL_UP_TO = 512
 
 // Short input is read from here: cbor-x makes a DataView for each source and hangs it on the array it was given.
 const scratch = new Uint8Array(COPY_UP_TO)
@@ -110,6 +108,10 @@ export function readItem(bytes: Uint8Array, limits: CodecLimits, copy: boolean):
   }
   const from = sourceOf(bytes, limits.bytes)
   const length = bytes.byteLength
+  if (from === scratch && limits === DEFAULT_LIMITS) {
+    const small = readSmall(scratch, scratchBuffer, length, copy)
+    if (small !== OTHER) return small
+  }
   const findings: Findings = { items: 0, texts: [], definitions: undefined }
   const end = guardItem(from, bufferOf(from), 0, length, limits, findings)
   if (end !== length) throw new MalformedError(`not a value: ${length - end} bytes behind its end`)
@@ -126,21 +128,29 @@ export function readSequence(bytes: Uint8Array, limits: CodecLimits, copy: boole
   const buffer = bufferOf(from)
   const findings: Findings = { items: 0, texts: [], definitions: [] }
   beginSequence()
-  let count = 0
-  for (let position = 0; position < length; count++) {
-    position = guardItem(from, buffer, position, length, limits, findings)
-    if (findings.items > limits.items + CHUNK_SLACK) {
-      throw new TooLargeError(`the chunk has more than ${limits.items + CHUNK_SLACK} items`, `byte ${position}`)
+  try {
+    let count = 0
+    for (let position = 0; position < length; count++) {
+      position = guardItem(from, buffer, position, length, limits, findings)
+      if (findings.items > limits.items + CHUNK_SLACK) {
+        throw new TooLargeError(`the chunk has more than ${limits.items + CHUNK_SLACK} items`, `byte ${position}`)
+      }
+    }
+    const all: unknown[] = []
+    if (count > 0) {
+      values = all
+      awaited = count
+      readFrom(from, findings, take, copy)
+    }
+    return all
+  } finally {
+    values = NONE
+    // Keys may be long.
+    if (findings.definitions!.length > 0) {
+      beginSequence()
+      lists.fill(undefined)
     }
   }
-  const all: unknown[] = []
-  if (count > 0) {
-    values = all
-    awaited = count
-    readFrom(from, findings, take, copy)
-    values = NONE
-  }
-  return all
 }
 
 function readFrom(from: Uint8Array, findings: Findings, each: (value: unknown) => boolean, copy: boolean): void {
@@ -148,6 +158,8 @@ function readFrom(from: Uint8Array, findings: Findings, each: (value: unknown) =
   texts = findings.texts
   definitions = findings.definitions ?? NONE
   defined = 0
+  // What the last item has shown, if the stack ended before it was forgotten.
+  forget()
   copyAll = copy
   try {
     decoder.decodeMultiple(from, each)
@@ -155,6 +167,7 @@ function readFrom(from: Uint8Array, findings: Findings, each: (value: unknown) =
     throw wrapped(error)
   } finally {
     forget()
+    definitions = NONE
     if (from !== scratch) {
       source = nothing
       texts = NONE
@@ -184,7 +197,7 @@ function finished(value: unknown): unknown {
   // The guard lets no tag pass that has no handler here; should one ever, this is a protocol error and not a value.
   if (value instanceof Tag) throw malformed(`tag ${value.tag} was not understood`)
   if (knots) tie(value, shared)
-  for (const picture of pictures) freeze(picture)
+  for (const picture of pictures) freeze(picture instanceof Knot ? shared[picture.id]! : picture)
   return value
 }
 
@@ -249,8 +262,9 @@ const readShared: Handler = (read: () => unknown) => {
   const id = shared.length
   shared.push(undefined)
   const value = read()
-  if (typeof value !== 'object' || value === null || value instanceof Knot)
-    throw malformed('a shared thing is no object')
+  if (typeof value !== 'object' || value === null) throw malformed('a shared thing is no object')
+  // A snapshot may be what holds it, but not itself.
+  if (value instanceof Knot && value.id >= id) throw malformed('a shared thing that is nothing but itself')
   shared[id] = value
   return value
 }
@@ -290,8 +304,6 @@ handle(TAG.regexp, (text: string) => {
   return made
 })
 
-/** The engine keeps arrays up to this many bytes beside the object: asking for their buffer would cost ten times as much. */
-const BESIDE = 64
 const alignedBytes = new Uint8Array(BESIDE)
 
 for (const [name, tag] of Object.entries(TYPED_ARRAY_TAG)) {
@@ -313,25 +325,10 @@ for (const [name, tag] of Object.entries(TYPED_ARRAY_TAG)) {
   })
 }
 
-// Memory of its own for each short array would cost ten times the rest of reading it.
-let pool = new Uint8Array(0)
-let pooled = 0
 handle(TYPED_ARRAY_TAG.Uint8Array!, ownBytes)
 
 function ownBytes(bytes: Uint8Array<ArrayBuffer>): Uint8Array {
-  const { byteLength } = bytes
-  if (isView(bytes)) return new Uint8Array(bytes.buffer, bytes.byteOffset, byteLength)
-  if (copyAll || byteLength <= BESIDE || byteLength > POOL_UP_TO) return bytes.slice()
-  if (byteLength > pool.byteLength - pooled) {
-    pool = new Uint8Array(POOL)
-    pooled = 0
-    // Who would move one away would take the others' memory with it.
-    markAsUntransferable(pool.buffer)
-  }
-  const own = new Uint8Array(pool.buffer, pooled, byteLength)
-  own.set(bytes)
-  pooled += byteLength
-  return own
+  return isView(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : copyOf(bytes, copyAll)
 }
 
 /** A Uint8Array and nothing else, the commonest value of all: there is nothing to look for in it, or to put together. */
@@ -370,15 +367,19 @@ function text(value: unknown): string {
 function readFields(object: object, pairs: readonly unknown[], from: number, hidden: number): void {
   for (let i = from; i < pairs.length; i += 2) {
     const key = text(pairs[i])
+    const value = pairs[i + 1]
     const enumerable = (i - from) / 2 >= hidden
-    Object.defineProperty(object, key, { value: pairs[i + 1], writable: true, enumerable, configurable: true })
+    // Defining it keeps the object from becoming a table until it has so many fields that each takes microseconds.
+    if (enumerable && !(key in object)) (object as Record<string, unknown>)[key] = value
+    else Object.defineProperty(object, key, { value, writable: true, enumerable, configurable: true })
   }
 }
 
 handle(TAG.object, (flat: readonly unknown[]) => {
   const object = {}
-  readFields(object, flat, 1, 0)
+  // The name first: it is common to all, whatever their fields.
   if (flat[0] !== null) nameClass(object, text(flat[0]))
+  readFields(object, flat, 1, 0)
   return object
 })
 handle(TAG.snapshot, (value: unknown) => {

@@ -3,9 +3,12 @@
 
 import { addExtension } from 'cbor-x/index-no-eval'
 import { isAwkward, isAwkwardKey } from './codec-plain.ts'
-import { RECORD, RECORD_DEFINITION, RECORD_SHAPES } from './codec-tags.ts'
+import { RECORD, RECORD_DEFINITION } from './codec-tags.ts'
 
-/** Real records have a handful of shapes; where there are more, each defines a list that nobody uses. */
+/**
+ * Real records have a handful of shapes; where there are more, each defines a list that nobody uses. With one more than that
+ * they all have numbers of their own (RECORD_SHAPES).
+ */
 const MAX_SHAPES = 64
 /** Keys remembered for them. */
 const MAX_STEPS = 1024
@@ -60,8 +63,9 @@ export class Shapes {
     return step
   }
 
-  /** The shape of these keys; undefined where there is none. */
-  of(keys: readonly string[]): Step | undefined {
+  /** The shape of these keys; undefined where there is none, or so many lists are still to be defined that there are too many. */
+  of(keys: readonly string[], expected: number): Step | undefined {
+    if (this.count + expected > MAX_SHAPES) return undefined
     let step: Step | undefined = this.root
     for (const key of keys) step = step && (step.to(key) ?? this.add(step, key))
     return step
@@ -72,22 +76,17 @@ export class Shapes {
     return this.count > MAX_SHAPES || this.#steps === MAX_STEPS
   }
 
-  /** Gives the list that ends at this step a number, perhaps that of an older one, which must be defined anew if it is met. */
+  /** Gives the list that ends at this step a number. */
   define(step: Step): void {
-    const number = this.count++ % RECORD_SHAPES
-    const older = this.#defined[number]
-    if (older !== undefined) older.number = -1
-    this.#defined[number] = step
-    step.number = number
+    this.#defined.push(step)
+    step.number = this.count++
   }
 
   /** What was written since there were `count` did not get into the chunk, and with it perhaps definitions. */
   undefine(count: number): void {
-    // Beyond the last number they have taken those of others, which then count for lost too.
-    const from = this.count > RECORD_SHAPES ? 0 : count
     if (this.count === count) return
-    for (const step of this.#defined.splice(from)) step.number = -1
-    this.count = from
+    for (const step of this.#defined.splice(count)) step.number = -1
+    this.count = count
   }
 }
 
@@ -117,6 +116,32 @@ addExtension({
   },
 } as unknown as Parameters<typeof addExtension>[0])
 
+/** So often a list is used before its objects are copies of one. */
+const FEW_USES = 16
+/**
+ * Copying an object that has all its keys and setting them is faster than adding them one by one, for as long as the engine
+ * sees no more than four forms there: then it looks up each, and takes three times as long. So these are for good.
+ */
+const MODELS = 4
+/** With more keys an object is a table, which is copied no faster than it is made. */
+const MODEL_KEYS = 128
+/** Foreign keys that are kept are short. */
+const MODEL_KEY_LENGTH = 64
+const models: { readonly keys: readonly string[]; readonly object: object }[] = []
+
+function modelOf(keys: readonly string[]): object | undefined {
+  const made = models.find(
+    (model) => model.keys.length === keys.length && model.keys.every((key, i) => key === keys[i]),
+  )
+  if (made !== undefined) return made.object
+  if (models.length === MODELS || keys.length > MODEL_KEYS || keys.some((key) => key.length > MODEL_KEY_LENGTH)) {
+    return undefined
+  }
+  const object: object = Object.fromEntries(keys.map((key) => [key, undefined]))
+  models.push({ keys, object })
+  return object
+}
+
 /** The keys of a shape that is being read, and the object that is made of them and values. */
 export class KeyList {
   /** 0..255 */
@@ -133,10 +158,9 @@ export class KeyList {
   /** An object of these keys and the values from `from` on. */
   object(values: readonly unknown[], from: number): object {
     const { keys } = this
-    // Copying an object that has all its keys and setting them is faster than adding them one by one.
     const object: Record<string, unknown> = this.#model === undefined ? {} : { ...this.#model }
     for (let i = 0; i < keys.length; i++) object[keys[i]!] = values[from + i]
-    if (++this.#uses === 2) this.#model = Object.fromEntries(keys.map((key) => [key, undefined]))
+    if (++this.#uses === FEW_USES) this.#model = modelOf(keys)
     return object
   }
 }

@@ -5,7 +5,7 @@
 
 import { types } from 'node:util'
 import { Tag } from 'cbor-x/index-no-eval'
-import { ERROR_CLASSES, HIDDEN_ERROR_FIELDS, SNAPSHOT, className } from './codec-class.ts'
+import { HIDDEN_ERROR_FIELDS, SNAPSHOT, builtInOf, className, classOf } from './codec-class.ts'
 import {
   LastKeys,
   extraOfBigint,
@@ -21,7 +21,7 @@ import type { CodecLimits } from './codec-limits.ts'
 import { MAX_BIGINT_BITS, MAX_REGEXP } from './codec-limits.ts'
 import { obstacleOf } from './codec-obstacle.ts'
 import { isAwkward, isAwkwardKey, isExactInSeconds } from './codec-plain.ts'
-import { Shaped, type Shapes } from './codec-shapes.ts'
+import { type Step as Shape, Shaped, type Shapes } from './codec-shapes.ts'
 import { TAG, TYPED_ARRAY_TAG } from './codec-tags.ts'
 import { NotTransferableError, TooLargeError } from './errors.ts'
 
@@ -42,6 +42,8 @@ class Slot extends Tag {
 type Step = string | number | { readonly text: () => string }
 
 const TypedArray: object = Object.getPrototypeOf(Uint8Array.prototype)
+const TYPED_ARRAY = viewGetters(TypedArray)
+const DATA_VIEW = viewGetters(DataView.prototype)
 /** The intrinsic name, whatever a subclass says and wherever the array was made; undefined for a DataView. */
 const kindOf = (view: ArrayBufferView): unknown => Reflect.get(TypedArray, Symbol.toStringTag, view)
 
@@ -61,7 +63,11 @@ class Conversion {
   readonly #shapes: Shapes | undefined
   #bytesLeft: number
   readonly #lastKeys = new LastKeys()
+  /** Shapes whose lists will be defined, by the first object of each that is written. */
+  readonly #defining = new Set<Shape>()
   readonly #slots = new Map<object, Slot>()
+  /** Those who have slots, in order. */
+  readonly #met: object[] = []
   readonly #references: { readonly tag: Tag; readonly slot: Slot }[] = []
   readonly #steps: Step[] = []
 
@@ -72,14 +78,7 @@ class Conversion {
   }
 
   run(value: unknown): unknown {
-    let tree: unknown
-    try {
-      tree = this.#convert(value, 0)
-    } catch (error) {
-      if (error instanceof NotTransferableError || error instanceof TooLargeError) throw error
-      // A proxy's trap, a class with a hostile getter: the steps still say where.
-      throw this.#refusal(`threw while it was read: ${messageOf(error)}`, error)
-    }
+    const tree = this.#convert(value, 0)
     // Slots stand in the order of writing, which is the order in which a reader counts the marks.
     let id = 0
     for (const slot of this.#slots.values()) if (slot.tag === TAG.shared) slot.id = id++
@@ -105,7 +104,32 @@ class Conversion {
     }
   }
 
+  /** The value one step further. */
+  #at(step: Step, value: unknown, depth: number): unknown {
+    this.#steps.push(step)
+    const tree = this.#convert(value, depth)
+    this.#steps.pop()
+    return tree
+  }
+
   #object(value: object, depth: number): unknown {
+    const steps = this.#steps.length
+    const met = this.#met.length
+    const references = this.#references.length
+    try {
+      return this.#whole(value, depth)
+    } catch (error) {
+      if (error instanceof NotTransferableError || error instanceof TooLargeError) throw error
+      // A proxy's trap, a class with a hostile getter. What was met in it has not been written, so nobody may refer to it;
+      // that it was counted is no harm.
+      this.#steps.length = steps
+      this.#references.length = references
+      while (this.#met.length > met) this.#slots.delete(this.#met.pop()!)
+      return this.#refuse(value, `an object that throws when it is read (${messageOf(error)})`, depth, error)
+    }
+  }
+
+  #whole(value: object, depth: number): unknown {
     const met = this.#slots.get(value)
     if (met !== undefined) {
       met.tag = TAG.shared
@@ -113,7 +137,7 @@ class Conversion {
       this.#references.push({ tag, slot: met })
       return tag
     }
-    if (types.isBoxedPrimitive(value) && !types.isSymbolObject(value)) return this.#convert(value.valueOf(), depth)
+    if (types.isBoxedPrimitive(value) && !types.isSymbolObject(value)) return this.#convert(unboxed(value), depth)
 
     let content = value
     const hook = (value as { [SNAPSHOT]?: unknown })[SNAPSHOT]
@@ -151,6 +175,7 @@ class Conversion {
   #slot(value: object): Slot {
     const slot = new Slot(undefined, undefined as never)
     this.#slots.set(value, slot)
+    this.#met.push(value)
     return slot
   }
 
@@ -161,7 +186,9 @@ class Conversion {
     if (types.isDate(value)) return dateTree(Date.prototype.getTime.call(value))
     if (types.isRegExp(value)) return this.#regexp(value)
     if (ArrayBuffer.isView(value)) return this.#view(value, depth)
-    if (types.isArrayBuffer(value)) return this.#bytes(TAG.arrayBuffer, value, value, depth)
+    if (types.isArrayBuffer(value)) {
+      return this.#bytes(TAG.arrayBuffer, value, 0, Reflect.get(ArrayBuffer.prototype, 'byteLength', value) as number)
+    }
     if (value instanceof URL) {
       this.#count(extraOfUrl(value.href.length))
       return this.#tag(this.#spelled(value.href), TAG.url)
@@ -179,13 +206,18 @@ class Conversion {
     if (name !== undefined || keys.some((key) => isAwkwardKey(key) || isAwkward(key))) {
       this.#open(1 + keys.length * 2, depth)
       const flat: unknown[] = [name === undefined ? null : this.#text(name)]
-      for (const key of keys) flat.push(this.#text(key), this.#field(value, key, depth))
+      for (const [place, key] of keys.entries()) {
+        flat.push(this.#name(key, place, depth), this.#field(value, key, depth))
+      }
       return this.#tag(flat, TAG.object)
     }
-    this.#open(keys.length * 2, depth)
-    const shape = this.#shapes?.of(keys)
-    // Whether its list is to be defined shows only when it is written.
-    if (shape !== undefined && shape.number < 0) this.#count(extraOfShape(keys.length))
+    const shape = this.#shapes?.of(keys, this.#defining.size)
+    const isKnown = shape !== undefined && (shape.number >= 0 || this.#defining.has(shape))
+    this.#open(isKnown ? keys.length : keys.length * 2, depth)
+    if (shape !== undefined && !isKnown) {
+      this.#count(extraOfShape(keys.length))
+      this.#defining.add(shape)
+    }
     const values = keys.map((key, place) => {
       if (shape === undefined) this.#count(this.#lastKeys.extra(depth, place, key))
       this.#spend(key.length)
@@ -206,51 +238,69 @@ class Conversion {
       failure = { error }
     }
     if (failure === undefined) tree = this.#convert(content, depth)
-    else tree = this.#refuse(undefined, `a getter that throws (${messageOf(failure.error)})`, depth, failure.error)
+    else tree = this.#refuseGetter(failure.error, depth)
     this.#steps.pop()
     return tree
   }
 
-  #array(value: readonly unknown[], depth: number): unknown[] {
+  #array(value: readonly unknown[], depth: number): unknown {
     const length = value.length
+    // Of a Proxy it may be anything.
+    if (length >>> 0 !== length) return this.#refuse(value, 'an array without a length', depth - 1)
     this.#open(length, depth)
     const out: unknown[] = Array.from({ length })
     for (let i = 0; i < length; i++) {
       this.#steps.push(i)
-      out[i] = this.#convert(value[i], depth)
+      out[i] = this.#element(value, i, depth)
       this.#steps.pop()
     }
     return out
   }
 
+  #element(value: readonly unknown[], index: number, depth: number): unknown {
+    let content: unknown
+    try {
+      content = value[index]
+    } catch (error) {
+      return this.#refuseGetter(error, depth)
+    }
+    return this.#convert(content, depth)
+  }
+
   #map(value: Map<unknown, unknown>, depth: number): Map<unknown, unknown> {
-    this.#open(value.size * 2 + extraOfTag(TAG.map), depth)
-    if (collides(value.size, Map.prototype.keys.call(value))) throw collision(this.#path(), this.#path())
+    const size = Reflect.get(Map.prototype, 'size', value) as number
+    this.#open(size * 2 + extraOfTag(TAG.map), depth)
+    if (collides(size, Map.prototype.keys.call(value))) throw collision(this.#path(), this.#path())
     const out = new Map<unknown, unknown>()
-    let i = 0
-    for (const [key, member] of Map.prototype.entries.call(value)) {
-      const index = i++
-      this.#steps.push({ text: () => `.keys()[${index}]` })
-      const newKey = this.#convert(key, depth)
-      this.#steps.pop()
-      this.#steps.push({ text: () => (isPrimitive(key) ? `.get(${quote(key)})` : `.values()[${index}]`) })
-      out.set(newKey, this.#convert(member, depth))
-      this.#steps.pop()
+    // All at once: what a getter adds meanwhile has not been counted.
+    const entries = [...Map.prototype.entries.call(value)]
+    for (let i = 0; i < size; i++) {
+      const [key, member] = entries[i]!
+      const newKey = this.#key({ text: () => `.keys()[${i}]` }, key, depth)
+      const text = (): string => (isPrimitive(key) ? `.get(${quote(key)})` : `.values()[${i}]`)
+      out.set(newKey, this.#at({ text }, member, depth))
     }
     return out
   }
 
   #set(value: Set<unknown>, depth: number): Tag {
-    this.#open(value.size, depth)
-    if (collides(value.size, Set.prototype.values.call(value))) throw collision(this.#path(), this.#path())
-    const out: unknown[] = []
-    for (const member of Set.prototype.values.call(value)) {
-      const index = out.length
-      this.#steps.push({ text: () => `.values()[${index}]` })
-      out.push(this.#convert(member, depth))
-      this.#steps.pop()
-    }
+    const size = Reflect.get(Set.prototype, 'size', value) as number
+    this.#open(size, depth)
+    if (collides(size, Set.prototype.values.call(value))) throw collision(this.#path(), this.#path())
+    const out = [...Set.prototype.values.call(value)]
+    for (let i = 0; i < size; i++) out[i] = this.#key({ text: () => `.values()[${i}]` }, out[i], depth)
     return this.#tag(out, TAG.set)
+  }
+
+  /** A key of a Map, a member of a Set. Two objects that arrive as primitives might arrive as one. */
+  #key(step: Step, value: unknown, depth: number): unknown {
+    this.#steps.push(step)
+    let tree = this.#convert(value, depth)
+    if (typeof value === 'object' && value !== null && !isObjectTree(tree)) {
+      tree = this.#refuse(value, 'a key or member that would arrive as a primitive', depth)
+    }
+    this.#steps.pop()
+    return tree
   }
 
   /** [built-in class, own class | null, name | null, message | null, stack | null, number of hidden fields, field, value, …] */
@@ -259,25 +309,34 @@ class Conversion {
     const own = className(value) ?? classOf(value)
     const shown = Object.keys(value).filter((key) => key !== 'message' && key !== 'stack')
     const hidden = HIDDEN_ERROR_FIELDS.filter((key) => Object.hasOwn(value, key) && !shown.includes(key))
+    // Each is read once: a getter may say something else the next time.
+    const { name, message, stack } = value as { name: unknown; message: unknown; stack?: unknown }
     // A code may also be a getter of the class; DOMException's follows from its name.
-    if (!shown.includes('code') && base !== 'DOMException') {
-      const code = (value as { code?: unknown }).code
-      if (typeof code === 'string' || typeof code === 'number') hidden.push('code')
-    }
-    const fields = [...hidden, ...shown]
-    this.#open(6 + fields.length * 2, depth)
-    const name: unknown = value.name
-    const stack: unknown = value.stack
+    const code = shown.includes('code') || base === 'DOMException' ? undefined : (value as { code?: unknown }).code
+    const isCoded = typeof code === 'string' || typeof code === 'number'
+    const count = hidden.length + (isCoded ? 1 : 0)
+    this.#open(6 + (count + shown.length) * 2, depth)
+    // What a DOMException is called without a name is "Error".
+    const isUsual = name === base && base !== 'DOMException'
     const flat: unknown[] = [
       base,
       own === undefined || own === base ? null : this.#text(own),
-      typeof name !== 'string' || name === base || shown.includes('name') ? null : this.#text(name),
-      value.message === '' && !Object.hasOwn(value, 'message') ? null : this.#text(String(value.message)),
+      typeof name !== 'string' || isUsual || shown.includes('name') ? null : this.#text(name),
+      message === '' && !Object.hasOwn(value, 'message') ? null : this.#text(String(message)),
       typeof stack === 'string' ? this.#text(stack) : null,
-      hidden.length,
+      count,
     ]
-    for (const key of fields) flat.push(this.#text(key), this.#field(value, key, depth))
+    let place = 0
+    for (const key of hidden) flat.push(this.#name(key, place++, depth), this.#field(value, key, depth))
+    if (isCoded) flat.push(this.#name('code', place++, depth), this.#at('code', code, depth))
+    for (const key of shown) flat.push(this.#name(key, place++, depth), this.#field(value, key, depth))
     return this.#tag(flat, TAG.error)
+  }
+
+  /** The name of a field, where it stands as text like any other. */
+  #name(key: string, place: number, depth: number): unknown {
+    this.#count(this.#lastKeys.extra(depth, place, isAwkward(key) ? undefined : key))
+    return this.#text(key)
   }
 
   #text(value: string): unknown {
@@ -286,6 +345,7 @@ class Conversion {
       return this.#spelled(value)
     }
     this.#spend(value.length)
+    this.#count(extraOfBytes(value.length * 2))
     return this.#tag(Buffer.from(value, 'utf16le'), TAG.text)
   }
 
@@ -298,7 +358,8 @@ class Conversion {
   #bigint(value: bigint): unknown {
     const negative = value < 0n
     const magnitude = negative ? -1n - value : value
-    if (magnitude <= 0xffff_ffff_ffff_ffffn) return value
+    // cbor-x takes -2^64, which has 64 bits too, for longer.
+    if (magnitude <= 0xffff_ffff_ffff_ffffn && value !== -0x1_0000_0000_0000_0000n) return value
     let digits = magnitude.toString(16)
     if (digits.length > MAX_BIGINT_BITS / 4) {
       throw this.#tooLarge(`is a BigInt of more than ${MAX_BIGINT_BITS} bits`)
@@ -309,8 +370,7 @@ class Conversion {
   }
 
   #regexp(value: RegExp): Tag {
-    // Escaped, the text is well-formed whatever the pattern holds.
-    const source = value.source.replace(LONE_SURROGATE, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`)
+    const source = wellFormed(value.source, value.flags)
     if (source.length > MAX_REGEXP) throw this.#tooLarge(`is a RegExp longer than ${MAX_REGEXP} characters`)
     const text = `/${source}/${value.flags}`
     this.#count(extraOfRegExp(text))
@@ -321,29 +381,27 @@ class Conversion {
     const name = kindOf(value)
     const tag = typeof name === 'string' ? TYPED_ARRAY_TAG[name] : TAG.dataView
     if (tag === undefined) return this.#refuse(value, 'an array of a kind errand does not know', depth - 1)
-    return this.#bytes(tag, value.buffer, value, depth)
+    // What it says of itself may be wrong, and then what is beside it would be sent.
+    const of = name === undefined ? DATA_VIEW : TYPED_ARRAY
+    return this.#bytes(tag, of.buffer.call(value), of.byteOffset.call(value), of.byteLength.call(value))
   }
 
-  #bytes(
-    tag: number,
-    buffer: ArrayBufferLike,
-    part: { byteLength: number; byteOffset?: number },
-    depth: number,
-  ): unknown {
-    const length = part.byteLength
-    if (length === 0 && (buffer as ArrayBuffer).detached) {
-      return this.#refuse(buffer, 'an ArrayBuffer that was given away', depth - 1)
-    }
+  #bytes(tag: number, buffer: ArrayBuffer, offset: number, length: number): unknown {
     this.#spend(length)
     this.#count(extraOfBytes(length))
     // A Buffer, because cbor-x writes that one class of bytes without a tag of its own.
-    return this.#tag(Buffer.from(buffer as ArrayBuffer, part.byteOffset ?? 0, length), tag)
+    return this.#tag(Buffer.from(buffer, offset, length), tag)
   }
 
   #refuse(value: unknown, what: string, depth: number, cause?: unknown): unknown {
     if (!this.#options.lossy) throw this.#refusal(`is ${what}`, cause)
     this.#open(3, depth + 1)
-    return this.#tag(['Dropped', '$dropped', this.#text(this.#label(value, what))], TAG.object)
+    const name = this.#name('$dropped', 0, depth + 1)
+    return this.#tag(['Dropped', name, this.#text(this.#label(value, what))], TAG.object)
+  }
+
+  #refuseGetter(error: unknown, depth: number): unknown {
+    return this.#refuse(undefined, `a getter that throws (${messageOf(error)})`, depth, error)
   }
 
   /** `function onClick`, `symbol id`, `a Promise`. */
@@ -351,7 +409,7 @@ class Conversion {
     if (typeof value === 'symbol') return `symbol ${value.description ?? ''}`.trim()
     if (typeof value !== 'function') return what
     const last = this.#steps.at(-1)
-    return `function ${typeof last === 'string' ? last : value.name}`.trim()
+    return `function ${typeof last === 'string' ? last : nameOf(value)}`.trim()
   }
 
   #refusal(what: string, cause?: unknown): NotTransferableError {
@@ -407,24 +465,48 @@ function dateTree(time: number): unknown {
   return isExactInSeconds(time) ? new Date(time) : new Tag(time, TAG.farDate)
 }
 
-const LONE_SURROGATE = /\p{Surrogate}/gu
+/** What a character of a pattern is: one that is escaped goes with its backslash. */
+const ESCAPED_OR_HALF = /\\[\s\S]|\p{Surrogate}/gu
+const ESCAPED_HALF = /\\ud[89a-f]/i
 
-/** The name of the class `value` is an instance of; undefined for plain objects and the nameless. */
-function classOf(value: object): string | undefined {
-  const constructor: unknown = Object.getPrototypeOf(value)?.constructor
-  if (typeof constructor !== 'function' || typeof constructor.name !== 'string') return undefined
-  return constructor.name === 'Object' || constructor.name === '' ? undefined : constructor.name
+/** The same pattern, with halves of characters as escapes. */
+function wellFormed(pattern: string, flags: string): string {
+  // In braces a half does not join one beside it that was an escape already.
+  const braces = (flags.includes('u') || flags.includes('v')) && ESCAPED_HALF.test(pattern)
+  return pattern.replace(ESCAPED_OR_HALF, (token) => {
+    if (token.isWellFormed()) return token
+    // In the place of its backslash, too, if it has one.
+    const digits = token.charCodeAt(token.length - 1).toString(16)
+    return braces ? `\\u{${digits}}` : `\\u${digits}`
+  })
 }
 
-/** The nearest class of this error that every JavaScript has. By name: the error may come from another realm. */
-function builtInOf(value: Error): string {
-  let proto: unknown = Object.getPrototypeOf(value)
-  while (typeof proto === 'object' && proto !== null) {
-    const name: unknown = (proto as { constructor?: { name?: unknown } }).constructor?.name
-    if (typeof name === 'string' && ERROR_CLASSES.has(name)) return name
-    proto = Object.getPrototypeOf(proto)
-  }
-  return 'Error'
+interface ViewGetters {
+  readonly buffer: (this: ArrayBufferView) => ArrayBuffer
+  readonly byteOffset: (this: ArrayBufferView) => number
+  readonly byteLength: (this: ArrayBufferView) => number
+}
+
+function viewGetters(prototype: object): ViewGetters {
+  const keys = ['buffer', 'byteOffset', 'byteLength'] as const
+  const getters = keys.map((key) => [
+    key,
+    Reflect.get(Object.getOwnPropertyDescriptor(prototype, key)!, 'get') as unknown,
+  ])
+  return Object.fromEntries(getters) as unknown as ViewGetters
+}
+
+/** What it holds, whatever its own `valueOf` says. */
+function unboxed(value: object): unknown {
+  if (types.isStringObject(value)) return String.prototype.valueOf.call(value)
+  if (types.isNumberObject(value)) return Number.prototype.valueOf.call(value)
+  if (types.isBooleanObject(value)) return Boolean.prototype.valueOf.call(value)
+  return BigInt.prototype.valueOf.call(value as unknown as bigint)
+}
+
+/** This stands for an object that keeps its identity, or for one that was dropped. */
+function isObjectTree(tree: unknown): boolean {
+  return tree instanceof Slot || (tree instanceof Tag && (tree.tag === TAG.reference || tree.tag === TAG.object))
 }
 
 function isPrimitive(value: unknown): boolean {
@@ -435,7 +517,22 @@ function quote(key: unknown): string {
   return typeof key === 'string' ? JSON.stringify(key) : typeof key === 'bigint' ? `${key}n` : String(key)
 }
 
+/** What was thrown may itself throw when it is asked. */
 function messageOf(error: unknown): string {
-  if (error instanceof Error) return error.message
-  return isPrimitive(error) ? String(error) : 'something that is not an Error'
+  try {
+    if (!(error instanceof Error)) return isPrimitive(error) ? String(error) : 'something that is not an Error'
+    const message: unknown = error.message
+    if (typeof message === 'string') return message
+  } catch {
+    // It says nothing, then.
+  }
+  return 'something that does not say what'
+}
+
+function nameOf(value: { readonly name: unknown }): string {
+  try {
+    return typeof value.name === 'string' ? value.name : ''
+  } catch {
+    return '' // a Proxy that was revoked
+  }
 }

@@ -3,7 +3,8 @@
 // cbor-x reads and writes; this module makes it safe, true and fast. What is plain is looked at and written in one go
 // (codec-plain). All else is put into tags where cbor-x would get it wrong (codec-tree), and cbor-x writes that. Before
 // reading, a linear scan refuses what no encoder of ours writes (codec-guard) and reads all text on its way (codec-text);
-// what remains is read by cbor-x, with handlers of our own (codec-reader).
+// what remains is read by cbor-x, with handlers of our own (codec-reader). Small plain values are read in one go, in the
+// same way (codec-small).
 //
 // An item on the wire is RFC 8949 CBOR with definite lengths. Text is valid UTF-8. Keys of maps are text, unless the map
 // has tag 259. Integers of 64 bits are BigInts, shorter ones and floats are numbers. Byte strings appear only under a tag.

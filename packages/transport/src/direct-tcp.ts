@@ -31,7 +31,7 @@ import {
   ipPortToMultiaddr,
 } from '@libp2p/utils'
 import type { Multiaddr } from '@multiformats/multiaddr'
-import { toRead, toWrite } from './lent-memory.ts'
+import { collectSoon, toRead, toWrite } from './lent-memory.ts'
 
 /** Silence, in both directions, that ends a connection, in milliseconds; @libp2p/tcp's. */
 const IDLE_TIMEOUT = 120_000
@@ -42,6 +42,10 @@ const IDLE_TIMEOUT = 120_000
 const MAX_UNSENT = 8 * 1024 * 1024
 /** Up to here bytes are put together before they are written: what TLS sends as one record (RFC 8446, 5.1). */
 const SMALL_WRITE = 16_384
+/** Bytes read between two looks at how many of them were given back. */
+const LOOK_EVERY = 1024 * 1024
+/** Bytes read for which what is written meanwhile waits. */
+const GATHERED = 64 * 1024
 /** `/ip4/…/tcp/…` and its kin, with or without `/p2p/…`, and nothing behind. */
 const TCP = /^(ip4|(ip6zone\/)?ip6|dns|dns4|dns6)\/tcp(\/p2p)?$/
 
@@ -172,6 +176,8 @@ export class SocketConnection extends AbstractMultiaddrConnection {
   /** Where bytes go through: the TCP socket, or what was laid over it. Undefined in between. */
   #socket: Socket | undefined
   #gathering = false
+  #gathered = 0
+  #read = 0
 
   constructor({ socket, ...init }: SocketConnectionInit) {
     super({ ...init, inactivityTimeout: IDLE_TIMEOUT, maxWriteBufferLength: MAX_UNSENT })
@@ -225,15 +231,16 @@ export class SocketConnection extends AbstractMultiaddrConnection {
   sendData(data: Parameters<AbstractMultiaddrConnection['sendData']>[0]): SendResult {
     const socket = this.#socket
     if (socket === undefined) return { sentBytes: 0, canSendMore: false }
+    // What is used is given back when libp2p, which takes off what we have sent, does not look at it any more.
     // As one write, for a frame's header is a part of its own; TLS puts several buffers into one anyway, at more cost.
     if (data.byteLength <= SMALL_WRITE) {
       const whole = data.subarray()
       socket.write(whole)
-      for (const part of data) if (part.buffer !== whole.buffer) toWrite.used(part)
+      for (const part of [...data]) if (part.buffer !== whole.buffer) queueMicrotask(() => toWrite.used(part))
     } else {
       socket.cork()
       for (const part of data) {
-        if (toWrite.has(part)) socket.write(part, (error) => error ?? toWrite.used(part))
+        if (toWrite.has(part)) socket.write(part, (error) => error ?? toWrite.used(part)) // never from within the call
         else socket.write(part)
       }
       socket.uncork()
@@ -273,22 +280,36 @@ export class SocketConnection extends AbstractMultiaddrConnection {
 
   /**
    * What is written because of what has come in leaves as one write, after all of it was looked at: the muxer's window
-   * update together with the answer, instead of in front of it. Each write costs as much as some forty small frames.
+   * update together with the answer, instead of in front of it. Each write costs as much as some forty small frames. But
+   * of bulk the socket may have a mebibyte more, and the sender would stand still until we are through with that.
    */
-  #gather(): void {
+  #gather(read: number): void {
     const socket = this.#socket
-    if (socket === undefined || this.#gathering) return
+    if (socket === undefined) return
+    this.#gathered += read
+    if (this.#gathered >= GATHERED) this.#letGo()
+    if (this.#gathering) return
     this.#gathering = true
+    this.#gathered = 0
     socket.cork()
-    setImmediate(() => {
-      this.#gathering = false
-      socket.uncork()
-    })
+    setImmediate(this.#letGo)
+  }
+
+  readonly #letGo = (): void => {
+    if (!this.#gathering) return
+    this.#gathering = false
+    this.#socket?.uncork()
   }
 
   readonly #onBytes = (bytes: Uint8Array): void => {
-    this.#gather()
+    this.#gather(bytes.length)
     toRead.lend(bytes)
+    this.#read += bytes.length
+    if (this.#read >= LOOK_EVERY) {
+      this.#read = 0
+      // All of an errand's channels give back what they read; what is left is for others.
+      collectSoon(toRead.unreturned())
+    }
     // Straight on where nothing waits, not through the read buffer: a tenth of what receiving costs.
     if (this.readStatus === 'readable' && this.readBufferLength === 0 && this.listenerCount('message') > 0) {
       this.dispatchEvent(new StreamMessageEvent(bytes))

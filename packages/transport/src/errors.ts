@@ -6,7 +6,8 @@ export class ErrandError extends Error {
   declare readonly hint?: string
   constructor(code: string, message: string, options: { cause?: unknown; hint?: string | undefined } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
-    this.name = new.target.name
+    // Defined, not assigned: where a program has frozen Error.prototype, assigning throws.
+    Object.defineProperty(this, 'name', { value: new.target.name, writable: true, configurable: true })
     this.code = code
     if (options.hint !== undefined) this.hint = options.hint
   }

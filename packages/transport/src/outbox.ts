@@ -37,6 +37,9 @@ export class Outbox {
   #to = 0
   readonly #place: Place = { buffer: NOTHING, at: 0 }
   #encoding = false
+  /** What a getter of the value says: it comes behind that value, whose place is taken. */
+  readonly #behind: Uint8Array[] = []
+  #cleared = false
   /** Bytes of the last value, unless it was large: what the next one is taken to need. */
   #likely = 0
   /** Bytes of this turn, that is since the outbox was last empty, and of those before. */
@@ -57,27 +60,17 @@ export class Outbox {
       this.#valueWithin(value, maxFrame)
       return
     }
-    // What is longer than there is room for gets larger memory from the encoder, with a copy of what is in this one.
-    const likely = HEADER + this.#likely + SLACK
-    if (this.#slab.length - this.#to < likely) this.#renewSlab(likely)
-    const slab = this.#slab
-    const start = this.#to
-    const { memory, size } = this.#encode(value, slab, start + HEADER)
-    if (size > maxFrame) throw tooLarge(size, maxFrame)
-    // A getter has ended the channel: nothing is sent any more.
-    if (this.#slab !== slab) return
-    writeHeader(memory, start, size)
-    const end = start + HEADER + size
-    this.#likely = size < LARGE ? size : 0
-    if (memory === slab) {
-      this.#to = end
-      this.#count(end - start)
-    } else this.#takeLarger(memory, start, end)
+    try {
+      this.#valueAlone(value, maxFrame)
+    } finally {
+      if (this.#behind.length > 0) for (const frame of this.#behind.splice(0)) this.#append(frame)
+    }
   }
 
   control(kind: number, body?: Uint8Array): void {
     const frame = controlFrame(kind, body)
-    if (this.#encoding || this.#slab.length - this.#to < frame.length) this.#append(frame)
+    if (this.#encoding) this.#behind.push(frame)
+    else if (this.#slab.length - this.#to < frame.length) this.#append(frame)
     else {
       this.#slab.set(frame, this.#to)
       this.#to += frame.length
@@ -119,11 +112,32 @@ export class Outbox {
     return write
   }
 
+  /** For good: nothing is queued any more. */
   clear(): void {
+    this.#cleared = true
     this.#sealed.length = 0
     this.#bytes = 0
     this.#slab = NOTHING
     this.#from = this.#to = 0
+  }
+
+  #valueAlone(value: unknown, maxFrame: number): void {
+    // What is longer than there is room for gets larger memory from the encoder, with a copy of what is in this one.
+    const likely = HEADER + this.#likely + SLACK
+    if (this.#slab.length - this.#to < likely) this.#renewSlab(likely)
+    const slab = this.#slab
+    const start = this.#to
+    const { memory, size } = this.#encode(value, slab, start + HEADER)
+    if (size > maxFrame) throw tooLarge(size, maxFrame)
+    // A getter has ended the channel: nothing is sent any more.
+    if (this.#slab !== slab) return
+    writeHeader(memory, start, size)
+    const end = start + HEADER + size
+    this.#likely = size < LARGE ? size : 0
+    if (memory === slab) {
+      this.#to = end
+      this.#count(end - start)
+    } else this.#takeLarger(memory, start, end)
   }
 
   #encode(value: unknown, buffer: Buffer, at: number): { memory: Buffer; size: number } {
@@ -151,6 +165,7 @@ export class Outbox {
   }
 
   #append(frame: Uint8Array): void {
+    if (this.#cleared) return
     this.#seal()
     this.#sealed.push(frame)
     this.#count(frame.length)
@@ -188,7 +203,8 @@ export class Outbox {
 
   #dropSlab(): void {
     this.#seal()
-    toWrite.used(this.#slab.subarray(this.#to))
+    // One that is full may have been given back already, with its last frame.
+    if (this.#to < this.#slab.length) toWrite.used(this.#slab.subarray(this.#to))
     this.#slab = NOTHING
     this.#from = this.#to = 0
   }

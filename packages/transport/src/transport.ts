@@ -25,7 +25,8 @@ export interface ChannelEnd {
  *
  * - **Order**: values arrive in the order of `send`, each once, or the channel ends with an error: never a hole.
  * - **Copy**: `send` encodes before it returns, so the caller may change the value at once. Byte arrays of a value that
- *   has arrived may be views of more memory than their own: copy what is kept for long.
+ *   has arrived may be views of more memory than their own: copy what is kept for long, and do not transfer their
+ *   `buffer`, in which values may lie that are not read yet.
  * - **Back-pressure**: the promise of `send` settles when the channel will take more. A reader that stops iterating
  *   makes the sender wait; bytes in flight are bounded on both sides (256 KiB here, 256 KiB there, and what the carrier
  *   holds). Values sent in one turn leave as one write (of at most 257 KiB).
@@ -59,7 +60,7 @@ export interface Channel extends AsyncIterable<unknown>, AsyncDisposable {
   send(value: unknown, options?: Cancel): Promise<void>
   /**
    * Half-closes. Settles when all that was sent has been handed to the carrier, or the channel has ended; never rejects
-   * (`closed` tells how it went). Idempotent.
+   * (`closed` tells how it went, and is what to wait for before the process exits). Idempotent.
    */
   end(): Promise<void>
   /** Ends the channel now. Nothing happens where it has ended already. */

@@ -142,6 +142,69 @@ describe('a channel', () => {
     expect(await channel.closed).toEqual({})
   })
 
+  test('ends in order with a carrier that is paused when both have ended, however slowly the rest is read', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] })
+    const { line, channel } = await opened()
+    void channel.end()
+    await nextTurn()
+    // One chunk: it fills the inbox, and has the peer's end behind that.
+    line.sink.data(Buffer.concat([...Array.from({ length: 300 }, () => valueOf(1024)), Buffer.from('83000000', 'hex')]))
+    expect(line.calls).toEqual(['pause', 'resume', 'end'])
+    line.sink.closed()
+    vi.advanceTimersByTime(20_000)
+    expect(await channel.closed).toEqual({})
+    let count = 0
+    for await (const _ of channel) count++
+    expect(count).toBe(300)
+  })
+
+  test.each<[string, (channel: Channel) => void]>([
+    ['end', (channel) => void channel.end()],
+    ['send and end', (channel) => void channel.send(2).then(() => channel.end())],
+  ])('a getter that says %s is heard behind the value it is a part of', async (_, act) => {
+    const { line, channel } = await opened()
+    const sent = channel.send({
+      get x() {
+        act(channel)
+        return 1
+      },
+    })
+    await sent
+    await nextTurn()
+    const frames = Buffer.concat(line.writes)
+    expect(frames.subarray(-4).toString('hex')).toBe('83000000')
+    expect(frames.indexOf(Buffer.from('83000000', 'hex'))).toBe(frames.length - 4)
+    await expect(channel.send(3)).rejects.toEqual(failing('CHANNEL_CLOSED'))
+  })
+
+  test('a value whose getter aborts the channel is not sent, and says so', async () => {
+    const { channel } = await opened()
+    const abort = {
+      get x() {
+        channel.abort()
+        return 1
+      },
+    }
+    await expect(channel.send(abort)).rejects.toEqual(failing('CHANNEL_CLOSED'))
+    const other = (await opened()).channel
+    let inner: Promise<void> | undefined
+    const outer = other.send({
+      get x() {
+        inner = other.send({
+          get y() {
+            other.abort()
+            return 1
+          },
+          big: new Uint8Array(300_000),
+        })
+        inner.catch(() => {})
+        return 1
+      },
+    })
+    await expect(outer).rejects.toEqual(failing('CHANNEL_CLOSED'))
+    await expect(inner).rejects.toEqual(failing('CHANNEL_CLOSED'))
+  })
+
   test('gives up a carrier that does not let go within a second of an abort', async () => {
     const { line, channel } = await opened()
     vi.useFakeTimers()

@@ -211,6 +211,87 @@ describe('a chunk that is given what it cannot take', () => {
       { from: 'outside', shape: { only: 4 } },
     ])
   })
+  it('is not given away while a value is being added', () => {
+    const writer = createChunkWriter()
+    const finishing = (...rest: number[]): unknown[] =>
+      Object.defineProperty([0, ...rest], 0, { get: () => writer.finish().byteLength, enumerable: true })
+    writer.add([7, 8, 9])
+    writer.add([4, 5, 6])
+    expect(() => writer.add(finishing(2, 3))).toThrow(/value\[0\] is a getter that throws .*added/)
+    // Nor when another value is added in between, or what is added is no plain value.
+    const both = [
+      -0,
+      {
+        get inner() {
+          writer.add('inner')
+          return finishing(1)
+        },
+      },
+    ]
+    expect(() => writer.add(both)).toThrow('value[1].inner[0] is a getter that throws')
+    expect(decodeChunk(writer.finish())).toEqual([[7, 8, 9], [4, 5, 6], 'inner'])
+    expect(writer.add(1)).toBe(1)
+    expect(decodeChunk(writer.finish())).toEqual([1])
+  })
+  it('is as it was when the stack is exhausted', () => {
+    const like = (c: unknown): unknown => ({ a: [{ a: 1 }, { b: { c } }] })
+    for (let round = 0; round < 40; round++) {
+      const writer = createChunkWriter()
+      const added: unknown[] = []
+      const add = (value: unknown): void => {
+        writer.add(value)
+        added.push(value)
+      }
+      add({ z: 1 })
+      add({ z: 1 })
+      let left = 0
+      const dive = (depth: number): void => {
+        try {
+          dive(depth + 1)
+        } catch {
+          left = 2000
+        }
+        // On the way up: with ever so little room.
+        if (left-- > 0) {
+          try {
+            add(like(round % 2 === 0 ? -0 : 2))
+          } catch {
+            // As it should.
+          }
+        }
+      }
+      dive(0)
+      for (let i = 0; i < 3; i++) add(like(3))
+      const values = decodeChunk(writer.finish())
+      expect(values.length).toBe(added.length)
+      expect(isDeepStrictEqual(values, added)).toBe(true)
+    }
+  })
+  it('refuses what no reader would take, of many shapes in turn', () => {
+    const limits = { items: 20_000 }
+    const wide = (k: number): object => Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`w${k}_${i}`, 0]))
+    for (const others of [200, 300, 900]) {
+      for (let cycles = 1; ; cycles++) {
+        const writer = createChunkWriter({ limits })
+        writer.add(0)
+        writer.add(Array.from({ length: 30 }, (_, i) => wide(i)))
+        // The minus zero keeps it off the fast way.
+        const value: unknown[] = [-0]
+        for (let i = 0; i < cycles; i++) {
+          for (let k = 0; k < 30; k++) value.push(wide(k))
+          for (let k = 0; k < others; k++) value.push({ [`o${k}`]: 0 })
+        }
+        try {
+          writer.add(value)
+        } catch (error) {
+          expect(error).toBeInstanceOf(TooLargeError)
+          expect(cycles).toBeGreaterThan(1)
+          break
+        }
+        expect(isDeepStrictEqual(decodeChunk(writer.finish(), limits)[2], value)).toBe(true)
+      }
+    }
+  })
   it('refuses what no reader would take', () => {
     const writer = createChunkWriter({ limits: { items: 10 } })
     const before = Array.from({ length: 65_536 }, () => writer.add(1))
@@ -299,6 +380,64 @@ describe('shapes', () => {
   it('are given up where nothing repeats', () => {
     const chunk = chunkOf(Array.from({ length: 1000 }, (_, i) => ({ [`key${i}`]: i })))
     expect(Buffer.from(chunk).toString('hex').split('d9dfff').length - 1).toBeLessThan(100)
+  })
+  it('used often give objects of their own, however many there are', () => {
+    const writer = createChunkWriter()
+    const rows = Array.from({ length: 900 }, (_, i) => ({ [`a${i % 9}`]: i, both: [i], [`z${i % 3}`]: undefined }))
+    for (const row of rows) writer.add(row)
+    const chunk = writer.finish()
+    for (let round = 0; round < 2; round++) {
+      const values = decodeChunk(chunk) as Record<string, unknown>[]
+      expect(isDeepStrictEqual(values, rows)).toBe(true)
+      expect(values.map((value) => Object.keys(value))).toEqual(rows.map((row) => Object.keys(row)))
+      // What one reader does to an object is not in the next.
+      for (const value of values) Object.assign(value, { both: 'spoilt', more: 1 })
+    }
+  })
+  it('keep what a getter adds while its object is being written', () => {
+    const writer = createChunkWriter()
+    writer.add({ start: 1 })
+    let added = 0
+    const fickle = {
+      before: 'z'.repeat(30),
+      get inner() {
+        if (added++ === 0) for (let i = 0; i < 3; i++) writer.add({ i, text: 'x'.repeat(i * 10) })
+        return 'y'.repeat(30)
+      },
+      after: 'z'.repeat(40),
+    }
+    writer.add(fickle)
+    writer.add({ end: 1 })
+    expect(decodeChunk(writer.finish())).toEqual([
+      { start: 1 },
+      ...[0, 1, 2].map((i) => ({ i, text: 'x'.repeat(i * 10) })),
+      { before: fickle.before, inner: 'y'.repeat(30), after: fickle.after },
+      { end: 1 },
+    ])
+  })
+  it('keep apart what getters add to other chunks while one grows', () => {
+    const [one, two] = [createChunkWriter(), createChunkWriter()]
+    // One's buffer of the usual size is all but full: what is added within has no room in it. The other then fills that
+    // buffer, if it gets it, to where the getter's object is being written.
+    one.add('x'.repeat(60_000))
+    one.add('x'.repeat(70_000))
+    one.add('x'.repeat(924))
+    const large = [...Array.from({ length: 13 }, () => 10_000), 950].map((length) => 'z'.repeat(length))
+    let isAdded = false
+    one.add({
+      get inner() {
+        if (!isAdded) {
+          isAdded = true
+          for (let i = 0; i < 2; i++) one.add('some twenty characters')
+          for (const text of large) two.add(text)
+        }
+        return 'y'.repeat(30)
+      },
+    })
+    expect(decodeChunk(two.finish())).toEqual(large)
+    const values = decodeChunk(one.finish())
+    expect(values.slice(0, 3).map((value) => (value as string).length)).toEqual([60_000, 70_000, 924])
+    expect(values.at(-1)).toEqual({ inner: 'y'.repeat(30) })
   })
   it('objects that begin like others', () => {
     const values: object[] = []

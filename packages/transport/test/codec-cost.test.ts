@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createChunkWriter, decode, decodeChunk, encode } from '../src/codec.ts'
 import { MAX_ITEMS, MEMORY_PER_BYTE, MEMORY_PER_ITEM } from '../src/codec-limits.ts'
-import { TAG } from '../src/codec-tags.ts'
+import { RECORD, RECORD_DEFINITION, TAG } from '../src/codec-tags.ts'
 import { MalformedError, TooLargeError } from '../src/errors.ts'
 import { NULL, array, bytes, head, map, raw, tag, text, uint } from './fixtures/cbor-bytes.ts'
 
@@ -55,6 +55,11 @@ class Point {
   x = 1
 }
 
+/** Without a stack, which is longer in one place than in another. */
+function bare(error: Error): Error {
+  return Object.defineProperty(error, 'stack', { value: undefined })
+}
+
 describe('both sides count alike', () => {
   const kinds: readonly [string, unknown, number][] = [
     ['a number', 5, 1],
@@ -99,7 +104,17 @@ describe('both sides count alike', () => {
     ['a RegExp of Unicode', /ab+c/u, 1 + 10 + 7 * 8],
     ['a RegExp with a property', /\p{L}/u, 1 + 10 + 8 * 8 + 512],
     ['a RegExp of sequences', /\p{RGI_Emoji}/v, 1 + 10 + 16 * 8 + 512 + 16_384],
-    ['an instance', new Point(), 7],
+    ['an instance', new Point(), 7 + 6],
+    ['like instances', [new Point(), new Point()], 1 + 2 * 7 + 6],
+    ['an object with an awkward key', { '\ud800': 1, b: 2 }, 1 + 5 + 3 + 1 + 2 * 6],
+    ['the same twice', [{ '\ud800': 1 }, { '\ud800': 1 }], 1 + 2 * (1 + 3 + 3 + 1 + 6)],
+    ['an object with a key for which there is no other way', JSON.parse('{"__proto__":1,"b":2}'), 1 + 5 + 3 + 2 * 6],
+    ['an Error of two fields', Object.assign(bare(new Error('m')), { a: 1, b: 2 }), 1 + 12 + 10 + 2 * 6],
+    ['like Errors', [0, 1].map((n) => Object.assign(bare(new RangeError('m')), { n })), 1 + 2 * (1 + 12 + 8) + 6],
+    ['a field where the last object had the same key', [{ x: 0 }, new Point()], 1 + (1 + 2 + 6) + 7],
+    ['a RegExp of Unicode and either case', /ab+c/iu, 1 + 10 + 8 * 8],
+    ['a RegExp of such classes', /[a-c]/iv, 1 + 10 + 9 * 64],
+    ['a RegExp that says so within', /(?i:[a-c])/u, 1 + 10 + 13 * 64],
     ['a snapshot', { [Symbol.for('errand.snapshot')]: () => [1] }, 3],
   ]
   it.each(kinds)('%s', (_, value, items) => {
@@ -176,6 +191,11 @@ describe('what would take long is refused before it is begun', () => {
   it('RegExps where case is looked up', quick, () => {
     refuses(array(...Array.from({ length: 40 }, () => tag(TAG.regexp, text(`/${'\\W'.repeat(500)}/iu`)))))
   })
+  it('RegExps of classes where case is looked up, 20 ms each', quick, () => {
+    const one = (i: number): number[] => tag(TAG.regexp, text(`/[${'\u0100-\uffff'.repeat(330)}]x${i}/iv`))
+    refuses(array(...Array.from({ length: 5 }, (_, i) => one(i))))
+    refuses(array(...Array.from({ length: 5 }, (_, i) => tag(TAG.regexp, text(`/(?i:[${'\\W'.repeat(480)}])x${i}/u`)))))
+  })
   it('RegExps at all', quick, () => {
     refuses([...head(4, 30_000), ...Array.from({ length: 30_000 }, (_, i) => tag(TAG.regexp, text(`/${i}/`))).flat()])
   })
@@ -191,6 +211,42 @@ describe('what would take long is refused before it is begun', () => {
   it('objects of ever new keys', quick, () => {
     const objects = Array.from({ length: 40_000 }, (_, i) => map([text(`k${i}`), uint(1)]))
     refuses([...head(4, objects.length), ...objects.flat()])
+  })
+  it('instances and Errors of ever new fields', quick, () => {
+    const fields = (i: number, count: number): number[][] =>
+      Array.from({ length: count }, (_, k) => [text(`k${i}_${k}`), uint(1)]).flat()
+    for (const count of [2, 24]) {
+      const some = (one: (i: number) => number[], counts: number): number[] => {
+        const many = Math.ceil(MAX_ITEMS / counts) + 1
+        return [...head(4, many), ...Array.from({ length: many }, (_, i) => one(i)).flat()]
+      }
+      // Each new field counts six more than itself.
+      refuses(some((i) => tag(TAG.object, array(NULL, ...fields(i, count))), 5 + count * 8))
+      refuses(
+        some(
+          (i) => tag(TAG.error, array(text('Error'), NULL, NULL, NULL, NULL, uint(0), ...fields(i, count))),
+          19 + count * 8,
+        ),
+      )
+    }
+  })
+  it('an Error of too many fields', quick, () => {
+    const count = 100_000
+    const fields = Array.from({ length: count }, (_, i) => [...text(`k${i}`), ...uint(1)])
+    const start = [
+      ...head(6, TAG.error),
+      ...head(4, 6 + count * 2),
+      ...text('Error'),
+      ...NULL,
+      ...NULL,
+      ...NULL,
+      ...NULL,
+    ]
+    refuses([...start, ...uint(0), ...fields.flat()])
+  })
+  it('empty definitions', quick, () => {
+    const one = tag(RECORD_DEFINITION, array(uint(RECORD), array()))
+    refusal(() => decodeChunk(bytes(Array.from({ length: 200_000 }, () => one).flat())))
   })
   it('memory for each of many bytes', quick, () => {
     for (const one of [
@@ -376,7 +432,8 @@ describe('memory', () => {
     ['shared marks', tag(TAG.shared, array()), 1],
     ['snapshots', tag(TAG.snapshot, array()), 2],
   ])('%s, as many as are allowed', (_, one, items) => {
-    const input = many(one, Math.floor((MAX_ITEMS - 1) / items))
+    // Of a field that is new to the first of them it has six less.
+    const input = many(one, Math.floor((MAX_ITEMS - 1 - 6) / items))
     const bound = input.length * MEMORY_PER_BYTE + MAX_ITEMS * MEMORY_PER_ITEM
     expect(growth(() => decode(input))).toBeLessThan(bound)
     expect(growth(() => decode(input, { copy: true }))).toBeLessThan(bound)

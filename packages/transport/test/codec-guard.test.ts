@@ -417,6 +417,26 @@ function randoms(seed: number): (below: number) => number {
   }
 }
 
+describe('limits', () => {
+  const many = Array.from({ length: 300_000 }, () => 0)
+  it('that are not there are the usual ones', () => {
+    const none = { items: undefined, bytes: undefined, depth: undefined } as unknown as { items: number }
+    expect(decode(encode([1], { limits: none }), { limits: none })).toEqual([1])
+    expect(() => encode(many, { limits: none })).toThrow(TooLargeError)
+    const frame = encode(many, { limits: { items: 300_001 } })
+    expect(() => decode(frame, { limits: none })).toThrow(TooLargeError)
+    expect(() => decodeChunk(bytes([...frame, ...frame]), none)).toThrow(TooLargeError)
+  })
+  it.each(['items', 'bytes', 'depth'] as const)('%s that are no limit are refused', (name) => {
+    for (const limit of [NaN, 0, -1, null, '5', {}] as number[]) {
+      const limits = { [name]: limit }
+      expect(() => encode(1, { limits })).toThrow(RangeError)
+      expect(() => decode(bytes(uint(1)), { limits })).toThrow(RangeError)
+      expect(() => decodeChunk(bytes(uint(1)), limits)).toThrow(RangeError)
+    }
+  })
+})
+
 describe('fuzz', () => {
   it('every prefix of a value is refused, and no byte changed does harm', () => {
     for (const sample of samples) {

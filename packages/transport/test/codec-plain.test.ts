@@ -83,6 +83,13 @@ describe('plain values are written as cbor-x writes them', () => {
     )
     expect(written).toBeGreaterThan(500)
   })
+  it('bytes, as many as there are, whatever they say', () => {
+    const bytes = Object.defineProperty(Uint8Array.of(1, 2), 'byteLength', { value: 100 })
+    for (const value of [bytes, [bytes, -0]]) {
+      const back = decode(encode([value])) as unknown[]
+      expect([back].flat(3)[0]).toEqual(Uint8Array.of(1, 2))
+    }
+  })
   it('rows of a chunk: the second defines a shape, which the third uses', () => {
     const writer = createChunkWriter()
     for (const row of [{ a: 1 }, { a: 2, b: { c: 3 } }, { a: 4, b: { c: 5 } }]) writer.add(row)
@@ -122,14 +129,28 @@ describe('what is not plain is left to the slow way', () => {
     ['floats', new Float64Array(1)],
     ['a Buffer', Buffer.from('x')],
     ['bytes that were given away', gone],
+    ['a Proxy of bytes', new Proxy(new Uint8Array(4), { get: (bytes, key): unknown => Reflect.get(bytes, key) })],
+    ['floats that say they are bytes', Object.setPrototypeOf(new Float64Array(2), Uint8Array.prototype)],
     ['a function', () => 1],
     ['a shared object', [shared, shared]],
     ['a cycle', cyclic],
     ['65 levels', Array.from({ length: 65 }).reduce((inside: unknown) => [inside], 1)],
     ['a getter that throws', { get a() { throw new Error('no') } }], // prettier-ignore
+    ...[1.5, -1, NaN, 2 ** 32, '1', undefined].map((length): [string, unknown] => [
+      `an array whose length is ${length}`,
+      new Proxy([1, 2], { get: (target, key): unknown => (key === 'length' ? length : Reflect.get(target, key)) }),
+    ]),
   ])('%s', (_, value) => {
     expect(plain(value)).toBeUndefined()
     expect(plain([1, { a: [value] }])).toBeUndefined()
+  })
+  it.each([1.5, -1, NaN, 2 ** 32, '1', undefined])('where an array whose length is %o is refused', (length) => {
+    const odd = new Proxy([1], { get: (list, key): unknown => (key === 'length' ? length : Reflect.get(list, key)) })
+    expect(() => encode({ odd })).toThrow(
+      expect.objectContaining({ code: 'NOT_TRANSFERABLE', path: 'value.odd' }) as Error,
+    )
+    const marker = { $dropped: 'an array without a length' }
+    expect(decode(encode([odd, 1], { lossy: true }))).toEqual([marker, 1])
   })
   it('and the slow way finds the shapes as they were', () => {
     // The second of each pair is given up half-way, after it has met a new shape.

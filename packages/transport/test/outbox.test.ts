@@ -46,6 +46,16 @@ describe('values', () => {
     }
   })
 
+  test('that fill the memory they share to its last byte leave nothing behind that is gone', () => {
+    const outbox = new Outbox()
+    const bare = (length: number): Uint8Array => new Uint8Array(length)
+    const turns: unknown[][] = [[bare(4200), bare(4200)], [0, 0, [bare(8405), 1.5]], [1], ['x']]
+    for (const values of turns) {
+      for (const value of values) outbox.value(value, MAX)
+      expect(isDeepStrictEqual(valuesIn(taken(outbox)), values)).toBe(true)
+    }
+  })
+
   test('of all sizes in any order, taken now and then, keep their order and their bytes', () => {
     const outbox = new Outbox()
     const sent: unknown[] = []

@@ -142,6 +142,7 @@ const travelling: Readonly<Record<string, Travelling>> = {
     values: [/a\/b/giu, Object.assign(/x/g, { lastIndex: 5 })],
     check: (back: RegExp, value: RegExp) => {
       expect([String(back), back.lastIndex]).toEqual([String(value), 0])
+      expect((roundTrip(new RegExp('\ud800')) as RegExp).source).toBe('\\ud800')
     },
     bound: { is: MAX_REGEXP, within: new RegExp('x'.repeat(1024)), beyond: new RegExp('x'.repeat(1025)) },
   },
@@ -270,6 +271,19 @@ const near: Readonly<Record<string, () => void>> = {
     for (const part of [back, back.parts, back.parts[0]]) expect(Object.isFrozen(part)).toBe(true)
     expect(Object.isFrozen(roundTrip(back))).toBe(true)
     expect(roundTrip({ [snapshot]: () => 5 })).toBe(5)
+    const held = { bytes: Uint8Array.of(1), map: new Map([['a', 1]]), pattern: /a/g }
+    const once = roundTrip({ [snapshot]: () => held }) as typeof held
+    once.bytes[0] = 2
+    once.map.set('b', 2)
+    expect([once.bytes[0], once.map.size, 'aa'.replace(once.pattern, 'b')]).toEqual([2, 2, 'bb'])
+    for (const picture of [[1], new Map([[1, 1]]), new Set([1])]) {
+      const list = roundTrip(Object.assign(new Live(), { [snapshot]: () => picture })) as object
+      expect([className(list), Object.isFrozen(list), Object.isFrozen(roundTrip(list))]).toEqual([
+        undefined,
+        true,
+        false,
+      ])
+    }
   },
   'object without prototype': () => same(roundTrip(Object.assign(Object.create(null), { a: 1 })), { a: 1 }),
   'object with an inherited field': () => same(roundTrip(Object.assign(Object.create({ a: 1 }), { b: 2 })), { b: 2 }),
@@ -372,12 +386,25 @@ const hiddenAs = (back: object, key: string, value: unknown): void => {
 table<() => void>(
   'field | arrives',
   {
-    '`message`': () => expect((roundTrip(new Error('no such thing')) as Error).message).toBe('no such thing'),
+    '`message`': () => {
+      const arrived = (message: unknown): string =>
+        (roundTrip(Object.assign(new Error('x'), { message })) as Error).message
+      expect(['no such thing', '', undefined, {}].map(arrived)).toEqual([
+        'no such thing',
+        '',
+        'undefined',
+        '[object Object]',
+      ])
+    },
     '`name`': () => expect((roundTrip(new PaymentError('x')) as Error).name).toBe('PaymentError'),
     '`stack`': () => {
       const error = new Error('x')
       expect(error.stack).toContain('values-doc.test.ts')
       expect((roundTrip(error) as Error).stack).toBe(error.stack)
+      delete error.stack
+      for (const none of [error, Object.assign(new Error('x'), { stack: undefined })]) {
+        expect((roundTrip(none) as Error).stack).toBe('Error: x')
+      }
     },
     '`cause`': () =>
       hiddenAs(roundTrip(new Error('x', { cause: new Map([[1, -0]]) })) as Error, 'cause', new Map([[1, -0]])),
@@ -431,16 +458,29 @@ function errorOfClass(name: string): Error {
 
 // ── Refusals ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+type View = new (buffer: ArrayBuffer, offset?: number) => ArrayBufferView
+
 function transferred(): ArrayBuffer {
   const buffer = new ArrayBuffer(8)
   structuredClone(buffer, { transfer: [buffer] })
   return buffer
 }
 
-function givenAwayView(): Uint8Array {
-  const bytes = new Uint8Array(8)
-  structuredClone(bytes, { transfer: [bytes.buffer] })
-  return bytes
+function givenAwayView(kind: View = Uint8Array): ArrayBufferView {
+  const view = new kind(new ArrayBuffer(8))
+  structuredClone(view, { transfer: [view.buffer as ArrayBuffer] })
+  return view
+}
+
+function shrunk(kind: View): ArrayBufferView {
+  const buffer = new ArrayBuffer(8, { maxByteLength: 8 })
+  const view = new kind(buffer, 4)
+  buffer.resize(2)
+  return view
+}
+
+function throws(): never {
+  throw new Error('gone')
 }
 
 function timer(): NodeJS.Timeout {
@@ -469,7 +509,10 @@ const refused: Readonly<Record<string, readonly (() => unknown)[]>> = {
   'generator, async generator': [() => (function* () {})(), () => (async function* () {})()],
   iterator: [() => [1].values(), () => new Map().entries(), () => Iterator.from([1]).map((n) => n)],
   SharedArrayBuffer: [() => new SharedArrayBuffer(1)],
-  'ArrayBuffer that was transferred, a view of one': [transferred, givenAwayView],
+  'ArrayBuffer that was transferred, a view of one': [transferred, givenAwayView, () => givenAwayView(DataView)],
+  'view of a part that its ArrayBuffer has no more': [DataView, Uint16Array, Uint8Array].map(
+    (kind) => () => shrunk(kind),
+  ),
   Blob: [() => new Blob(['x'])],
   File: [() => new File(['x'], 'x')],
   'CryptoKey, KeyObject': [() => secret, () => secret.toCryptoKey('HKDF', false, ['deriveBits'])],
@@ -488,13 +531,25 @@ const refused: Readonly<Record<string, readonly (() => unknown)[]>> = {
   Request: [() => new Request('http://127.0.0.1/')],
   Response: [() => new Response()],
   URLSearchParams: [() => new URLSearchParams('a=b')],
+  'Proxy of a Map, Set, Date, RegExp, URL, ArrayBuffer or a view': [
+    new Map(),
+    new Set(),
+    new Date(),
+    /x/,
+    new URL('a:b'),
+    new ArrayBuffer(1),
+    new Uint8Array(1),
+    new DataView(new ArrayBuffer(1)),
+  ].map((target) => () => new Proxy(target, {})),
+  'Proxy of an array, with a length that is none': [0.5, -1, NaN, undefined].map(
+    (length) => () =>
+      new Proxy([], { get: (list, key): unknown => (key === 'length' ? length : Reflect.get(list, key)) }),
+  ),
   'getter that throws': [],
-  'snapshot method that throws': [
-    () => ({
-      [snapshot]() {
-        throw new Error('gone')
-      },
-    }),
+  'snapshot method that throws': [() => ({ [snapshot]: throws })],
+  'Proxy or Error that throws': [
+    () => new Proxy({}, { ownKeys: throws }),
+    () => Object.defineProperty(new Error('x'), 'message', { get: throws }),
   ],
 }
 
@@ -522,6 +577,20 @@ it('the sentence in the page is the one that is thrown', () => {
   const sentence = /^ {4}(value.*)$/m.exec(page)![1]
   expect(errorOf(() => encode({ rows: [0, 1, 2, { onClick() {} }] })).message).toBe(sentence)
   expect(errorOf(() => encode(Symbol('x'), { name: 'argument' })).message).toMatch(/^argument is a symbol/)
+})
+
+it('keys and members that differ arrive as what differs', () => {
+  const called = /are refused as `(.*?)`/.exec(page)![1]
+  for (const key of [Object('a'), { [snapshot]: () => 'a' }] as object[]) {
+    for (const [it, step] of [
+      [new Map([[key, 1]]), '.keys()[0]'],
+      [new Set([key]), '.values()[0]'],
+    ] as const) {
+      // prettier-ignore
+      const path = `value${step}`
+      expect(errorOf(() => encode(it))).toMatchObject({ path, message: `${path} is ${called} and cannot travel` })
+    }
+  }
 })
 
 const unsendable = (): void => {}
@@ -631,6 +700,9 @@ it('numbers chosen to collide are refused, other numbers are not', () => {
   }
   const any = new Set(Array.from({ length: 128 }, (_, i) => i * 31))
   same(roundTrip(any), any)
+  const high = (count: number): Set<bigint> => new Set(Array.from({ length: count }, (_, i) => BigInt(i) << 64n))
+  same(roundTrip(high(64)), high(64))
+  expect(errorOf(() => encode(high(65)))).toBeInstanceOf(TooLargeError)
 })
 
 // ── Bytes from elsewhere ──────────────────────────────────────────────────────────────────────────────────────────────
