@@ -1,22 +1,27 @@
 // npm run bench -- [SUITE] [CASE…] [--json] [--check]
 //
 // Ours beside the peers, each pair measured in the same run. Without names: everything. `--json`: a line of JSON for each
-// case, and nothing else. `--check`: fails where a case misses its target.
+// case, and nothing else. `--check`: fails where a case misses its target, or could not be measured.
 
+import { cases as jobCases, jobs } from './jobs/cases.ts'
+import { targets as jobTargets } from './jobs/targets.ts'
 import { remoteRun } from './remote-run.ts'
 import { cases as transportCases, transport } from './transport/cases.ts'
-import type { Row } from './transport/row.ts'
-import { targets } from './transport/targets.ts'
+import type { Row, Skipped } from './transport/row.ts'
+import { targets as transportTargets } from './transport/targets.ts'
+
+const targets = { ...transportTargets, ...jobTargets }
 
 interface Suite {
   readonly cases: readonly string[]
   /** The rows of these cases, each as soon as it is known. */
-  rows(cases: ReadonlySet<string>): AsyncIterable<Row>
+  rows(cases: ReadonlySet<string>): AsyncIterable<Row | Skipped>
 }
 
 const suites: Readonly<Record<Row['suite'], Suite>> = {
   transport: { cases: transportCases, rows: transport },
   session: { cases: ['remote-run-empty'], rows: remoteRun },
+  jobs: { cases: jobCases, rows: jobs },
 }
 
 const args = process.argv.slice(2)
@@ -40,6 +45,12 @@ for (const [name, suite] of Object.entries(suites)) {
   const chosen = new Set(all ? suite.cases : asked)
   if (chosen.size === 0) continue
   for await (const row of suite.rows(chosen)) {
+    if ('skipped' in row) {
+      const skip = `${row.case}: skipped, ${row.skipped}`
+      console.error(skip)
+      if (row.case in targets) missed.push(skip)
+      continue
+    }
     if (json) console.log(JSON.stringify(row))
     else console.log(line(row.case, figure(row.ours), figure(row.peer), row.unit, row.ratio.toFixed(2), row.peerName))
     const miss = missOf(row)

@@ -2,7 +2,7 @@
 
 /** One result. `ratio` is in goodness: 1 is as good as the peer, 2 twice as good, also where less is better. */
 export interface Row {
-  readonly suite: 'transport' | 'session'
+  readonly suite: 'transport' | 'session' | 'jobs'
   readonly case: string
   /** Of `ours` and `peer`: of something a second more is better, of a time (`ms`, `µs`) less. */
   readonly unit: string
@@ -10,6 +10,13 @@ export interface Row {
   readonly peer: number
   readonly peerName: string
   readonly ratio: number
+}
+
+/** A case that cannot be measured here, and why. */
+export interface Skipped {
+  readonly suite: Row['suite']
+  readonly case: string
+  readonly skipped: string
 }
 
 export function row({ suite, case: name, unit, ours, peer, peerName }: Omit<Row, 'ratio'>): Row {

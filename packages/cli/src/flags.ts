@@ -143,7 +143,7 @@ const FLAGS = {
   onDemand: { flags: '--on-demand', help: 'leave after ten idle minutes', hidden: true },
   readyFd: { flags: '--ready-fd <fd>', help: 'where to say that it is up', parse: count(1), hidden: true },
   drain: { flags: '--drain', help: 'wait for running jobs to end' },
-  grant: { flags: '--grant <grants>', help: `what it may do: ${GRANTS.join(',')}`, parse: manyOf(GRANTS) },
+  grant: { flags: '--grant <grants>', help: `what it may do: ${GRANTS.join(',')},run:job:NAME`, parse: grants },
   owner: { flags: '--owner <name>', help: 'the name in our policy that it stands for' },
   uses: { flags: '--uses <n>', help: 'how often it may be used (default once)', parse: count(1) },
   ttl: { flags: '--ttl <duration>', help: 'how long it may be used (default 1h)' },
@@ -191,6 +191,13 @@ function list(text: string, before: string[] | undefined): string[] {
 
 function oneOf<T extends string>(allowed: readonly T[]): (text: string) => T {
   return (text) => choice(text, allowed)
+}
+
+/** A named job is granted by its name, whose spelling is judged, and counts as it is written, by the peer. */
+function grants(text: string, before: Grant[] | undefined): Grant[] {
+  const named = (word: string): word is `run:job:${string}` => word.startsWith('run:job:')
+  const words = list(text, undefined).map((word) => (named(word) ? word : choice(word, GRANTS)))
+  return [...(before ?? []), ...words]
 }
 
 function manyOf<T extends string>(allowed: readonly T[]): (text: string, before: T[] | undefined) => T[] {

@@ -6,7 +6,7 @@ import { jobId } from './render/job.ts'
 import { JOB_FIELDS, jobDocument, pick } from './render/json.ts'
 
 /** What a peer and a session have in common: a job table. */
-type JobTable = Pick<Peer, 'start' | 'jobs' | 'job'> | Pick<Session, 'start' | 'jobs' | 'job'>
+type JobTable = Pick<Session, 'start' | 'jobs' | 'job'>
 
 export interface Place {
   /** What `--at` called it, where several tables are spoken to: then lines and rows say whose they are. */

@@ -48,6 +48,9 @@ export class FakeJob implements Job {
   readonly begunAt: Date = new Date('2026-11-22T09:00:00Z')
   readonly type: Job['type']
   readonly peer = 'peer-id'
+  readonly question = undefined
+  readonly history: { state: JobState; at: Date }[] = [{ state: 'Running', at: this.begunAt }]
+  readonly sent: unknown[] = []
   /** What a stop does; by default the job is Stopped at once. */
   onStop: (options: { grace?: unknown }) => void = () => this.end('Stopped')
   #wake = Promise.withResolvers<void>()
@@ -105,6 +108,7 @@ export class FakeJob implements Job {
     this.reason = how.reason
     this.exitCode = how.exitCode
     this.endedAt = new Date('2026-11-22T09:00:02Z')
+    this.history.push({ state, at: this.endedAt })
     this.#changed()
     return this
   }
@@ -152,6 +156,7 @@ export class FakeJob implements Job {
       begunAt,
       endedAt,
       errorCount,
+      history,
     } = this
     return {
       ...{
@@ -170,6 +175,7 @@ export class FakeJob implements Job {
         begunAt,
         endedAt,
         errorCount,
+        history: [...history],
       },
       ...(this.position !== undefined && { parentId: id, position: this.position }),
       children: this.children.map((child) => child.snapshot),
@@ -215,8 +221,35 @@ export class FakeJob implements Job {
   async save(path: string, o?: ReceiveOptions): Promise<void> {
     this.calls.push(['save', { path, ...o }])
   }
-  async *watch(): AsyncGenerator<JobSnapshot> {
-    yield this.snapshot
+  async *watch(o: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<JobSnapshot> {
+    while (!o.signal?.aborted) {
+      yield this.snapshot
+      if (isFinished(this.state)) return
+      await this.#next(o.signal).catch(() => {}) // aborted: over
+    }
+  }
+  async send(value: unknown): Promise<void> {
+    if (isFinished(this.state)) throw failure('INPUT_CLOSED', `${this.name} has ended: it takes no input any more`)
+    this.sent.push(value)
+  }
+  async endInput(): Promise<void> {
+    this.calls.push(['endInput', {}])
+  }
+  async answer(): Promise<void> {
+    throw failure('JOB_STATE', `${this.name} asks nothing: it is ${this.state}`)
+  }
+  async suspend(): Promise<JobSnapshot> {
+    return this.#turn('Suspended', 'suspended', this.state === 'Running')
+  }
+  async resume(): Promise<JobSnapshot> {
+    return this.#turn('Running', 'resumed', this.state === 'Suspended')
+  }
+  #turn(state: JobState, what: string, able: boolean): JobSnapshot {
+    if (!able) throw failure('JOB_STATE', `${this.name} is ${this.state} and cannot be ${what}`)
+    this.state = state
+    this.history.push({ state, at: this.begunAt })
+    this.#changed()
+    return this.snapshot
   }
   async wait(o: { for?: JobState[]; signal?: AbortSignal | undefined } = {}): Promise<JobSnapshot> {
     while (!isFinished(this.state) && !o.for?.includes(this.state)) await this.#next(o.signal)
@@ -402,6 +435,9 @@ export class FakePeer extends FakeTable implements LocalPeer {
   #known(name: string): void {
     if (name === 'localhost' || this.book.some((peer) => peer.name === name)) return
     throw failure('PEER_NOT_FOUND', `no peer '${name}' in the address book`)
+  }
+  map(): Promise<never> {
+    return Promise.reject(new Error('no command maps'))
   }
   hold(session: FakeSession): FakeSession {
     this.held.push(session)

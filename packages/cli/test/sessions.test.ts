@@ -216,6 +216,8 @@ describe('peers', () => {
     expect(out).toBe('errand1-ticket\n')
     expect(err).toContain('this machine only')
     expect(peer.asked).toEqual([['invite', { grants: ['connect', 'run:script'], ttl: '5m', uses: 2, owner: 'me' }]])
+    await errand(['invite', '--grant', 'Connect,run:job:reports/Daily'], { peer })
+    expect(peer.asked.at(-1)).toEqual(['invite', { grants: ['connect', 'run:job:reports/Daily'] }])
     peer.addresses = ['/ip4/127.0.0.1/tcp/1', '/ip4/10.0.0.1/tcp/1']
     expect((await errand(['invite'], { peer })).err).toContain('reached from elsewhere now')
     expect((await errand(['invite', '-q'], { peer })).err).toBe('')

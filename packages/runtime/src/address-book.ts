@@ -5,7 +5,9 @@ import { dirname } from 'node:path'
 import type { PeerId } from '@errand/transport'
 import { asError, PeerNotFoundError, UsageError } from './errors.ts'
 import type { Grant, PeerInfo } from './surface.ts'
+import { isJobName } from './wire.ts'
 
+/** Beside these there is `run:job:NAME`. */
 export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
 /** What a ticket grants that names nothing else. */
 export const DEFAULT_GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command']
@@ -191,7 +193,12 @@ export function peerInfo(peer: KnownPeer, connected: boolean): PeerInfo {
 
 /** @throws UsageError */
 export function checkGrants(grants: readonly string[]): Grant[] {
-  const unknown = grants.filter((grant) => !(GRANTS as readonly string[]).includes(grant))
+  const unknown = grants.filter((grant) => !(GRANTS as readonly string[]).includes(grant) && !isJobGrant(grant))
   if (unknown.length === 0) return grants as Grant[]
-  throw new UsageError(`unknown grant ${unknown.join(', ')}`, { hint: `there are: ${GRANTS.join(' ')}` })
+  throw new UsageError(`unknown grant ${unknown.join(', ')}`, { hint: `there are: ${GRANTS.join(' ')} run:job:NAME` })
+}
+
+/** `run:job:NAME`: exactly that job, also one that is not offered yet. */
+function isJobGrant(grant: string): boolean {
+  return grant.startsWith('run:job:') && isJobName(grant.slice('run:job:'.length))
 }

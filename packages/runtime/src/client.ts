@@ -18,7 +18,9 @@ export { unmarked } from './launch.ts'
 export { milliseconds } from './duration.ts'
 export { defaultHome } from './home.ts'
 export * from './errors.ts'
+export { defineJob, type Produced, type Producing } from './job-definition.ts'
 export type * from './surface.ts'
+export { waitAll, waitAny, type Waited, type WaitOptions } from './wait-jobs.ts'
 
 /** What a daemon says of itself. */
 export interface PeerStatus {

@@ -70,12 +70,31 @@ export class InvalidAnswerError extends ErrandError {
     this.issues = issues
   }
 }
+/** Some items of a map failed; each said so in the log, as an error with `item`, its place among the inputs. */
+export class ItemsFailedError extends ErrandError {
+  /** So many errors are kept here. */
+  static readonly KEPT = 16
+  readonly failed: number
+  /** The first of them. */
+  readonly errors: readonly Error[]
+  constructor(failed: number, of: number, errors: readonly Error[]) {
+    super('ITEMS_FAILED', `${failed} of ${of} items failed`, { cause: errors[0] })
+    this.failed = failed
+    this.errors = errors.slice(0, ItemsFailedError.KEPT)
+  }
+}
 /** The reason of a parent whose children did not all complete; `errors` are the children's reasons, in order. */
 export class ChildJobError extends ErrandError {
   readonly errors: readonly Error[]
   constructor(message: string, errors: readonly Error[]) {
     super('CHILD_JOB', message)
     this.errors = errors
+  }
+}
+/** A job that is started again whenever it fails has failed too often; `cause` is its last failure. */
+export class RestartIntensityError extends ErrandError {
+  constructor(failures: number, within: number, options?: Options) {
+    super('RESTART_INTENSITY', `it failed ${failures} times within ${within} ms`, options)
   }
 }
 export class SessionNotFoundError extends ErrandError {
@@ -174,11 +193,54 @@ export class LimitError extends ErrandError {
     super('LIMIT', message, options)
   }
 }
+/** One thing a schema has against a value, and where in the value: `['rows', 3, 'name']`. */
+export interface SchemaIssue {
+  readonly message: string
+  readonly path: readonly (string | number)[]
+}
+/** What a named job was given is not what it takes; `issues` say why. */
+export class InvalidInputError extends ErrandError {
+  readonly issues: readonly SchemaIssue[]
+  constructor(job: string, issues: readonly SchemaIssue[]) {
+    super('INVALID_INPUT', `job '${job}' does not take that: ${issueText(issues)}`)
+    this.issues = issues
+  }
+}
+/** A named job made what its `output` schema does not allow. */
+export class InvalidOutputError extends ErrandError {
+  readonly issues: readonly SchemaIssue[]
+  constructor(job: string, issues: readonly SchemaIssue[]) {
+    super('INVALID_OUTPUT', `job '${job}' made what it may not: ${issueText(issues)}`)
+    this.issues = issues
+  }
+}
+/** No job is offered there under that name. */
+export class JobNotOfferedError extends ErrandError {
+  constructor(job: string, where: string) {
+    super('JOB_NOT_OFFERED', `${where} offers no job '${job}'`, {
+      hint: 'a peer offers the jobs it was created with: `createPeer({ jobs: […] })`',
+    })
+  }
+}
+/** The module of a named job cannot be imported where the job runs, or does not export it. */
+export class JobModuleError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('JOB_MODULE', message, options)
+  }
+}
 /** A ticket that is unreadable, used up or expired. */
 export class TicketError extends ErrandError {
   constructor(message: string, options?: Options) {
     super('TICKET', message, options)
   }
+}
+
+/** The first few; the error itself has them all. */
+function issueText(issues: readonly SchemaIssue[]): string {
+  const shown = issues
+    .slice(0, 5)
+    .map(({ message, path }) => (path.length > 0 ? `${path.join('.')}: ${message}` : message))
+  return [...shown, ...(issues.length > 5 ? [`and ${issues.length - 5} more`] : [])].join('; ')
 }
 
 function show(which: unknown): string {

@@ -171,7 +171,7 @@ export class Holding {
   /** The same client gets the job it had; another one a new job that begins where the reader stopped. */
   async #takeUp(session: RemoteSession, name: string | undefined): Promise<JobSnapshot | undefined> {
     const { local } = this.#holder
-    const there = [...local.hosts()].findLast((host) =>
+    const there = [...local.all()].findLast((host) =>
       host.children.some(
         ({ engine, hasMoreData }) => engine instanceof RemoteEngine && engine.session === session && hasMoreData,
       ),

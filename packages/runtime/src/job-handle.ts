@@ -1,16 +1,18 @@
 // The handle of a job, wherever it is: reads its records, follows its state, sends it events.
 import { encode, type Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
-import { Cursors } from './cursors.ts'
 import { LONGEST_TIMER, milliseconds } from './duration.ts'
-import { codeOf, JobFailedError, TimeoutError } from './errors.ts'
+import { codeOf, JobFailedError, LimitError, TimeoutError, UsageError } from './errors.ts'
 import { feed, InputOutlet, type JobSource } from './input-outlet.ts'
-import { OWNER, untilAborted } from './output-log.ts'
-import { recordsOf } from './record.ts'
+import { checkStates } from './job-filter.ts'
+import { readRequest } from './job-reading.ts'
+import { jobStream } from './job-stream.ts'
+import { untilAborted } from './output-log.ts'
 import type { SessionRef } from './session-ref.ts'
 import type {
   Duration,
   Job,
+  JobEvent,
   JobRecord,
   JobSnapshot,
   JobState,
@@ -25,9 +27,9 @@ import type { SessionEvent } from './wire.ts'
 /** One handle per job and ref, so that who takes up a job gets the object it had. */
 const handles = new WeakMap<SessionRef, Map<string, WeakRef<JobHandle>>>()
 /** A handle that nobody holds any more leaves no entry behind. */
-const collected = new FinalizationRegistry<{ known: Map<string, WeakRef<JobHandle>>; instanceId: string }>(
-  ({ known, instanceId }) => {
-    if (known.get(instanceId)?.deref() === undefined) known.delete(instanceId)
+const collected = new FinalizationRegistry<{ known: Map<string, WeakRef<JobHandle>>; key: string }>(
+  ({ known, key }) => {
+    if (known.get(key)?.deref() === undefined) known.delete(key)
   },
 )
 
@@ -41,10 +43,23 @@ export function jobHandle<O>(ref: SessionRef, snapshot: JobSnapshot, parent?: Jo
     there.update(snapshot)
     return there as JobHandle<O>
   }
+  const mother = parent ? undefined : parentOf(known, snapshot)
+  if (mother) {
+    const child = mother.children.find((one) => one.instanceId === instanceId)
+    if (child) return child as JobHandle<O> // its parent was told of it too
+  }
   const handle = new JobHandle<O>(ref, snapshot, parent)
-  known.set(instanceId, new WeakRef(handle as JobHandle))
-  collected.register(handle, { known, instanceId })
+  const keys = snapshot.children.length > 0 && snapshot.id > 0 ? [instanceId, `#${snapshot.id}`] : [instanceId]
+  for (const key of keys) {
+    known.set(key, new WeakRef(handle as JobHandle))
+    collected.register(handle, { known, key })
+  }
   return handle
+}
+
+/** A child that is listed by itself belongs to the parent that was listed before it. */
+function parentOf(known: Map<string, WeakRef<JobHandle>>, { parentId }: JobSnapshot): JobHandle | undefined {
+  return parentId ? known.get(`#${parentId}`)?.deref() : undefined
 }
 
 /** A job that has just been started, with the input it was started with on its way. */
@@ -59,9 +74,6 @@ export function sourceOf(input: unknown): JobSource | undefined {
   return input instanceof JobHandle ? input.source : undefined
 }
 
-/** How long a reader that leaves waits for its cursor to be heard of. */
-const SETTLE_MS = 1_000
-
 export class JobHandle<O = unknown> implements Job<O> {
   readonly #ref: SessionRef
   readonly #parent: JobHandle | undefined
@@ -73,19 +85,13 @@ export class JobHandle<O = unknown> implements Job<O> {
   #outlet: InputOutlet | undefined
   /** No more news can come: its session or the link to it has ended. */
   #lost: Error | undefined
+  readonly #given = new Map<string, Map<string, number>>()
 
   constructor(ref: SessionRef, snapshot: JobSnapshot, parent?: JobHandle) {
     this.#ref = ref
     this.#parent = parent
     this.#snapshot = snapshot
-    // A child is told of by its parent: one watch for a job of a thousand children.
-    if (!parent && !isFinished(snapshot.state)) {
-      this.#stopWatching = ref.watchJob(
-        snapshot.instanceId,
-        (next) => this.update(next),
-        (reason) => this.#onLost(reason),
-      )
-    }
+    if (!parent) this.#listen()
   }
 
   get id(): number {
@@ -148,7 +154,8 @@ export class JobHandle<O = unknown> implements Job<O> {
   get finished(): Promise<JobSnapshot> {
     if (!this.#finished) {
       this.#finished = Promise.withResolvers()
-      if (isFinished(this.state) || this.#lost) this.#finished.resolve(this.#snapshot)
+      this.#listen()
+      if (isFinished(this.state) || this.#gone) this.#finished.resolve(this.#snapshot)
     }
     return this.#finished.promise
   }
@@ -174,54 +181,39 @@ export class JobHandle<O = unknown> implements Job<O> {
     return this.receive({ follow: true })[Symbol.asyncIterator]()
   }
 
-  async *receive(o: ReceiveOptions = {}): AsyncGenerator<JobRecord<O>> {
-    const reader = o.reader ?? OWNER
-    const moves = !o.keep && o.from === undefined
-    const cursors = new Cursors(this.#ref, this.instanceId, reader, (snapshot) => this.update(snapshot))
-    let left = o.limit ?? Number.POSITIVE_INFINITY
-    const request = {
-      reader,
-      ...(o.from !== undefined && { from: o.from }),
-      ...(o.follow !== undefined && { follow: o.follow }),
-      ...(o.location !== undefined && { location: o.location }),
-      ...(o.recurse !== undefined && { recurse: o.recurse }),
-    }
-    const reading = this.#ref.read(this.instanceId, request, o.signal)
-    try {
-      while (left > 0) {
-        const step = await reading.next()
-        if (step.done) {
-          if (step.value) this.update(step.value)
-          break
-        }
-        for (const record of recordsOf<O>(step.value)) {
-          if (!o.kinds || o.kinds.includes(record.kind)) {
-            try {
-              yield record
-            } finally {
-              // Handed over is taken, also when the consumer leaves with it: the next receive goes on behind it.
-              if (moves) cursors.take(record.jobId, record.seq + 1)
-            }
-            if (--left <= 0) break
-          } else if (moves) cursors.take(record.jobId, record.seq + 1)
-        }
-      }
-    } finally {
-      await reading.return(undefined)
-      // Bounded: while the link is gone nobody hears it, and leaving must not wait for that.
-      await Promise.race([cursors.settle(), new Promise((resolve) => setTimeout(resolve, SETTLE_MS).unref())])
-    }
+  receive(o: ReceiveOptions & { writeEvents: true }): AsyncGenerator<JobRecord<O> | JobEvent>
+  receive(o?: ReceiveOptions): AsyncGenerator<JobRecord<O>>
+  receive(o: ReceiveOptions = {}): AsyncGenerator<JobRecord<O> | JobEvent> {
+    return jobStream<O>(this.#ref, this.instanceId, o, {
+      given: (reader) => this.#givenTo(reader),
+      onNews: (snapshot) => this.update(snapshot),
+      checkRemovable: () => this.#throwIfChild(),
+      remove: () => this.#removeOver(o.signal),
+    })
   }
 
   async output(o: Cancel = {}): Promise<O[]> {
     const values: O[] = []
     const errors: Error[] = []
+    let dropped = 0
+    o.signal?.throwIfAborted()
     for await (const record of this.#fromStart(o)) {
       if (record.kind === 'output') values.push(record.value)
       else if (record.kind === 'error') errors.push(record.error)
+      else if (record.kind === 'gap') dropped += record.dropped
     }
+    // A reading that is broken off ends as one that is over.
+    o.signal?.throwIfAborted()
     const { state, reason } = await this.wait(o)
-    if (state === 'Completed') return values
+    if (state === 'Completed') {
+      if (dropped === 0) return values
+      throw new LimitError(
+        `${dropped} records of job ${this.#label()} are kept no more: this is not all of its output`,
+        {
+          hint: 'receive them while it runs; `receive({ from: 0 })` gives what is left',
+        },
+      )
+    }
     if (reason && !errors.some((error) => error.message === reason.message && codeOf(error) === codeOf(reason)))
       errors.push(reason)
     const message = `job ${this.#label()} ${state === 'Stopped' ? 'was stopped' : `failed: ${reason?.message ?? errors[0]?.message ?? 'see its errors'}`}`
@@ -229,11 +221,11 @@ export class JobHandle<O = unknown> implements Job<O> {
   }
 
   async save(path: string, o: ReceiveOptions & { format?: 'text' | 'ndjson' } = {}): Promise<void> {
-    const read = {
-      reader: o.reader ?? OWNER,
-      ...(o.from !== undefined && { from: o.from }),
-      ...(o.follow !== undefined && { follow: o.follow }),
-      ...(o.location !== undefined && { location: o.location }),
+    const read = readRequest(o)
+    if (o.writeEvents) throw new UsageError('`writeEvents` is for a stream: a file has records only')
+    if (o.remove) {
+      this.#throwIfChild()
+      if (o.limit !== undefined) throw new UsageError('`remove` needs all of the job: no `limit`')
     }
     const event: SessionEvent = {
       type: 'save',
@@ -242,11 +234,15 @@ export class JobHandle<O = unknown> implements Job<O> {
       ...(o.format && { format: o.format }),
       ...(o.kinds && { kinds: o.kinds }),
       ...((o.keep || o.from !== undefined) && { keep: true }),
+      ...(o.limit !== undefined && Number.isFinite(o.limit) && { limit: o.limit }),
     }
-    this.update((await this.#ref.request(event, this.instanceId, o)) as JobSnapshot)
+    const last = (await this.#ref.request(event, this.instanceId, o)) as JobSnapshot
+    this.update(last)
+    if (o.remove && isFinished(last.state)) await this.#removeOver(o.signal)
   }
 
   async *watch(o: Cancel = {}): AsyncGenerator<JobSnapshot> {
+    this.#listen()
     for (;;) {
       const changed = Promise.withResolvers<void>()
       const wake = (): void => changed.resolve()
@@ -255,7 +251,7 @@ export class JobHandle<O = unknown> implements Job<O> {
         const snapshot = this.#snapshot
         yield snapshot
         if (isFinished(this.#snapshot.state) && snapshot === this.#snapshot) return
-        if (this.#lost) return
+        if (this.#gone) return
         if (snapshot === this.#snapshot) await untilAborted(changed.promise, o.signal)
         if (o.signal?.aborted) return
       } finally {
@@ -300,28 +296,33 @@ export class JobHandle<O = unknown> implements Job<O> {
   }
 
   async wait(o: { timeout?: Duration; for?: JobState[] } & Cancel = {}): Promise<JobSnapshot> {
-    const wanted = o.for
+    const { for: wanted, signal } = o
+    checkStates(wanted, 'for')
+    const limit = o.timeout === undefined ? undefined : milliseconds(o.timeout)
     const there = (): boolean => isFinished(this.state) || wanted?.includes(this.state) === true
-    const limit =
-      o.timeout === undefined ? undefined : AbortSignal.timeout(Math.min(milliseconds(o.timeout), LONGEST_TIMER))
-    const signal = limit && o.signal ? AbortSignal.any([limit, o.signal]) : (limit ?? o.signal)
-    while (!there()) {
-      if (this.#lost) throw this.#lost
-      const changed = Promise.withResolvers<void>()
-      const wake = (): void => changed.resolve()
-      this.#watchers.add(wake)
-      try {
-        await untilAborted(changed.promise, signal)
-      } finally {
-        this.#watchers.delete(wake)
-      }
-      if (there()) break
-      o.signal?.throwIfAborted()
-      if (limit?.aborted) {
-        throw new TimeoutError(`job ${this.#label()} is still ${this.state} after ${o.timeout}; it goes on`)
-      }
+    signal?.throwIfAborted()
+    if (there()) return this.#snapshot
+    const over = Promise.withResolvers<void>()
+    const timer = limit ? setTimeout(over.resolve, Math.min(limit, LONGEST_TIMER)) : undefined
+    let found: JobSnapshot | undefined
+    const changed = (): void => {
+      // Kept: it may have gone on by the time this is heard of.
+      if (there()) found ??= this.#snapshot
+      if (found || this.#gone) over.resolve()
     }
-    return this.#snapshot
+    this.#watchers.add(changed)
+    try {
+      this.#listen()
+      changed()
+      if (limit !== 0) await untilAborted(over.promise, signal)
+    } finally {
+      clearTimeout(timer)
+      this.#watchers.delete(changed)
+    }
+    if (found) return found
+    signal?.throwIfAborted()
+    if (this.#gone) throw this.#gone
+    throw new TimeoutError(`job ${this.#label()} is still ${this.state} after ${o.timeout}; it goes on`)
   }
 
   async stop(o: { grace?: Duration; reason?: string } & Cancel = {}): Promise<JobSnapshot> {
@@ -344,6 +345,8 @@ export class JobHandle<O = unknown> implements Job<O> {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Whoever waits for it goes on hearing of it.
+    if (this.#watchers.size > 0 || this.#finished) return
     this.#stopWatching?.()
     this.#stopWatching = undefined
   }
@@ -357,9 +360,53 @@ export class JobHandle<O = unknown> implements Job<O> {
     return this.#snapshot
   }
 
+  /** What happens to it is heard from here on, also by a handle that was let go of and is used again. */
+  #listen(): void {
+    // A child is told of by its parent: one watch for a job of a thousand children.
+    if (this.#parent) return this.#parent.#listen()
+    if (this.#stopWatching || this.#lost || isFinished(this.state)) return
+    const stop = this.#ref.watchJob(
+      this.instanceId,
+      (next) => this.update(next),
+      (reason) => this.#onLost(reason),
+    )
+    // It may have been told at once.
+    if (isFinished(this.state)) stop()
+    else this.#stopWatching = stop
+  }
+
+  /** Why no more can be heard of it, ever. */
+  get #gone(): Error | undefined {
+    return this.#lost ?? (this.#parent ? this.#parent.#gone : undefined)
+  }
+
+  /** How far this handle has given each job's records to a reader; a parent's knows of its children's too. */
+  #givenTo(reader: string): Map<string, number> {
+    const given = (this.#parent ?? this).#given
+    let known = given.get(reader)
+    if (!known) given.set(reader, (known = new Map()))
+    return known
+  }
+
+  #throwIfChild(): void {
+    const { parentId, position } = this.#snapshot
+    if (position !== undefined)
+      throw new UsageError(`${this.name} is a child and goes with its parent: remove job ${parentId}`)
+  }
+
+  /** Somebody else may have been quicker. */
+  async #removeOver(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.remove(signal ? { signal } : {})
+    } catch (error) {
+      if (codeOf(error) !== 'JOB_NOT_FOUND') throw error
+    }
+  }
+
   #onLost(reason: Error): void {
     if (isFinished(this.#snapshot.state)) return
     this.#lost = reason
+    for (const child of this.#children ?? []) (child as JobHandle<O>).#onLost(reason)
     for (const wake of [...this.#watchers]) wake()
     this.#finished?.resolve(this.#snapshot)
   }

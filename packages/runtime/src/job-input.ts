@@ -15,12 +15,13 @@ export class JobInput {
   #execution: Execution | undefined
   #ending: { readonly error?: Error | undefined } | undefined
   #endTold = false
-  #closed: Error | undefined
+  /** Why, for whoever asks: an error of its own for each. */
+  #closed: (() => Error) | undefined
   #senders: PromiseWithResolvers<void>[] = []
 
   /** Settles when there is room for more. @throws InputClosedError, LimitError: then nothing was taken */
   send(chunk: RawChunk): Promise<void> {
-    const closed = this.#closed ?? (this.#ending && new InputClosedError('its input has been ended'))
+    const closed = this.#closed?.() ?? (this.#ending && new InputClosedError('its input has been ended'))
     if (closed) return Promise.reject(closed)
     if (this.#bytes + chunk.bytes.byteLength > FULL) {
       return Promise.reject(
@@ -44,9 +45,11 @@ export class JobInput {
     this.#drain()
   }
 
-  /** Where it goes from now on. */
+  /** Where it goes from now on. Another attempt of the job: what the one before took is gone, the rest is given to it. */
   attach(execution: Execution): void {
     this.#execution = execution
+    this.#credit = CREDIT_BYTES
+    this.#endTold = false
     this.#drain()
   }
 
@@ -57,12 +60,12 @@ export class JobInput {
   }
 
   /** Nobody reads any more: whoever waits is told why. */
-  close(reason: Error): void {
+  close(reason: () => Error): void {
     if (this.#closed) return
     this.#closed = reason
     this.#queue.length = 0
     this.#bytes = 0
-    for (const sender of this.#senders.splice(0)) sender.reject(reason)
+    for (const sender of this.#senders.splice(0)) sender.reject(reason())
   }
 
   #drain(): void {

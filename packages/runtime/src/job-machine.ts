@@ -85,6 +85,7 @@ export const jobMachine = setup({
     childrenBlocked: ({ event }) => event.type === 'job.children' && event.state === 'Blocked',
     childrenSuspended: ({ event }) => event.type === 'job.children' && event.state === 'Suspended',
     childrenDisconnected: ({ event }) => event.type === 'job.children' && event.state === 'Disconnected',
+    childrenStopping: ({ event }) => event.type === 'job.children' && event.state === 'Stopping',
   },
 }).createMachine({
   id: 'job',
@@ -97,11 +98,13 @@ export const jobMachine = setup({
       { guard: 'failed', target: '.Failed' },
       { target: '.Stopped' },
     ],
+    // A parent is where its children are, also while it is being stopped: one that cannot be reached is not stopped yet.
     'job.children': [
       { guard: 'childrenRunning', target: '.Running' },
       { guard: 'childrenBlocked', target: '.Blocked' },
       { guard: 'childrenSuspended', target: '.Suspended' },
       { guard: 'childrenDisconnected', target: '.Disconnected' },
+      { guard: 'childrenStopping', target: '.Stopping' },
     ],
     // Wherever they are not news of the state, they are remembered for when it is taken up.
     'job.asked': { actions: 'asks' },
@@ -109,7 +112,15 @@ export const jobMachine = setup({
   },
   states: {
     NotStarted: {
-      on: { 'job.launch': { actions: 'launch' }, 'job.begun': { target: 'Running' }, 'job.stop': stop },
+      on: {
+        'job.launch': { actions: 'launch' },
+        // An engine may ask, or be lost, before it says that it has begun.
+        'job.begun': [{ guard: 'asking', target: 'Blocked' }, { target: 'Running' }],
+        'job.lost': lost,
+        'job.stop': stop,
+        // Of a parent that has not been launched they can only be stopped.
+        'job.children': {},
+      },
     },
     Running: {
       on: {
@@ -139,9 +150,11 @@ export const jobMachine = setup({
         ],
       },
     },
-    // Stopping what cannot be reached would be a lie: the host reconnects first, then stops.
+    // Stopping what cannot be reached would be a lie: the host reaches it first. Of a parent some children may be reached:
+    // they are told, and what becomes of them is their news.
     Disconnected: {
       on: {
+        'job.stop': { actions: 'halt' },
         'job.back': [
           { guard: 'backBlocked', target: 'Blocked', actions: 'follow' },
           { guard: 'backSuspended', target: 'Suspended' },
@@ -154,7 +167,6 @@ export const jobMachine = setup({
         // A second stop is a harder one.
         'job.stop': { actions: 'halt' },
         'job.lost': lost,
-        'job.children': {},
       },
     },
     Completed: { type: 'final' },

@@ -1,11 +1,15 @@
 // The jobs of one session: those it lists, and the runs it keeps until they have been read.
+//
+// A listed job that has ended becomes a row (job-row.ts): its actor, its execution and what it was given are let go of.
 import { isFinished } from './child-jobs.ts'
-import { JobNotFinishedError, JobNotFoundError, UsageError } from './errors.ts'
+import { JobNotFinishedError, JobNotFoundError, LimitError, UsageError } from './errors.ts'
 import { filterJobs, findJob } from './job-filter.ts'
+import { JobIndex } from './job-index.ts'
 import { mergeReads, readLog } from './job-reading.ts'
+import { JobRow, type RowHome, type TableJob } from './job-row.ts'
 import type { JobHost } from './job.ts'
+import { keptText } from './kept-text.ts'
 import type { JobReading } from './link.ts'
-import { OWNER } from './output-log.ts'
 import type { Store } from './store/store.ts'
 import type { JobFilter, JobSnapshot } from './surface.ts'
 import type { ReadRequest } from './wire.ts'
@@ -14,43 +18,58 @@ import type { ReadRequest } from './wire.ts'
 const RUNS_KEPT = 64
 /** Ends of runs remembered. */
 const RETIRED_KEPT = 256
-/** Jobs in one table; one more is refused. */
-const JOBS_MOST = 100_000
+/** Jobs and their children in one table; more are refused. Ended ones take up to 2 KiB each beside what they said. */
+export const JOBS_MOST = 200_000
 
 export class JobTable {
   readonly #store: Store
-  readonly #session: string
+  readonly #home: RowHome
   /** For messages: whose table it is. */
   readonly #where: string
-  readonly #jobs = new Map<string, JobHost>()
+  readonly #listed = new JobIndex()
   readonly #runs = new Map<string, JobHost>()
-  readonly #started = new Map<string, Promise<JobHost>>()
+  /** What was started by which id: under way, or the job's instanceId for as long as it is there. */
+  readonly #started = new Map<string, Promise<JobHost> | string>()
   /** Runs that are over and read to the end, as they were: whose reader lost its link may ask for that end again. */
   readonly #retired = new Map<string, JobSnapshot>()
+  /** Texts of commands that rows share, and by how many. */
+  readonly #commands = new Map<string, { readonly text: string; rows: number }>()
 
-  constructor(store: Store, session: string, where: string) {
+  constructor(store: Store, home: RowHome, where: string) {
     this.#store = store
-    this.#session = session
+    this.#home = home
     this.#where = where
   }
 
   /** Listed jobs. */
   get size(): number {
-    return this.#jobs.size
+    return this.#listed.size
   }
 
-  /** @throws UsageError */
-  throwIfFull(): void {
-    if (this.#jobs.size >= JOBS_MOST) throw new UsageError(`${JOBS_MOST} jobs are there: remove some first`)
+  /** Room for a job and so many children. @throws LimitError */
+  throwIfFull(children: number): void {
+    if (this.#listed.places + 1 + children <= JOBS_MOST) return
+    throw new LimitError(`${JOBS_MOST} jobs, children counted, is all there can be on ${this.#where}`, {
+      hint: 'remove those that are finished: `errand remove`',
+    })
   }
 
   /** Same `startId`: the same job, also while the first start is still under way. */
-  once(startId: string, make: () => Promise<JobHost>): Promise<JobHost> {
+  once(startId: string, make: () => Promise<JobHost>): Promise<TableJob> {
     const known = this.#started.get(startId)
+    if (typeof known === 'string') return Promise.resolve(this.find(known))
     if (known) return known
     const starting = make()
     this.#started.set(startId, starting)
-    starting.catch(() => this.#started.delete(startId))
+    starting.then(
+      ({ instanceId }) => {
+        if (this.#started.get(startId) !== starting) return
+        // Removed while it was being started: nothing is left to be found again.
+        if (this.seek(instanceId)) this.#started.set(startId, instanceId)
+        else this.#started.delete(startId)
+      },
+      () => this.#started.get(startId) === starting && this.#started.delete(startId),
+    )
     return starting
   }
 
@@ -62,7 +81,11 @@ export class JobTable {
 
   /** Without a number it is a run: in no list, and only kept until it has been read. */
   add(host: JobHost): void {
-    if (host.id > 0) return void this.#jobs.set(host.instanceId, host)
+    if (host.id > 0) {
+      this.#listed.add(host)
+      void host.finished.then(() => this.#settle(host))
+      return
+    }
     this.#runs.set(host.instanceId, host)
     if (this.#runs.size <= RUNS_KEPT) return
     for (const run of this.#runs.values()) {
@@ -70,49 +93,59 @@ export class JobTable {
     }
   }
 
-  forget(host: JobHost): void {
-    this.#jobs.delete(host.instanceId)
-    this.#runs.delete(host.instanceId)
-    this.#started.delete(host.spec.startId)
-    for (const one of [host, ...host.children]) void this.#store.dropLog(logName(this.#session, one))
-  }
-
-  jobs(): readonly JobHost[] {
-    return [...this.#jobs.values()]
+  forget(job: TableJob): void {
+    // Whoever asks may hold the job as it was before it became a row.
+    const present = this.#listed.get(job.instanceId)
+    if (present instanceof JobRow) for (const one of [present, ...present.children]) this.#unshare(one.command)
+    if (present) this.#listed.delete(present)
+    this.#runs.delete(job.instanceId)
+    this.#started.delete(job.startId)
+    for (const one of [job, ...job.children]) void this.#store.dropLog(logName(this.#home.session, one))
   }
 
   runs(): readonly JobHost[] {
     return [...this.#runs.values()]
   }
 
-  *hosts(): Iterable<JobHost> {
-    yield* this.#jobs.values()
+  /** Jobs and runs. */
+  *all(): Iterable<TableJob> {
+    yield* this.#listed.all()
     yield* this.#runs.values()
   }
 
+  /** Jobs and runs that have not ended. */
+  *unfinished(): Iterable<JobHost> {
+    for (const job of this.#listed.working()) if (!isFinished(job.state)) yield job
+    for (const run of this.#runs.values()) if (!isFinished(run.state)) yield run
+  }
+
+  /** @throws UsageError */
   list(filter: JobFilter): JobSnapshot[] {
-    return filterJobs(this.#snapshots(), filter)
+    // A filter that is none is refused before it says where to look.
+    filterJobs<TableJob>([], filter)
+    return filterJobs<TableJob>(this.#listed.fitting(filter), filter).map((job) => job.snapshot())
   }
 
   /** By any of its names. @throws JobNotFoundError, JobAmbiguousError */
-  named(which: number | string): JobSnapshot {
+  named(which: number | string): TableJob {
     const run = typeof which === 'string' ? this.#runs.get(which) : undefined
-    return run?.snapshot() ?? findJob(this.#snapshots(), which, this.#where)
+    return run ?? findJob<TableJob>(this.#listed.meant(which), which, this.#where)
   }
 
   /** By instanceId, children too. */
-  seek(job: string): JobHost | undefined {
-    const found = this.#jobs.get(job) ?? this.#runs.get(job)
+  seek(job: string): TableJob | undefined {
+    const found = this.#listed.get(job) ?? this.#runs.get(job)
     if (found) return found
-    for (const parent of this.hosts()) {
-      const child = parent.children.find((one) => one.instanceId === job)
+    // There are few runs.
+    for (const run of this.#runs.values()) {
+      const child = run.children.find((one) => one.instanceId === job)
       if (child) return child
     }
     return undefined
   }
 
   /** @throws JobNotFoundError */
-  find(job: string | undefined): JobHost {
+  find(job: string | undefined): TableJob {
     const found = job === undefined ? undefined : this.seek(job)
     if (!found) throw new JobNotFoundError(job, this.#where)
     return found
@@ -125,14 +158,14 @@ export class JobTable {
 
   /** @throws JobNotFinishedError unless finished or `force`; UsageError for a child */
   async remove(job: string | undefined, force: boolean, grace: number): Promise<JobSnapshot> {
-    const host = this.find(job)
-    if (host.parent) throw new UsageError(`${host.name} is a child: remove its parent ${host.id}`)
-    if (!isFinished(host.state)) {
-      if (!force) throw new JobNotFinishedError(host.id, host.state)
-      await host.stop({ grace, reason: 'removed by force' })
+    const found = this.find(job)
+    if (found.position !== undefined) throw new UsageError(`${found.name} is a child: remove its parent ${found.id}`)
+    if (!isFinished(found.state)) {
+      if (!force) throw new JobNotFinishedError(found.id, found.state)
+      await found.stop({ grace, reason: 'removed by force' })
     }
-    this.forget(host)
-    return host.snapshot()
+    this.forget(found)
+    return found.snapshot()
   }
 
   /** Moves a reader's cursors; answers with the job as it is then. */
@@ -141,17 +174,23 @@ export class JobTable {
     reader: string,
     seqs: readonly (readonly [string, number])[],
   ): Promise<JobSnapshot> {
-    const host = this.find(job)
+    const found = this.find(job)
     for (const [id, seq] of seqs) {
-      const one = id === host.instanceId ? host : host.children.find((child) => child.instanceId === id)
-      await one?.log?.acknowledge(reader, seq)
-      if (reader === OWNER) one?.acknowledged(seq)
+      if (id === found.instanceId) {
+        await this.#now(found).acknowledge(reader, seq)
+        continue
+      }
+      // Of a parent, its children's; of nobody else's.
+      const one = this.seek(id)
+      if (one?.position !== undefined && found.children[one.position - 1]?.instanceId === id)
+        await one.acknowledge(reader, seq)
     }
-    const snapshot = host.snapshot()
+    const run = this.#runs.get(found.instanceId)
+    const snapshot = this.#now(found).snapshot()
     // A run is kept only for who has not taken it all.
-    if (this.#runs.has(host.instanceId) && isFinished(snapshot.state) && !snapshot.hasMoreData) {
-      this.forget(host)
-      this.#retired.set(host.instanceId, snapshot)
+    if (run && isFinished(snapshot.state) && !snapshot.hasMoreData) {
+      this.forget(run)
+      this.#retired.set(run.instanceId, snapshot)
       const [oldest] = this.#retired.keys()
       if (this.#retired.size > RETIRED_KEPT && oldest !== undefined) this.#retired.delete(oldest)
     }
@@ -162,27 +201,52 @@ export class JobTable {
   async *read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
     const over = this.#retired.get(job)
     if (over) return over
-    const host = this.find(job)
+    const found = this.find(job)
     const { location } = request
-    const wanted = (one: JobHost): boolean => location === undefined || same(location, one.location)
-    if (host.children.length === 0 || request.recurse === false) {
-      if (!wanted(host)) return host.snapshot()
-      yield* readLog(host, request, signal)
+    const wanted = (one: TableJob): boolean => location === undefined || same(location, one.location)
+    if (found.children.length === 0 || request.recurse === false) {
+      if (!wanted(found)) return found.snapshot()
+      yield* readLog(found, request, signal)
     } else {
       if (request.from !== undefined && request.from !== 0) {
         throw new UsageError('`from` needs a child: a parent has one sequence per child', {
           hint: 'write 3.1 for the first child of 3',
         })
       }
-      yield* mergeReads(host.children.filter(wanted), request, signal)
+      yield* mergeReads(found.children.filter(wanted), request, signal)
     }
     // Whoever read to the end learns how it ended: the end of the log comes a moment before the job's.
-    if (request.follow && !signal?.aborted) await host.finished
-    return host.snapshot()
+    if (request.follow && !signal?.aborted) await found.finished
+    return this.#now(found).snapshot()
   }
 
-  #snapshots(): JobSnapshot[] {
-    return this.jobs().map((job) => job.snapshot())
+  /** The same job: meanwhile it may have become a row. */
+  #now(job: TableJob): TableJob {
+    return this.seek(job.instanceId) ?? job
+  }
+
+  /** Ended, and told to everybody: a row from now on. */
+  #settle(host: JobHost): void {
+    // Not ended: it goes on elsewhere while its table ends. Not there: removed meanwhile.
+    if (!isFinished(host.state) || this.#listed.get(host.instanceId) !== host) return
+    for (const one of [host, ...host.children]) {
+      if (one.log?.end === 0) void this.#store.dropLog(logName(this.#home.session, one))
+      else one.log?.stored.pack?.()
+    }
+    this.#listed.settle(host.row(this.#home, (text) => this.#share(text)))
+  }
+
+  /** The same text, kept once. */
+  #share(text: string): string {
+    const known = this.#commands.get(text)
+    if (known) known.rows++
+    else this.#commands.set(text, { text, rows: 1 })
+    return known?.text ?? text
+  }
+
+  #unshare(text: string): void {
+    const known = this.#commands.get(text)
+    if (known && --known.rows === 0) this.#commands.delete(text)
   }
 }
 
@@ -191,6 +255,6 @@ function same(a: string, b: string): boolean {
 }
 
 /** A run's id is its caller's: only together with its session does it name a log. */
-export function logName(session: string, job: JobHost): string {
-  return `${session} ${job.instanceId}`
+export function logName(session: string, job: TableJob): string {
+  return keptText(`${session} ${job.instanceId}`)
 }

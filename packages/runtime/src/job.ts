@@ -1,19 +1,20 @@
-// A job on the peer that owns it: its actor, its execution or its children, its log. Machines decide, this acts.
+// A job on the peer that owns it, until it has ended: its actor, its execution or its children, its log. Machines decide,
+// this acts.
 import { createActor } from 'xstate'
+import { Alarm } from './alarm.ts'
 import { foldChildren, isFinished } from './child-jobs.ts'
 import {
   asError,
   ChildJobError,
-  codeOf,
   ErrandError,
   InputClosedError,
   JobStateError,
   JobStoppedError,
-  QuestionAnsweredError,
   TimeoutError,
 } from './errors.ts'
-import { LONGEST_TIMER } from './duration.ts'
-import type { Engine, Execution } from './engine/engine.ts'
+import type { Engine, Execution, ExecutionIO } from './engine/engine.ts'
+import { RemoteEngine } from './engine/remote.ts'
+import { JobAttempts, type RestartRule, type RetryRule } from './job-attempts.ts'
 import {
   jobMachine,
   type Ending,
@@ -23,7 +24,9 @@ import {
   type StopRequest,
 } from './job-machine.ts'
 import { JobInput } from './job-input.ts'
-import type { OutputLog } from './output-log.ts'
+import { JobQuestions } from './job-questions.ts'
+import { JobRow, type RowHome, type TableJob } from './job-row.ts'
+import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
@@ -46,8 +49,15 @@ export interface JobOptions {
   readonly stopGrace: number
   /** What `ctx.location` says. */
   readonly here: string
-  /** The job's engine follows a deadline elsewhere. */
+  /** Milliseconds from its launch on; a parent's is its children's too, those in the queue not excepted. */
   readonly deadline?: number | undefined
+  /** Milliseconds it waits before it is launched. */
+  readonly delay?: number | undefined
+  /** It is launched when this one has completed; the delay begins then. */
+  readonly after?: TableJob | undefined
+  /** Of what has an engine. */
+  readonly retry?: RetryRule | undefined
+  readonly restart?: RestartRule | undefined
 }
 
 /** States of which `history` keeps at most so many. */
@@ -55,14 +65,7 @@ const HISTORY = 32
 /** States in which there is work that can be told to stand still. */
 const LIVE: ReadonlySet<JobState> = new Set<JobState>(['Running', 'Blocked'])
 
-interface OpenQuestion {
-  readonly question: Question
-  /** Settles when the answer before has been looked at. */
-  turn: Promise<unknown>
-  verdict: PromiseWithResolvers<void> | undefined
-}
-
-export class JobHost implements JobActions {
+export class JobHost implements JobActions, TableJob {
   readonly instanceId: string
   readonly children: JobHost[] = []
   /** Settles with the last snapshot; never rejects. */
@@ -70,12 +73,14 @@ export class JobHost implements JobActions {
   /** Settles when there is a log to read. */
   readonly ready: Promise<void>
   readonly #options: JobOptions
+  /** instanceId */
+  readonly #session: string
   readonly #actor: JobActor
   readonly #settle: (snapshot: JobSnapshot) => void
   readonly #setReady: () => void
   readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
   readonly #input = new JobInput()
-  readonly #questions = new Map<string, OpenQuestion>()
+  readonly #questions: JobQuestions
   readonly #history: { readonly state: JobState; readonly at: Date }[]
   #log: OutputLog | undefined
   #parent: JobHost | undefined
@@ -90,8 +95,16 @@ export class JobHost implements JobActions {
   #begunAt: Date | undefined
   #endedAt: Date | undefined
   #stopRequest: StopRequest | undefined
-  #deadline: NodeJS.Timeout | undefined
+  #launched = false
+  /** Until it is launched, and between attempts. */
+  #alarm: Alarm | undefined
+  #deadline: Alarm | undefined
   #late = false
+  readonly #attempts: JobAttempts
+  /** The number in our log of the first record of this attempt: what comes numbered from elsewhere counts from there. */
+  #base = 0
+  /** The next attempt waits for a reader: its log is full. */
+  #wantsRoom = false
   #ended = false
   #snapshot: JobSnapshot | undefined
   #scheduled = false
@@ -99,6 +112,9 @@ export class JobHost implements JobActions {
   constructor(options: JobOptions) {
     this.#options = options
     this.instanceId = options.instanceId
+    this.#session = options.session().instanceId
+    this.#attempts = new JobAttempts(options.retry, options.restart)
+    this.#questions = new JobQuestions(options.name)
     this.#history = [{ state: 'NotStarted', at: new Date() }]
     if (options.engine && options.spec.input !== true) this.#input.end()
     const { promise, resolve } = Promise.withResolvers<JobSnapshot>()
@@ -111,7 +127,10 @@ export class JobHost implements JobActions {
     this.#actor.subscribe({
       next: ({ value }) => this.#enter(value as JobState),
       // The machine has no code of its own that throws; if it ever does, the job must still end.
-      error: (error) => void this.#onEnded({ outcome: 'failed', error: asError(error) }),
+      error: (error) => {
+        const ending = { outcome: 'failed', error: asError(error) } as const
+        void this.#onEnded(ending).then(() => this.#conclude('Failed', ending.error))
+      },
     })
     this.#actor.start()
   }
@@ -128,8 +147,14 @@ export class JobHost implements JobActions {
   get state(): JobState {
     return this.#state
   }
-  get spec(): WorkSpec {
-    return this.#options.spec
+  get startId(): string {
+    return this.#options.spec.startId
+  }
+  get command(): string {
+    return this.#options.spec.command
+  }
+  get endedAt(): Date | undefined {
+    return this.#endedAt
   }
   get location(): string {
     return this.#options.location
@@ -155,15 +180,17 @@ export class JobHost implements JobActions {
     this.#setReady()
   }
 
-  /** Reader `owner` is at `seq`: where the log is a copy, the original may know. */
-  acknowledged(seq: number): void {
-    this.#execution?.acknowledge?.(seq)
+  async acknowledge(reader: string, seq: number): Promise<void> {
+    await this.#log?.acknowledge(reader, seq)
+    // Where the log is a copy, the original may know.
+    if (reader === OWNER && seq > this.#base) this.#execution?.acknowledge?.(seq - this.#base)
   }
 
   /** The log took so many bytes: the producer may send as many more. */
   credit(bytes: number): void {
     if (this.#execution) this.#execution.credit(bytes)
-    else this.#credit += bytes
+    // Between attempts nobody is owed anything: the next one begins with a credit of its own.
+    else if (this.#attempts.count === 1) this.#credit += bytes
   }
 
   adopt(children: readonly JobHost[]): void {
@@ -173,8 +200,11 @@ export class JobHost implements JobActions {
     }
   }
 
+  /** Launches it: now, or when what it waits for has come. */
   start(): void {
-    this.#send({ type: 'job.launch' })
+    const { after } = this.#options
+    if (after) void after.finished.then((last) => this.#onPredecessor(last))
+    else this.#launchLater()
   }
 
   /** Stops it and waits for its end. Finished: nothing happens. @throws PeerUnreachableError when it cannot be reached */
@@ -182,14 +212,30 @@ export class JobHost implements JobActions {
     if (isFinished(this.#state)) return this.snapshot()
     if (this.#state === 'Disconnected') {
       // Saying Stopped of what runs on elsewhere would be a lie: reach it first, or say that we cannot.
-      await this.#execution?.reachable?.()
-      for (const child of this.children) {
-        if (child.state === 'Disconnected') await child.#execution?.reachable?.()
+      try {
+        await this.#reach()
+      } catch (error) {
+        // It has ended meanwhile: stopped or not, it is over.
+        if (this.#ended) return this.finished
+        throw error
       }
     }
     this.#stopRequest = request
-    this.#send({ type: 'job.stop', request })
+    // A parent some of whose children cannot be reached yet: the others are stopped now.
+    if (this.#state === 'Disconnected' && this.children.length > 0) this.halt(request)
+    else this.#send({ type: 'job.stop', request })
     return this.finished
+  }
+
+  /** Of a parent one child that can be reached is enough. @throws PeerUnreachableError */
+  async #reach(): Promise<void> {
+    if (this.children.length === 0) return this.#execution?.reachable?.()
+    const open = this.children.filter((child) => !isFinished(child.state))
+    const tries = await Promise.allSettled(
+      open.map(async (child) => (child.state === 'Disconnected' ? child.#execution?.reachable?.() : undefined)),
+    )
+    const refused = tries.filter((one) => one.status === 'rejected')
+    if (refused.length > 0 && refused.length === tries.length) throw refused[0]!.reason
   }
 
   /** A chunk of its input: to all children of a parent, as fast as the slowest. @throws InputClosedError, LimitError */
@@ -207,8 +253,8 @@ export class JobHost implements JobActions {
 
   /** What it waits for an answer to; of a parent, its children's first, as `2.1` for question 1 of child 2. */
   get question(): Question | undefined {
-    const [own] = this.#questions.values()
-    if (own) return own.question
+    const own = this.#questions.first
+    if (own) return own
     for (const child of this.children) {
       const { question } = child
       if (question) return { ...question, id: `${child.position}.${question.id}` }
@@ -228,18 +274,10 @@ export class JobHost implements JobActions {
       if (!asking) throw new JobStateError(`${this.name} has no child ${child[1]}`)
       return asking.answer(value, child[2])
     }
-    const open = this.#questions.get(id)
-    if (!open) throw new QuestionAnsweredError(`question ${id} of ${this.name} has been answered, or was never asked`)
-    const turn = open.turn.then(async () => {
-      if (this.#questions.get(id) !== open)
-        throw new QuestionAnsweredError(`question ${id} of ${this.name} has its answer already`)
+    const reach = async (): Promise<void> => {
       if (this.#state === 'Disconnected') await this.#execution?.reachable?.()
-      open.verdict = Promise.withResolvers()
-      this.#execution?.answer?.(id, value)
-      await open.verdict.promise
-    })
-    open.turn = turn.catch(() => undefined)
-    return turn
+    }
+    return this.#questions.answer(id, reach, () => this.#execution?.answer?.(id, value))
   }
 
   /** Settles when it stands still, or has ended. @throws JobStateError */
@@ -265,6 +303,41 @@ export class JobHost implements JobActions {
     return this.snapshot()
   }
 
+  /** What is left of it now that it has ended. `share`: the same text, kept once for many. */
+  row(home: RowHome, share: (text: string) => string): JobRow {
+    const { id, name, type, location, position, engine } = this.#options
+    const log = this.#log
+    const execution = this.#execution
+    // A session that was opened for this alone has ended: nobody there asks what has been read here.
+    const asked = engine instanceof RemoteEngine && engine.session?.temporary === false && log?.hasMoreData === true
+    const base = this.#base
+    const acknowledge = (seq: number): void => {
+      if (seq > base) execution?.acknowledge?.(seq - base)
+    }
+    return new JobRow(home, {
+      id,
+      instanceId: this.instanceId,
+      startId: this.startId,
+      name,
+      command: share(this.command),
+      location,
+      type,
+      position,
+      state: this.#state,
+      reason: this.#reason,
+      exitCode: this.#exitCode,
+      pid: this.#pid,
+      streamed: this.#streamed,
+      epoch: this.#epoch,
+      errors: log?.errors ?? 0,
+      begunAt: this.#begunAt,
+      history: this.#history,
+      children: this.children.map((child) => child.row(home, share)),
+      stored: log && log.end > 0 ? log.stored : undefined,
+      source: asked ? { engine, acknowledge } : undefined,
+    })
+  }
+
   /** Its table ends while it goes on elsewhere: nobody here hears of it any more. Its state stays as it was. */
   async abandon(): Promise<void> {
     await this.#log?.seal()
@@ -283,7 +356,7 @@ export class JobHost implements JobActions {
 
   snapshot(): JobSnapshot {
     if (this.#snapshot) return this.#snapshot
-    const { id, name, type, location, peer, session, spec, position } = this.#options
+    const { id, name, type, location, peer, spec, position } = this.#options
     return (this.#snapshot = Object.freeze({
       id,
       instanceId: this.instanceId,
@@ -291,7 +364,7 @@ export class JobHost implements JobActions {
       command: spec.command,
       location,
       peer,
-      session: session().instanceId,
+      session: this.#session,
       type,
       state: this.#state,
       hasMoreData: this.#more(),
@@ -304,6 +377,7 @@ export class JobHost implements JobActions {
       errorCount: (this.#log?.errors ?? 0) + this.children.reduce((sum, child) => sum + (child.#log?.errors ?? 0), 0),
       pid: this.#pid,
       streamed: this.#streamed,
+      ...(this.#epoch !== undefined && { epoch: this.#epoch }),
       ...(position !== undefined && { parentId: id, position }),
       children: Object.freeze(this.children.map((child) => child.snapshot())),
     }))
@@ -312,60 +386,150 @@ export class JobHost implements JobActions {
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
 
   launch(): void {
+    this.#launched = true
     const { engine, deadline } = this.#options
+    if (deadline !== undefined) this.#deadline = new Alarm(deadline, () => this.#expire(deadline))
     if (!engine) {
       this.#begun()
       return this.#launchChildren()
     }
-    if (deadline !== undefined) {
-      this.#deadline = setTimeout(
-        () => {
-          this.#late = true
-          void this.stop({ grace: this.#options.stopGrace, reason: `its deadline of ${deadline} ms passed` }).catch(
-            () => undefined,
-          )
-        },
-        Math.min(deadline, LONGEST_TIMER),
-      )
+    this.#attempt(engine)
+  }
+
+  // ── when it is launched, and for how long it may go on ──────────────────────────────────────────────────────────────
+
+  #launchLater(): void {
+    const { delay = 0 } = this.#options
+    if (delay === 0) return this.#send({ type: 'job.launch' })
+    // Stopped while it waited for another: it waits for nothing any more.
+    if (this.#state === 'NotStarted') this.#alarm = new Alarm(delay, () => this.#send({ type: 'job.launch' }))
+  }
+
+  #onPredecessor(last: JobSnapshot): void {
+    if (last.state === 'Completed') return this.#launchLater()
+    const how = last.state === 'Failed' ? 'failed' : last.state === 'Stopped' ? 'was stopped' : 'was left'
+    void this.stop({ grace: 0, reason: `it was to start after ${last.name}, which ${how}` }).catch(() => undefined)
+  }
+
+  /** Whatever it is at: queued, standing still, waiting for an answer or for its next attempt. */
+  #expire(deadline: number): void {
+    if (isFinished(this.#state)) return
+    const request = { grace: this.#options.stopGrace, reason: `its deadline of ${deadline} ms passed` }
+    const open = this.children.filter((child) => !isFinished(child.state))
+    this.#late = true
+    // One that cannot be reached hears of it when it is back, or its own peer's clock ends it there.
+    this.#stopRequest ??= request
+    for (const child of open) {
+      child.#late = true
+      if (this.#state !== 'Disconnected') continue
+      child.#stopRequest ??= request
+      void child.stop(request).catch(() => undefined)
     }
+    if (open.length === 0 || this.#state !== 'Disconnected') void this.stop(request).catch(() => undefined)
+  }
+
+  // ── attempts ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #attempt(engine: Engine): void {
+    this.#wantsRoom = false
+    this.#base = this.#attempts.count === 1 ? 0 : (this.#log?.end ?? 0)
     try {
       this.#execute(engine)
     } catch (error) {
-      void this.#onEnded({ outcome: 'failed', error: asError(error) })
+      this.#onExecuted({ outcome: 'failed', error: asError(error) })
     }
   }
 
   #execute(engine: Engine): void {
     const { spec, session } = this.#options
-    this.#execution = engine.start(
-      { job: this.instanceId, work: spec, location: this.#options.here, session: session() },
-      {
-        chunk: (chunk: RawChunk, first) => this.#log?.append(chunk, first),
-        ended: (ending) => void this.#onEnded(ending),
-        begun: () => this.#begun(),
-        started: (pid) => {
-          this.#pid = pid
-          this.#changed()
-        },
-        inputRead: (bytes) => this.#input.read(bytes),
-        asked: (question) => this.#asked(question),
-        answered: (question, refusal) => this.#answered(question, refusal),
-        suspended: () => this.#send({ type: 'job.suspended' }),
-        lost: (reason) => {
-          this.#reason = reason
-          this.#send({ type: 'job.lost' })
-        },
-        back: () => {
-          this.#reason = undefined
-          this.#send({ type: 'job.back', state: this.#questions.size > 0 ? 'Blocked' : 'Running' })
-          // Asked to stop while it could not be reached: now it can.
-          if (this.#stopRequest) this.#send({ type: 'job.stop', request: this.#stopRequest })
-        },
-      },
-    )
+    const attempt = this.#attempts.count
+    // A start over there is known by its id: another attempt is another start.
+    const work = attempt === 1 ? spec : { ...spec, startId: `${spec.startId}~${attempt}` }
+    // What it still says after its ending is nobody's news.
+    const now =
+      <A extends unknown[]>(act: (...args: A) => void) =>
+      (...args: A): void => {
+        if (!this.#ended && attempt === this.#attempts.count) act(...args)
+      }
+    const io: ExecutionIO = {
+      chunk: now((chunk, first) => this.#log?.append(chunk, first === undefined ? undefined : first + this.#base)),
+      ended: now((ending) => this.#onExecuted(ending)),
+      begun: now(() => this.#begun()),
+      started: now((pid) => {
+        this.#pid = pid
+        this.#changed()
+      }),
+      inputRead: now((bytes) => this.#input.read(bytes)),
+      asked: now((question) => this.#asked(question)),
+      answered: now((question, refusal) => this.#answered(question, refusal)),
+      suspended: now(() => this.#send({ type: 'job.suspended' })),
+      lost: now((reason) => {
+        this.#reason = reason
+        this.#send({ type: 'job.lost' })
+      }),
+      back: now(() => {
+        this.#reason = undefined
+        this.#send({ type: 'job.back', state: this.#questions.size > 0 ? 'Blocked' : 'Running' })
+        // Asked to stop while it could not be reached: now it can.
+        if (this.#stopRequest) this.#send({ type: 'job.stop', request: this.#stopRequest })
+      }),
+    }
+    const execution = engine.start({ job: this.instanceId, work, location: this.#options.here, session: session() }, io)
+    // Over before it was at work: there is nothing to speak to.
+    if (this.#ended || attempt !== this.#attempts.count) return
+    this.#execution = execution
     if (this.#credit > 0) this.#execution.credit(this.#credit)
+    this.#credit = 0
     this.#input.attach(this.#execution)
     if (!this.#execution.queued) this.#begun()
+  }
+
+  /** An attempt has ended: with it the job, unless it is to be tried again. */
+  #onExecuted(ending: Ending): void {
+    if (this.#ended) return
+    if (ending.outcome !== 'failed' || this.#stopRequest || this.#late) return void this.#onEnded(ending)
+    const failed = this.#attempts.count
+    const verdict = this.#attempts.failed(ending.error, Date.now())
+    if (!('wait' in verdict)) {
+      const { error } = verdict
+      if (!error) return void this.#onEnded(ending)
+      if (!ending.said) this.#log?.append(singleRecord('error', ending.error))
+      return void this.#onEnded({ outcome: 'failed', error, exitCode: ending.exitCode })
+    }
+    const { wait, of } = verdict
+    this.#execution = undefined
+    this.#pid = undefined
+    if (!ending.said) this.#log?.append(singleRecord('error', ending.error))
+    const next = `attempt ${failed + 1}${of === undefined ? '' : ` of ${of}`}`
+    const when = wait > 0 ? `in ${wait} ms` : 'now'
+    const said = `attempt ${failed} failed: ${ending.error.message}; ${next} follows ${when}`
+    this.#log?.append(singleRecord('warning', said))
+    this.#goOnRunning()
+    this.#alarm = new Alarm(wait, () => this.#again())
+  }
+
+  /** Not before there is room for what it will say: attempts that nobody reads must not fill the memory. */
+  #again(): void {
+    if (this.#ended) return
+    this.#wantsRoom = this.#log?.paused === true
+    if (!this.#wantsRoom) this.#attempt(this.#options.engine!)
+  }
+
+  /** Wherever its last attempt left it, it is at work until the next begins. */
+  #goOnRunning(): void {
+    this.#questions.withdraw(`attempt ${this.#attempts.count - 1} of ${this.name} has ended`)
+    this.#send({ type: 'job.answered' })
+    if (this.#state === 'Suspended') this.#send({ type: 'job.resume' })
+    if (this.#state === 'Disconnected') {
+      this.#reason = undefined
+      this.#send({ type: 'job.back', state: 'Running' })
+    }
+    this.#changed()
+  }
+
+  /** Attempts it has taken, where it is not the first. */
+  get #epoch(): number | undefined {
+    return this.#attempts.count > 1 ? this.#attempts.count : undefined
   }
 
   /** Once: a queue may say it as well. */
@@ -373,42 +537,43 @@ export class JobHost implements JobActions {
     if (this.#begunAt) return
     this.#begunAt = new Date()
     this.#send({ type: 'job.begun' })
+    // News also where it is no change of state: it was lost before it said so.
+    this.#changed()
   }
 
   suspend(): void {
-    this.#execution?.suspend?.()
+    this.#tell((execution) => execution.suspend?.())
   }
 
   resume(): void {
-    this.#execution?.resume?.()
+    this.#tell((execution) => execution.resume?.())
+  }
+
+  /** An engine does not throw; if one ever does, the job must still end, and say why. */
+  #tell(act: (execution: Execution) => void): void {
+    try {
+      if (this.#execution) act(this.#execution)
+    } catch (error) {
+      void this.#onEnded({ outcome: 'failed', error: asError(error) })
+    }
   }
 
   #asked(question: Question): void {
-    if (this.#questions.has(question.id)) return
-    this.#questions.set(question.id, { question: Object.freeze(question), turn: Promise.resolve(), verdict: undefined })
+    if (!this.#questions.ask(question)) return
     if (this.#questions.size === 1) this.#send({ type: 'job.asked' })
     this.#changed()
   }
 
   #answered(id: string, refusal: Error | undefined): void {
-    const open = this.#questions.get(id)
-    if (!open) return
-    if (refusal) open.verdict?.reject(refusal)
-    else open.verdict?.resolve()
-    if (refusal && codeOf(refusal) === 'INVALID_ANSWER') return
-    this.#questions.delete(id)
+    if (!this.#questions.close(id, refusal)) return
     if (this.#questions.size === 0) this.#send({ type: 'job.answered' })
     this.#changed()
   }
 
   /** Nobody reads input or answers any more. */
   #closeInward(): void {
-    this.#input.close(this.#inputClosed())
-    for (const [id, { verdict }] of this.#questions) {
-      this.#questions.delete(id)
-      verdict?.promise.catch(() => undefined)
-      verdict?.reject(new QuestionAnsweredError(`${this.name} has ended`))
-    }
+    this.#input.close(() => this.#inputClosed())
+    this.#questions.withdraw(`${this.name} has ended`)
   }
 
   #inputClosed(): InputClosedError {
@@ -438,7 +603,7 @@ export class JobHost implements JobActions {
       void child.stop(request).catch(() => undefined)
     }
     if (this.children.length > 0) return
-    if (this.#execution) this.#execution.stop(request)
+    if (this.#execution) this.#tell((execution) => execution.stop(request))
     else void this.#onEnded({ outcome: 'stopped' })
   }
 
@@ -454,13 +619,14 @@ export class JobHost implements JobActions {
       child.start()
       void child.finished.then(next)
     }
-    for (const child of this.children) child.watch(() => this.#onChild())
     for (let count = Math.min(this.#options.throttle ?? 32, queue.length); count > 0; count--) next()
     if (this.children.length === 0) void this.#onEnded({ outcome: 'completed' })
   }
 
   #onChild(): void {
     this.#snapshot = undefined
+    // Before that a child can do nothing but be stopped.
+    if (!this.#launched && !this.children.every((child) => isFinished(child.state))) return this.#changed()
     const states = this.children.map((child) => child.state)
     const state = foldChildren(states, this.#stopRequest !== undefined)
     if (!isFinished(state)) {
@@ -489,22 +655,26 @@ export class JobHost implements JobActions {
   async #onEnded(ending: Ending): Promise<void> {
     if (this.#ended) return
     this.#ended = true
-    clearTimeout(this.#deadline)
+    this.#deadline?.cancel()
+    this.#alarm?.cancel()
     this.#closeInward()
+    const told: Ending = this.#late && ending.outcome !== 'completed' ? this.#tooLate(ending) : ending
     // Every failure is in the log too, last, so that whoever only reads hears of it: what a script throws it has said
     // itself, and what failed elsewhere was said there.
-    if (ending.outcome === 'failed' && !ending.said) this.#log?.append(singleRecord('error', ending.error))
+    if (told.outcome === 'failed' && !told.said) this.#log?.append(singleRecord('error', told.error))
     await this.#log?.seal()
-    const late = this.#late && ending.outcome !== 'completed'
-    const told: Ending = late
-      ? { outcome: 'failed', error: new TimeoutError(this.#stopRequest?.reason ?? 'its deadline passed') }
-      : ending
     this.#exitCode = told.exitCode
     this.#reason = told.outcome === 'completed' ? undefined : told.error
     const why = this.#stopRequest?.reason
     if (told.outcome === 'stopped' && why !== undefined) this.#reason = stopReason(this.#stopRequest!.code, why)
     if (told.outcome === 'completed') this.#streamed = told.streamed
     this.#send({ type: 'job.ended', ending: told })
+  }
+
+  #tooLate(ending: Ending): Ending {
+    const why = this.#stopRequest?.reason ?? 'its deadline passed'
+    const { error, exitCode } = 'error' in ending ? ending : { error: undefined, exitCode: ending.exitCode }
+    return { outcome: 'failed', error: new TimeoutError(why, { ...(error && { cause: error }) }), exitCode }
   }
 
   /** What comes after the end is nobody's news. */
@@ -526,8 +696,6 @@ export class JobHost implements JobActions {
     this.#reason = reason
     this.#endedAt = this.#note(state)
     this.#actor.stop()
-    this.#snapshot = undefined
-    this.#settle(this.snapshot())
     this.#changed()
   }
 
@@ -553,6 +721,7 @@ export class JobHost implements JobActions {
     // A count of errors alone is no news worth a message per chunk; the next snapshot has it.
     this.#snapshot = undefined
     if (this.#parent) this.#parent.#snapshot = undefined
+    if (this.#wantsRoom && !this.#log?.paused) this.#again()
     if (more === this.#hasMoreData) return
     this.#hasMoreData = more
     this.#changed()
@@ -566,8 +735,19 @@ export class JobHost implements JobActions {
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
+      if (this.#parent) this.#parent.#onChild()
+      // Most children are watched by nobody but their parent, which asks for what it wants to know.
+      const over = isFinished(this.#state)
+      if (this.#listeners.size === 0 && !over) return
       const snapshot = this.snapshot()
-      for (const listener of [...this.#listeners]) listener(snapshot)
+      for (const listener of [...this.#listeners]) {
+        try {
+          listener(snapshot)
+        } catch {
+          // One that fails keeps no news from the others, nor the job from its end.
+        }
+      }
+      if (over) this.#settle(snapshot)
     })
   }
 }

@@ -30,6 +30,13 @@ export class OutputLog {
     this.#onCredit = onCredit
   }
 
+  /** The log of a job that has ended, to be read again; without `stored` it was empty. */
+  static over(stored: StoredLog = EMPTY): OutputLog {
+    const log = new OutputLog(stored, Number.POSITIVE_INFINITY, () => undefined)
+    log.#sealed = true
+    return log
+  }
+
   /** Seq of the oldest record still there. */
   get start(): number {
     return this.#stored.start
@@ -42,6 +49,10 @@ export class OutputLog {
   }
   get sealed(): boolean {
     return this.#sealed
+  }
+  /** What it keeps its records in. */
+  get stored(): StoredLog {
+    return this.#stored
   }
   /** The producer waits because `owner` left too much unread. */
   get paused(): boolean {
@@ -144,6 +155,22 @@ export class OutputLog {
     this.#grown = Promise.withResolvers<void>()
     this.#listener?.()
   }
+}
+
+/** Nothing was said, and nothing will be. */
+const EMPTY: StoredLog = {
+  start: 0,
+  end: 0,
+  begin: refuse,
+  append: refuse,
+  read: () => [],
+  cursor: () => 0,
+  setCursor: () => undefined,
+  bytesFrom: () => 0,
+}
+
+function refuse(): never {
+  throw new Error('the log of a job that has ended takes no more')
 }
 
 /** Settles with the promise or when the signal aborts, whichever is first; leaves no listener behind. */

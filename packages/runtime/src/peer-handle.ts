@@ -16,10 +16,13 @@ import type {
   Job,
   JobFilter,
   JobSnapshot,
+  MapOptions,
   Output,
   Peer,
   PeerInfo,
   Run,
+  Script,
+  ScriptContext,
   Session,
   SessionInfo,
   SessionSnapshot,
@@ -68,6 +71,27 @@ export class PeerHandle implements Peer {
     const event = { type: 'start' as const, spec, ...placed(o) }
     const snapshot = (await this.ref.local.request(event, undefined, o)) as JobSnapshot
     return startedJob<Output<R>>(this.ref.local, snapshot, o.input)
+  }
+
+  async map<I, O>(
+    inputs: Iterable<I> | AsyncIterable<I> | Job<I>,
+    script: (ctx: ScriptContext, item: I) => O,
+    o: MapOptions = {},
+  ): Promise<Job<Output<O>>> {
+    const { throttle, ordered, itemTimeout, ...rest } = o
+    if (throttle !== undefined && !(Number.isInteger(throttle) && throttle >= 1 && throttle <= 1024)) {
+      throw new UsageError(`throttle is a whole number from 1 to 1024, not ${String(throttle)}`)
+    }
+    if (typeof script !== 'function') throw new UsageError('a map takes a function, called once for each input')
+    const work = await workSpec(script as Script, { ...rest, engine: 'thread' })
+    const map = {
+      ...(throttle !== undefined && { throttle }),
+      ...(ordered !== undefined && { ordered }),
+      ...(itemTimeout !== undefined && { itemTimeout: milliseconds(itemTimeout) }),
+    }
+    const event = { type: 'start' as const, spec: { ...work, map, input: true } }
+    const snapshot = (await this.ref.local.request(event, undefined, o)) as JobSnapshot
+    return startedJob<Output<O>>(this.ref.local, snapshot, inputs)
   }
 
   run<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Run<R> {

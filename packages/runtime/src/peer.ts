@@ -11,6 +11,8 @@ import type { Engine } from './engine/engine.ts'
 import { JobNotFinishedError, PeerClosedError, SessionNotFoundError, UsageError } from './errors.ts'
 import { Holding } from './holding.ts'
 import { boundedIdle, Hosting, refuseDrop, sessionEngines } from './hosting.ts'
+import { refuseWhileImporting } from './job-definition.ts'
+import { JobOffers } from './job-offers.ts'
 import { launch } from './launch.ts'
 import { Link } from './link.ts'
 import type { Self } from './link-handshake.ts'
@@ -22,7 +24,7 @@ import { HostSession, type SessionEngines, type SessionHome } from './session.ts
 import type { SessionRef } from './session-ref.ts'
 import { memoryStore } from './store/memory.ts'
 import type { Store } from './store/store.ts'
-import type { Duration, Grant, Peer, SessionSnapshot, SessionState } from './surface.ts'
+import type { Duration, Grant, JobDefinition, Peer, SessionSnapshot, SessionState } from './surface.ts'
 import { VERSION, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
 
 export interface PeerOptions {
@@ -34,6 +36,8 @@ export interface PeerOptions {
   home?: string
   /** Default: memory. */
   store?: Store
+  /** Jobs that others may ask for by name, each needing the grant `run:job:NAME`. Default: none. */
+  jobs?: readonly JobDefinition[]
   /** Default deny. */
   policy?: { peers?: Record<PeerId, Grant[]>; owners?: Record<string, PeerId[]> }
   /** Answers on the home's socket: what makes a peer this machine's daemon. Default false. */
@@ -59,7 +63,7 @@ export interface PeerOptions {
 
 /**
  * Starts a peer. Close it (or `await using`) to end what it owns.
- * @throws KeyInUseError, AddressInUseError, UsageError
+ * @throws KeyInUseError, AddressInUseError, UsageError; FreeVariableError, ScriptError for one of its `jobs`
  * @example await using peer = await createPeer({ transport: libp2p({ keyFile: './key' }) })
  */
 export async function createPeer(options: PeerOptions = {}): Promise<Peer> {
@@ -77,6 +81,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   readonly closed: Promise<void>
   readonly #options: PeerOptions
   readonly #book: AddressBook
+  readonly #offers: JobOffers
   readonly #self: Self
   readonly #network: Network
   readonly #hosting: Hosting
@@ -91,10 +96,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   #closing: Promise<void> | undefined
   #activeAt = Date.now()
 
-  private constructor(options: PeerOptions, book: AddressBook) {
+  private constructor(options: PeerOptions, book: AddressBook, offers: JobOffers) {
     this.#options = options
     this.#book = book
-    this.name = options.name ?? hostname()
+    this.#offers = offers
+    this.name = nameOf(options)
     this.store = options.store ?? memoryStore()
     this.stopGrace = milliseconds(options.stopGrace ?? 5_000)
     this.temporaryLease = milliseconds(options.temporaryLease ?? 60_000)
@@ -125,8 +131,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   static async open(options: PeerOptions): Promise<PeerHost> {
+    refuseWhileImporting('a peer is created')
+    const offers = await JobOffers.open(options.jobs ?? [], nameOf(options))
     const book = await AddressBook.open(options.home === undefined ? undefined : join(options.home, 'peers.json'))
-    const host = new PeerHost(options, book)
+    const host = new PeerHost(options, book, offers)
     try {
       await host.#start()
     } catch (error) {
@@ -194,7 +202,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   // ── SessionHome: what sessions need ─────────────────────────────────────────────────────────────────────────────────
 
   engines(session: HostSession, onLost: () => void): SessionEngines {
-    return sessionEngines(session, (channel) => this.#serveScript(session, channel), onLost)
+    const engines = sessionEngines(session, (channel) => this.#serveScript(session, channel), onLost)
+    const { runspace, thread, process } = engines
+    const offering = (engine: Engine): Engine => this.#offers.engine(engine)
+    return { ...engines, runspace: offering(runspace), thread: offering(thread), process: offering(process) }
   }
 
   target(target: TargetSpec, lostAfter: number | undefined): { engine: Engine; location: string } {
@@ -232,6 +243,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     signal: AbortSignal,
   ): Promise<unknown> {
     this.#throwIfClosing()
+    const starts = event.type === 'start' || event.type === 'run'
+    // What runs elsewhere is offered there. Policy has said yes before: see serve.ts.
+    if (starts && !event.on && ref instanceof HostSession) this.#offers.throwUnlessOffered(event.spec)
     if (!(ref instanceof HostSession) || event.type !== 'disconnect') return ref.request(event, job, { signal })
     // Leaving is the client's act: the session it hosts learns who left.
     refuseDrop(event.buffering)
@@ -424,4 +438,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     await this.#homeLock?.[Symbol.asyncDispose]()
     await this.store[Symbol.asyncDispose]()
   }
+}
+
+function nameOf({ name }: PeerOptions): string {
+  return name ?? hostname()
 }

@@ -97,6 +97,12 @@ export class RecordWriter {
     }
   }
 
+  /** Settles when everything written so far has been sent, which may have to wait for credit. */
+  async sent(signal: AbortSignal): Promise<void> {
+    this.flush()
+    while (this.#closed.length > 0 && !signal.aborted) await this.ready(signal)
+  }
+
   credit(bytes: number): void {
     this.#credit += bytes
     this.#drain()

@@ -14,7 +14,6 @@ export interface RemoteSessionActions {
 
 export type RemoteSessionEvent =
   | { type: 'session.opened' }
-  | { type: 'session.failed'; reason: Error }
   | { type: 'session.disconnecting' }
   | { type: 'session.disconnected' }
   /** The user wants it back. */
@@ -45,7 +44,7 @@ export const remoteSessionMachine = setup({
   on: { 'session.closed': { target: '.Closed' } },
   states: {
     Opening: {
-      on: { 'session.opened': { target: 'Opened' }, 'session.failed': { target: 'Broken' } },
+      on: { 'session.opened': { target: 'Opened' } },
     },
     Opened: {
       on: {

@@ -240,6 +240,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       const code = codeOf(error)
       if (code !== 'SESSION_NOT_FOUND' && code !== 'SESSION_CLOSED') failed = error
     }
+    // By our own word: why its link was lost before is not the reason.
+    this.#reason = undefined
     this.#send({ type: 'session.closed' })
     if (failed === undefined || this.temporary) return
     throw new PeerUnreachableError(`session ${this.#far.name} on ${this.options.location} could not be told to close`, {

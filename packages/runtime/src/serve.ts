@@ -7,7 +7,7 @@ import { DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Grant, SessionSnapshot } from './surface.ts'
-import type { Address, PeerEvent, ReadRequest, SessionEvent, WireEvent } from './wire.ts'
+import type { Address, PeerEvent, ReadRequest, SessionEvent, WireEvent, WorkSpec } from './wire.ts'
 
 /** Who is at the other end of a link. */
 export interface Principal {
@@ -43,6 +43,39 @@ export interface Served {
 }
 
 const PEER_EVENTS = new Set(['ping', 'session.open', 'session.attach', 'session.home', 'sessions'])
+
+/** What somebody may set who may do nothing but start a job by its name. */
+const NAMED_EVENT = new Set(['type', 'spec'])
+const NAMED_SPEC = new Set(['kind', 'job', 'command', 'payload', 'input', 'name', 'deadline', 'startId'])
+
+function grantFor({ kind, job }: WorkSpec): Grant {
+  if (kind === 'job') return `run:job:${job}`
+  return kind === 'command' ? 'run:command' : 'run:script'
+}
+
+/** The first thing an event sets beyond that; a field of a later version is one too. */
+function beyondName(event: { readonly spec: WorkSpec }): string | undefined {
+  const set = (fields: object): string[] =>
+    Object.entries(fields).flatMap(([field, value]) => (value === undefined ? [] : [field]))
+  const odd =
+    set(event).find((field) => !NAMED_EVENT.has(field)) ?? set(event.spec).find((field) => !NAMED_SPEC.has(field))
+  // The Command column shows what runs, not what somebody calls it.
+  return odd ?? (event.spec.command === event.spec.job ? undefined : 'another command')
+}
+
+/** They change nothing: asked again they are looked up again, and their answers, lists of jobs among them, not kept. */
+const QUERIES = new Set([
+  'jobs',
+  'job',
+  'runs',
+  'session',
+  'sessions',
+  'ping',
+  'local.sessions',
+  'local.session',
+  'local.peers',
+  'local.status',
+])
 
 /** Answers of one client, kept so that a request that is asked again is answered again and not done again. */
 const ANSWERS_KEPT = 1024
@@ -104,7 +137,7 @@ export class Server implements LinkServer {
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    return this.#answers.once(link.client, id, async () => {
+    return this.#answers.once(link.client, QUERIES.has(event.type) ? undefined : id, async () => {
       if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
       const ref = this.#find(to.session)
       return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, signal)
@@ -152,10 +185,17 @@ export class Server implements LinkServer {
     if (!principal.may('connect')) refuse('connect')
     // Writing files is the peer's user's act, as running a script is.
     if (event.type === 'save' && !principal.may('run:script')) refuse('save')
+    // Both reach into every process of the session: NODE_OPTIONS alone would run anything.
+    if (event.type === 'session.open' && (event.options.cwd !== undefined || event.options.env !== undefined)) {
+      if (!principal.may('run:script') && !principal.may('run:command')) refuse('cwd or env of a session')
+    }
     if (event.type !== 'start' && event.type !== 'run') return
     // Fanning out from here would act in this peer's name.
     if (event.on) refuse(`${event.type} on other peers`)
-    const grant: Grant = event.spec.kind === 'command' ? 'run:command' : 'run:script'
+    const grant = grantFor(event.spec)
     if (!principal.may(grant)) refuse(grant)
+    if (event.spec.kind !== 'job' || principal.may('run:script')) return
+    const beyond = beyondName(event)
+    if (beyond !== undefined) refuse(`${grant} with ${beyond}`)
   }
 }

@@ -4,18 +4,19 @@ import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import { LONGEST_TIMER } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
-import { asError, SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
+import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
-import { jobHandle } from './job-handle.ts'
+import type { TableJob } from './job-row.ts'
+import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
 import type { JobReading } from './link.ts'
 import { OutputLog, OWNER } from './output-log.ts'
 import { singleRecord } from './record.ts'
-import { saveRecords } from './save.ts'
+import { saveJob } from './save.ts'
 import { sessionMachine, type SessionActions, type SessionActor, type SessionMachineEvent } from './session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Store } from './store/store.ts'
-import type { JobSnapshot, Kind, PeerId, SessionSnapshot, SessionState } from './surface.ts'
+import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } from './wire.ts'
 
 /** Connections a fan-out opens at once (PowerShell's default ThrottleLimit). */
@@ -49,6 +50,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** What all jobs of one session have in common. */
 type Common = Pick<JobOptions, 'id' | 'peer' | 'session' | 'stopGrace' | 'here'>
+type Again = Pick<JobOptions, 'retry' | 'restart'>
 
 export class HostSession implements SessionRef, SessionActions {
   readonly instanceId: string = crypto.randomUUID()
@@ -91,7 +93,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.env = options.env
     this.#table = new JobTable(
       home.store,
-      this.instanceId,
+      { peer: home.id, session: this.instanceId },
       kind === 'local' ? home.name : `${home.name} (session ${this.name})`,
     )
     this.#idleTimeout = kind === 'temporary' ? home.temporaryLease : (options.idleTimeout ?? home.idleTimeout)
@@ -182,7 +184,7 @@ export class HostSession implements SessionRef, SessionActions {
       case 'jobs':
         return this.#table.list(event.filter)
       case 'job':
-        return this.#table.named(event.which)
+        return this.#table.named(event.which).snapshot()
       case 'runs':
         return this.#table.runs().map((it) => ({ run: it.snapshot(), cursor: it.log?.cursor(OWNER) ?? 0 }))
       case 'session':
@@ -203,7 +205,8 @@ export class HostSession implements SessionRef, SessionActions {
         await this.#table.find(job).input({ count: event.count, errors: 0, bytes: event.bytes })
         return undefined
       case 'end-input':
-        return void this.#table.find(job).endInput(event.error)
+        this.#table.find(job).endInput(event.error)
+        return undefined
       case 'answer':
         await this.#table.find(job).answer(event.value, event.question)
         return undefined
@@ -230,6 +233,7 @@ export class HostSession implements SessionRef, SessionActions {
     const host = this.#table.seek(job)
     if (!host) return () => undefined
     listener(host.snapshot())
+    if (isFinished(host.state)) return host.watch(listener)
     // One that goes on elsewhere when its table ends: no more news of it can come.
     if (lost) void host.finished.then(({ state }) => !isFinished(state) && lost(new SessionClosedError(this.name)))
     return host.watch(listener)
@@ -250,12 +254,12 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** Unfinished jobs and runs. */
   get unfinished(): readonly JobHost[] {
-    return [...this.#table.hosts()].filter((job) => !isFinished(job.state))
+    return [...this.#table.unfinished()]
   }
 
   /** Jobs and runs. */
-  hosts(): Iterable<JobHost> {
-    return this.#table.hosts()
+  all(): Iterable<TableJob> {
+    return this.#table.all()
   }
 
   /** Ends it and its jobs. Idempotent. */
@@ -299,7 +303,7 @@ export class HostSession implements SessionRef, SessionActions {
       reason: this.#closeReason,
       code: this.#closeCode,
     }
-    const hosts = [...this.hosts()]
+    const hosts = this.unfinished
     // What runs on elsewhere in a session that was left is not ours to stop.
     for (const host of hosts) if (host.children.length > 0) host.expectStop(request)
     const leaves = hosts.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
@@ -310,7 +314,7 @@ export class HostSession implements SessionRef, SessionActions {
     for (const one of hosts.flatMap((host) => [host, ...host.children])) {
       if (!isFinished(one.state)) await one.abandon()
     }
-    for (const host of hosts) this.#table.forget(host)
+    for (const job of [...this.all()]) this.#table.forget(job)
   }
 
   // ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -321,8 +325,9 @@ export class HostSession implements SessionRef, SessionActions {
     on: readonly TargetSpec[] | undefined,
     options: { throttle?: number; lostAfter?: number },
     listed: boolean,
-  ): Promise<JobHost> {
-    return this.#table.once(spec.startId, () => this.#make(spec, on, options, listed))
+  ): Promise<TableJob> {
+    const startId = keptText(spec.startId)
+    return this.#table.once(startId, () => this.#make({ ...spec, startId }, on, options, listed))
   }
 
   async #make(
@@ -331,27 +336,30 @@ export class HostSession implements SessionRef, SessionActions {
     options: { throttle?: number; lostAfter?: number },
     listed: boolean,
   ): Promise<JobHost> {
-    if (listed) this.#table.throwIfFull()
+    if (listed) this.#table.throwIfFull(on?.length ?? 0)
+    const when = this.#when(spec)
+    const again = rules(spec)
     // Whatever runs in the runspace has it for itself; refused at once, before anything is made.
     const engine = spec.engine ?? (listed ? 'process' : 'runspace')
     const alone = !on && engine === 'runspace'
     if (alone && this.#running) throw new SessionBusyError(this.name)
     const id = listed ? ++this.#lastJob : 0
     // A run's id is its caller's, who reads it without waiting for our answer.
-    const instanceId = !listed && UUID.test(spec.startId) ? spec.startId : crypto.randomUUID()
+    const instanceId = !listed && UUID.test(spec.startId) ? spec.startId : keptText(crypto.randomUUID())
     this.#table.throwIfTaken(instanceId)
     const name = spec.name ?? (listed ? `Job${id}` : 'run')
     // A script of a job may be sent to at any time; who calls a run has said all there is.
     const input = spec.input ?? (listed && spec.kind !== 'command')
+    // When, how long and how often is seen to here, not where it runs; only a deadline is kept there as well.
+    const { delay: _, after: __, retry: ___, restart: ____, ...work } = { ...spec, input }
     const placed: WorkSpec = {
-      ...spec,
-      input,
+      ...work,
       cwd: spec.cwd ?? this.cwd,
       env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined,
     }
     const common = this.#common(id)
     const targets = on?.map((target, index) =>
-      this.#child(name, { ...spec, input }, target, index + 1, options.lostAfter, common),
+      this.#child(name, work, target, index + 1, { lostAfter: options.lostAfter, again }, common),
     )
     const host = targets
       ? new JobHost({
@@ -360,18 +368,22 @@ export class HostSession implements SessionRef, SessionActions {
           name,
           type: 'RemoteJob',
           location: targets.map((child) => child.location).join(','),
-          spec,
+          spec: work,
           throttle: options.throttle ?? THROTTLE,
+          deadline: spec.deadline,
+          ...when,
         })
       : new JobHost({
           ...common,
           instanceId,
           name,
-          type: engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob',
+          type: spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob',
           location: 'localhost',
           spec: placed,
           engine: this.#engines[engine],
           deadline: spec.deadline,
+          ...when,
+          ...again,
         })
     // In the table before anything is waited for: who started it may be reading it already.
     if (targets) host.adopt(targets)
@@ -406,13 +418,13 @@ export class HostSession implements SessionRef, SessionActions {
     spec: WorkSpec,
     target: TargetSpec,
     position: number,
-    lostAfter: number | undefined,
+    { lostAfter, again }: { lostAfter: number | undefined; again: Again },
     common: Common,
   ): JobHost {
     const { engine, location } = this.#home.target(target, lostAfter)
     // A start over there is this start: its id is ours and the child's place.
     const childSpec: WorkSpec = { ...spec, startId: `${spec.startId}.${position}` }
-    const instanceId = crypto.randomUUID()
+    const instanceId = keptText(crypto.randomUUID())
     return new JobHost({
       ...common,
       instanceId,
@@ -422,7 +434,16 @@ export class HostSession implements SessionRef, SessionActions {
       spec: childSpec,
       engine,
       position,
+      ...again,
     })
+  }
+
+  /** What a job waits for before it is launched. @throws JobNotFoundError: before anything is made */
+  #when({ delay, after }: WorkSpec): Pick<JobOptions, 'delay' | 'after'> {
+    return {
+      ...(delay !== undefined && { delay }),
+      ...(after !== undefined && { after: this.#table.named(after) }),
+    }
   }
 
   #common(id: number): Common {
@@ -448,10 +469,14 @@ export class HostSession implements SessionRef, SessionActions {
     const common = this.#common(++this.#lastJob)
     const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
     const shared = { ...common, type: 'RemoteJob' as const, location, spec }
-    const parent = new JobHost({ ...shared, instanceId: crypto.randomUUID(), name: name ?? `Job${common.id}` })
+    const parent = new JobHost({
+      ...shared,
+      instanceId: keptText(crypto.randomUUID()),
+      name: name ?? `Job${common.id}`,
+    })
     const child = new JobHost({
       ...shared,
-      instanceId: crypto.randomUUID(),
+      instanceId: keptText(crypto.randomUUID()),
       name: `${parent.name}.1`,
       engine,
       position: 1,
@@ -466,23 +491,9 @@ export class HostSession implements SessionRef, SessionActions {
     return parent
   }
 
-  async #save(host: JobHost, event: Extract<SessionEvent, { type: 'save' }>): Promise<JobSnapshot> {
-    const { reader, from, follow, location } = event.read
-    const records = jobHandle(this, host.snapshot()).receive({
-      reader,
-      ...(event.keep && { keep: true }),
-      ...(from !== undefined && { from }),
-      ...(follow !== undefined && { follow }),
-      ...(location !== undefined && { location }),
-      ...(event.kinds && { kinds: [...event.kinds] as Kind[] }),
-    })
-    try {
-      await saveRecords(event.path, records, event.format)
-    } catch (error) {
-      const cause = asError(error)
-      throw new UsageError(`cannot write ${event.path} on ${this.#home.name}: ${cause.message}`, { cause })
-    }
-    return host.snapshot()
+  async #save(host: TableJob, event: Extract<SessionEvent, { type: 'save' }>): Promise<JobSnapshot> {
+    await saveJob(this, host.snapshot(), event, this.#home.name)
+    return (this.#table.seek(host.instanceId) ?? host).snapshot()
   }
 
   /** What comes after the end is nobody's news. */
@@ -498,4 +509,15 @@ export class HostSession implements SessionRef, SessionActions {
   #changed(): void {
     for (const listener of [...this.#listeners]) listener()
   }
+}
+
+/** Whether it is done again when it fails. @throws UsageError */
+function rules({ retry, restart, input }: WorkSpec): Again {
+  if (retry && restart) throw new UsageError('`retry` and `restart` exclude each other')
+  if ((retry || restart) && input) {
+    throw new UsageError('what has been read of an `input` cannot be read again by another attempt', {
+      hint: 'give it as `args`, or `send` it to the job that runs',
+    })
+  }
+  return { ...(retry && { retry }), ...(restart && { restart }) }
 }

@@ -13,7 +13,24 @@ export type Command = readonly [string, ...string[]]
 
 /** What is done: a function that travels as source text with its values, or a command. */
 export type Script<A extends Args = any, R = unknown> = (ctx: ScriptContext, ...args: [...A]) => R
-export type Work<A extends Args = any, R = unknown> = Script<A, R> | Command | Code | ModuleText | PromptLine
+export type Work<A extends Args = any, R = unknown> =
+  | Script<A, R>
+  | JobDefinition<A, R>
+  | Command
+  | Code
+  | ModuleText
+  | PromptLine
+/** What `defineJob` makes: a job that is asked for by its name, with one value. */
+export interface JobDefinition<I = any, R = unknown> {
+  readonly name: string
+  readonly input?: StandardSchema | undefined
+  readonly output?: StandardSchema | undefined
+  /** The file: URL of the module that exports it. */
+  readonly module?: string | undefined
+  readonly run: (ctx: ScriptContext, input: any) => unknown
+  /** For types alone: what it takes, and what its `run` returns. Never there. */
+  readonly '~types'?: { readonly takes: I; readonly makes: R } | undefined
+}
 /** Text as after `-e`: one expression is its value; anything else is the body of an async generator. */
 export interface Code {
   readonly code: string
@@ -34,7 +51,8 @@ export interface PromptLine {
 export type Output<R> = R extends AsyncGenerator<infer T> ? T : R extends Generator<infer T> ? T : Awaited<R>
 /** A name opens a temporary session there; a Session is borrowed. */
 export type Target = string | Session
-export type Grant = 'connect' | 'run:script' | 'run:command' | 'admin'
+/** `run:job:NAME`: to start that named job, exactly that, and to say nothing of how it runs. No other grant implies it. */
+export type Grant = 'connect' | 'run:script' | 'run:command' | `run:job:${string}` | 'admin'
 
 export type JobState =
   | 'NotStarted'
@@ -46,7 +64,7 @@ export type JobState =
   | 'Completed'
   | 'Failed'
   | 'Stopped'
-export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob'
+export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob' | 'PSTaskJob'
 export type SessionState = 'Opening' | 'Opened' | 'Disconnecting' | 'Disconnected' | 'Connecting' | 'Closed' | 'Broken'
 export type Availability = 'None' | 'Available' | 'Busy'
 
@@ -86,12 +104,12 @@ export interface Asking {
   schema?: StandardSchema
 }
 /** The part of a Standard Schema (standardschema.dev, version 1) that is used here: zod, valibot, arktype and others. */
-export interface StandardSchema<Output = unknown> {
+export interface StandardSchema<Output = unknown, Input = unknown> {
   readonly '~standard': {
     readonly version: 1
     readonly vendor: string
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>
-    readonly types?: { readonly input: unknown; readonly output: Output } | undefined
+    readonly types?: { readonly input: Input; readonly output: Output } | undefined
   }
 }
 export type SchemaResult<Output> =
@@ -106,6 +124,23 @@ export type JobRecord<O = unknown> = { seq: number; at: Date; location: string; 
   | ({ kind: 'progress' } & Progress)
   | { kind: 'gap'; dropped: number }
 )
+
+/**
+ * What `writeEvents` puts among the records: a job of the stream stands still (Blocked, Suspended, Disconnected) or has
+ * ended. It is no record: it has no number, moves no cursor and is in no log. It comes behind what had arrived of its job
+ * by then (an ending behind the last record, always), and a child's before its parent's.
+ */
+export interface JobEvent {
+  readonly kind: 'state'
+  /** When it came to that state. */
+  readonly at: Date
+  readonly location: string
+  readonly jobId: string
+  readonly state: JobState
+  readonly previous: JobState
+  /** Why, where there is a reason: of a failure, a stop, a lost link. */
+  readonly reason?: Error | undefined
+}
 
 /** A job as it was at one moment: plain, frozen data. What crosses the wire when a script returns a job. */
 export interface JobSnapshot {
@@ -134,6 +169,8 @@ export interface JobSnapshot {
   readonly pid?: number | undefined
   /** True when the script returned a generator: its outputs are a stream, not one value. */
   readonly streamed?: boolean | undefined
+  /** Its present attempt, counted from 1; said of those that needed more than one. */
+  readonly epoch?: number | undefined
   /** For a child: its parent's id and its position in it, e.g. `3.1`. */
   readonly parentId?: number | undefined
   readonly position?: number | undefined
@@ -180,10 +217,64 @@ export interface StartOptions<A extends Args = any> extends Cancel {
   engine?: 'runspace' | 'thread' | 'process'
   cwd?: string
   env?: Env
-  /** The job's limit: then it is Failed `TIMEOUT`. Default none. */
+  /**
+   * The job's limit: then what has not completed is stopped, and is Failed `TIMEOUT`. Counted from its launch (behind
+   * `delay` and `after`), whatever it is at: waiting for its turn, Blocked, Suspended or between attempts. With `on` it is
+   * one limit for all. What cannot be reached then is ended by the peer it runs on. Default none.
+   */
   deadline?: Duration
+  /** It is NotStarted for so long, and can be stopped meanwhile; behind `after` it is counted from there. Default 0. */
+  delay?: Duration
+  /**
+   * A job of the same table: this one is NotStarted until that one has Completed. Is that one Failed or Stopped, this one
+   * is Stopped, and its reason says so.
+   */
+  after?: number | string | Job | JobSnapshot
+  /** Done again when it fails: it may be done several times. With `on`, each child for itself. Default: never. */
+  retry?: RetryPolicy
+  /** Done again whenever it fails, for work that is to go on for good. Not together with `retry`. Default: never. */
+  restart?: RestartPolicy
   /** Same client, same id: one job. Default: a new id per call. */
   startId?: string
+}
+
+/**
+ * After a failure the job stays what it is, one job with one log: a warning marks where the next attempt begins, and
+ * `epoch` counts. It is Failed when the last attempt is. A stop or the deadline ends it also between attempts; no input
+ * can be given with it, and the next attempt waits while its log is full.
+ */
+export interface RetryPolicy {
+  /** At most so many attempts more. 0 to 10 000. */
+  times: number
+  /** Before the second attempt. Default 1 s. */
+  delay?: Duration
+  /** Each wait is so many times the one before, up to 24 h. 1 to 1000, default 2. */
+  factor?: number
+}
+/** As RetryPolicy, at once and for ever: unless it fails more than `times` times `within`. Then Failed `RESTART_INTENSITY`. */
+export interface RestartPolicy {
+  /** 0 to 10 000. */
+  times: number
+  within: Duration
+}
+
+/** For a named job: `args` is its one value, as its `input` schema takes it. */
+export interface NamedJobOptions<I> extends Omit<StartOptions, 'args' | 'using'> {
+  args?: I
+}
+/** Needed where the job cannot do without a value. */
+export type NamedJobArgs<I, More = unknown> = undefined extends I
+  ? [o?: NamedJobOptions<I> & More]
+  : [o: NamedJobOptions<I> & { args: I } & More]
+
+/** How a map is done; all else as for `start`. */
+export type MapOptions = Omit<StartOptions, 'input' | 'args' | 'engine'> & {
+  /** Threads at once. Default 5. */
+  throttle?: number
+  /** Outputs in the order of the inputs. Default false: as they come. */
+  ordered?: boolean
+  /** For each item: then its `ctx.signal` aborts, it has failed TIMEOUT, and nobody waits for it. Default none. */
+  itemTimeout?: Duration
 }
 
 export interface ScriptContext {
@@ -207,35 +298,55 @@ export interface ScriptContext {
   readonly info: (v: unknown) => void
 }
 
+/**
+ * Which jobs: those for which all of it holds, by number. `id`, `name`, `state` and `command` choose jobs; then children
+ * are appended; `hasMoreData`, `before`, `after` and at last `newest` choose among what there is then.
+ */
 export interface JobFilter {
   id?: number | number[]
-  /** `*` and `?` are wildcards; case does not matter. */
+  /** `*` and `?` are wildcards; case does not matter. A child is found by its own name where its parent's does not fit. */
   name?: string
   state?: JobState | JobState[]
+  /** Appends the children in this state behind their parents, and instead of `includeChildren`; every parent stays. */
+  childState?: JobState
   hasMoreData?: boolean
+  /** Appends all children behind their parents. */
   includeChildren?: boolean
-  /** The n that ended last. */
+  /** The n that ended last; what has not ended counts as the newest. */
   newest?: number
+  /** Ended before this, strictly; what has not ended is left out. */
   before?: Date
+  /** Ended after this, strictly; what has not ended is left out. */
   after?: Date
+  /** Compared without space around it, in any case; `*` and `?` are wildcards. */
   command?: string
 }
 
+/** How a job is read. When `signal` aborts, the stream ends where it is. */
 export interface ReceiveOptions extends Cancel {
   /** Read without moving the cursor. Default false. */
   keep?: boolean
-  /** Go on to the job's end. Default false: what there is now. */
+  /** Go on to the job's end, also while it is Blocked, Suspended or Disconnected. Default false: what there is now. */
   follow?: boolean
-  /** Start at this record instead of the cursor; moves no cursor. */
+  /** Start at this record instead of the cursor; moves no cursor. A parent has one sequence per child: only 0 there. */
   from?: number
+  /** Only these. The cursor passes the others as well: use `keep`, or another `reader`, to have them later. */
   kinds?: Kind[]
+  /** Only what was said there, in any case: of a parent, the children at that place. Nobody is there: nothing comes. */
   location?: string
-  /** At most this many records. */
+  /** At most this many records, of `kinds`; the cursor stays behind the last of them. */
   limit?: number
-  /** Whose cursor. Default `owner`. */
+  /** Whose cursor: each name has its own, a new one begins at the first record. 1 to 256 characters. Default `owner`. */
   reader?: string
   /** false: the job itself without its children. Default true. */
   recurse?: boolean
+  /** State changes too, each in its place: see JobEvent. Without `follow`, how each job is when all was read. */
+  writeEvents?: boolean
+  /**
+   * With `follow`: removes the job once it has ended and its last record was taken, for every reader. Not when the
+   * consumer leaves early, `limit` or `signal` ends the stream, or the job can only be followed no longer.
+   */
+  remove?: boolean
 }
 
 export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisposable {
@@ -261,9 +372,16 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   readonly parent?: Job<O> | undefined
   /** Settles when the job has ended, in every case; never rejects. */
   readonly finished: Promise<JobSnapshot>
-  /** What there is now, then ends; `follow` goes on to the end. Moves the reader's cursor past each record taken. */
+  /**
+   * What there is now, then ends; `follow` goes on to the end. Moves the reader's cursor past each record taken: what the
+   * consumer did not take comes next time. @throws UsageError, JobNotFoundError, PeerLostError
+   */
+  receive(o: ReceiveOptions & { writeEvents: true }): AsyncIterable<JobRecord<O> | JobEvent>
   receive(o?: ReceiveOptions): AsyncIterable<JobRecord<O>>
-  /** Waits, then every output from the first on. Moves no cursor. @throws JobFailedError */
+  /**
+   * Waits as `wait` does, then every output from the first on. Moves no cursor. @throws JobFailedError; LimitError when
+   * some of it is kept no more
+   */
   output(o?: Cancel): Promise<O[]>
   /** Writes the records to a file on the job's own peer (0600) and moves the cursor as `receive` does. */
   save(path: string, o?: ReceiveOptions & { format?: 'text' | 'ndjson' }): Promise<void>
@@ -284,11 +402,17 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   suspend(o?: Cancel): Promise<JobSnapshot>
   /** @throws JobStateError unless it is Suspended */
   resume(o?: Cancel): Promise<JobSnapshot>
-  /** Until finished, or in one of the states of `for`. @throws TimeoutError: the job goes on, its outcome unknown. */
+  /**
+   * Until finished, or in one of the states of `for`; through Blocked, Suspended and Disconnected unless `for` names them
+   * (`waitAll` stops there). `timeout` 0 looks once. @throws TimeoutError: the job goes on, its outcome unknown
+   */
   wait(o?: { timeout?: Duration; for?: JobState[] } & Cancel): Promise<JobSnapshot>
   /** Asks, waits `grace` (5 s), then ends it by force. Resolves when it has ended. */
   stop(o?: { grace?: Duration; reason?: string } & Cancel): Promise<JobSnapshot>
-  /** @throws JobNotFinishedError unless finished or `force`. */
+  /**
+   * Takes it and its records away; `force` stops it first. Handles keep what they knew. @throws JobNotFinishedError unless
+   * finished or `force`; UsageError for a child, which goes with its parent; JobNotFoundError
+   */
   remove(o?: { force?: boolean } & Cancel): Promise<void>
 }
 
@@ -311,8 +435,10 @@ export interface Session extends AsyncDisposable {
   readonly availability: Availability
   readonly snapshot: SessionSnapshot
   /** Runs in the session's runspace: what is put on `globalThis` stays. One at a time. @throws SessionBusyError */
+  run<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I>): Run<R>
   run<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Run<R>
   /** Starts a job that lives there; its results stay there until received. */
+  start<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I>): Promise<Job<Output<R>>>
   start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Promise<Job<Output<R>>>
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
@@ -354,20 +480,35 @@ export interface PeerInfo {
   readonly connected: boolean
 }
 
+/** Where work runs that belongs here. */
+export interface OnTargets {
+  on?: Target | readonly Target[]
+  /** Targets at work at once. Default 32. */
+  throttle?: number
+  /** How long a lost link is retried. Default 4 min. */
+  lostAfter?: Duration
+}
+
 export interface Peer extends AsyncDisposable {
   readonly id: PeerId
   readonly name: string
   readonly addresses: readonly string[]
   /** Starts a job that belongs here; with `on`, one child per target whose records flow here. */
-  start<A extends Args, R>(
-    work: Work<A, R>,
-    o?: StartOptions<A> & { on?: Target | readonly Target[]; throttle?: number; lostAfter?: Duration },
-  ): Promise<Job<Output<R>>>
+  start<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I, OnTargets>): Promise<Job<Output<R>>>
+  start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A> & OnTargets): Promise<Job<Output<R>>>
   /** Runs and follows: one target's throw rejects; of several, AggregateError after the rest. */
-  run<A extends Args, R>(
-    work: Work<A, R>,
-    o?: StartOptions<A> & { on?: Target | readonly Target[]; throttle?: number; lostAfter?: Duration },
-  ): Run<R>
+  run<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I, OnTargets>): Run<R>
+  run<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A> & OnTargets): Run<R>
+  /**
+   * The script once for each input, in threads, as one job with one log: its outputs as they come, or `ordered`. Inputs are
+   * read only as fast as they are dealt with. An item that throws is an error record with `item`, its place among the
+   * inputs; the others go on, and the job has Failed `ITEMS_FAILED` in the end. @throws UsageError, FreeVariableError
+   */
+  map<I, O>(
+    inputs: Iterable<I> | AsyncIterable<I> | Job<I>,
+    script: (ctx: ScriptContext, item: I) => O,
+    o?: MapOptions,
+  ): Promise<Job<Output<O>>>
   /** Opens (or takes up) a session: a name of the address book, a peer id, a multiaddr, or `localhost`. */
   connect(to: string, o?: ConnectOptions): Promise<Session>
   /** Sessions this peer holds; with `on`, those of ours that peer hosts, whoever of our clients opened them. */

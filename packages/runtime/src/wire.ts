@@ -48,12 +48,14 @@ export interface Address {
 
 /** What travels for a piece of work. `payload` is encoded where it was given and decoded where it is used. */
 export interface WorkSpec {
-  readonly kind: 'function' | 'code' | 'module' | 'line' | 'command'
+  readonly kind: 'function' | 'code' | 'module' | 'line' | 'command' | 'job'
+  /** Of a `job`: the name it is offered by. */
+  readonly job?: string | undefined
   /** Source text of a function, code, module or prompt line. */
   readonly source?: string | undefined
   readonly export?: string | undefined
   readonly argv?: readonly string[] | undefined
-  /** CBOR of `{ args, using }`. */
+  /** CBOR of `{ args, using }`; of a `job`: of its one value. */
   readonly payload?: Uint8Array | undefined
   /** Names of an interactive session are in scope: `start`, `sleep`, … */
   readonly prompt?: boolean | undefined
@@ -64,6 +66,22 @@ export interface WorkSpec {
   readonly cwd?: string | undefined
   readonly env?: Record<string, string | undefined> | undefined
   readonly deadline?: number | undefined
+  /** Milliseconds before it is launched. */
+  readonly delay?: number | undefined
+  /** Launched when this job of the same table has completed: any of its names. */
+  readonly after?: number | string | undefined
+  /** Done again when it fails, so often; milliseconds. */
+  readonly retry?: { readonly times: number; readonly delay: number; readonly factor: number } | undefined
+  /** Done again whenever it fails, unless that is more than `times` times `within` milliseconds. */
+  readonly restart?: { readonly times: number; readonly within: number } | undefined
+  /** A map: the script is called for each input. `itemTimeout` in milliseconds. */
+  readonly map?:
+    | {
+        readonly throttle?: number | undefined
+        readonly ordered?: boolean | undefined
+        readonly itemTimeout?: number | undefined
+      }
+    | undefined
   /** There will be input: a command gets a standard input, and a run waits for its end. */
   readonly input?: boolean | undefined
   readonly startId: string
@@ -102,6 +120,8 @@ export interface ReadRequest {
   readonly location?: string | undefined
   /** false: the job itself without its children. */
   readonly recurse?: boolean | undefined
+  /** State changes too, each as a chunk of no records in its place among them. */
+  readonly events?: boolean | undefined
 }
 
 /** Events to a session or one of its jobs, from anybody who may: the closed list (guards below). */
@@ -129,6 +149,7 @@ export type SessionEvent =
       read: ReadRequest
       keep?: boolean
       kinds?: readonly string[]
+      limit?: number
     }
   | { type: 'disconnect'; idleTimeout?: number; buffering?: 'block' | 'drop' }
   | { type: 'connect' }
@@ -194,6 +215,11 @@ export type DataMessage =
   /** A control message too large for its own channel. */
   | { t: 'blob'; bytes: Uint8Array }
 
+/** What a named job may be called. */
+export function isJobName(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z0-9_.:/-]{1,128}$/.test(value)
+}
+
 // ── Guards: what comes from outside is checked before anything looks at it ────────────────────────────────────────────
 
 type Check = (value: unknown) => boolean
@@ -225,8 +251,16 @@ const shape =
 const env: Check = (value) =>
   record(value) && Object.values(value as object).every((item) => item === undefined || string(item))
 const buffering = maybe(oneOf('block', 'drop'))
-const workSpec = shape({
-  kind: oneOf('function', 'code', 'module', 'line', 'command'),
+/** Attempts in a row, and failures that are remembered. */
+const times: Check = (value) => count(value) && (value as number) <= 10_000
+const factor: Check = (value) => typeof value === 'number' && value >= 1 && value <= 1000
+const retry: Check = (value) =>
+  shape({ times, delay: count, factor })(value) && ['times', 'delay', 'factor'].every((key) => key in (value as object))
+const restart: Check = (value) =>
+  shape({ times, within: count })(value) && ['times', 'within'].every((key) => key in (value as object))
+const workFields = shape({
+  kind: oneOf('function', 'code', 'module', 'line', 'command', 'job'),
+  job: maybe(isJobName),
   source: maybe(text),
   export: maybe(string),
   argv: maybe(list(text, 4096)),
@@ -238,15 +272,27 @@ const workSpec = shape({
   cwd: maybe(string),
   env: maybe(env),
   deadline: maybe(count),
+  delay: maybe(count),
+  after: maybe(which),
+  retry: maybe(retry),
+  restart: maybe(restart),
+  map: maybe(shape({ throttle: maybe(count), ordered: maybe(flag), itemTimeout: maybe(count) })),
   input: maybe(flag),
   startId: string,
 })
+/** Only a named job has a name of that kind, and it always has one. */
+const workSpec: Check = (value) => {
+  if (!workFields(value)) return false
+  const { kind, job } = value as WorkSpec
+  return (kind === 'job') === (job !== undefined)
+}
 const read = shape({
   reader: string,
   from: maybe(count),
   follow: maybe(flag),
   location: maybe(string),
   recurse: maybe(flag),
+  events: maybe(flag),
 })
 const target: Check = (value) => shape({ peer: string })(value) || shape({ session: string })(value)
 const started: Record<string, Check> = {
@@ -288,6 +334,7 @@ const EVENTS: Record<string, Check> = {
     read,
     keep: maybe(flag),
     kinds: maybe(list(string, 16)),
+    limit: maybe(count),
   }),
   disconnect: shape({ idleTimeout: maybe(count), buffering }),
   connect: shape({}),

@@ -1,8 +1,11 @@
-// Work as it is given — a function, a command, text — turned into what travels: a WorkSpec. Refused before it is sent.
+// Work as it is given — a function, a command, text, a named job — turned into what travels: a WorkSpec. Refused before
+// it is sent.
 import { encode } from '@errand/transport'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
-import type { StartOptions, Work } from './surface.ts'
+import { checkedInput, IN_HAND, isJobDefinition, refuseWhileImporting, valueOf } from './job-definition.ts'
+import { untilAborted } from './output-log.ts'
+import type { JobDefinition, RestartPolicy, RetryPolicy, StartOptions, Work } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
 
 /** Names an interactive session and `-e` have in scope beside what they are given. */
@@ -31,14 +34,51 @@ export const PROMPT_NAMES: readonly string[] = [
 
 /**
  * What travels for this work. Values are copied now: what the caller changes afterwards does not reach the job.
- * @throws UsageError, ScriptError, FreeVariableError, NotTransferableError
+ * @throws UsageError, ScriptError, FreeVariableError, NotTransferableError, InvalidInputError
  */
 export function workSpec(work: Work, options: StartOptions, how: { prompt?: boolean } = {}): Promise<WorkSpec> {
+  refuseWhileImporting('work is started')
+  if (isJobDefinition(work)) return jobSpec(work, options)
   const { args = [], using = {} } = options
   const values = (args as readonly unknown[]).length > 0 || Object.keys(using).length > 0
   // Before the first await: the caller may change its objects as soon as we return.
   const payload = values ? encode({ args, using }) : undefined
-  const common = {
+  const common = commonOf(options, payload)
+  return describe(work, using, how.prompt === true).then((described) => ({ ...described, ...common }))
+}
+
+/** A job by its name, and the one value it takes: checked here, so that what it would refuse is not sent. */
+function jobSpec(job: JobDefinition, options: StartOptions): Promise<WorkSpec> {
+  const { name } = job
+  if (options.using !== undefined) {
+    throw new UsageError(`job '${name}' takes one value, \`args\`; \`using\` is for a function's text`)
+  }
+  const payload = options.args === undefined ? undefined : encode(options.args)
+  const common = commonOf(options, payload)
+  const spec: WorkSpec & { [IN_HAND]: JobDefinition } = {
+    kind: 'job',
+    job: name,
+    command: name,
+    ...common,
+    [IN_HAND]: job,
+  }
+  // The copy is what is checked: it is what arrives. What the schema makes of it stays here; there it is made again.
+  return checked(spec, job, options.signal)
+}
+
+/** A schema may ask somebody and wait for long: whoever gives the call up does not wait with it. */
+async function checked(spec: WorkSpec, job: JobDefinition, signal: AbortSignal | undefined): Promise<WorkSpec> {
+  const checking = checkedInput(job, valueOf(spec))
+  checking.catch(() => undefined) // nobody may be left to hear it
+  await untilAborted(checking, signal)
+  signal?.throwIfAborted()
+  await checking
+  return spec
+}
+
+/** Of every kind of work. */
+function commonOf(options: StartOptions, payload: Uint8Array | undefined): Omit<WorkSpec, keyof Described> {
+  return {
     startId: options.startId ?? crypto.randomUUID(),
     ...(payload && { payload }),
     ...(options.name !== undefined && { name: options.name }),
@@ -47,13 +87,42 @@ export function workSpec(work: Work, options: StartOptions, how: { prompt?: bool
     ...(options.env !== undefined && { env: options.env }),
     ...(options.input !== undefined && { input: true }),
     ...(options.deadline !== undefined && { deadline: milliseconds(options.deadline) }),
+    ...(options.delay !== undefined && { delay: milliseconds(options.delay) }),
+    ...(options.after !== undefined && { after: nameOf(options.after) }),
+    ...(options.retry !== undefined && { retry: retryRule(options.retry) }),
+    ...(options.restart !== undefined && { restart: restartRule(options.restart) }),
   }
-  return describe(work, using, how.prompt === true).then((described) => ({ ...described, ...common }))
+}
+
+/** How a job that is meant travels. */
+function nameOf(job: NonNullable<StartOptions['after']>): number | string {
+  return typeof job === 'object' ? job.instanceId : job
+}
+
+/** @throws UsageError */
+function retryRule({ times, delay = '1s', factor = 2 }: RetryPolicy): NonNullable<WorkSpec['retry']> {
+  if (!(factor >= 1 && factor <= 1000))
+    throw new UsageError(`\`retry.factor\` is a number from 1 to 1000, not ${factor}`)
+  return { times: often('retry', times), delay: milliseconds(delay), factor }
+}
+
+/** @throws UsageError */
+function restartRule({ times, within }: RestartPolicy): NonNullable<WorkSpec['restart']> {
+  return { times: often('restart', times), within: milliseconds(within) }
+}
+
+function often(what: string, times: number): number {
+  if (Number.isSafeInteger(times) && times >= 0 && times <= 10_000) return times
+  throw new UsageError(`\`${what}.times\` is a whole number from 0 to 10000, not ${times}`)
 }
 
 type Described = Pick<WorkSpec, 'kind' | 'source' | 'argv' | 'export' | 'prompt' | 'command'>
 
-async function describe(work: Work, using: Record<string, unknown>, prompt: boolean): Promise<Described> {
+async function describe(
+  work: Exclude<Work, JobDefinition>,
+  using: Record<string, unknown>,
+  prompt: boolean,
+): Promise<Described> {
   if (typeof work === 'function') {
     // The parser is 235 KB: loaded by who sends functions, not by who sends commands.
     const { commandText, functionSource } = await import('./script.ts')
@@ -72,7 +141,9 @@ async function describe(work: Work, using: Record<string, unknown>, prompt: bool
     const command = work.file ?? work.module
     return { kind: 'module', source: work.module, command, ...(work.export !== undefined && { export: work.export }) }
   }
-  throw new UsageError('work is a function, a command (an array of strings), { code }, { module } or { line }')
+  throw new UsageError(
+    'work is a function, a command (an array of strings), what defineJob made, { code }, { module } or { line }',
+  )
 }
 
 function isCommand(work: unknown): work is readonly string[] {

@@ -26,6 +26,18 @@ describe('the output log', () => {
     expect(await all(log.read(0))).toEqual([0, 2])
   })
 
+  it('is there again when its job has ended, also where nothing was said', async () => {
+    const { log } = await logWith()
+    log.append(raw(2))
+    const again = OutputLog.over(log.stored)
+    expect([again.sealed, again.end, again.hasMoreData]).toEqual([true, 2, true])
+    expect(await all(again.read(0, { follow: true }))).toEqual([0])
+    const empty = OutputLog.over()
+    expect([empty.sealed, empty.end, empty.hasMoreData]).toEqual([true, 0, false])
+    expect(await all(empty.read(0, { follow: true }))).toEqual([])
+    await empty.acknowledge(OWNER, 0)
+  })
+
   it('gives a reader what there is and ends, unless it follows', async () => {
     const { log } = await logWith()
     log.append(raw(1))

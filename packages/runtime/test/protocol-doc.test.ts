@@ -95,8 +95,13 @@ const events: ByType<wire.WireEvent> = {
   runs: {},
   stop: { grace: true, reason: true },
   remove: { force: true },
+  send: { count: true, bytes: true },
+  'end-input': { error: true },
+  answer: { question: true, value: true },
+  suspend: {},
+  resume: {},
   acknowledge: { reader: true, seqs: true },
-  save: { path: true, format: true, read: true, keep: true, kinds: true },
+  save: { path: true, format: true, read: true, keep: true, kinds: true, limit: true },
   disconnect: { idleTimeout: true, buffering: true },
   connect: {},
   receive: { name: true },
@@ -134,6 +139,13 @@ const spec: Fields<wire.WorkSpec> = {
   cwd: true,
   env: true,
   deadline: true,
+  delay: true,
+  after: true,
+  retry: true,
+  restart: true,
+  map: true,
+  input: true,
+  job: true,
   startId: true,
 }
 const open: Fields<wire.OpenSession> = {
@@ -156,7 +168,14 @@ const held: Fields<wire.HeldOptions> = {
   force: true,
   temporary: true,
 }
-const read: Fields<wire.ReadRequest> = { reader: true, from: true, follow: true, location: true, recurse: true }
+const read: Fields<wire.ReadRequest> = {
+  reader: true,
+  from: true,
+  follow: true,
+  location: true,
+  recurse: true,
+  events: true,
+}
 
 const job: Fields<JobSnapshot> = {
   id: true,
@@ -174,6 +193,9 @@ const job: Fields<JobSnapshot> = {
   begunAt: true,
   endedAt: true,
   errorCount: true,
+  question: true,
+  history: true,
+  epoch: true,
   pid: true,
   streamed: true,
   parentId: true,

@@ -106,16 +106,18 @@ export class CommandEngine implements Engine {
       )
 
     const exited = Promise.withResolvers<Ending>()
-    let heard = Date.now()
-    for (const stream of streams) stream.on('data', () => (heard = Date.now()))
+    // Counted in turns of the clock, not in time: between two of them the pipes have been looked at.
+    let silent = 0
+    for (const stream of streams) stream.on('data', () => (silent = 0))
     let watching: NodeJS.Timeout | undefined
     child.once('error', (error) => exited.resolve({ outcome: 'failed', error: startError(file, cwd, error) }))
     child.once('exit', () => {
+      silent = 0
       void tree.end()
       // `close` comes after the last byte, unless a process outside the tree keeps the pipe open, or nobody reads what
       // is left: then it is closed from here, at once for a command that was stopped.
       watching = setInterval(() => {
-        const waits = !stopping && (writer.full || Date.now() - heard < LINGER_MS)
+        const waits = !stopping && (writer.full || ++silent < 10)
         if (!waits) for (const stream of streams) stream.destroy()
       }, LINGER_MS / 10)
     })

@@ -6,7 +6,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { format } from 'node:util'
 import { decode } from '@errand/transport'
-import { asError, ErrandError, JobStoppedError } from '../errors.ts'
+import { LONGEST_TIMER } from '../duration.ts'
+import { asError, ErrandError, ItemsFailedError, JobStoppedError, TimeoutError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
 import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
@@ -81,6 +82,7 @@ export class ScriptHost implements Engine {
     try {
       restore = place(spec, this.#options.ownsProcess)
       const ctx = this.#context(spec, running)
+      if (spec.work.map) return await this.#map(spec, ctx, running)
       const value = await this.#call(spec, ctx)
       const streamed = await pump(value, running)
       return signal.aborted ? { outcome: 'stopped' } : { outcome: 'completed', streamed }
@@ -94,8 +96,77 @@ export class ScriptHost implements Engine {
     }
   }
 
+  /** Calls the script for each input, batch by batch; an item that fails says so, and the others go on. */
+  async #map(spec: ExecutionSpec, ctx: ScriptContext, running: Running): Promise<Ending> {
+    const { writer, abort, input, rest } = running
+    const { signal } = abort
+    const { itemTimeout } = spec.work.map!
+    const { using = {} } = (spec.work.payload ? decode(spec.work.payload) : {}) as { using?: Record<string, unknown> }
+    const call = compileFunction(spec.work.source ?? '', using, {}, { cwd: ctx.cwd })
+    const errors: Error[] = []
+    let [failed, all, turn] = [0, 0, Date.now()]
+    for (;;) {
+      const batch = await rest.while(input.batch())
+      if (!batch || signal.aborted) break
+      for (const [item, value] of batch.values as [number, unknown][]) {
+        all++
+        try {
+          if (itemTimeout === undefined) await finish(call(ctx, value), running)
+          else await this.#limited(itemTimeout, spec, running, (own) => call(own, value))
+        } catch (thrown) {
+          if (signal.aborted) break
+          failed++
+          const error = sayError(writer, ofItem(asError(thrown), item))
+          if (errors.length < ItemsFailedError.KEPT) errors.push(error)
+        }
+        if (signal.aborted) break
+        if (writer.full) await writer.ready(signal)
+        if (rest.wanted) await rest.while(undefined)
+        if (Date.now() - turn >= TURN_MS) {
+          await new Promise<void>((resolve) => setImmediate(resolve))
+          turn = Date.now()
+        }
+      }
+      // All it said goes ahead of the word that it is done.
+      await writer.sent(signal)
+      batch.done()
+    }
+    if (signal.aborted) return { outcome: 'stopped' }
+    if (failed === 0) return { outcome: 'completed', streamed: true }
+    return { outcome: 'failed', error: new ItemsFailedError(failed, all, errors), said: true }
+  }
+
+  /** One item with a time limit: then its own signal aborts, and nobody waits for it any more. */
+  async #limited(
+    ms: number,
+    spec: ExecutionSpec,
+    running: Running,
+    call: (ctx: ScriptContext) => unknown,
+  ): Promise<void> {
+    const own = new AbortController()
+    const stop = (): void => own.abort(running.abort.signal.reason)
+    running.abort.signal.addEventListener('abort', stop, { once: true })
+    const limit = setTimeout(
+      () => own.abort(new TimeoutError(`it took longer than ${ms} ms`)),
+      Math.min(ms, LONGEST_TIMER),
+    )
+    const mine: Running = { ...running, abort: own }
+    const over = Promise.withResolvers<never>()
+    own.signal.addEventListener('abort', () => over.reject(own.signal.reason), { once: true })
+    over.promise.catch(() => undefined)
+    try {
+      const work = finish(call(this.#context(spec, mine)), mine)
+      work?.catch(() => undefined)
+      await Promise.race([work, over.promise])
+    } finally {
+      clearTimeout(limit)
+      running.abort.signal.removeEventListener('abort', stop)
+    }
+  }
+
   /** Evaluates the work's text and calls it. */
   async #call({ work }: ExecutionSpec, ctx: ScriptContext): Promise<unknown> {
+    if (work.kind === 'job') return (await import('../job-definition.ts')).callJob(work, ctx)
     const { args = [], using = {} } = (work.payload ? decode(work.payload) : {}) as {
       args?: unknown[]
       using?: Record<string, unknown>
@@ -148,7 +219,11 @@ export class ScriptHost implements Engine {
         return (opened ??= session(spec))
       },
       sleep: (ms) => rest.while(delay(ms, undefined, { signal: abort.signal })),
-      ask: (question) => rest.while(questions.ask(question)),
+      ask: (question) => {
+        // What it said before goes ahead of what it asks.
+        writer.flush()
+        return rest.while(questions.ask(question))
+      },
       progress: (progress: Progress) => writer.write('progress', progress),
       error: (error) => writer.write('error', asError(error)),
       warn: say('warning'),
@@ -192,6 +267,19 @@ async function pump(value: unknown, { writer, abort, rest }: Running): Promise<b
   } finally {
     if (!taken) await value.return(undefined) // its own `finally` blocks run
   }
+}
+
+/** Writes what an item's call gave; most give a plain value, and waiting for it would cost more than the call. */
+function finish(value: unknown, running: Running): Promise<unknown> | undefined {
+  const waits = typeof value === 'object' && value !== null && ('then' in value || isGenerator(value))
+  if (waits) return Promise.resolve(value).then((awaited) => pump(awaited, running))
+  if (value !== undefined) running.writer.write('output', value)
+  return undefined
+}
+
+/** Which input it was about; an error that takes no fields stays as it is. */
+function ofItem(error: Error, item: number): Error {
+  return Object.isExtensible(error) ? Object.assign(error, { item }) : error
 }
 
 /** Writes what a script threw, or, where that cannot be written, what it was: the script's failure must not be ours. */

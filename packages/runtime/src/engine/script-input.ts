@@ -33,6 +33,20 @@ export class ScriptInput implements AsyncIterable<unknown> {
     return { next: () => this.#read(), return: async () => ({ done: true, value: undefined }) }
   }
 
+  /** All of the next chunk; undefined at the end. `done` says that it has been dealt with. @throws what the input ended with */
+  async batch(): Promise<{ readonly values: readonly unknown[]; done(): void } | undefined> {
+    for (;;) {
+      const chunk = this.#chunks.shift()
+      if (chunk) return { values: valuesOf(chunk), done: () => this.#onRead(chunk.bytes.byteLength) }
+      if (this.#ending) {
+        if (this.#ending.error) throw this.#ending.error
+        return undefined
+      }
+      await (this.#wake ??= Promise.withResolvers()).promise
+      this.#wake = undefined
+    }
+  }
+
   async #read(): Promise<IteratorResult<unknown, undefined>> {
     for (;;) {
       if (this.#next < this.#values.length) {

@@ -5,6 +5,7 @@ import type { StopRequest } from '../job-machine.ts'
 import { EngineExitError } from '../errors.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import type { LaneEngine, OpenSessionLink } from './lane.ts'
+import { MapEngine } from './map.ts'
 import { Spare } from './spare.ts'
 import { startWorker } from './worker-isolate.ts'
 
@@ -24,14 +25,17 @@ export class ThreadEngine implements Engine {
   readonly #queue: Queued[] = []
   readonly #working = new Set<LaneEngine>()
   readonly #spare: Spare
+  readonly #maps: MapEngine
   #disposed = false
 
   constructor(options: { openLink: OpenSessionLink; threads?: number }) {
     this.#spare = new Spare(startWorker, options.openLink)
+    this.#maps = new MapEngine(this.#spare)
     this.#most = options.threads ?? THREADS
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
+    if (spec.work.map) return this.#maps.start(spec, io)
     const queued: Queued = { spec, io, execution: undefined, early: [] }
     this.#queue.push(queued)
     this.#next()
@@ -60,7 +64,11 @@ export class ThreadEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
     for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'stopped' })
-    await Promise.all([this.#spare.dispose(), ...[...this.#working].map((lane) => lane[Symbol.asyncDispose]())])
+    await Promise.all([
+      this.#maps[Symbol.asyncDispose](),
+      this.#spare.dispose(),
+      ...[...this.#working].map((lane) => lane[Symbol.asyncDispose]()),
+    ])
   }
 
   #next(): void {

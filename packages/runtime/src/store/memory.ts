@@ -6,6 +6,17 @@ import type { Store, StoredLog } from './store.ts'
 const CHUNK_COST = 512
 /** Memory per job that reader `owner` may leave unread (docs/ARCHITECTURE.md, Who notices what). */
 const LOG_LIMIT = 64 * 1024 * 1024
+/** The log of an ended job up to this size is kept as one string: a typed array costs 300 B more than its bytes. */
+const PACKED_MOST = 4096
+
+/** The reader that retention waits for: of most logs the only one. */
+const OWNER = 'owner'
+
+/** Chunks of an ended job: their bytes one after the other, and of each its count, errors and length. */
+interface Packed {
+  readonly bytes: string
+  readonly chunks: readonly number[]
+}
 
 class MemoryLog implements StoredLog {
   readonly #limit: number
@@ -15,7 +26,9 @@ class MemoryLog implements StoredLog {
   #bytes = 0
   /** Chunks before this place are forgotten; the arrays are cut when that is half of them. */
   #oldest = 0
-  readonly #cursors = new Map<string, number>()
+  #owner: number | undefined
+  #others: Map<string, number> | undefined
+  #packed: Packed | undefined
   start = 0
   end = 0
 
@@ -24,13 +37,14 @@ class MemoryLog implements StoredLog {
   }
 
   begin(first: number, reader: string, from: number): void {
-    if (this.#chunks.length > 0) throw new Error('a log begins once')
+    if (this.end > this.start) throw new Error('a log begins once')
     this.start = first
     this.end = first
-    this.#cursors.set(reader, from)
+    this.#place(reader, from)
   }
 
   append(chunk: Chunk): void {
+    if (this.#packed) throw new Error('append to a log whose job has ended')
     if (chunk.first !== this.end) throw new Error(`append at ${chunk.first}, but the log ends at ${this.end}`)
     this.#chunks.push(chunk)
     this.#before.push(this.#bytes)
@@ -40,10 +54,11 @@ class MemoryLog implements StoredLog {
   }
 
   read(from: number, maxBytes: number): readonly Chunk[] {
+    const chunks = this.#all()
     const found: Chunk[] = []
     let bytes = 0
-    for (let index = this.#indexOf(from); index < this.#chunks.length && bytes < maxBytes; index++) {
-      const chunk = this.#chunks[index]!
+    for (let index = this.#indexOf(from, chunks); index < chunks.length && bytes < maxBytes; index++) {
+      const chunk = chunks[index]!
       found.push(chunk)
       bytes += chunk.bytes.byteLength
     }
@@ -51,21 +66,57 @@ class MemoryLog implements StoredLog {
   }
 
   cursor(reader: string): number {
-    return this.#cursors.get(reader) ?? this.start
+    return (reader === OWNER ? this.#owner : this.#others?.get(reader)) ?? this.start
   }
 
   setCursor(reader: string, seq: number): void {
-    if (seq > this.cursor(reader)) this.#cursors.set(reader, Math.min(seq, this.end))
+    if (seq > this.cursor(reader)) this.#place(reader, Math.min(seq, this.end))
   }
 
   bytesFrom(seq: number): number {
-    const index = this.#indexOf(seq)
-    return index < this.#chunks.length ? this.#bytes - this.#before[index]! : 0
+    const chunks = this.#all()
+    const index = this.#indexOf(seq, chunks)
+    if (!this.#packed) return index < chunks.length ? this.#bytes - this.#before[index]! : 0
+    return chunks.slice(index).reduce((sum, { bytes }) => sum + bytes.byteLength + CHUNK_COST, 0)
+  }
+
+  pack(): void {
+    if (this.#packed) return
+    const kept = this.#chunks.slice(this.#oldest)
+    const size = kept.reduce((sum, { bytes }) => sum + bytes.byteLength, 0)
+    if (size > PACKED_MOST) {
+      // Some are a small part of the memory they came in, and would hold all of it.
+      this.#chunks = kept.map((chunk) =>
+        chunk.bytes.byteLength * 2 > chunk.bytes.buffer.byteLength ? chunk : { ...chunk, bytes: chunk.bytes.slice() },
+      )
+      this.#before = this.#before.slice(this.#oldest)
+      this.#oldest = 0
+      return
+    }
+    const bytes = Buffer.concat(kept.map((chunk) => chunk.bytes)).toString('latin1')
+    // Made as long as it will be: an array that grows keeps room for more.
+    const chunks = Array.from({ length: 3 * kept.length }, (_, index) => {
+      const chunk = kept[Math.trunc(index / 3)]!
+      return [chunk.count, chunk.errors, chunk.bytes.byteLength][index % 3]!
+    })
+    this.#packed = { bytes, chunks }
+    this.#chunks = NONE
+    this.#before = NONE
+    this.#oldest = 0
+  }
+
+  #place(reader: string, seq: number): void {
+    if (reader === OWNER) this.#owner = seq
+    else (this.#others ??= new Map()).set(reader, seq)
+  }
+
+  #all(): readonly Chunk[] {
+    return this.#packed ? unpacked(this.#packed, this.start) : this.#chunks
   }
 
   /** Memory is bounded: beyond the limit what `owner` has read goes, oldest first; what it has not read never does. */
   #retain(): void {
-    const cursor = this.#cursors.get('owner') ?? 0
+    const cursor = this.#owner ?? 0
     while (this.#bytes - this.#before[this.#oldest]! > this.#limit) {
       const chunk = this.#chunks[this.#oldest]!
       if (chunk.first + chunk.count > cursor) return
@@ -79,17 +130,34 @@ class MemoryLog implements StoredLog {
   }
 
   /** The chunk that holds `seq`, by bisection: logs of a million chunks are read from the middle. */
-  #indexOf(seq: number): number {
+  #indexOf(seq: number, chunks: readonly Chunk[]): number {
     let low = this.#oldest
-    let high = this.#chunks.length
+    let high = chunks.length
     while (low < high) {
       const middle = (low + high) >> 1
-      const chunk = this.#chunks[middle]!
+      const chunk = chunks[middle]!
       if (chunk.first + chunk.count <= seq) low = middle + 1
       else high = middle
     }
     return low
   }
+}
+
+/** What a packed log has instead: nothing is ever put there. */
+const NONE: never[] = []
+
+function unpacked(packed: Packed, start: number): Chunk[] {
+  const bytes = new Uint8Array(Buffer.from(packed.bytes, 'latin1'))
+  const chunks: Chunk[] = []
+  let first = start
+  let at = 0
+  for (let index = 0; index < packed.chunks.length; index += 3) {
+    const [count = 0, errors = 0, length = 0] = packed.chunks.slice(index, index + 3)
+    chunks.push({ first, count, errors, bytes: bytes.subarray(at, at + length) })
+    first += count
+    at += length
+  }
+  return chunks
 }
 
 /** A store that lives as long as its process. */

@@ -23,6 +23,8 @@ export interface StoredLog {
   setCursor(reader: string, seq: number): void | Promise<void>
   /** What keeping the records from `seq` on costs, in bytes; 0 at the end. */
   bytesFrom(seq: number): number
+  /** Its job has ended and nothing is appended any more: it may be kept in less room. Reads and cursors go on. */
+  pack?(): void
 }
 
 export interface Store extends AsyncDisposable {

@@ -85,6 +85,42 @@ export function storeSuite(name: string, open: () => Promise<Store> | Store): vo
       expect(log.end).toBe(17)
     })
 
+    it.each([
+      ['few bytes', 3],
+      ['many bytes', 3_000],
+    ])('gives the same when its job has ended: %s', async (_, size) => {
+      // Views of something larger, as they come over a wire.
+      const view = (first: number, count: number): Chunk => ({
+        first,
+        count,
+        errors: count - 1,
+        bytes: new Uint8Array(4 * size).fill(first).subarray(size, 2 * size),
+      })
+      log.begin(40, 'owner', 41)
+      for (const [first, count] of [
+        [40, 3],
+        [43, 1],
+        [44, 2],
+      ] as const)
+        await log.append(view(first, count))
+      await log.setCursor('another', 43)
+      const seen = async (): Promise<unknown> => ({
+        range: [log.start, log.end],
+        cursors: ['owner', 'another', 'new'].map((reader) => log.cursor(reader)),
+        all: (await log.read(0, 1_000_000)).map((one) => ({ ...one, bytes: [...one.bytes] })),
+        some: (await log.read(43, 1)).map(({ first }) => first),
+        left: [40, 43, 46].map((seq) => log.bytesFrom(seq)),
+      })
+      const before = await seen()
+      log.pack?.()
+      expect(await seen()).toEqual(before)
+      log.pack?.()
+      await log.setCursor('owner', 99)
+      await log.setCursor('late', 44)
+      expect([log.cursor('owner'), log.cursor('late')]).toEqual([46, 44])
+      expect((await store.log('job')).end).toBe(46)
+    })
+
     it('opens the same log twice, and forgets a dropped one', async () => {
       await log.append(chunk(0, 2))
       expect((await store.log('job')).end).toBe(2)

@@ -1,0 +1,164 @@
+// The named jobs a peer offers: what `createPeer({ jobs })` was given, and the engines that know them by name.
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { encode } from '@errand/transport'
+import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine/engine.ts'
+import { asError, FreeVariableError, JobNotOfferedError, ScriptError, UsageError } from './errors.ts'
+import { checkedInput, IN_HAND, isJobDefinition, valueOf, type OfferedSpec } from './job-definition.ts'
+import type { Ending, StopRequest } from './job-machine.ts'
+import type { RawChunk } from './record.ts'
+import type { JobDefinition } from './surface.ts'
+import type { WorkSpec } from './wire.ts'
+
+export class JobOffers {
+  readonly #jobs = new Map<string, JobDefinition>()
+  /** For messages: whose they are. */
+  readonly #where: string
+
+  private constructor(where: string) {
+    this.#where = where
+  }
+
+  /** Everything that can be said before somebody asks for one is said now. @throws UsageError, ScriptError, FreeVariableError */
+  static async open(jobs: readonly JobDefinition[], where: string): Promise<JobOffers> {
+    const offers = new JobOffers(where)
+    for (const [index, job] of jobs.entries()) {
+      if (!isJobDefinition(job)) throw new UsageError(`jobs[${index}] is not what \`defineJob\` makes`)
+      const { name, module } = job
+      if (offers.#jobs.has(name)) throw new UsageError(`two of the jobs are named '${name}': a name stands for one`)
+      if (module === undefined) await textOf(job)
+      else if (!existsSync(fileURLToPath(module)))
+        throw new UsageError(`the module of job '${name}' is not there: ${module}`)
+      offers.#jobs.set(name, job)
+    }
+    return offers
+  }
+
+  /** @throws JobNotOfferedError */
+  throwUnlessOffered({ kind, job = '' }: WorkSpec): void {
+    if (kind === 'job' && !this.#jobs.has(job)) throw new JobNotOfferedError(job, this.#where)
+  }
+
+  /** An engine that is asked for a job by name, and asks this one for what the peer runs under that name. */
+  engine(inner: Engine): Engine {
+    const preparing = new Set<Preparing>()
+    return {
+      start: (spec, io) => {
+        if (spec.work.kind !== 'job') return inner.start(spec, io)
+        const { [IN_HAND]: inHand, ...work } = spec.work as WorkSpec & { [IN_HAND]?: JobDefinition }
+        // Who holds the definition in this very process need not have it offered to others.
+        const job = inHand ?? this.#jobs.get(work.job ?? '')
+        // Whatever the asker said they are: what is run is ours to say.
+        const offered: OfferedSpec = { ...work, module: job?.module, source: undefined }
+        if (job?.module !== undefined) return inner.start({ ...spec, work: offered }, io)
+        const asked = async (): Promise<ExecutionSpec> => {
+          if (!job) throw new JobNotOfferedError(work.job ?? '', this.#where)
+          const source = await textOf(job)
+          // The schema is a closure of this process, so it is asked here.
+          const payload = job.input ? encode(await checkedInput(job, valueOf(work))) : work.payload
+          return { ...spec, work: { ...offered, source, payload } }
+        }
+        const execution = new Preparing(io, asked(), (ready) => inner.start(ready, io))
+        preparing.add(execution)
+        void execution.done.then(() => preparing.delete(execution))
+        return execution
+      },
+      [Symbol.asyncDispose]: async () => {
+        for (const execution of preparing) execution.end({ outcome: 'stopped' })
+        await inner[Symbol.asyncDispose]()
+      },
+    }
+  }
+}
+
+/** An execution whose spec is not there yet; what is said to it meanwhile waits. */
+class Preparing implements Execution {
+  readonly queued = true
+  /** Settles when it has begun, or has ended without. */
+  readonly done: Promise<void>
+  readonly #io: ExecutionIO
+  readonly #settle: () => void
+  #execution: Execution | undefined
+  #over = false
+  /** Few: input waits for its credit, and a stop ends it. */
+  readonly #early: ((execution: Execution) => void)[] = []
+
+  constructor(io: ExecutionIO, spec: Promise<ExecutionSpec>, start: (spec: ExecutionSpec) => Execution) {
+    this.#io = io
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.done = promise
+    this.#settle = resolve
+    // Stopped meanwhile: a schema that answers late, or never, has nothing to begin any more.
+    spec
+      .then((ready) => this.#over || this.#begin(start(ready)))
+      .catch((error: unknown) => this.end({ outcome: 'failed', error: asError(error) }))
+  }
+
+  /** Without having begun; after that its ending is its own. */
+  end(ending: Ending): void {
+    if (this.#execution || this.#over) return
+    this.#over = true
+    this.#early.length = 0
+    this.#settle()
+    this.#io.ended(ending)
+  }
+
+  credit(bytes: number): void {
+    this.#pass((execution) => execution.credit(bytes))
+  }
+  input(chunk: RawChunk): void {
+    this.#pass((execution) => execution.input?.(chunk))
+  }
+  endInput(error?: Error): void {
+    this.#pass((execution) => execution.endInput?.(error))
+  }
+  answer(question: string, value: Uint8Array): void {
+    this.#pass((execution) => execution.answer?.(question, value))
+  }
+  suspend(): void {
+    this.#pass((execution) => execution.suspend?.())
+  }
+  resume(): void {
+    this.#pass((execution) => execution.resume?.())
+  }
+  stop(request: StopRequest): void {
+    if (this.#execution) this.#execution.stop(request)
+    else this.end({ outcome: 'stopped' })
+  }
+
+  #begin(execution: Execution): void {
+    this.#execution = execution
+    this.#settle()
+    if (!execution.queued) this.#io.begun?.()
+    for (const act of this.#early.splice(0)) act(execution)
+  }
+
+  #pass(act: (execution: Execution) => void): void {
+    if (this.#execution) act(this.#execution)
+    else if (!this.#over) this.#early.push(act)
+  }
+}
+
+/** What travels of a definition without a module. @throws UsageError, ScriptError, FreeVariableError */
+async function textOf({ name, output, run }: JobDefinition): Promise<string> {
+  const hint = 'give `defineJob` `module: import.meta.url`: then that file is imported where the job runs'
+  if (output) {
+    throw new UsageError(
+      `job '${name}' has an \`output\` schema and no \`module\`: outputs are checked where they are made`,
+      {
+        hint,
+      },
+    )
+  }
+  // The parser is 235 KB: not loaded by who offers modules only.
+  const { functionSource } = await import('./script.ts')
+  try {
+    return functionSource(run)
+  } catch (error) {
+    const cause = asError(error)
+    const message = `job '${name}' has no \`module\`, so its text must be whole by itself: ${cause.message}`
+    throw cause instanceof FreeVariableError
+      ? new FreeVariableError(message, cause.names, { cause, hint })
+      : new ScriptError(message, { cause, hint })
+  }
+}

@@ -1,0 +1,281 @@
+// A job as its table has it, and what is left of one that has ended: a row. What made it work is gone; what it did can
+// be listed, read, acknowledged and removed.
+import { InputClosedError, JobStateError, QuestionAnsweredError } from './errors.ts'
+import type { Engine } from './engine/engine.ts'
+import type { StopRequest } from './job-machine.ts'
+import { OutputLog, OWNER } from './output-log.ts'
+import type { RawChunk } from './record.ts'
+import type { StoredLog } from './store/store.ts'
+import type { JobSnapshot, JobState, JobType, PeerId } from './surface.ts'
+
+/** What a table and its readers ask of a job, whether it is at work (JobHost) or has ended (JobRow). */
+export interface TableJob {
+  /** 0: in no table (a run). Children carry their parent's. */
+  readonly id: number
+  readonly instanceId: string
+  readonly startId: string
+  readonly name: string
+  readonly command: string
+  readonly location: string
+  /** Its place among its parent's children; of no child undefined. */
+  readonly position: number | undefined
+  readonly state: JobState
+  readonly endedAt: Date | undefined
+  /** Reader `owner` has something left, or may get something. */
+  readonly hasMoreData: boolean
+  /** What runs it, or ran it and is still asked. */
+  readonly engine: Engine | undefined
+  readonly children: readonly TableJob[]
+  readonly parent: TableJob | undefined
+  /** Settles with the last snapshot; never rejects. */
+  readonly finished: Promise<JobSnapshot>
+  /** Settles when there is a log to read. */
+  readonly ready: Promise<void>
+  /** A parent has none. */
+  readonly log: OutputLog | undefined
+  snapshot(): JobSnapshot
+  watch(listener: (snapshot: JobSnapshot) => void): () => void
+  stop(request: StopRequest): Promise<JobSnapshot>
+  input(chunk: RawChunk): Promise<void>
+  endInput(error?: Error): void
+  answer(value: Uint8Array, id?: string): Promise<void>
+  standStill(): Promise<JobSnapshot>
+  goOn(): JobSnapshot
+  /** Moves a reader's cursor in its log. */
+  acknowledge(reader: string, seq: number): Promise<void>
+}
+
+/** Where its records came from, while somebody there asks how far they have been read. */
+export interface RowSource {
+  readonly engine: Engine
+  acknowledge(seq: number): void
+}
+
+export interface RowFacts {
+  readonly id: number
+  readonly instanceId: string
+  readonly startId: string
+  readonly name: string
+  readonly command: string
+  readonly location: string
+  readonly type: JobType
+  readonly position: number | undefined
+  readonly state: JobState
+  readonly reason: Error | undefined
+  readonly exitCode: number | undefined
+  readonly pid: number | undefined
+  readonly streamed: boolean | undefined
+  readonly epoch: number | undefined
+  /** Of its own log. */
+  readonly errors: number
+  readonly begunAt: Date | undefined
+  readonly history: readonly { readonly state: JobState; readonly at: Date }[]
+  readonly children: readonly JobRow[]
+  /** None where nothing was said. */
+  readonly stored: StoredLog | undefined
+  readonly source: RowSource | undefined
+}
+
+/** What all rows of one table have in common. */
+export interface RowHome {
+  readonly peer: PeerId
+  /** instanceId. */
+  readonly session: string
+}
+
+/** A state as a number, so that a row's history is a list of numbers: a tenth of what objects and dates take. */
+const STATES: readonly JobState[] = [
+  'NotStarted',
+  'Running',
+  'Blocked',
+  'Suspended',
+  'Disconnected',
+  'Stopping',
+  'Completed',
+  'Failed',
+  'Stopped',
+]
+const NO_CHILDREN: readonly JobRow[] = Object.freeze([])
+
+export class JobRow implements TableJob {
+  /** Rows in the order in which their jobs ended: the table's. */
+  older: JobRow | undefined
+  newer: JobRow | undefined
+  readonly #home: RowHome
+  readonly #id: number
+  readonly #instanceId: string
+  readonly #startId: string
+  readonly #name: string
+  readonly #command: string
+  readonly #location: string
+  readonly #type: JobType
+  readonly #position: number | undefined
+  readonly #state: JobState
+  readonly #reason: Error | undefined
+  readonly #exitCode: number | undefined
+  readonly #pid: number | undefined
+  readonly #streamed: boolean | undefined
+  readonly #epoch: number | undefined
+  readonly #errors: number
+  /** When it began (NaN: never), then its states, each with when it came to it. The last one is its end. */
+  readonly #times: readonly number[]
+  readonly #children: readonly JobRow[]
+  #parent: JobRow | undefined
+  readonly #stored: StoredLog | undefined
+  #source: RowSource | undefined
+
+  constructor(home: RowHome, facts: RowFacts) {
+    this.older = undefined
+    this.newer = undefined
+    this.#home = home
+    this.#id = facts.id
+    this.#instanceId = facts.instanceId
+    this.#startId = facts.startId
+    this.#name = facts.name
+    this.#command = facts.command
+    this.#location = facts.location
+    this.#type = facts.type
+    this.#position = facts.position
+    this.#state = facts.state
+    this.#reason = facts.reason
+    this.#exitCode = facts.exitCode
+    this.#pid = facts.pid
+    this.#streamed = facts.streamed
+    this.#epoch = facts.epoch
+    this.#errors = facts.errors
+    const { begunAt, history } = facts
+    // Made as long as it will be: an array that grows keeps room for more.
+    this.#times = Array.from({ length: 1 + 2 * history.length }, (_, index) => {
+      if (index === 0) return begunAt?.getTime() ?? Number.NaN
+      const { state, at } = history[(index - 1) >> 1]!
+      return index % 2 === 1 ? STATES.indexOf(state) : at.getTime()
+    })
+    this.#children = facts.children.length > 0 ? facts.children : NO_CHILDREN
+    this.#parent = undefined
+    for (const child of this.#children) child.#parent = this
+    this.#stored = facts.stored
+    this.#source = facts.source
+  }
+
+  get id(): number {
+    return this.#id
+  }
+  get instanceId(): string {
+    return this.#instanceId
+  }
+  get startId(): string {
+    return this.#startId
+  }
+  get name(): string {
+    return this.#name
+  }
+  get command(): string {
+    return this.#command
+  }
+  get location(): string {
+    return this.#location
+  }
+  get position(): number | undefined {
+    return this.#position
+  }
+  get state(): JobState {
+    return this.#state
+  }
+  get endedAt(): Date {
+    return new Date(this.#times.at(-1)!)
+  }
+  get engine(): Engine | undefined {
+    return this.#source?.engine
+  }
+  get children(): readonly JobRow[] {
+    return this.#children
+  }
+  get parent(): JobRow | undefined {
+    return this.#parent
+  }
+  get finished(): Promise<JobSnapshot> {
+    return Promise.resolve(this.snapshot())
+  }
+  get ready(): Promise<void> {
+    return Promise.resolve()
+  }
+  /** Made for whoever reads it. */
+  get log(): OutputLog | undefined {
+    return this.#children.length > 0 ? undefined : OutputLog.over(this.#stored)
+  }
+  get hasMoreData(): boolean {
+    if (this.#children.length > 0) return this.#children.some((child) => child.hasMoreData)
+    return this.#stored !== undefined && this.#stored.cursor(OWNER) < this.#stored.end
+  }
+
+  snapshot(): JobSnapshot {
+    const begun = this.#times[0]!
+    const history: { readonly state: JobState; readonly at: Date }[] = []
+    for (let index = 1; index < this.#times.length; index += 2) {
+      history.push({ state: STATES[this.#times[index]!]!, at: new Date(this.#times[index + 1]!) })
+    }
+    return Object.freeze({
+      id: this.#id,
+      instanceId: this.#instanceId,
+      name: this.#name,
+      command: this.#command,
+      location: this.#location,
+      peer: this.#home.peer,
+      session: this.#home.session,
+      type: this.#type,
+      state: this.#state,
+      hasMoreData: this.hasMoreData,
+      reason: this.#reason,
+      exitCode: this.#exitCode,
+      begunAt: Number.isNaN(begun) ? undefined : new Date(begun),
+      endedAt: this.endedAt,
+      question: undefined,
+      history: Object.freeze(history),
+      errorCount: this.#errors + this.#children.reduce((sum, child) => sum + child.#errors, 0),
+      pid: this.#pid,
+      streamed: this.#streamed,
+      ...(this.#epoch !== undefined && { epoch: this.#epoch }),
+      ...(this.#position !== undefined && { parentId: this.#id, position: this.#position }),
+      children: Object.freeze(this.#children.map((child) => child.snapshot())),
+    })
+  }
+
+  /** There will be no news. */
+  watch(): () => void {
+    return () => undefined
+  }
+
+  stop(): Promise<JobSnapshot> {
+    return this.finished
+  }
+
+  input(): Promise<void> {
+    return Promise.reject(new InputClosedError(`${this.#name} has ended: it takes no input any more`))
+  }
+
+  endInput(): void {}
+
+  answer(_: Uint8Array, id?: string): Promise<void> {
+    return Promise.reject(
+      id === undefined
+        ? new JobStateError(`${this.#name} asks nothing: it is ${this.#state}`)
+        : new QuestionAnsweredError(`question ${id} of ${this.#name} has been answered, or was never asked`),
+    )
+  }
+
+  standStill(): Promise<JobSnapshot> {
+    return Promise.reject(new JobStateError(`${this.#name} is ${this.#state} and cannot be suspended`))
+  }
+
+  goOn(): JobSnapshot {
+    throw new JobStateError(`${this.#name} is ${this.#state} and cannot be resumed`)
+  }
+
+  async acknowledge(reader: string, seq: number): Promise<void> {
+    if (!this.#stored || seq > this.#stored.end) return
+    await this.#stored.setCursor(reader, seq)
+    if (reader !== OWNER) return
+    this.#source?.acknowledge(seq)
+    if (!this.hasMoreData) this.#source = undefined
+  }
+}
