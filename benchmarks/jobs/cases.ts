@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { createPeer, type Job, type Peer, type ScriptContext } from '@errand/runtime'
+import { createPeer, type Job, type Peer } from '@errand/runtime'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
 import { type Row, type Skipped, inTurns, median, row, typical } from '../transport/row.ts'
@@ -85,20 +85,13 @@ async function threadStart(): Promise<Row[]> {
   return besidePools('thread-start-empty', 'jobs/s', rates)
 }
 
-async function map(): Promise<(Row | Skipped)[]> {
+async function map(): Promise<Row[]> {
   await using peer = await createPeer()
-  if (!maps(peer)) {
-    return POOL_SUFFIXES.map((suffix) => ({
-      suite,
-      case: `map-100k-empty${suffix}`,
-      skipped: 'this peer has no `map` yet',
-    }))
-  }
   await using pools = openPools()
   const inputs = Array.from({ length: INPUTS }, (_, index) => index)
   const sum = inputs.reduce((all, one) => all + one, 0)
   // What an empty script has done cannot be seen: that every input is run once is, where each says what it was given.
-  const echo = await peer.map(inputs, (_: ScriptContext, input: number) => input)
+  const echo = await peer.map(inputs, (_, input) => input)
   const said = await echo.output()
   check('inputs of a map', said.length, INPUTS)
   check('their sum', total(said), sum)
@@ -259,15 +252,6 @@ async function threadJobs(): Promise<number> {
   const jobs = await Promise.all(Array.from({ length: PROBES }, () => peer.start(() => {}, { engine: 'thread' })))
   for (const job of jobs) completed(await job.finished)
   return PROBES / seconds(begun)
-}
-
-/** `map` as the surface has it, where this peer has one. */
-interface Maps {
-  map<I, O>(inputs: Iterable<I>, script: (ctx: ScriptContext, input: I) => O): Promise<Job<O>>
-}
-
-function maps(peer: Peer): peer is Peer & Maps {
-  return 'map' in peer
 }
 
 // ── the peers ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -179,7 +179,7 @@ describe('input', () => {
     await job.endInput()
     await job.wait()
     expect(job.state).toBe('Completed')
-    expect((await job.output()).toSorted()).toEqual([42, 42])
+    expect(await job.output()).toEqual([42, 42])
   })
 })
 

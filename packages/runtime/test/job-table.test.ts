@@ -12,7 +12,7 @@ import type { SessionEvent } from '../src/wire.ts'
 import { InstantSession } from './support/instant-session.ts'
 import { Peers, all, outputs, refusal } from './support/peers.ts'
 
-const MANY = 100_000
+const MANY = 40_000
 
 /** How often rows are looked at, in whatever way, while this is done. */
 async function looks(act: () => unknown): Promise<number> {
@@ -37,7 +37,7 @@ async function looks(act: () => unknown): Promise<number> {
   return count
 }
 
-describe('100 000 finished jobs', () => {
+describe(`${MANY} finished jobs`, () => {
   let few: InstantSession
   let many: InstantSession
   let bytes: number

@@ -99,9 +99,9 @@ describe('map', () => {
     await job.finished
     expect(job.reason).toMatchObject({ code: 'ITEMS_FAILED', failed: 2 })
     const said = await errors(job.receive({ keep: true }))
-    expect(said.map(({ item }) => item).toSorted()).toEqual([1, 2])
+    expect(new Set(said.map(({ item }) => item))).toEqual(new Set([1, 2]))
     expect(said.every((error) => (error as Error & { code: string }).code === 'TIMEOUT')).toBe(true)
-    expect((await outputs(job)).toSorted()).toEqual([0, 3, 4])
+    expect(new Set(await outputs(job))).toEqual(new Set([0, 3, 4]))
   })
 
   test('an item that ends its thread is lost, and no other', async () => {
