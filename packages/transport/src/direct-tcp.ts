@@ -31,7 +31,7 @@ import {
   ipPortToMultiaddr,
 } from '@libp2p/utils'
 import type { Multiaddr } from '@multiformats/multiaddr'
-import { collectSoon, toRead, toWrite } from './lent-memory.ts'
+import { toRead, toWrite } from './lent-memory.ts'
 
 /** Silence, in both directions, that ends a connection, in milliseconds; @libp2p/tcp's. */
 const IDLE_TIMEOUT = 120_000
@@ -42,8 +42,6 @@ const IDLE_TIMEOUT = 120_000
 const MAX_UNSENT = 8 * 1024 * 1024
 /** Up to here bytes are put together before they are written: what TLS sends as one record (RFC 8446, 5.1). */
 const SMALL_WRITE = 16_384
-/** Bytes read between two looks at how many of them were given back. */
-const LOOK_EVERY = 1024 * 1024
 /** Bytes read for which what is written meanwhile waits. */
 const GATHERED = 64 * 1024
 /** `/ip4/…/tcp/…` and its kin, with or without `/p2p/…`, and nothing behind. */
@@ -177,7 +175,6 @@ export class SocketConnection extends AbstractMultiaddrConnection {
   #socket: Socket | undefined
   #gathering = false
   #gathered = 0
-  #read = 0
 
   constructor({ socket, ...init }: SocketConnectionInit) {
     super({ ...init, inactivityTimeout: IDLE_TIMEOUT, maxWriteBufferLength: MAX_UNSENT })
@@ -304,12 +301,6 @@ export class SocketConnection extends AbstractMultiaddrConnection {
   readonly #onBytes = (bytes: Uint8Array): void => {
     this.#gather(bytes.length)
     toRead.lend(bytes)
-    this.#read += bytes.length
-    if (this.#read >= LOOK_EVERY) {
-      this.#read = 0
-      // All of an errand's channels give back what they read; what is left is for others.
-      collectSoon(toRead.unreturned())
-    }
     // Straight on where nothing waits, not through the read buffer: a tenth of what receiving costs.
     if (this.readStatus === 'readable' && this.readBufferLength === 0 && this.listenerCount('message') > 0) {
       this.dispatchEvent(new StreamMessageEvent(bytes))

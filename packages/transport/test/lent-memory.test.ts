@@ -1,7 +1,5 @@
-import { type PerformanceEntry, PerformanceObserver, constants } from 'node:perf_hooks'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { Lending, collectSoon } from '../src/lent-memory.ts'
+import { Lending } from '../src/lent-memory.ts'
 
 const KiB = 1024
 
@@ -37,41 +35,4 @@ test('a part of a buffer is not lent, for others may have the rest; nor what is 
     lending.used(bytes)
     expect(bytes.byteLength).toBeGreaterThan(0)
   }
-})
-
-test('tells what was not given back, once', () => {
-  const lending = new Lending()
-  const [kept, used] = [new Uint8Array(64 * KiB), new Uint8Array(64 * KiB)]
-  lending.lend(kept)
-  lending.lend(used)
-  lending.used(used)
-  expect(lending.unreturned()).toBe(64 * KiB)
-  expect(lending.unreturned()).toBe(0)
-  lending.used(kept)
-  expect(lending.unreturned()).toBe(0)
-})
-
-test('bytes that nobody gives back are collected as young objects, not by looking through the whole heap', async () => {
-  const majors = { with: 0, without: 0 }
-  let counting: keyof typeof majors = 'without'
-  const observer = new PerformanceObserver((list) => {
-    for (const entry of list.getEntries() as (PerformanceEntry & { detail: { kind: number } })[]) {
-      if (entry.detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR) majors[counting]++
-    }
-  })
-  observer.observe({ entryTypes: ['gc'] })
-  let last: Uint8Array | undefined
-  for (counting of ['without', 'with'] as const) {
-    for (let mebibytes = 0; mebibytes < 768; mebibytes++) {
-      for (let i = 0; i < 64; i++) last = new Uint8Array(16 * KiB)
-      if (counting === 'with') collectSoon(1024 * KiB)
-      // As a receiver does: what comes next is another turn of the loop, in which the collector works as well.
-      if (mebibytes % 8 === 0) await nextTurn()
-    }
-    await nextTurn()
-  }
-  observer.disconnect()
-  expect(last).toHaveLength(16 * KiB)
-  expect(majors.without).toBeGreaterThan(4)
-  expect(majors.with).toBeLessThan(majors.without / 2)
 })
