@@ -1,6 +1,19 @@
 // A parent's state is a pure fold of its children (reference: PowerShell's HandleChildJobStateChanged).
 import type { JobState } from './surface.ts'
 
+/** All there are, each at its number in a row's history: append only. */
+export const STATES: readonly JobState[] = [
+  'NotStarted',
+  'Running',
+  'Blocked',
+  'Suspended',
+  'Disconnected',
+  'Stopping',
+  'Completed',
+  'Failed',
+  'Stopped',
+]
+
 const FINISHED: ReadonlySet<JobState> = new Set<JobState>(['Completed', 'Failed', 'Stopped'])
 
 /** Nothing is known to be done in these. */

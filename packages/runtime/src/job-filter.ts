@@ -1,25 +1,14 @@
 // Which jobs are meant: filters of `jobs()` and the many ways to name one. Pure.
+import { STATES } from './child-jobs.ts'
 import { JobAmbiguousError, JobNotFoundError, UsageError } from './errors.ts'
 import type { JobFilter, JobState } from './surface.ts'
 
-const STATES: ReadonlySet<unknown> = new Set<JobState>([
-  'NotStarted',
-  'Running',
-  'Blocked',
-  'Suspended',
-  'Disconnected',
-  'Stopping',
-  'Completed',
-  'Failed',
-  'Stopped',
-])
-
 /** @throws UsageError for a state that there is not: nothing would ever be in it */
 export function checkStates(states: JobState | readonly JobState[] | undefined, where: string): void {
-  const unknown = listOf(states).find((state) => !STATES.has(state))
+  const unknown = listOf(states).find((state) => !STATES.includes(state))
   if (unknown === undefined) return
   throw new UsageError(`\`${where}\`: there is no state '${String(unknown)}'`, {
-    hint: `states: ${[...STATES].join(', ')}`,
+    hint: `states: ${STATES.join(', ')}`,
   })
 }
 

@@ -1,5 +1,6 @@
 // A job as its table has it, and what is left of one that has ended: a row. What made it work is gone; what it did can
 // be listed, read, acknowledged and removed.
+import { STATES } from './child-jobs.ts'
 import { InputClosedError, JobStateError, QuestionAnsweredError } from './errors.ts'
 import type { Engine } from './engine/engine.ts'
 import type { StopRequest } from './job-machine.ts'
@@ -83,18 +84,6 @@ export interface RowHome {
   readonly session: string
 }
 
-/** A state as a number, so that a row's history is a list of numbers: a tenth of what objects and dates take. */
-const STATES: readonly JobState[] = [
-  'NotStarted',
-  'Running',
-  'Blocked',
-  'Suspended',
-  'Disconnected',
-  'Stopping',
-  'Completed',
-  'Failed',
-  'Stopped',
-]
 const NO_CHILDREN: readonly JobRow[] = Object.freeze([])
 
 export class JobRow implements TableJob {
