@@ -171,8 +171,9 @@ async function pour(
   const iterator = Symbol.asyncIterator in values ? values[Symbol.asyncIterator]() : values[Symbol.iterator]()
   try {
     for (;;) {
-      const next = Promise.resolve(iterator.next())
-      await untilAborted(next, signal)
+      const next = iterator.next()
+      // One that has it at hand is not waited for: that would cost more than all the rest.
+      if (next instanceof Promise) await untilAborted(next, signal)
       if (signal.aborted) return
       const step = await next
       if (step.done) return

@@ -54,6 +54,13 @@ export type JobMachineEvent =
 
 const stop = { target: 'Stopping', actions: 'halt' } as const
 const lost = { target: 'Disconnected' } as const
+/** Whether it waits for an answer or not. */
+const atWork = {
+  'job.stop': stop,
+  'job.lost': lost,
+  'job.suspend': { actions: 'suspend' },
+  'job.suspended': { target: 'Suspended' },
+} as const
 
 export const jobMachine = setup({
   types: {
@@ -122,24 +129,8 @@ export const jobMachine = setup({
         'job.children': {},
       },
     },
-    Running: {
-      on: {
-        'job.stop': stop,
-        'job.lost': lost,
-        'job.asked': { target: 'Blocked', actions: 'asks' },
-        'job.suspend': { actions: 'suspend' },
-        'job.suspended': { target: 'Suspended' },
-      },
-    },
-    Blocked: {
-      on: {
-        'job.stop': stop,
-        'job.lost': lost,
-        'job.answered': { target: 'Running', actions: 'asksNot' },
-        'job.suspend': { actions: 'suspend' },
-        'job.suspended': { target: 'Suspended' },
-      },
-    },
+    Running: { on: { ...atWork, 'job.asked': { target: 'Blocked', actions: 'asks' } } },
+    Blocked: { on: { ...atWork, 'job.answered': { target: 'Running', actions: 'asksNot' } } },
     Suspended: {
       on: {
         'job.stop': stop,

@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { encode } from '@errand/transport'
+import { DeferredExecution } from './engine/deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine/engine.ts'
 import { asError, FreeVariableError, JobNotOfferedError, ScriptError, UsageError } from './errors.ts'
 import { checkedInput, IN_HAND, isJobDefinition, valueOf, type OfferedSpec } from './job-definition.ts'
-import type { Ending, StopRequest } from './job-machine.ts'
-import type { RawChunk } from './record.ts'
+import type { Ending } from './job-machine.ts'
 import type { JobDefinition } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
 
@@ -58,84 +58,52 @@ export class JobOffers {
           const payload = job.input ? encode(await checkedInput(job, valueOf(work))) : work.payload
           return { ...spec, work: { ...offered, source, payload } }
         }
-        const execution = new Preparing(io, asked(), (ready) => inner.start(ready, io))
-        preparing.add(execution)
-        void execution.done.then(() => preparing.delete(execution))
-        return execution
+        const one = new Preparing(io, asked(), (ready) => inner.start(ready, io))
+        preparing.add(one)
+        void one.done.then(() => preparing.delete(one))
+        return one.execution
       },
       [Symbol.asyncDispose]: async () => {
-        for (const execution of preparing) execution.end({ outcome: 'stopped' })
+        for (const one of preparing) one.end({ outcome: 'stopped' })
         await inner[Symbol.asyncDispose]()
       },
     }
   }
 }
 
-/** An execution whose spec is not there yet; what is said to it meanwhile waits. */
-class Preparing implements Execution {
-  readonly queued = true
+/** An execution whose spec is not there yet. */
+class Preparing {
+  readonly execution: DeferredExecution
   /** Settles when it has begun, or has ended without. */
   readonly done: Promise<void>
   readonly #io: ExecutionIO
   readonly #settle: () => void
-  #execution: Execution | undefined
   #over = false
-  /** Few: input waits for its credit, and a stop ends it. */
-  readonly #early: ((execution: Execution) => void)[] = []
 
   constructor(io: ExecutionIO, spec: Promise<ExecutionSpec>, start: (spec: ExecutionSpec) => Execution) {
     this.#io = io
     const { promise, resolve } = Promise.withResolvers<void>()
     this.done = promise
     this.#settle = resolve
+    this.execution = new DeferredExecution(() => this.end({ outcome: 'stopped' }))
     // Stopped meanwhile: a schema that answers late, or never, has nothing to begin any more.
     spec
-      .then((ready) => this.#over || this.#begin(start(ready)))
+      .then((ready) => {
+        if (this.#over) return
+        const begun = start(ready)
+        this.#settle()
+        this.execution.begin(begun, io)
+      })
       .catch((error: unknown) => this.end({ outcome: 'failed', error: asError(error) }))
   }
 
   /** Without having begun; after that its ending is its own. */
   end(ending: Ending): void {
-    if (this.#execution || this.#over) return
+    if (!this.execution.queued || this.#over) return
     this.#over = true
-    this.#early.length = 0
+    this.execution.abandon()
     this.#settle()
     this.#io.ended(ending)
-  }
-
-  credit(bytes: number): void {
-    this.#pass((execution) => execution.credit(bytes))
-  }
-  input(chunk: RawChunk): void {
-    this.#pass((execution) => execution.input?.(chunk))
-  }
-  endInput(error?: Error): void {
-    this.#pass((execution) => execution.endInput?.(error))
-  }
-  answer(question: string, value: Uint8Array): void {
-    this.#pass((execution) => execution.answer?.(question, value))
-  }
-  suspend(): void {
-    this.#pass((execution) => execution.suspend?.())
-  }
-  resume(): void {
-    this.#pass((execution) => execution.resume?.())
-  }
-  stop(request: StopRequest): void {
-    if (this.#execution) this.#execution.stop(request)
-    else this.end({ outcome: 'stopped' })
-  }
-
-  #begin(execution: Execution): void {
-    this.#execution = execution
-    this.#settle()
-    if (!execution.queued) this.#io.begun?.()
-    for (const act of this.#early.splice(0)) act(execution)
-  }
-
-  #pass(act: (execution: Execution) => void): void {
-    if (this.#execution) act(this.#execution)
-    else if (!this.#over) this.#early.push(act)
   }
 }
 

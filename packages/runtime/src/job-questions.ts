@@ -10,6 +10,11 @@ interface OpenQuestion {
   verdict: PromiseWithResolvers<void> | undefined
 }
 
+/** No such question of that job is open. */
+export function notOpen(id: string, job: string): QuestionAnsweredError {
+  return new QuestionAnsweredError(`question ${id} of ${job} has been answered, or was never asked`)
+}
+
 export class JobQuestions {
   readonly #open = new Map<string, OpenQuestion>()
   /** Of the job, for messages. */
@@ -43,9 +48,7 @@ export class JobQuestions {
   answer(id: string, reach: () => Promise<void>, tell: () => void): Promise<void> {
     const open = this.#open.get(id)
     if (!open) {
-      return Promise.reject(
-        new QuestionAnsweredError(`question ${id} of ${this.#name} has been answered, or was never asked`),
-      )
+      return Promise.reject(notOpen(id, this.#name))
     }
     const late = (): boolean => this.#open.get(id) !== open
     const turn = open.turn.then(async () => {

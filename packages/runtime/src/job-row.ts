@@ -1,9 +1,10 @@
 // A job as its table has it, and what is left of one that has ended: a row. What made it work is gone; what it did can
 // be listed, read, acknowledged and removed.
 import { STATES } from './child-jobs.ts'
-import { InputClosedError, JobStateError, QuestionAnsweredError } from './errors.ts'
+import { InputClosedError, JobStateError } from './errors.ts'
 import type { Engine } from './engine/engine.ts'
 import type { StopRequest } from './job-machine.ts'
+import { notOpen } from './job-questions.ts'
 import { OutputLog, OWNER } from './output-log.ts'
 import type { RawChunk } from './record.ts'
 import type { StoredLog } from './store/store.ts'
@@ -84,6 +85,21 @@ export interface RowHome {
   readonly session: string
 }
 
+type Named = Pick<TableJob, 'name' | 'state'>
+
+/** Its input, once it has ended. */
+export function inputClosed(name: string): InputClosedError {
+  return new InputClosedError(`${name} has ended: it takes no input any more`)
+}
+/** An answer without a question. */
+export function asksNothing({ name, state }: Named): JobStateError {
+  return new JobStateError(`${name} asks nothing: it is ${state}`)
+}
+/** `what` cannot be done to it in the state it is in. */
+export function notNow({ name, state }: Named, what: string): JobStateError {
+  return new JobStateError(`${name} is ${state} and cannot be ${what}`)
+}
+
 const NO_CHILDREN: readonly JobRow[] = Object.freeze([])
 
 export class JobRow implements TableJob {
@@ -91,15 +107,15 @@ export class JobRow implements TableJob {
   older: JobRow | undefined
   newer: JobRow | undefined
   readonly #home: RowHome
-  readonly #id: number
-  readonly #instanceId: string
-  readonly #startId: string
-  readonly #name: string
-  readonly #command: string
-  readonly #location: string
+  readonly id: number
+  readonly instanceId: string
+  readonly startId: string
+  readonly name: string
+  readonly command: string
+  readonly location: string
   readonly #type: JobType
-  readonly #position: number | undefined
-  readonly #state: JobState
+  readonly position: number | undefined
+  readonly state: JobState
   readonly #reason: Error | undefined
   readonly #exitCode: number | undefined
   readonly #pid: number | undefined
@@ -108,7 +124,7 @@ export class JobRow implements TableJob {
   readonly #errors: number
   /** When it began (NaN: never), then its states, each with when it came to it. The last one is its end. */
   readonly #times: readonly number[]
-  readonly #children: readonly JobRow[]
+  readonly children: readonly JobRow[]
   #parent: JobRow | undefined
   readonly #stored: StoredLog | undefined
   #source: RowSource | undefined
@@ -117,15 +133,15 @@ export class JobRow implements TableJob {
     this.older = undefined
     this.newer = undefined
     this.#home = home
-    this.#id = facts.id
-    this.#instanceId = facts.instanceId
-    this.#startId = facts.startId
-    this.#name = facts.name
-    this.#command = facts.command
-    this.#location = facts.location
+    this.id = facts.id
+    this.instanceId = facts.instanceId
+    this.startId = facts.startId
+    this.name = facts.name
+    this.command = facts.command
+    this.location = facts.location
     this.#type = facts.type
-    this.#position = facts.position
-    this.#state = facts.state
+    this.position = facts.position
+    this.state = facts.state
     this.#reason = facts.reason
     this.#exitCode = facts.exitCode
     this.#pid = facts.pid
@@ -139,45 +155,18 @@ export class JobRow implements TableJob {
       const { state, at } = history[(index - 1) >> 1]!
       return index % 2 === 1 ? STATES.indexOf(state) : at.getTime()
     })
-    this.#children = facts.children.length > 0 ? facts.children : NO_CHILDREN
+    this.children = facts.children.length > 0 ? facts.children : NO_CHILDREN
     this.#parent = undefined
-    for (const child of this.#children) child.#parent = this
+    for (const child of this.children) child.#parent = this
     this.#stored = facts.stored
     this.#source = facts.source
   }
 
-  get id(): number {
-    return this.#id
-  }
-  get instanceId(): string {
-    return this.#instanceId
-  }
-  get startId(): string {
-    return this.#startId
-  }
-  get name(): string {
-    return this.#name
-  }
-  get command(): string {
-    return this.#command
-  }
-  get location(): string {
-    return this.#location
-  }
-  get position(): number | undefined {
-    return this.#position
-  }
-  get state(): JobState {
-    return this.#state
-  }
   get endedAt(): Date {
     return new Date(this.#times.at(-1)!)
   }
   get engine(): Engine | undefined {
     return this.#source?.engine
-  }
-  get children(): readonly JobRow[] {
-    return this.#children
   }
   get parent(): JobRow | undefined {
     return this.#parent
@@ -190,10 +179,10 @@ export class JobRow implements TableJob {
   }
   /** Made for whoever reads it. */
   get log(): OutputLog | undefined {
-    return this.#children.length > 0 ? undefined : OutputLog.over(this.#stored)
+    return this.children.length > 0 ? undefined : OutputLog.over(this.#stored)
   }
   get hasMoreData(): boolean {
-    if (this.#children.length > 0) return this.#children.some((child) => child.hasMoreData)
+    if (this.children.length > 0) return this.children.some((child) => child.hasMoreData)
     return this.#stored !== undefined && this.#stored.cursor(OWNER) < this.#stored.end
   }
 
@@ -204,15 +193,15 @@ export class JobRow implements TableJob {
       history.push({ state: STATES[this.#times[index]!]!, at: new Date(this.#times[index + 1]!) })
     }
     return Object.freeze({
-      id: this.#id,
-      instanceId: this.#instanceId,
-      name: this.#name,
-      command: this.#command,
-      location: this.#location,
+      id: this.id,
+      instanceId: this.instanceId,
+      name: this.name,
+      command: this.command,
+      location: this.location,
       peer: this.#home.peer,
       session: this.#home.session,
       type: this.#type,
-      state: this.#state,
+      state: this.state,
       hasMoreData: this.hasMoreData,
       reason: this.#reason,
       exitCode: this.#exitCode,
@@ -220,12 +209,12 @@ export class JobRow implements TableJob {
       endedAt: this.endedAt,
       question: undefined,
       history: Object.freeze(history),
-      errorCount: this.#errors + this.#children.reduce((sum, child) => sum + child.#errors, 0),
+      errorCount: this.#errors + this.children.reduce((sum, child) => sum + child.#errors, 0),
       pid: this.#pid,
       streamed: this.#streamed,
       ...(this.#epoch !== undefined && { epoch: this.#epoch }),
-      ...(this.#position !== undefined && { parentId: this.#id, position: this.#position }),
-      children: Object.freeze(this.#children.map((child) => child.snapshot())),
+      ...(this.position !== undefined && { parentId: this.id, position: this.position }),
+      children: Object.freeze(this.children.map((child) => child.snapshot())),
     })
   }
 
@@ -239,25 +228,21 @@ export class JobRow implements TableJob {
   }
 
   input(): Promise<void> {
-    return Promise.reject(new InputClosedError(`${this.#name} has ended: it takes no input any more`))
+    return Promise.reject(inputClosed(this.name))
   }
 
   endInput(): void {}
 
   answer(_: Uint8Array, id?: string): Promise<void> {
-    return Promise.reject(
-      id === undefined
-        ? new JobStateError(`${this.#name} asks nothing: it is ${this.#state}`)
-        : new QuestionAnsweredError(`question ${id} of ${this.#name} has been answered, or was never asked`),
-    )
+    return Promise.reject(id === undefined ? asksNothing(this) : notOpen(id, this.name))
   }
 
   standStill(): Promise<JobSnapshot> {
-    return Promise.reject(new JobStateError(`${this.#name} is ${this.#state} and cannot be suspended`))
+    return Promise.reject(notNow(this, 'suspended'))
   }
 
   goOn(): JobSnapshot {
-    throw new JobStateError(`${this.#name} is ${this.#state} and cannot be resumed`)
+    throw notNow(this, 'resumed')
   }
 
   async acknowledge(reader: string, seq: number): Promise<void> {

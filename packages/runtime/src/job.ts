@@ -3,15 +3,7 @@
 import { createActor } from 'xstate'
 import { Alarm } from './alarm.ts'
 import { foldChildren, isFinished } from './child-jobs.ts'
-import {
-  asError,
-  ChildJobError,
-  ErrandError,
-  InputClosedError,
-  JobStateError,
-  JobStoppedError,
-  TimeoutError,
-} from './errors.ts'
+import { asError, ChildJobError, ErrandError, JobStateError, JobStoppedError, TimeoutError } from './errors.ts'
 import type { Engine, Execution, ExecutionIO } from './engine/engine.ts'
 import { RemoteEngine } from './engine/remote.ts'
 import { JobAttempts, type RestartRule, type RetryRule } from './job-attempts.ts'
@@ -25,7 +17,7 @@ import {
 } from './job-machine.ts'
 import { JobInput } from './job-input.ts'
 import { JobQuestions } from './job-questions.ts'
-import { JobRow, type RowHome, type TableJob } from './job-row.ts'
+import { asksNothing, inputClosed, JobRow, notNow, type RowHome, type TableJob } from './job-row.ts'
 import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
@@ -240,7 +232,7 @@ export class JobHost implements JobActions, TableJob {
 
   /** A chunk of its input: to all children of a parent, as fast as the slowest. @throws InputClosedError, LimitError */
   async input(chunk: RawChunk): Promise<void> {
-    if (isFinished(this.#state)) throw this.#inputClosed()
+    if (isFinished(this.#state)) throw inputClosed(this.name)
     if (this.children.length === 0) return this.#input.send(chunk)
     const open = this.children.filter((child) => !isFinished(child.state))
     await Promise.all(open.map((child) => child.input(chunk)))
@@ -267,7 +259,7 @@ export class JobHost implements JobActions, TableJob {
    * @throws InvalidAnswerError, QuestionAnsweredError, JobStateError, PeerUnreachableError
    */
   async answer(value: Uint8Array, id: string | undefined = this.question?.id): Promise<void> {
-    if (id === undefined) throw new JobStateError(`${this.name} asks nothing: it is ${this.#state}`)
+    if (id === undefined) throw asksNothing(this)
     const child = /^(\d+)\.(.*)$/.exec(id)
     if (child && this.children.length > 0) {
       const asking = this.children.find(({ position }) => position === Number(child[1]))
@@ -283,7 +275,7 @@ export class JobHost implements JobActions, TableJob {
   /** Settles when it stands still, or has ended. @throws JobStateError */
   async standStill(): Promise<JobSnapshot> {
     const able = this.children.length > 0 ? this.children.filter(({ state }) => LIVE.has(state)) : [this]
-    if (!LIVE.has(this.#state) && this.#state !== 'Suspended') throw this.#notNow('suspended')
+    if (!LIVE.has(this.#state) && this.#state !== 'Suspended') throw notNow(this, 'suspended')
     if (this.children.length > 0) await Promise.all(able.map((child) => child.standStill()))
     else if (this.#state !== 'Suspended') {
       if (!this.#execution?.suspend) throw new JobStateError(`${this.name} cannot be suspended where it runs`)
@@ -298,7 +290,7 @@ export class JobHost implements JobActions, TableJob {
     const still = this.children.filter(({ state }) => state === 'Suspended')
     for (const child of still) child.goOn()
     if (still.length > 0) return this.snapshot()
-    if (this.#state !== 'Suspended') throw this.#notNow('resumed')
+    if (this.#state !== 'Suspended') throw notNow(this, 'resumed')
     this.#send({ type: 'job.resume' })
     return this.snapshot()
   }
@@ -572,16 +564,8 @@ export class JobHost implements JobActions, TableJob {
 
   /** Nobody reads input or answers any more. */
   #closeInward(): void {
-    this.#input.close(() => this.#inputClosed())
+    this.#input.close(() => inputClosed(this.name))
     this.#questions.withdraw(`${this.name} has ended`)
-  }
-
-  #inputClosed(): InputClosedError {
-    return new InputClosedError(`${this.name} has ended: it takes no input any more`)
-  }
-
-  #notNow(what: string): JobStateError {
-    return new JobStateError(`${this.name} is ${this.#state} and cannot be ${what}`)
   }
 
   async #until(there: (state: JobState) => boolean): Promise<void> {

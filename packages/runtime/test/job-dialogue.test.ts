@@ -1,6 +1,6 @@
 // Into a job and out of it while it runs: input, questions, standing still. On this peer and on another one.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Job, JobState, ScriptContext, StandardSchema, StartOptions } from '../src/index.ts'
+import type { Job, JobState, ScriptContext, StartOptions } from '../src/index.ts'
 import { Peers, alive, refusal, until } from './support/peers.ts'
 
 let peers: Peers
@@ -182,17 +182,6 @@ describe('input', () => {
     expect(await job.output()).toEqual([42, 42])
   })
 })
-
-/** As much of a Standard Schema as one needs. */
-const even: StandardSchema<number> = {
-  '~standard': {
-    version: 1,
-    vendor: 'test',
-    validate: (value) =>
-      typeof value === 'number' && value % 2 === 0 ? { value: value * 10 } : { issues: [{ message: 'not even' }] },
-  },
-}
-void even
 
 describe.each(places)('a question %s', (_, where) => {
   const asking = async (ctx: ScriptContext): Promise<string> => {

@@ -66,7 +66,7 @@ class RemoteExecution implements Execution {
   constructor(target: RemoteTarget, spec: ExecutionSpec, io: ExecutionIO, onSession: (session: RemoteSession) => void) {
     this.#target = target
     this.#io = io
-    this.#begun.promise.catch(() => undefined)
+    this.#begun.promise.catch(() => undefined) // it may end before anything was to be told to it
     this.#told = Promise.resolve()
     this.done = this.#run(spec, onSession).then((ending) => io.ended(ending))
   }
@@ -95,6 +95,7 @@ class RemoteExecution implements Execution {
   }
 
   endInput(error?: Error): void {
+    // Not heard over there: it has ended, and says so itself.
     this.#forward({ type: 'end-input', ...(error && { error }) }).catch(() => undefined)
   }
 
@@ -105,6 +106,7 @@ class RemoteExecution implements Execution {
     )
   }
 
+  // Refused: it has ended, or is in another state, which the watching shows.
   suspend(): void {
     this.#forward({ type: 'suspend' }).catch(() => undefined)
   }
@@ -119,7 +121,7 @@ class RemoteExecution implements Execution {
       const far = await this.#begun.promise
       return this.#session!.request(event, far)
     })
-    this.#told = told.catch(() => undefined)
+    this.#told = told.catch(() => undefined) // who asked hears of it; the next one's turn comes all the same
     return told
   }
 

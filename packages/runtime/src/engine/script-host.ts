@@ -12,6 +12,7 @@ import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
 import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
 import type { Kind, Progress, ScriptContext, Session } from '../surface.ts'
+import type { WorkSpec } from '../wire.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { Questions } from './questions.ts'
 import { Rest } from './rest.ts'
@@ -101,8 +102,7 @@ export class ScriptHost implements Engine {
     const { writer, abort, input, rest } = running
     const { signal } = abort
     const { itemTimeout } = spec.work.map!
-    const { using = {} } = (spec.work.payload ? decode(spec.work.payload) : {}) as { using?: Record<string, unknown> }
-    const call = compileFunction(spec.work.source ?? '', using, {}, { cwd: ctx.cwd })
+    const call = compileFunction(spec.work.source ?? '', given(spec.work).using, {}, { cwd: ctx.cwd })
     const errors: Error[] = []
     let [failed, all, turn] = [0, 0, Date.now()]
     for (;;) {
@@ -120,12 +120,7 @@ export class ScriptHost implements Engine {
           if (errors.length < ItemsFailedError.KEPT) errors.push(error)
         }
         if (signal.aborted) break
-        if (writer.full) await writer.ready(signal)
-        if (rest.wanted) await rest.while(undefined)
-        if (Date.now() - turn >= TURN_MS) {
-          await new Promise<void>((resolve) => setImmediate(resolve))
-          turn = Date.now()
-        }
+        if (mustPause(running, turn)) turn = await pause(running, turn)
       }
       // All it said goes ahead of the word that it is done.
       await writer.sent(signal)
@@ -167,10 +162,7 @@ export class ScriptHost implements Engine {
   /** Evaluates the work's text and calls it. */
   async #call({ work }: ExecutionSpec, ctx: ScriptContext): Promise<unknown> {
     if (work.kind === 'job') return (await import('../job-definition.ts')).callJob(work, ctx)
-    const { args = [], using = {} } = (work.payload ? decode(work.payload) : {}) as {
-      args?: unknown[]
-      using?: Record<string, unknown>
-    }
+    const { args, using } = given(work)
     const source = work.source ?? ''
     switch (work.kind) {
       case 'function': {
@@ -235,7 +227,8 @@ export class ScriptHost implements Engine {
 }
 
 /** Writes what a script returned: a generator's yields one by one, anything else as one output. True: it streamed. */
-async function pump(value: unknown, { writer, abort, rest }: Running): Promise<boolean> {
+async function pump(value: unknown, running: Running): Promise<boolean> {
+  const { writer, abort } = running
   if (!isGenerator(value)) {
     if (value !== undefined) writer.write('output', value)
     return false
@@ -252,13 +245,7 @@ async function pump(value: unknown, { writer, abort, rest }: Running): Promise<b
         return true
       }
       writer.write('output', step.value)
-      if (rest.wanted) await rest.while(undefined)
-      if (writer.full) await writer.ready(signal)
-      if (Date.now() - turn >= TURN_MS) {
-        // A generator that never waits runs in microtasks: without this no stop and no credit would ever be heard.
-        await new Promise<void>((resolve) => setImmediate(resolve))
-        turn = Date.now()
-      }
+      if (mustPause(running, turn)) turn = await pause(running, turn)
     }
     return true
   } catch (error) {
@@ -267,6 +254,30 @@ async function pump(value: unknown, { writer, abort, rest }: Running): Promise<b
   } finally {
     if (!taken) await value.return(undefined) // its own `finally` blocks run
   }
+}
+
+/** Asked between two records, where waiting for nothing would cost more than the record. `turn`: when it began. */
+function mustPause({ writer, rest }: Running, turn: number): boolean {
+  return rest.wanted || writer.full || Date.now() - turn >= TURN_MS
+}
+
+/** Stands still when asked to, waits for credit, and gives way to the event loop; tells when the turn began. */
+async function pause({ writer, abort, rest }: Running, turn: number): Promise<number> {
+  if (rest.wanted) await rest.while(undefined)
+  if (writer.full) await writer.ready(abort.signal)
+  if (Date.now() - turn < TURN_MS) return turn
+  // What never waits runs in microtasks: without this no stop and no credit would ever be heard.
+  await new Promise<void>((resolve) => setImmediate(resolve))
+  return Date.now()
+}
+
+/** What the work was given. */
+function given({ payload }: WorkSpec): { args: unknown[]; using: Record<string, unknown> } {
+  const { args = [], using = {} } = (payload ? decode(payload) : {}) as {
+    args?: unknown[]
+    using?: Record<string, unknown>
+  }
+  return { args, using }
 }
 
 /** Writes what an item's call gave; most give a plain value, and waiting for it would cost more than the call. */

@@ -1,8 +1,8 @@
 // Thread jobs: each in a worker of its own, at most so many at once, first come first served.
 // A worker that ran a job is not used again: what a script left behind (timers, globals) ends with it. One spare is kept
 // warm, so that the next job does not wait for a worker to start.
-import type { StopRequest } from '../job-machine.ts'
 import { EngineExitError } from '../errors.ts'
+import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import type { LaneEngine, OpenSessionLink } from './lane.ts'
 import { MapEngine } from './map.ts'
@@ -15,9 +15,7 @@ export const THREADS = 5
 interface Queued {
   readonly spec: ExecutionSpec
   readonly io: ExecutionIO
-  execution: Execution | undefined
-  /** What was said to it before its turn came. */
-  readonly early: ((execution: Execution) => void)[]
+  readonly execution: DeferredExecution
 }
 
 export class ThreadEngine implements Engine {
@@ -36,29 +34,15 @@ export class ThreadEngine implements Engine {
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
     if (spec.work.map) return this.#maps.start(spec, io)
-    const queued: Queued = { spec, io, execution: undefined, early: [] }
-    this.#queue.push(queued)
+    const execution = new DeferredExecution(() => {
+      const place = this.#queue.findIndex((queued) => queued.execution === execution)
+      if (place < 0) return
+      this.#queue.splice(place, 1)
+      io.ended({ outcome: 'stopped' })
+    })
+    this.#queue.push({ spec, io, execution })
     this.#next()
-    const pass = (act: (execution: Execution) => void): void => {
-      if (queued.execution) act(queued.execution)
-      else queued.early.push(act)
-    }
-    return {
-      queued: queued.execution === undefined,
-      credit: (bytes) => pass((execution) => execution.credit(bytes)),
-      input: (chunk) => pass((execution) => execution.input?.(chunk)),
-      endInput: (error) => pass((execution) => execution.endInput?.(error)),
-      answer: (question, value) => pass((execution) => execution.answer?.(question, value)),
-      suspend: () => pass((execution) => execution.suspend?.()),
-      resume: () => pass((execution) => execution.resume?.()),
-      stop: (request: StopRequest) => {
-        if (queued.execution) return queued.execution.stop(request)
-        const place = this.#queue.indexOf(queued)
-        if (place < 0) return
-        this.#queue.splice(place, 1)
-        io.ended({ outcome: 'stopped' })
-      },
-    }
+    return execution
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -77,7 +61,7 @@ export class ThreadEngine implements Engine {
       if (!queued) return
       const { isolate, lane } = this.#spare.take()
       this.#working.add(lane)
-      queued.execution = lane.start(queued.spec, {
+      const working = lane.start(queued.spec, {
         ...queued.io,
         // The worker goes with its job; the job has ended when the worker is gone.
         ended: (ending) => {
@@ -89,8 +73,7 @@ export class ThreadEngine implements Engine {
           })
         },
       })
-      queued.io.begun?.()
-      for (const act of queued.early.splice(0)) act(queued.execution)
+      queued.execution.begin(working, queued.io)
     }
     if (this.#disposed) {
       const error = new EngineExitError('the threads of this session have ended')
