@@ -3,6 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { inspect } from 'node:util'
 import { asError, UsageError } from './errors.ts'
 import { jobHandle } from './job-handle.ts'
+import { jsonError, jsonValue } from './json-value.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobRecord, JobSnapshot, Kind } from './surface.ts'
 import type { SessionEvent } from './wire.ts'
@@ -97,61 +98,7 @@ function show(value: unknown): string {
 function jsonLine(record: JobRecord): string {
   return JSON.stringify({
     ...record,
-    ...('value' in record && { value: tagged(record.value) }),
-    ...(record.kind === 'error' && { error: errorFields(record.error, []) }),
+    ...('value' in record && { value: jsonValue(record.value) }),
+    ...(record.kind === 'error' && { error: jsonError(record.error) }),
   })
-}
-
-/** What JSON lacks is an object with one field that says what it is, as on the command line. */
-function tagged(value: unknown, above: readonly object[] = []): unknown {
-  switch (typeof value) {
-    case 'bigint':
-      return { $bigint: String(value) }
-    case 'number':
-      if (Object.is(value, -0)) return { $number: '-0' }
-      return Number.isFinite(value) ? value : { $number: String(value) }
-    case 'undefined':
-      return { $undefined: true }
-    case 'object':
-      return value === null ? null : taggedObject(value, above)
-    default:
-      return typeof value === 'string' || typeof value === 'boolean' ? value : String(value)
-  }
-}
-
-function taggedObject(value: object, above: readonly object[]): unknown {
-  // What travels is at most 64 deep.
-  const depth = above.indexOf(value)
-  if (depth >= 0) return { $circular: above.length - depth }
-  const inner = [...above, value]
-  const each = (item: unknown): unknown => tagged(item, inner)
-  if (Array.isArray(value)) return Array.from(value, each)
-  if (value instanceof Date) return { $date: Number.isNaN(value.getTime()) ? null : value.toISOString() }
-  if (value instanceof Map) return { $map: [...value].map(([key, item]) => [each(key), each(item)]) }
-  if (value instanceof Set) return { $set: [...value].map(each) }
-  if (value instanceof RegExp) return { $regexp: String(value) }
-  if (value instanceof URL) return { $url: value.href }
-  if (value instanceof ArrayBuffer) return { $bytes: Buffer.from(value).toString('base64') }
-  if (ArrayBuffer.isView(value))
-    return { $bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') }
-  if (Error.isError(value)) return { $error: errorFields(value, above) }
-  const entries = Object.entries(value).map(([key, item]): [string, unknown] => [key, each(item)])
-  // One that could be taken for a tag.
-  return entries.length === 1 && entries[0]![0].startsWith('$') ? { $object: entries } : Object.fromEntries(entries)
-}
-
-/** Without its stack, which is for people. */
-function errorFields(error: unknown, above: readonly object[]): unknown {
-  if (!Error.isError(error)) return tagged(error, above)
-  if (above.includes(error)) return { name: 'Error', message: '[circular]' }
-  const { name, message, code, cause, errors, stack: _, ...own } = error as Error & Record<string, unknown>
-  const inner = [...above, error]
-  return {
-    name,
-    message,
-    ...(code !== undefined && { code: tagged(code, inner) }),
-    ...(tagged(own, inner) as object),
-    ...(cause !== undefined && { cause: errorFields(cause, inner) }),
-    ...(Array.isArray(errors) && { errors: errors.map((one) => errorFields(one, inner)) }),
-  }
 }

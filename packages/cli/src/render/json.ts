@@ -1,5 +1,5 @@
 // JSON for programs: documents with fields that only grow, and tags for values that JSON lacks.
-import { className } from '@errand/runtime/client'
+import { className, jsonError, jsonValue } from '@errand/runtime/client'
 import type { JobRecord, JobSnapshot, PeerInfo, SessionSnapshot } from '@errand/runtime/client'
 import { usage } from '../failure.ts'
 import { jobId } from './job.ts'
@@ -150,69 +150,16 @@ export function recordDocument(record: JobRecord): Record<string, unknown> {
 
 /** An error as documents say it. Its own fields stand beside name, message and code; the stack is for people. */
 export function errorFields(error: unknown): Record<string, unknown> {
-  return fieldsOfError(error, [])
+  return jsonError(error, ownDocument)
 }
 
-function fieldsOfError(error: unknown, above: readonly object[]): Record<string, unknown> {
-  if (typeof error !== 'object' || error === null) return { name: 'Error', message: String(error) }
-  if (above.includes(error)) return { name: 'Error', message: '[circular]' }
-  const { name, message, code, cause, errors, stack: _, ...own } = error as Error & Record<string, unknown>
-  const inner = [...above, error]
-  return {
-    name: String(name),
-    message: String(message),
-    ...(code === undefined ? {} : { code }),
-    ...(tagged(own, inner) as object),
-    ...(cause === undefined
-      ? {}
-      : { cause: Error.isError(cause) ? fieldsOfError(cause, inner) : tagged(cause, inner) }),
-    ...(Array.isArray(errors) ? { errors: errors.map((each) => fieldsOfError(each, inner)) } : {}),
-  }
+/** A value as JSON can hold it; jobs and sessions as documents say them. */
+export function tagged(value: unknown): unknown {
+  return jsonValue(value, ownDocument)
 }
 
-/**
- * A value as JSON can hold it. What it lacks is an object with one field that says what it is: `{"$bigint":"1"}
- * {"$date":"…"} {"$bytes":"base64"} {"$map":[[k,v],…]} {"$set":[…]}`, `$number` (NaN, -0, ±Infinity), `$undefined`,
- * `$regexp`, `$url`, `$error`, `$circular`. An object that could be taken for one of these travels as `$object`.
- */
-export function tagged(value: unknown, above: readonly object[] = []): unknown {
-  switch (typeof value) {
-    case 'bigint':
-      return { $bigint: String(value) }
-    case 'number':
-      return Number.isFinite(value) && !Object.is(value, -0)
-        ? value
-        : { $number: Object.is(value, -0) ? '-0' : String(value) }
-    case 'undefined':
-      return { $undefined: true }
-    case 'object':
-      return value === null ? null : taggedObject(value, above)
-    default:
-      return typeof value === 'string' || typeof value === 'boolean' ? value : String(value)
-  }
-}
-
-function taggedObject(value: object, above: readonly object[]): unknown {
-  // Depth is bounded by what travels at all (64), so a list is as good as a set here.
-  const depth = above.indexOf(value)
-  if (depth >= 0) return { $circular: above.length - depth }
-  const inner = [...above, value]
-  const each = (item: unknown): unknown => tagged(item, inner)
+function ownDocument(value: object): unknown {
   if (className(value) === 'Job') return jobDocument(value as JobSnapshot)
   if (className(value) === 'Session') return sessionDocument(value as SessionSnapshot)
-  if (Array.isArray(value)) return Array.from(value, each)
-  if (value instanceof Date) return { $date: iso(value) }
-  if (value instanceof Map) return { $map: [...value].map(([key, item]) => [each(key), each(item)]) }
-  if (value instanceof Set) return { $set: [...value].map(each) }
-  if (value instanceof RegExp) return { $regexp: String(value) }
-  if (value instanceof URL) return { $url: value.href }
-  if (value instanceof ArrayBuffer) return { $bytes: Buffer.from(value).toString('base64') }
-  if (ArrayBuffer.isView(value)) {
-    return { $bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') }
-  }
-  if (Error.isError(value)) return { $error: fieldsOfError(value, above) }
-  const entries = Object.entries(value).map(([key, item]): [string, unknown] => [key, each(item)])
-  const [only] = entries
-  if (entries.length === 1 && only![0].startsWith('$')) return { $object: entries }
-  return Object.fromEntries(entries)
+  return undefined
 }
