@@ -1,6 +1,9 @@
 // The life of one job as a statechart. Decides; does nothing itself: its host acts (job.ts).
-// Flat and few events per life, one machine object for all jobs: the host comes in by `input`.
-import { assign, setup, type ActorRefFrom } from 'xstate'
+//
+// A job's actor takes the statechart's steps without computing them again: there are some hundred of them, the same for all
+// jobs, and computing one costs a small job more than the rest of it (docs/decisions/0011).
+import { assign, fromTransition, setup, transition, type ActorRefFrom } from 'xstate'
+import { isFinished } from './child-jobs.ts'
 import type { JobState } from './surface.ts'
 
 /** How an execution ended: said once, after its last record. */
@@ -166,4 +169,62 @@ export const jobMachine = setup({
   },
 })
 
-export type JobActor = ActorRefFrom<typeof jobMachine>
+/** Where a job is. One object for each place, so that its steps can be kept with it. */
+interface Place {
+  readonly state: JobState
+  readonly asking: boolean
+  /** By the event's type, then by all else that a guard looks at. */
+  readonly steps: Map<string, Map<string, Step>>
+}
+
+interface Step {
+  readonly to: Place
+  readonly calls: readonly (keyof JobActions)[]
+}
+
+/** Where a job is, by which event, and what its host is asked for before it is there. */
+export interface JobLife {
+  readonly place: Place
+  readonly calls: readonly (keyof JobActions)[]
+  readonly event: JobMachineEvent | undefined
+}
+
+const places = new Map<string, Place>()
+/** Whoever computes a step is asked for nothing. */
+const nobody: JobActions = { launch() {}, halt() {}, suspend() {}, resume() {} }
+
+function placeOf(state: JobState, asking: boolean): Place {
+  const key = `${state} ${asking}`
+  let place = places.get(key)
+  if (!place) places.set(key, (place = { state, asking, steps: new Map() }))
+  return place
+}
+
+function stepFrom(place: Place, event: JobMachineEvent): Step {
+  const which = 'state' in event ? event.state : 'ending' in event ? event.ending.outcome : ''
+  let steps = place.steps.get(event.type)
+  if (!steps) place.steps.set(event.type, (steps = new Map()))
+  let step = steps.get(which)
+  if (!step) steps.set(which, (step = computed(place, event)))
+  return step
+}
+
+function computed(place: Place, event: JobMachineEvent): Step {
+  const { state, asking } = place
+  if (isFinished(state)) return { to: place, calls: [] }
+  const there = jobMachine.resolveState({ value: state, context: { host: nobody, asking } })
+  const [next, actions] = transition(jobMachine, there, event)
+  const calls = actions.map(({ type }) => type).filter((type): type is keyof JobActions => type in nobody)
+  return { to: placeOf(next.value as JobState, next.context.asking), calls }
+}
+
+/** What a job's actor runs. Pure: its host does what `calls` says, in that order, and then is at `place`. */
+export const jobLogic = fromTransition(
+  ({ place }: JobLife, event: JobMachineEvent): JobLife => {
+    const { to, calls } = stepFrom(place, event)
+    return { place: to, calls, event }
+  },
+  { place: placeOf('NotStarted', false), calls: [], event: undefined },
+)
+
+export type JobActor = ActorRefFrom<typeof jobLogic>

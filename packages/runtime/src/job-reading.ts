@@ -47,19 +47,18 @@ function isCount(value: unknown): boolean {
 }
 
 /** A job's chunks from the reader's cursor, or `from`; of a parent, which has no log of its own, only its changes. */
-export async function* readLog(
+export function readLog(host: TableJob, request: ReadRequest, signal?: AbortSignal): AsyncGenerator<ReadChunk, void> {
+  if (!request.events) return chunksOf(host, request, signal)
+  return request.follow ? merge([host], [host], request, signal) : withPresent(host, request, signal)
+}
+
+async function* withPresent(
   host: TableJob,
   request: ReadRequest,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<ReadChunk, void> {
-  if (request.follow) {
-    if (request.events) yield* merge([host], [host], request, signal)
-    else yield* chunksOf(host, request, signal)
-    await untilAborted(host.finished, signal)
-    return
-  }
   yield* chunksOf(host, request, signal)
-  if (request.events) yield* present(host)
+  yield* present(host)
 }
 
 /**
@@ -91,7 +90,7 @@ async function* chunksOf(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ReadChunk, void> {
   if (host.children.length > 0) return
-  await untilAborted(host.ready, signal)
+  if (!host.log) await untilAborted(host.ready, signal)
   const { log } = host
   if (!log || signal?.aborted) return
   const from = request.from ?? log.cursor(request.reader)

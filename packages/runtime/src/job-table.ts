@@ -10,6 +10,7 @@ import { JobRow, type RowHome, type TableJob } from './job-row.ts'
 import type { JobHost } from './job.ts'
 import { keptText } from './kept-text.ts'
 import type { JobReading } from './link.ts'
+import { untilAborted } from './output-log.ts'
 import type { Store } from './store/store.ts'
 import type { JobFilter, JobSnapshot } from './surface.ts'
 import type { ReadRequest } from './wire.ts'
@@ -136,10 +137,9 @@ export class JobTable {
   seek(job: string): TableJob | undefined {
     const found = this.#listed.get(job) ?? this.#runs.get(job)
     if (found) return found
-    // There are few runs.
+    // There are few runs, and fewer on several peers.
     for (const run of this.#runs.values()) {
-      const child = run.children.find((one) => one.instanceId === job)
-      if (child) return child
+      for (const child of run.children) if (child.instanceId === job) return child
     }
     return undefined
   }
@@ -216,7 +216,7 @@ export class JobTable {
       yield* mergeReads(found.children.filter(wanted), request, signal)
     }
     // Whoever read to the end learns how it ended: the end of the log comes a moment before the job's.
-    if (request.follow && !signal?.aborted) await found.finished
+    if (request.follow) await untilAborted(found.finished, signal)
     return this.#now(found).snapshot()
   }
 

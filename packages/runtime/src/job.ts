@@ -2,16 +2,18 @@
 // this acts.
 import { createActor } from 'xstate'
 import { Alarm } from './alarm.ts'
+import { AttemptIO } from './attempt-io.ts'
 import { foldChildren, isFinished } from './child-jobs.ts'
 import { asError, ChildJobError, ErrandError, JobStateError, JobStoppedError, TimeoutError } from './errors.ts'
 import type { Engine, Execution, ExecutionIO } from './engine/engine.ts'
 import { RemoteEngine } from './engine/remote.ts'
 import { JobAttempts, type RestartRule, type RetryRule } from './job-attempts.ts'
 import {
-  jobMachine,
+  jobLogic,
   type Ending,
   type JobActions,
   type JobActor,
+  type JobLife,
   type JobMachineEvent,
   type StopRequest,
 } from './job-machine.ts'
@@ -57,26 +59,26 @@ const HISTORY = 32
 /** States in which there is work that can be told to stand still. */
 const LIVE: ReadonlySet<JobState> = new Set<JobState>(['Running', 'Blocked'])
 
-export class JobHost implements JobActions, TableJob {
+export class JobHost implements JobActions, ExecutionIO, TableJob {
   readonly instanceId: string
   readonly children: JobHost[] = []
   /** Settles with the last snapshot; never rejects. */
   readonly finished: Promise<JobSnapshot>
-  /** Settles when there is a log to read. */
-  readonly ready: Promise<void>
   readonly #options: JobOptions
   /** instanceId */
   readonly #session: string
   readonly #actor: JobActor
   readonly #settle: (snapshot: JobSnapshot) => void
-  readonly #setReady: () => void
   readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
   readonly #input = new JobInput()
   readonly #questions: JobQuestions
   readonly #history: { readonly state: JobState; readonly at: Date }[]
   #log: OutputLog | undefined
+  #ready: PromiseWithResolvers<void> | undefined
   #parent: JobHost | undefined
   #execution: Execution | undefined
+  /** Of the attempt under way. */
+  #io: AttemptIO | undefined
   #credit = 0
   #state: JobState = 'NotStarted'
   #hasMoreData = true
@@ -112,17 +114,10 @@ export class JobHost implements JobActions, TableJob {
     const { promise, resolve } = Promise.withResolvers<JobSnapshot>()
     this.finished = promise
     this.#settle = resolve
-    const ready = Promise.withResolvers<void>()
-    this.ready = ready.promise
-    this.#setReady = ready.resolve
-    this.#actor = createActor(jobMachine, { input: this })
+    this.#actor = createActor(jobLogic)
     this.#actor.subscribe({
-      next: ({ value }) => this.#enter(value as JobState),
-      // The machine has no code of its own that throws; if it ever does, the job must still end.
-      error: (error) => {
-        const ending = { outcome: 'failed', error: asError(error) } as const
-        void this.#onEnded(ending).then(() => this.#conclude('Failed', ending.error))
-      },
+      next: ({ context }) => this.#step(context),
+      error: (error) => this.#broken(error),
     })
     this.#actor.start()
   }
@@ -154,6 +149,14 @@ export class JobHost implements JobActions, TableJob {
   get log(): OutputLog | undefined {
     return this.#log
   }
+  /** Settles when there is a log to read. */
+  get ready(): Promise<void> {
+    if (!this.#ready) {
+      this.#ready = Promise.withResolvers()
+      if (this.#log) this.#ready.resolve()
+    }
+    return this.#ready.promise
+  }
   get parent(): JobHost | undefined {
     return this.#parent
   }
@@ -169,7 +172,7 @@ export class JobHost implements JobActions, TableJob {
   attachLog(log: OutputLog): void {
     this.#log = log
     log.onChange(() => this.#onLog())
-    this.#setReady()
+    this.#ready?.resolve()
   }
 
   async acknowledge(reader: string, seq: number): Promise<void> {
@@ -382,7 +385,7 @@ export class JobHost implements JobActions, TableJob {
     const { engine, deadline } = this.#options
     if (deadline !== undefined) this.#deadline = new Alarm(deadline, () => this.#expire(deadline))
     if (!engine) {
-      this.#begun()
+      this.begun()
       return this.#launchChildren()
     }
     this.#attempt(engine)
@@ -428,7 +431,7 @@ export class JobHost implements JobActions, TableJob {
     try {
       this.#execute(engine)
     } catch (error) {
-      this.#onExecuted({ outcome: 'failed', error: asError(error) })
+      this.ended({ outcome: 'failed', error: asError(error) })
     }
   }
 
@@ -437,48 +440,52 @@ export class JobHost implements JobActions, TableJob {
     const attempt = this.#attempts.count
     // A start over there is known by its id: another attempt is another start.
     const work = attempt === 1 ? spec : { ...spec, startId: `${spec.startId}~${attempt}` }
-    // What it still says after its ending is nobody's news.
-    const now =
-      <A extends unknown[]>(act: (...args: A) => void) =>
-      (...args: A): void => {
-        if (!this.#ended && attempt === this.#attempts.count) act(...args)
-      }
-    const io: ExecutionIO = {
-      chunk: now((chunk, first) => this.#log?.append(chunk, first === undefined ? undefined : first + this.#base)),
-      ended: now((ending) => this.#onExecuted(ending)),
-      begun: now(() => this.#begun()),
-      started: now((pid) => {
-        this.#pid = pid
-        this.#changed()
-      }),
-      inputRead: now((bytes) => this.#input.read(bytes)),
-      asked: now((question) => this.#asked(question)),
-      answered: now((question, refusal) => this.#answered(question, refusal)),
-      suspended: now(() => this.#send({ type: 'job.suspended' })),
-      lost: now((reason) => {
-        this.#reason = reason
-        this.#send({ type: 'job.lost' })
-      }),
-      back: now(() => {
-        this.#reason = undefined
-        this.#send({ type: 'job.back', state: this.#questions.size > 0 ? 'Blocked' : 'Running' })
-        // Asked to stop while it could not be reached: now it can.
-        if (this.#stopRequest) this.#send({ type: 'job.stop', request: this.#stopRequest })
-      }),
-    }
+    const io = (this.#io = new AttemptIO(this))
     const execution = engine.start({ job: this.instanceId, work, location: this.#options.here, session: session() }, io)
     // Over before it was at work: there is nothing to speak to.
-    if (this.#ended || attempt !== this.#attempts.count) return
+    if (this.#io !== io) return
     this.#execution = execution
     if (this.#credit > 0) this.#execution.credit(this.#credit)
     this.#credit = 0
     this.#input.attach(this.#execution)
-    if (!this.#execution.queued) this.#begun()
+    if (!this.#execution.queued) this.begun()
+  }
+
+  // ── what an attempt says ────────────────────────────────────────────────────────────────────────────────────────────
+
+  chunk(chunk: RawChunk, first?: number): void {
+    this.#log?.append(chunk, first === undefined ? undefined : first + this.#base)
+  }
+
+  started(pid: number): void {
+    this.#pid = pid
+    this.#changed()
+  }
+
+  inputRead(bytes: number): void {
+    this.#input.read(bytes)
+  }
+
+  suspended(): void {
+    this.#send({ type: 'job.suspended' })
+  }
+
+  lost(reason: Error): void {
+    this.#reason = reason
+    this.#send({ type: 'job.lost' })
+  }
+
+  back(): void {
+    this.#reason = undefined
+    this.#send({ type: 'job.back', state: this.#questions.size > 0 ? 'Blocked' : 'Running' })
+    // Asked to stop while it could not be reached: now it can.
+    if (this.#stopRequest) this.#send({ type: 'job.stop', request: this.#stopRequest })
   }
 
   /** An attempt has ended: with it the job, unless it is to be tried again. */
-  #onExecuted(ending: Ending): void {
+  ended(ending: Ending): void {
     if (this.#ended) return
+    this.#leave()
     if (ending.outcome !== 'failed' || this.#stopRequest || this.#late) return void this.#onEnded(ending)
     const failed = this.#attempts.count
     const verdict = this.#attempts.failed(ending.error, Date.now())
@@ -507,6 +514,12 @@ export class JobHost implements JobActions, TableJob {
     if (!this.#wantsRoom) this.#attempt(this.#options.engine!)
   }
 
+  /** What this attempt may still say is nobody's news. */
+  #leave(): void {
+    this.#io?.leave()
+    this.#io = undefined
+  }
+
   /** Wherever its last attempt left it, it is at work until the next begins. */
   #goOnRunning(): void {
     this.#questions.withdraw(`attempt ${this.#attempts.count - 1} of ${this.name} has ended`)
@@ -525,7 +538,7 @@ export class JobHost implements JobActions, TableJob {
   }
 
   /** Once: a queue may say it as well. */
-  #begun(): void {
+  begun(): void {
     if (this.#begunAt) return
     this.#begunAt = new Date()
     this.#send({ type: 'job.begun' })
@@ -550,13 +563,13 @@ export class JobHost implements JobActions, TableJob {
     }
   }
 
-  #asked(question: Question): void {
+  asked(question: Question): void {
     if (!this.#questions.ask(question)) return
     if (this.#questions.size === 1) this.#send({ type: 'job.asked' })
     this.#changed()
   }
 
-  #answered(id: string, refusal: Error | undefined): void {
+  answered(id: string, refusal?: Error): void {
     if (!this.#questions.close(id, refusal)) return
     if (this.#questions.size === 0) this.#send({ type: 'job.answered' })
     this.#changed()
@@ -639,6 +652,7 @@ export class JobHost implements JobActions, TableJob {
   async #onEnded(ending: Ending): Promise<void> {
     if (this.#ended) return
     this.#ended = true
+    this.#leave()
     this.#deadline?.cancel()
     this.#alarm?.cancel()
     this.#closeInward()
@@ -664,6 +678,25 @@ export class JobHost implements JobActions, TableJob {
   /** What comes after the end is nobody's news. */
   #send(event: JobMachineEvent): void {
     if (!isFinished(this.#state)) this.#actor.send(event)
+  }
+
+  /** Does what the machine asks for, and is where it leads. */
+  #step({ place, calls, event }: JobLife): void {
+    try {
+      for (const call of calls) {
+        if (call !== 'halt') this[call]()
+        else if (event?.type === 'job.stop') this.halt(event.request)
+      }
+    } catch (error) {
+      this.#broken(error)
+    }
+    this.#enter(place.state)
+  }
+
+  /** Neither the machine nor what it asks for has code that throws; if it ever does, the job must still end. */
+  #broken(thrown: unknown): void {
+    const error = asError(thrown)
+    void this.#onEnded({ outcome: 'failed', error }).then(() => this.#conclude('Failed', error))
   }
 
   #enter(state: JobState): void {

@@ -19,8 +19,8 @@ export class OutputLog {
   #errors = 0
   #sealed = false
   #pending: Promise<void> = Promise.resolve()
-  /** Wakes readers that stand at the end. */
-  #grown = Promise.withResolvers<void>()
+  /** Wakes readers that stand at the end; there while there are any. */
+  #grown: PromiseWithResolvers<void> | undefined
   #listener: (() => void) | undefined
 
   /** `onCredit` tells the producer how many bytes more it may send. */
@@ -126,8 +126,6 @@ export class OutputLog {
     let next = from
     const stopAt = options.follow ? Number.POSITIVE_INFINITY : this.#stored.end
     while (!options.signal?.aborted) {
-      // Taken before the read: what comes in between wakes us at once.
-      const grown = this.#grown.promise
       const sealed = this.#sealed
       if (next < this.#stored.end && next < stopAt) {
         for (const chunk of await this.#stored.read(next, READ_BYTES)) {
@@ -138,7 +136,8 @@ export class OutputLog {
         continue
       }
       if (sealed || !options.follow) return
-      await untilAborted(grown, options.signal)
+      // Nothing was waited for since it was looked at: what comes from now on wakes us.
+      await untilAborted((this.#grown ??= Promise.withResolvers()).promise, options.signal)
     }
   }
 
@@ -151,8 +150,8 @@ export class OutputLog {
   }
 
   #wake(): void {
-    this.#grown.resolve()
-    this.#grown = Promise.withResolvers<void>()
+    this.#grown?.resolve()
+    this.#grown = undefined
     this.#listener?.()
   }
 }

@@ -29,8 +29,8 @@ export class RunHandle<R> implements Run<R> {
   readonly #begun: Promise<Begun>
   #value: Promise<RunValue<R>> | undefined
   #release: (() => void) | undefined
-  /** The reading has come to its end. */
-  readonly #over = Promise.withResolvers<void>()
+  /** The reading has come to its end: for who feeds it. */
+  #over: PromiseWithResolvers<void> | undefined
   /** The one reading of the run, and what it knows in the end: its records are given once, to whoever asks first. */
   #taken: PromiseWithResolvers<{ last: JobSnapshot | undefined; first: readonly Output<R>[] }> | undefined
 
@@ -87,7 +87,7 @@ export class RunHandle<R> implements Run<R> {
       } finally {
         await begun.reading.return(undefined)
         this.#release?.()
-        this.#over.resolve()
+        this.#over?.resolve()
         // Not waited for: it goes ahead of whatever the caller does next on the same link.
         void cursors.settle()
       }
@@ -111,7 +111,7 @@ export class RunHandle<R> implements Run<R> {
     first.catch(() => undefined)
     if (signal) this.#stopOn(signal, job, answer)
     if (input !== undefined) {
-      const over = this.#over.promise
+      const over = (this.#over = Promise.withResolvers()).promise
       answer.then(
         () => feed(new InputOutlet(this.#ref, job), input, sourceOf(input), over),
         () => undefined,
@@ -161,9 +161,10 @@ export class RunHandle<R> implements Run<R> {
 
 /** A call that is refused has nothing to read, and its reading may wait for long. */
 function firstOrRefusal({ first, answer }: Begun): Begun['first'] {
-  const refused = Promise.withResolvers<never>()
-  answer.catch(refused.reject)
-  return Promise.race([first, refused.promise])
+  return new Promise((resolve, reject) => {
+    first.then(resolve, reject)
+    answer.catch(reject)
+  })
 }
 
 /** Surely within one control frame. */

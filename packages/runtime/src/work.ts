@@ -116,6 +116,12 @@ function often(what: string, times: number): number {
   throw new UsageError(`\`${what}.times\` is a whole number from 0 to 10000, not ${times}`)
 }
 
+/**
+ * The parser is 235 KB: loaded by who sends functions, not by who sends commands. Kept: asking for it each time would cost
+ * more than the rest.
+ */
+let script: typeof import('./script.ts') | undefined
+
 type Described = Pick<WorkSpec, 'kind' | 'source' | 'argv' | 'export' | 'prompt' | 'command'>
 
 async function describe(
@@ -124,8 +130,7 @@ async function describe(
   prompt: boolean,
 ): Promise<Described> {
   if (typeof work === 'function') {
-    // The parser is 235 KB: loaded by who sends functions, not by who sends commands.
-    const { commandText, functionSource } = await import('./script.ts')
+    const { commandText, functionSource } = (script ??= await import('./script.ts'))
     // At a prompt the built-in modules are there by name, and so they are where a function of it runs.
     const names = prompt ? new Set([...PROMPT_NAMES, ...(await import('./script-globals.ts')).builtinNames]) : undefined
     const source = functionSource(work, { using, ...(names && { scope: names }) })

@@ -3,7 +3,8 @@
 import { describe, expect, test, vi } from 'vitest'
 import { createActor, type AnyEventObject, type AnyMachineSnapshot, type AnyStateMachine } from 'xstate'
 import { getAdjacencyMap, getShortestPaths } from 'xstate/graph'
-import { jobMachine, type JobMachineEvent, type StopRequest } from '../src/job-machine.ts'
+import { isFinished } from '../src/child-jobs.ts'
+import { jobLogic, jobMachine, type JobLife, type JobMachineEvent, type StopRequest } from '../src/job-machine.ts'
 import { remoteSessionMachine, type RemoteSessionEvent } from '../src/remote-session-machine.ts'
 import { sessionMachine, type SessionMachineEvent } from '../src/session-machine.ts'
 import type { JobState } from '../src/surface.ts'
@@ -257,10 +258,40 @@ describe('the job machine', () => {
     },
   })
 
-  test('the host is told with which request to stop, each time', () => {
+  test.each([
+    ['an execution', execution],
+    ['children', parent],
+  ])("a job's actor takes the same steps, with %s", (_, events) => {
+    const all = Object.entries(events)
+    const told = ({ place: { state, asking } }: JobLife): string =>
+      `${state}${asking && !isFinished(state) ? ' ?' : ''}`
+    const seen = new Map<string, readonly JobMachineEvent[]>([['NotStarted', []]])
+    const { table } = walk(jobMachine, ['launch', 'halt', 'suspend', 'resume'], events)
+    // A map goes on with what is added to it meanwhile.
+    for (const [from, path] of seen) {
+      for (const [name, event] of all) {
+        const actor = createActor(jobLogic).start()
+        for (const step of path) actor.send(step)
+        expect(told(actor.getSnapshot().context)).toBe(from)
+        actor.send(event)
+        const { context } = actor.getSnapshot()
+        const to = told(context)
+        const effect = [...(to === from ? [] : [to]), ...context.calls.map((call) => `${call}()`)].join(' ')
+        expect(effect, `${name} in ${from}`).toBe(table[from]![name] ?? '')
+        if (!seen.has(to)) seen.set(to, [...path, event])
+        actor.stop()
+      }
+    }
+    expect([...seen.keys()].toSorted()).toEqual(Object.keys(table).toSorted())
+  })
+
+  test('each step comes with its event: which request to stop', () => {
     const requests: StopRequest[] = []
-    const host = { launch() {}, suspend() {}, resume() {}, halt: (one: StopRequest) => requests.push(one) }
-    const actor = createActor(jobMachine, { input: host }).start()
+    const actor = createActor(jobLogic)
+    actor.subscribe(({ context: { calls, event } }) => {
+      if (calls.includes('halt') && event?.type === 'job.stop') requests.push(event.request)
+    })
+    actor.start()
     const soft: StopRequest = { grace: 5_000, reason: 'enough' }
     const hard: StopRequest = { grace: 0 }
     actor.send({ type: 'job.begun' })

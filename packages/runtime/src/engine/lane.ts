@@ -1,7 +1,8 @@
 // A lane: an engine in another isolate, driven from here.
 //
-// Control goes through Comlink, one call per turn (`perform`); records, endings, credit and the scripts' own requests go
-// beside it over the wire: a MessagePort handed out through Comlink to a worker, the pipe itself to a child process.
+// Control goes through Comlink, one call per turn (`perform`); starts, records, endings, credit and the scripts' own
+// requests go beside it over the wire: a MessagePort handed out through Comlink to a worker, the pipe itself to a child
+// process. A start is the one word that every job needs: as a call it would cost a small one a third of its time.
 // Comlink's calls never settle when a worker dies, so nobody waits for one: `exited` of the isolate is the news, and
 // settles every execution.
 import { decode, encode, ChannelClosedError, type Channel, type ChannelEnd } from '@errand/transport'
@@ -14,13 +15,19 @@ import type { Question } from '../surface.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
 export type LaneCommand =
-  | { readonly do: 'start'; readonly x: number; readonly spec: Uint8Array }
   | { readonly do: 'stop'; readonly x: number; readonly request: StopRequest }
   | { readonly do: 'answer'; readonly x: number; readonly question: string; readonly value: Uint8Array }
   | { readonly do: 'suspend' | 'resume'; readonly x: number }
 
+/**
+ * What whoever starts an execution wants to hear beside what it says: when it has begun (it may have to wait for its turn,
+ * or for its isolate to be there), or, after its ending, whether the isolate rests. Each costs a message.
+ */
+export type Tells = '' | 'begun' | 'rests'
+
 /** What is beside Comlink. `link` carries requests of scripts to their session; `n` tells apart who asks. */
 export type LaneMessage =
+  | ['start', x: number, spec: Uint8Array, tells: Tells]
   | ['chunk', x: number, count: number, errors: number, bytes: Uint8Array]
   | ['ended', x: number, ending: Uint8Array]
   | ['started', x: number, pid: number]
@@ -32,6 +39,8 @@ export type LaneMessage =
   | ['asked', x: number, question: Uint8Array]
   | ['answered', x: number, question: string, refusal: Uint8Array | null]
   | ['begun' | 'suspended', x: number]
+  /** After its ending: nothing goes on in this isolate, or something does. */
+  | ['rests', x: number, rests: boolean]
   | ['link', n: number, value: Uint8Array | null]
 
 /** The one object an isolate exposes by Comlink. */
@@ -159,22 +168,63 @@ function fits(message: LaneMessage): boolean {
   if (kind === 'asked') return third instanceof Uint8Array
   if (kind === 'answered') return typeof third === 'string' && (errors === null || errors instanceof Uint8Array)
   if (kind === 'begun' || kind === 'suspended') return true
+  if (kind === 'rests') return typeof third === 'boolean'
   return (kind === 'started' || kind === 'input-read') && count(third)
 }
 
+export interface LaneServerOptions {
+  readonly onLink: (n: number, value: Uint8Array | null) => void
+  /** Nothing goes on in this isolate: asked in a turn of its own. */
+  readonly rests?: () => boolean
+}
+
 /** Serves an engine to the other end of a wire: the inside of an isolate. */
-export function serveLane(
-  engine: Engine,
-  wire: LaneWire,
-  onLink: (n: number, value: Uint8Array | null) => void,
-): LaneServer {
+export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: LaneServerOptions): LaneServer {
   const executions = new Map<number, Execution>()
+  let last = 0
+  /** Commands to what has not been started yet: they come another way, which may be the shorter one. */
+  let early: LaneCommand[] = []
   const out = new Turn<LaneMessage>((messages) => wire.post(messages))
+  const start = (x: number, spec: Uint8Array, tells: Tells): void => {
+    const io: ExecutionIO = {
+      chunk: ({ count, errors, bytes }) => out.push(['chunk', x, count, errors, bytes]),
+      started: (pid) => out.push(['started', x, pid]),
+      begun: () => out.push(['begun', x]),
+      inputRead: (bytes) => out.push(['input-read', x, bytes]),
+      asked: (question) => out.push(['asked', x, encode(question, { lossy: true })]),
+      answered: (question, refusal) =>
+        out.push(['answered', x, question, refusal ? encode(refusal, { lossy: true }) : null]),
+      suspended: () => out.push(['suspended', x]),
+      ended: (ending) => {
+        executions.delete(x)
+        out.push(['ended', x, encodeEnding(ending)])
+        if (tells === 'rests') setImmediate(() => out.push(['rests', x, rests?.() === true]))
+      },
+    }
+    const execution = engine.start(decode(spec) as ExecutionSpec, io)
+    executions.set(x, execution)
+    last = x
+    if (tells === 'begun' && !execution.queued) out.push(['begun', x])
+    if (early.length === 0) return
+    const mine = early.filter((command) => command.x === x)
+    early = early.filter((command) => command.x !== x)
+    for (const command of mine) perform(command)
+  }
+  const perform = (command: LaneCommand): void => {
+    const { x } = command
+    const execution = executions.get(x)
+    if (x > last) early.push(command)
+    else if (command.do === 'stop') execution?.stop(command.request)
+    else if (command.do === 'answer') execution?.answer?.(command.question, command.value)
+    else if (command.do === 'suspend') execution?.suspend?.()
+    else execution?.resume?.()
+  }
   wire.receive((messages) => {
     for (const message of messages) {
-      if (message[0] === 'link') onLink(message[1], message[2])
       const execution = executions.get(message[1])
-      if (message[0] === 'credit') execution?.credit(message[2])
+      if (message[0] === 'start') start(message[1], message[2], message[3])
+      else if (message[0] === 'link') onLink(message[1], message[2])
+      else if (message[0] === 'credit') execution?.credit(message[2])
       else if (message[0] === 'input') execution?.input?.({ count: message[2], errors: 0, bytes: message[3] })
       else if (message[0] === 'input-end')
         execution?.endInput?.(message[2] === null ? undefined : asError(decode(message[2])))
@@ -183,32 +233,7 @@ export function serveLane(
   return {
     connect() {},
     perform(commands) {
-      for (const command of commands) {
-        const { x } = command
-        const there = executions.get(x)
-        if (command.do === 'stop') there?.stop(command.request)
-        else if (command.do === 'answer') there?.answer?.(command.question, command.value)
-        else if (command.do === 'suspend') there?.suspend?.()
-        else if (command.do === 'resume') there?.resume?.()
-        if (command.do !== 'start') continue
-        const io: ExecutionIO = {
-          chunk: ({ count, errors, bytes }) => out.push(['chunk', x, count, errors, bytes]),
-          started: (pid) => out.push(['started', x, pid]),
-          begun: () => out.push(['begun', x]),
-          inputRead: (bytes) => out.push(['input-read', x, bytes]),
-          asked: (question) => out.push(['asked', x, encode(question, { lossy: true })]),
-          answered: (question, refusal) =>
-            out.push(['answered', x, question, refusal ? encode(refusal, { lossy: true }) : null]),
-          suspended: () => out.push(['suspended', x]),
-          ended: (ending) => {
-            executions.delete(x)
-            out.push(['ended', x, encodeEnding(ending)])
-          },
-        }
-        const execution = engine.start(decode(command.spec) as ExecutionSpec, io)
-        executions.set(x, execution)
-        if (!execution.queued) out.push(['begun', x])
-      }
+      for (const command of commands) perform(command)
     },
   }
 }
@@ -248,16 +273,31 @@ function refusalOf(bytes: Uint8Array | null): Error | undefined {
   }
 }
 
+/** A clone takes all the memory that bytes are part of: an item of some bytes lies in a block of 16 KiB. */
+export function alone(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice()
+}
+
 /** Where a script's requests to its session are answered: a channel per asker, served by the host. */
 export type OpenSessionLink = (channel: Channel) => void
 
 /** How much longer than the grace a shared isolate gets to end one execution itself (guarantee G9: grace + 2 s). */
 const SHARED_MS = 1_500
 
+/** How long a script that has ended may keep its isolate from saying whether it rests. */
+const RESTS_MS = 500
+
+/** In the place of `ended`. `rests`: nothing goes on in the isolate; false where nobody wanted to hear it. */
+export type LaneEnded = (ending: Ending, rests: boolean) => void
+
 interface Remaining {
   readonly io: ExecutionIO
+  readonly ended: LaneEnded | undefined
+  readonly tells: Tells
   stopping: StopRequest | undefined
   force: NodeJS.Timeout | undefined
+  /** It has ended, and its isolate is to say whether it rests. */
+  ending: Ending | undefined
 }
 
 /** The engine at the other end of a lane. */
@@ -291,17 +331,20 @@ export class LaneEngine implements Engine {
     return this.#gone !== undefined
   }
 
-  start(spec: ExecutionSpec, io: ExecutionIO): Execution {
+  /** `ended` hears of the ending instead of `io`; where it `tells` whether the isolate rests, then. */
+  start(spec: ExecutionSpec, io: ExecutionIO, options: { ended?: LaneEnded; tells?: Tells } = {}): Execution {
+    const { ended, tells = this.#shared ? 'begun' : '' } = options
     const x = ++this.#last
     if (this.#gone) {
       const error = this.#gone
-      queueMicrotask(() => io.ended({ outcome: 'failed', error }))
+      const ending: Ending = { outcome: 'failed', error }
+      queueMicrotask(() => (ended ? ended(ending, false) : io.ended(ending)))
       return { credit() {}, stop() {} }
     }
-    const execution: Remaining = { io, stopping: undefined, force: undefined }
+    const execution: Remaining = { io, ended, tells, stopping: undefined, force: undefined, ending: undefined }
     this.#executions.set(x, execution)
     this.#isolate.hold(true)
-    this.#commands.push({ do: 'start', x, spec: encode(spec) })
+    this.#out.push(['start', x, encode(spec), tells])
     if (this.#isolate.pid !== undefined) io.started?.(this.#isolate.pid)
     return {
       // In a pool it may have to wait for its turn.
@@ -309,11 +352,11 @@ export class LaneEngine implements Engine {
       credit: (bytes) => this.#out.push(['credit', x, bytes]),
       input: ({ count, bytes }) => this.#out.push(['input', x, count, bytes]),
       endInput: (error) => this.#out.push(['input-end', x, error ? encode(error, { lossy: true }) : null]),
-      answer: (question, value) => this.#commands.push({ do: 'answer', x, question, value }),
+      answer: (question, value) => this.#commands.push({ do: 'answer', x, question, value: alone(value) }),
       suspend: () => this.#commands.push({ do: 'suspend', x }),
       resume: () => this.#commands.push({ do: 'resume', x }),
       stop: (request) => {
-        if (!this.#executions.has(x)) return
+        if (!this.#executions.has(x) || execution.ending) return
         execution.stopping = request
         clearTimeout(execution.force)
         // Asked, then after the grace forced: the isolate goes, and its end is the execution's.
@@ -346,12 +389,24 @@ export class LaneEngine implements Engine {
     else if (message[0] === 'suspended') execution.io.suspended?.()
     else if (message[0] === 'asked') this.#asked(execution.io, message[2])
     else if (message[0] === 'answered') execution.io.answered?.(message[2], refusalOf(message[3]))
-    else if (message[0] === 'ended') {
-      this.#executions.delete(message[1])
-      if (this.#executions.size === 0) this.#isolate.hold(false)
-      clearTimeout(execution.force)
-      execution.io.ended(endingOf(message[2]))
-    }
+    else if (message[0] === 'ended') this.#ended(message[1], execution, endingOf(message[2]))
+    else if (message[0] === 'rests' && execution.ending) this.#over(message[1], execution, execution.ending, message[2])
+  }
+
+  #ended(x: number, execution: Remaining, ending: Ending): void {
+    clearTimeout(execution.force)
+    if (execution.tells !== 'rests') return this.#over(x, execution, ending, false)
+    execution.ending = ending
+    // What it left running may never let go of the isolate.
+    execution.force = setTimeout(() => this.#over(x, execution, ending, false), RESTS_MS)
+  }
+
+  #over(x: number, execution: Remaining, ending: Ending, rests: boolean): void {
+    this.#executions.delete(x)
+    clearTimeout(execution.force)
+    if (this.#executions.size === 0) this.#isolate.hold(false)
+    if (execution.ended) execution.ended(ending, rests)
+    else execution.io.ended(ending)
   }
 
   #asked(io: ExecutionIO, bytes: Uint8Array): void {
@@ -380,14 +435,13 @@ export class LaneEngine implements Engine {
         : `exited with code ${how.exitCode}`
     const error = new EngineExitError(`the process or thread running the job ${what}`, how)
     this.#gone = error
-    for (const [x, { io, stopping, force }] of this.#executions) {
-      this.#executions.delete(x)
-      clearTimeout(force)
-      io.ended(
-        stopping
-          ? { outcome: 'stopped', error: new JobStoppedError(stopping.reason ?? 'stopped') }
-          : { outcome: 'failed', error: asError(error), exitCode: how.exitCode },
-      )
+    for (const [x, execution] of this.#executions) {
+      const { stopping, ending } = execution
+      if (ending) this.#over(x, execution, ending, false)
+      else if (stopping) {
+        const reason = new JobStoppedError(stopping.reason ?? 'stopped')
+        this.#over(x, execution, { outcome: 'stopped', error: reason }, false)
+      } else this.#over(x, execution, { outcome: 'failed', error: asError(error), exitCode: how.exitCode }, false)
     }
     for (const channel of this.#links.values()) channel.abort(error)
   }

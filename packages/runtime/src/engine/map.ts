@@ -225,27 +225,31 @@ class MapExecution implements Execution {
       number,
       warm,
       // The first thing a lane says comes in a later turn.
-      execution: lane.start(this.#spec, {
-        chunk: (chunk) => this.#onChunk(worker, chunk),
-        begun: () => {
-          worker.begun = true
-          // What it was given while it was being started begins now.
-          for (const batch of worker.batches) batch.begunAt = performance.now()
-          if (worker.batches.length > 0) this.#limit(worker)
+      execution: lane.start(
+        this.#spec,
+        {
+          chunk: (chunk) => this.#onChunk(worker, chunk),
+          begun: () => {
+            worker.begun = true
+            // What it was given while it was being started begins now.
+            for (const batch of worker.batches) batch.begunAt = performance.now()
+            if (worker.batches.length > 0) this.#limit(worker)
+          },
+          inputRead: () => this.#onBatch(worker),
+          asked: (question) => this.#io.asked?.({ ...question, id: `${number}-${question.id}` }),
+          answered: (question, refusal) => this.#io.answered?.(`${number}-${question}`, refusal),
+          suspended: () => {
+            worker.still = true
+            this.#sayIfStill()
+          },
+          ended: (ending) => {
+            clearTimeout(worker.limit)
+            warm.isolate.kill()
+            void warm.isolate.exited.then(() => this.#onEnded(worker, ending))
+          },
         },
-        inputRead: () => this.#onBatch(worker),
-        asked: (question) => this.#io.asked?.({ ...question, id: `${number}-${question.id}` }),
-        answered: (question, refusal) => this.#io.answered?.(`${number}-${question}`, refusal),
-        suspended: () => {
-          worker.still = true
-          this.#sayIfStill()
-        },
-        ended: (ending) => {
-          clearTimeout(worker.limit)
-          warm.isolate.kill()
-          void warm.isolate.exited.then(() => this.#onEnded(worker, ending))
-        },
-      }),
+        { tells: 'begun' },
+      ),
       batches: [],
       size: 1,
       limit: undefined,

@@ -26,9 +26,11 @@ const engine: Engine =
     ? new ThreadEngine({ openLink: relay })
     : new ScriptHost({ session: (spec) => session.open(spec), ownsProcess: true })
 
-const server: LaneServer = serveLane(engine, lane.wire, (n, value) => {
-  if (n === 0) session.deliver(value)
-  else relays.get(n)?.deliver(value)
+const server: LaneServer = serveLane(engine, lane.wire, {
+  onLink(n, value) {
+    if (n === 0) session.deliver(value)
+    else relays.get(n)?.deliver(value)
+  },
 })
 Comlink.expose(server, lane.endpoint)
 

@@ -21,8 +21,7 @@ export class ProcessEngine implements Engine {
     const { isolate, lane } = this.#spare.take()
     const native = new NativeOutput(isolate, io)
     this.#working.add(lane)
-    const execution = lane.start(spec, {
-      ...io,
+    const execution = lane.start(spec, io, {
       // The process goes with its job, with whatever it started; the job has ended when all are gone.
       ended: (ending) => {
         isolate.kill()

@@ -21,7 +21,6 @@ export class Questions {
   constructor(io: ExecutionIO, signal: AbortSignal) {
     this.#io = io
     this.#signal = signal
-    signal.addEventListener('abort', () => this.#withdraw(signal.reason as Error), { once: true })
   }
 
   /** @throws the reason of the stop; UsageError; LimitError */
@@ -52,9 +51,9 @@ export class Questions {
     )
   }
 
-  /** The script has ended without waiting for them. */
-  close(): void {
-    this.#withdraw(new QuestionAnsweredError('the script has ended'))
+  /** The script was asked to stop, or has ended without waiting for them. */
+  close(reason?: Error): void {
+    if (this.#open.size > 0) this.#withdraw(reason ?? new QuestionAnsweredError('the script has ended'))
   }
 
   async #check({ choices, schema, default: usual }: Asking, bytes: Uint8Array): Promise<unknown> {

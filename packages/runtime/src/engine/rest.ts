@@ -11,8 +11,6 @@ export class Rest {
   constructor(signal: AbortSignal, onStill: () => void) {
     this.#signal = signal
     this.#onStill = onStill
-    // Who is stopped is not kept waiting.
-    signal.addEventListener('abort', () => this.resume(), { once: true })
   }
 
   /** It is to stand still at the next occasion. */
@@ -26,6 +24,7 @@ export class Rest {
     if (this.#waiting > 0) this.#onStill()
   }
 
+  /** Also who is stopped: nobody is kept waiting then. */
   resume(): void {
     this.#wanted?.resolve()
     this.#wanted = undefined

@@ -66,7 +66,13 @@ export class ScriptHost implements Engine {
       })
     return {
       credit: (bytes) => running.writer.credit(bytes),
-      stop: (request: StopRequest) => abort.abort(new JobStoppedError(request.reason ?? 'stopped')),
+      stop: (request: StopRequest) => {
+        const reason = new JobStoppedError(request.reason ?? 'stopped')
+        abort.abort(reason)
+        // Told here and not by the signal: a listener costs a small job more than all it does.
+        running.questions.close(reason)
+        running.rest.resume()
+      },
       input: (chunk) => running.input.push(chunk),
       endInput: (error) => running.input.end(error),
       answer: (question, value) => running.questions.answer(question, value),

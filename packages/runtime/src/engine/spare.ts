@@ -1,4 +1,5 @@
-// One isolate kept warm, so that the next job does not wait for a worker or a process to start.
+// One isolate kept warm, so that the next job does not wait for a worker or a process to start; and those that came back
+// as they had been, for as long as jobs come.
 import { LaneEngine, type Isolate, type OpenSessionLink } from './lane.ts'
 
 export interface Warm {
@@ -6,10 +7,16 @@ export interface Warm {
   readonly lane: LaneEngine
 }
 
+/** What came back and was not needed for so long goes. */
+const KEPT_MS = 2_000
+
 export class Spare {
   readonly #start: () => Isolate
   readonly #openLink: OpenSessionLink
-  #kept: Warm | undefined
+  readonly #kept: Warm[] = []
+  /** Since the last look as few have been kept. */
+  #fewest = 0
+  #look: NodeJS.Timeout | undefined
   #disposed = false
 
   constructor(start: () => Isolate, openLink: OpenSessionLink) {
@@ -17,21 +24,36 @@ export class Spare {
     this.#openLink = openLink
   }
 
-  /** The spare, or a new one; the next spare is started in the background, once this job is on its way. */
+  /** The one that came back last, the spare, or a new one; the next spare is started once this job is on its way. */
   take(): Warm {
-    const taken = this.#kept ?? this.#make()
-    this.#kept = undefined
-    setImmediate(() => {
-      if (!this.#disposed) this.#kept ??= this.#make()
-    }).unref()
+    const taken = this.#kept.pop() ?? this.#make()
+    this.#fewest = Math.min(this.#fewest, this.#kept.length)
+    if (this.#kept.length === 0) setImmediate(() => this.#fill()).unref()
     return taken
+  }
+
+  /** One that was taken, and in which nothing is left of what it ran. */
+  give(warm: Warm): void {
+    if (this.#disposed || warm.lane.gone) return warm.isolate.kill()
+    this.#kept.push(warm)
+    if (this.#kept.length > 1) this.#look ??= setTimeout(() => this.#thin(), KEPT_MS).unref()
   }
 
   async dispose(): Promise<void> {
     this.#disposed = true
-    const kept = this.#kept
-    this.#kept = undefined
-    await kept?.lane[Symbol.asyncDispose]()
+    clearTimeout(this.#look)
+    await Promise.all(this.#kept.splice(0).map(({ lane }) => lane[Symbol.asyncDispose]()))
+  }
+
+  #fill(): void {
+    if (!this.#disposed && this.#kept.length === 0) this.#kept.push(this.#make())
+  }
+
+  /** Those that have not been needed since the last look, but for one. */
+  #thin(): void {
+    for (const { isolate } of this.#kept.splice(0, Math.max(0, this.#fewest - 1))) isolate.kill()
+    this.#fewest = this.#kept.length
+    this.#look = this.#kept.length > 1 ? setTimeout(() => this.#thin(), KEPT_MS).unref() : undefined
   }
 
   #make(): Warm {
@@ -40,7 +62,8 @@ export class Spare {
     const made = { isolate, lane: new LaneEngine(isolate, this.#openLink) }
     // A spare that dies by itself is no spare.
     void isolate.exited.then(() => {
-      if (this.#kept === made) this.#kept = undefined
+      const place = this.#kept.indexOf(made)
+      if (place >= 0) this.#kept.splice(place, 1)
     })
     return made
   }

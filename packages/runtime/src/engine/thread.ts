@@ -1,16 +1,23 @@
 // Thread jobs: each in a worker of its own, at most so many at once, first come first served.
-// A worker that ran a job is not used again: what a script left behind (timers, globals) ends with it. One spare is kept
-// warm, so that the next job does not wait for a worker to start.
+// What a script leaves behind (timers, globals, modules) ends with it: its worker goes with the job. A script that can be
+// seen to leave nothing has a worker that another had before it, for starting one costs as much as a thousand small jobs.
+// One spare is kept warm, so that the next job does not wait for a worker to start.
 import { EngineExitError } from '../errors.ts'
+import type { Ending } from '../job-machine.ts'
+import type { Traces, tracesOf } from '../script-traces.ts'
+import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
-import type { LaneEngine, OpenSessionLink } from './lane.ts'
+import type { OpenSessionLink } from './lane.ts'
 import { MapEngine } from './map.ts'
-import { Spare } from './spare.ts'
+import { Spare, type Warm } from './spare.ts'
 import { startWorker } from './worker-isolate.ts'
 
 /** Thread jobs at once; PowerShell's default ThrottleLimit. */
 export const THREADS = 5
+
+/** Loaded beside the first job: most peers have no need of a parser. */
+let reads: typeof tracesOf | undefined
 
 interface Queued {
   readonly spec: ExecutionSpec
@@ -21,7 +28,7 @@ interface Queued {
 export class ThreadEngine implements Engine {
   readonly #most: number
   readonly #queue: Queued[] = []
-  readonly #working = new Set<LaneEngine>()
+  readonly #working = new Set<Warm>()
   readonly #spare: Spare
   readonly #maps: MapEngine
   #disposed = false
@@ -51,7 +58,7 @@ export class ThreadEngine implements Engine {
     await Promise.all([
       this.#maps[Symbol.asyncDispose](),
       this.#spare.dispose(),
-      ...[...this.#working].map((lane) => lane[Symbol.asyncDispose]()),
+      ...[...this.#working].map(({ lane }) => lane[Symbol.asyncDispose]()),
     ])
   }
 
@@ -59,20 +66,27 @@ export class ThreadEngine implements Engine {
     while (this.#working.size < this.#most && !this.#disposed) {
       const queued = this.#queue.shift()
       if (!queued) return
-      const { isolate, lane } = this.#spare.take()
-      this.#working.add(lane)
-      const working = lane.start(queued.spec, {
-        ...queued.io,
+      const warm = this.#spare.take()
+      const { isolate, lane } = warm
+      this.#working.add(warm)
+      const { spec, io } = queued
+      const traces = tracesLeft(spec.work)
+      const over = (ending: Ending): void => {
+        this.#working.delete(warm)
+        io.ended(ending)
+        this.#next()
+      }
+      const ended = (ending: Ending, rests: boolean): void => {
+        const asItWas = traces === 'none' || (traces === 'late' && rests)
+        if (asItWas && ending.outcome !== 'stopped' && !this.#disposed) {
+          this.#spare.give(warm)
+          return over(ending)
+        }
         // The worker goes with its job; the job has ended when the worker is gone.
-        ended: (ending) => {
-          isolate.kill()
-          void isolate.exited.then(() => {
-            this.#working.delete(lane)
-            queued.io.ended(ending)
-            this.#next()
-          })
-        },
-      })
+        isolate.kill()
+        void isolate.exited.then(() => over(ending))
+      }
+      const working = lane.start(spec, io, { ended, tells: traces === 'late' ? 'rests' : '' })
       queued.execution.begin(working, queued.io)
     }
     if (this.#disposed) {
@@ -80,4 +94,11 @@ export class ThreadEngine implements Engine {
       for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'failed', error })
     }
   }
+}
+
+/** What is not the text of a function, or not looked at yet, may leave anything. */
+function tracesLeft({ kind, source, prompt, env }: WorkSpec): Traces {
+  if (kind !== 'function' || source === undefined || prompt || env) return 'some'
+  if (!reads) void import('../script-traces.ts').then((module) => (reads = module.tracesOf))
+  return reads?.(source) ?? 'some'
 }

@@ -15,7 +15,12 @@ const server: LaneServer = {
     const wire = portWire(port as MessagePort)
     const session = new IsolateSession((value) => wire.post([['link', 0, value]]))
     const host = new ScriptHost({ session: (spec) => session.open(spec), ownsProcess: false })
-    served = serveLane(host, wire, (_, value) => session.deliver(value))
+    served = serveLane(host, wire, {
+      onLink: (_, value) => session.deliver(value),
+      rests: () => process.getActiveResourcesInfo().length <= own,
+    })
+    // Timers, sockets and the like of a script would come to these.
+    const own = process.getActiveResourcesInfo().length
   },
   perform(commands: readonly LaneCommand[]) {
     served?.perform(commands)

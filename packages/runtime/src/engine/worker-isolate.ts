@@ -2,7 +2,7 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
-import type { Isolate, LaneMessage, LaneServer, LaneWire } from './lane.ts'
+import { alone, type Isolate, type LaneMessage, type LaneServer, type LaneWire } from './lane.ts'
 
 /** From source the worker's file is TypeScript and the workspace's packages are found by their `source` condition. */
 const fromSource = import.meta.url.endsWith('.ts')
@@ -50,12 +50,15 @@ export function portWire(port: MessagePort): LaneWire {
   return {
     post(messages) {
       const moved: ArrayBuffer[] = []
-      for (const message of messages) {
-        const bytes = message[0] === 'chunk' ? message[4] : undefined
-        if (bytes && bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer)
-          moved.push(bytes.buffer)
-      }
-      port.postMessage(messages, moved)
+      const sent = messages.map((message) =>
+        message.map((part) => {
+          if (!(part instanceof Uint8Array)) return part
+          const bytes = alone(part)
+          if (message[0] === 'chunk' && bytes.buffer instanceof ArrayBuffer) moved.push(bytes.buffer)
+          return bytes
+        }),
+      )
+      port.postMessage(sent, moved)
     },
     receive(take) {
       port.on('message', (messages: readonly LaneMessage[]) => take(messages))
