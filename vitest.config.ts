@@ -1,4 +1,9 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+
+// Node keeps what it has compiled, TypeScript too, and knows it again by its content: most of what a test's many processes
+// and workers would do is to compile the same files.
+process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/compile', import.meta.url))
 
 // Tests run the workspace's sources: the `source` condition stands first in every exports map.
 const conditions = ['source', 'node', 'import', 'default']
@@ -9,6 +14,8 @@ export default defineConfig({
   test: {
     // Files start peers and processes of their own, and wait a good deal: for what must not happen, and for clocks.
     maxWorkers: 3,
+    // Isolates start from bundles of these very sources, made anew where a source has changed.
+    globalSetup: './scripts/bundle-isolates.ts',
     projects: [
       {
         extends: true,

@@ -1,5 +1,8 @@
 // Errors of the transport. Compare by `code`: it survives threads, processes and networks; classes do not.
 
+/** Marks the classes of errors, also those that another copy of this package made. */
+const MADE: unique symbol = Symbol.for('errand.error') as never
+
 /** The root of every error errand makes: a stable `code`, a sentence, and where possible what to do (`hint`). */
 export class ErrandError extends Error {
   readonly code: string
@@ -10,6 +13,19 @@ export class ErrandError extends Error {
     Object.defineProperty(this, 'name', { value: new.target.name, writable: true, configurable: true })
     this.code = code
     if (options.hint !== undefined) this.hint = options.hint
+  }
+
+  protected static readonly [MADE]: boolean = true
+
+  /** By name where it is another copy's: the one an isolate is bundled with, beside the one its script imports. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
+    if (!(value instanceof Error)) return false
+    for (let proto: unknown = Object.getPrototypeOf(value); proto; proto = Object.getPrototypeOf(proto)) {
+      const made = (proto as { constructor?: { name?: unknown; [MADE]?: unknown } }).constructor
+      if (made?.[MADE] === true && made.name === this.name) return true
+    }
+    return false
   }
 }
 

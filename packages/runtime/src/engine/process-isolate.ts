@@ -4,11 +4,9 @@ import { fileURLToPath } from 'node:url'
 import { openPipe, type Channel, type Protocol } from '@errand/transport'
 import * as Comlink from 'comlink'
 import { asError } from '../errors.ts'
+import { isolateEntry, isolateFlags } from './isolate-entry.ts'
 import { spawnTree } from './process-tree.ts'
 import type { Isolate, LaneMessage, LaneServer, LaneWire } from './lane.ts'
-
-const fromSource = import.meta.url.endsWith('.ts')
-const entry = fileURLToPath(new URL(fromSource ? './process-entry.ts' : './process-entry.js', import.meta.url))
 
 /** The descriptor of the protocol in the child. */
 export const LANE_FD = 3
@@ -26,7 +24,12 @@ export interface ProcessOptions {
 export function startProcess(options: ProcessOptions): Isolate {
   const tree = spawnTree(
     process.execPath,
-    [...(fromSource ? ['--conditions=source'] : []), '--disable-warning=ExperimentalWarning', entry, options.serves],
+    [
+      ...isolateFlags,
+      '--disable-warning=ExperimentalWarning',
+      fileURLToPath(isolateEntry('process-entry')),
+      options.serves,
+    ],
     {
       cwd: options.cwd,
       env: { ...process.env, ...options.env },

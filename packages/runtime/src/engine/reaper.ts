@@ -2,9 +2,7 @@
 // It holds the read end of a pipe; when we die, by whatever signal, the pipe ends, and it kills every tree it was told of.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-
-const fromSource = import.meta.url.endsWith('.ts')
-const entry = fileURLToPath(new URL(fromSource ? './reaper-entry.ts' : './reaper-entry.js', import.meta.url))
+import { isolateEntry } from './isolate-entry.ts'
 
 export interface Reaper {
   /** Should we die, end this tree. Returns how to forget it. */
@@ -19,7 +17,7 @@ export function reaper(): Reaper {
 }
 
 function startReaper(): Reaper {
-  const child: ChildProcess = spawn(process.execPath, [entry], {
+  const child: ChildProcess = spawn(process.execPath, [fileURLToPath(isolateEntry('reaper-entry'))], {
     detached: true, // a Ctrl-C for our group must not take it along
     stdio: ['pipe', 'ignore', 'ignore'],
   })

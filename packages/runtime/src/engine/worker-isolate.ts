@@ -2,16 +2,12 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
+import { isolateEntry, isolateFlags } from './isolate-entry.ts'
 import { alone, type Isolate, type LaneMessage, type LaneServer, type LaneWire } from './lane.ts'
-
-/** From source the worker's file is TypeScript and the workspace's packages are found by their `source` condition. */
-const fromSource = import.meta.url.endsWith('.ts')
-const entry = new URL(fromSource ? './worker-entry.ts' : './worker-entry.js', import.meta.url)
-const execArgv = fromSource ? ['--conditions=source'] : []
 
 /** Starts a worker; who uses it holds it while it works. */
 export function startWorker(): Isolate {
-  const worker = new Worker(entry, { execArgv, stdout: false, stderr: false })
+  const worker = new Worker(isolateEntry('worker-entry'), { execArgv: [...isolateFlags], stdout: false, stderr: false })
   const { port1, port2 } = new MessageChannel()
   const server = Comlink.wrap<LaneServer>(nodeEndpoint(worker))
   void server.connect(Comlink.transfer(port2, [port2 as never]))
