@@ -164,6 +164,28 @@ export function outputOf(value: unknown): readonly unknown[] {
   return [OUTPUT, Date.now(), value]
 }
 
+/** Written out: objects put together of others cost a reader of many as much as decoding them. */
+function recordOf<O>(
+  { location, job: jobId }: ReadChunk,
+  seq: number,
+  at: Date,
+  kind: Kind,
+  value: unknown,
+): JobRecord<O> {
+  switch (kind) {
+    case 'output':
+      return { seq, at, location, jobId, kind, value: value as O }
+    case 'error':
+      return { seq, at, location, jobId, kind, error: value as Error }
+    case 'progress':
+      return { seq, at, location, jobId, ...(value as { activity: string }), kind }
+    case 'gap':
+      return { seq, at, location, jobId, kind, dropped: value as number }
+    default:
+      return { seq, at, location, jobId, kind, value }
+  }
+}
+
 /** Decodes a chunk's records from its `from` on. A kind of a later version comes as information, never as a failure. */
 export function recordsOf<O>(chunk: ReadChunk): JobRecord<O>[] {
   // Copied: the bytes may be the store's own, and somebody else's to read again.
@@ -173,13 +195,7 @@ export function recordsOf<O>(chunk: ReadChunk): JobRecord<O>[] {
   const records: JobRecord<O>[] = []
   for (let index = Math.max(0, chunk.from - chunk.first); index < items.length; index++) {
     const [code, at, value] = items[index] as [number, number, unknown]
-    const base = { seq: chunk.first + index, at: new Date(at), location: chunk.location, jobId: chunk.job }
-    const kind = KINDS[code] ?? 'information'
-    if (kind === 'output') records.push({ ...base, kind, value: value as O })
-    else if (kind === 'error') records.push({ ...base, kind, error: value as Error })
-    else if (kind === 'progress') records.push({ ...base, ...(value as { activity: string }), kind })
-    else if (kind === 'gap') records.push({ ...base, kind, dropped: value as number })
-    else records.push({ ...base, kind, value })
+    records.push(recordOf<O>(chunk, chunk.first + index, new Date(at), KINDS[code] ?? 'information', value))
   }
   return records
 }

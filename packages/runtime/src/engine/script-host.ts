@@ -244,7 +244,9 @@ async function pump(value: unknown, running: Running): Promise<boolean> {
   let taken = false
   try {
     while (!signal.aborted) {
-      const step = await value.next()
+      const next = value.next()
+      // What has it at hand is not waited for: that would cost more than the record.
+      const step = next instanceof Promise ? await next : next
       if (step.done) {
         if (step.value !== undefined && !signal.aborted) writer.write('output', step.value)
         taken = true
