@@ -11,7 +11,7 @@ import type { Remote } from 'comlink'
 import { LONGEST_TIMER } from '../duration.ts'
 import { asError, EngineExitError, JobStoppedError, ProtocolError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
-import type { Question } from '../surface.ts'
+import type { Question, SessionSnapshot } from '../surface.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
 export type LaneCommand =
@@ -24,6 +24,9 @@ export type LaneCommand =
  * or for its isolate to be there), or, after its ending, whether the isolate rests. Each costs a message.
  */
 export type Tells = '' | 'begun' | 'rests'
+
+/** Without `session` where it is as it was told with the start before. */
+type LaneSpec = Omit<ExecutionSpec, 'session'> & { readonly session?: SessionSnapshot }
 
 /** What is beside Comlink. `link` carries requests of scripts to their session; `n` tells apart who asks. */
 export type LaneMessage =
@@ -182,6 +185,7 @@ export interface LaneServerOptions {
 export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: LaneServerOptions): LaneServer {
   const executions = new Map<number, Execution>()
   let last = 0
+  let session: SessionSnapshot | undefined
   /** Commands to what has not been started yet: they come another way, which may be the shorter one. */
   let early: LaneCommand[] = []
   const out = new Turn<LaneMessage>((messages) => wire.post(messages))
@@ -201,7 +205,9 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
         if (tells === 'rests') setImmediate(() => out.push(['rests', x, rests?.() === true]))
       },
     }
-    const execution = engine.start(decode(spec) as ExecutionSpec, io)
+    const asked = decode(spec) as LaneSpec
+    session = asked.session ?? session
+    const execution = engine.start({ ...asked, session: session! }, io)
     executions.set(x, execution)
     last = x
     if (tells === 'begun' && !execution.queued) out.push(['begun', x])
@@ -278,6 +284,21 @@ export function alone(bytes: Uint8Array): Uint8Array {
   return bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice()
 }
 
+function isSame(now: SessionSnapshot, told: SessionSnapshot | undefined): boolean {
+  return told !== undefined && SESSION_FIELDS.every((field) => now[field] === told[field])
+}
+/** Of one session all that changes. */
+const SESSION_FIELDS = [
+  'instanceId',
+  'name',
+  'state',
+  'availability',
+  'idleTimeout',
+  'expiresAt',
+  'jobs',
+  'epoch',
+] as const satisfies readonly (keyof SessionSnapshot)[]
+
 /** Where a script's requests to its session are answered: a channel per asker, served by the host. */
 export type OpenSessionLink = (channel: Channel) => void
 
@@ -310,6 +331,8 @@ export class LaneEngine implements Engine {
   readonly #commands: Turn<LaneCommand>
   readonly #out: Turn<LaneMessage>
   #last = 0
+  /** As it was told last. */
+  #session: SessionSnapshot | undefined
   #gone: Error | undefined
 
   /** `shared`: several executions live in it and its own engine can end one by force; we only if it does not. */
@@ -344,7 +367,10 @@ export class LaneEngine implements Engine {
     const execution: Remaining = { io, ended, tells, stopping: undefined, force: undefined, ending: undefined }
     this.#executions.set(x, execution)
     this.#isolate.hold(true)
-    this.#out.push(['start', x, encode(spec), tells])
+    const { session, ...rest } = spec
+    const told: LaneSpec = isSame(session, this.#session) ? rest : spec
+    this.#session = session
+    this.#out.push(['start', x, encode(told), tells])
     if (this.#isolate.pid !== undefined) io.started?.(this.#isolate.pid)
     return {
       // In a pool it may have to wait for its turn.
