@@ -47,13 +47,26 @@ export interface LaneWire {
   receive(take: (messages: readonly LaneMessage[]) => void): void
 }
 
+export interface IsolateEnd {
+  readonly exitCode?: number | undefined
+  readonly signal?: string | undefined
+  readonly error?: Error | undefined
+  /** Where more is known than that: what it did. */
+  readonly why?: string | undefined
+}
+
+/** `limit`: its `maxMemory`, where it had one. */
+export function outOfMemory(limit: number | undefined): string {
+  return `ran out of memory${limit === undefined ? '' : `: its limit is ${limit} MiB (maxMemory)`}`
+}
+
 /** A worker or a child process that serves an engine. */
 export interface Isolate {
   readonly server: Remote<LaneServer>
   readonly wire: LaneWire
   readonly pid: number | undefined
   /** Settles when nothing of it is left, with how it ended. Never rejects. */
-  readonly exited: Promise<{ exitCode?: number | undefined; signal?: string | undefined; error?: Error | undefined }>
+  readonly exited: Promise<IsolateEnd>
   /** A process's own stdout and stderr, as lines; a worker has none. */
   readonly output?: { onLine(take: (line: string) => void): void; pause(): void; resume(): void }
   /** Whether it keeps this process alive: while it works it does, as a spare it does not. */
@@ -372,12 +385,14 @@ export class LaneEngine implements Engine {
     channel.deliver(value)
   }
 
-  #exited(how: { exitCode?: number | undefined; signal?: string | undefined; error?: Error | undefined }): void {
-    const what = how.signal
-      ? `was killed by ${how.signal}`
-      : how.error
-        ? `failed: ${how.error.message}`
-        : `exited with code ${how.exitCode}`
+  #exited(how: IsolateEnd): void {
+    const what =
+      how.why ??
+      (how.signal
+        ? `was killed by ${how.signal}`
+        : how.error
+          ? `failed: ${how.error.message}`
+          : `exited with code ${how.exitCode}`)
     const error = new EngineExitError(`the process or thread running the job ${what}`, how)
     this.#gone = error
     for (const [x, { io, stopping, force }] of this.#executions) {

@@ -5,6 +5,7 @@ import { CommandEngine } from './command.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import type { Isolate, LaneEngine, OpenSessionLink } from './lane.ts'
 import { startProcess } from './process-isolate.ts'
+import { permissionFlags } from './permission-flags.ts'
 import { Spare } from './spare.ts'
 
 export class ProcessEngine implements Engine {
@@ -18,7 +19,18 @@ export class ProcessEngine implements Engine {
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
     if (spec.work.kind === 'command') return this.#commands.start(spec, io)
-    const { isolate, lane } = this.#spare.take()
+    const { maxMemory, permissions, cwd } = spec.work
+    const { isolate, lane } =
+      maxMemory === undefined && permissions === undefined
+        ? this.#spare.take()
+        : this.#spare.make(() =>
+            startProcess({
+              serves: 'scripts',
+              maxMemory,
+              // What may not look at its directory cannot be sent there later either.
+              ...(permissions && { cwd, flags: permissionFlags(permissions, cwd) }),
+            }),
+          )
     const native = new NativeOutput(isolate, io)
     this.#working.add(lane)
     const execution = lane.start(spec, {

@@ -83,6 +83,8 @@ export class ScriptHost implements Engine {
     try {
       restore = place(spec, this.#options.ownsProcess)
       const ctx = this.#context(spec, running)
+      await this.#init(spec, ctx, running)
+      if (signal.aborted) return { outcome: 'stopped' }
       if (spec.work.map) return await this.#map(spec, ctx, running)
       const value = await this.#call(spec, ctx)
       const streamed = await pump(value, running)
@@ -95,6 +97,12 @@ export class ScriptHost implements Engine {
     } finally {
       restore?.()
     }
+  }
+
+  /** What is done before the work, as if it stood before it: its outputs are outputs, what it throws fails the job. */
+  async #init(spec: ExecutionSpec, ctx: ScriptContext, running: Running): Promise<void> {
+    const { init, ...work } = spec.work
+    if (init) await pump(await this.#call({ ...spec, work: { ...work, ...init } }, ctx), running)
   }
 
   /** Calls the script for each input, batch by batch; an item that fails says so, and the others go on. */
@@ -337,7 +345,8 @@ let importCount = 0
 function place({ work }: ExecutionSpec, ownsProcess: boolean): () => void {
   const before: [string, string | undefined][] = Object.keys(work.env ?? {}).map((name) => [name, process.env[name]])
   const directory = ownsProcess && work.cwd !== undefined ? process.cwd() : undefined
-  if (directory !== undefined) process.chdir(work.cwd!)
+  // Who is there already goes nowhere, for which it might have no permission.
+  if (directory !== undefined && directory !== work.cwd) process.chdir(work.cwd!)
   setEnvironment(Object.entries(work.env ?? {}))
   return () => {
     setEnvironment(before)

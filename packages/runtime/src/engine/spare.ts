@@ -17,6 +17,12 @@ export class Spare {
     this.#openLink = openLink
   }
 
+  /** One that was started for this job alone, with limits of its own. */
+  make(start: () => Isolate): Warm {
+    const isolate = start()
+    return { isolate, lane: new LaneEngine(isolate, this.#openLink) }
+  }
+
   /** The spare, or a new one; the next spare is started in the background, once this job is on its way. */
   take(): Warm {
     const taken = this.#kept ?? this.#make()
@@ -35,9 +41,9 @@ export class Spare {
   }
 
   #make(): Warm {
-    const isolate = this.#start()
+    const made = this.make(this.#start)
+    const { isolate } = made
     isolate.hold(false)
-    const made = { isolate, lane: new LaneEngine(isolate, this.#openLink) }
     // A spare that dies by itself is no spare.
     void isolate.exited.then(() => {
       if (this.#kept === made) this.#kept = undefined

@@ -6,7 +6,7 @@ import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import type { LaneEngine, OpenSessionLink } from './lane.ts'
 import { MapEngine } from './map.ts'
-import { Spare } from './spare.ts'
+import { Spare, type Warm } from './spare.ts'
 import { startWorker } from './worker-isolate.ts'
 
 /** Thread jobs at once; PowerShell's default ThrottleLimit. */
@@ -23,17 +23,17 @@ export class ThreadEngine implements Engine {
   readonly #queue: Queued[] = []
   readonly #working = new Set<LaneEngine>()
   readonly #spare: Spare
-  readonly #maps: MapEngine
+  /** By the memory limit of their threads. */
+  readonly #maps = new Map<number | undefined, MapEngine>()
   #disposed = false
 
   constructor(options: { openLink: OpenSessionLink; threads?: number }) {
     this.#spare = new Spare(startWorker, options.openLink)
-    this.#maps = new MapEngine(this.#spare)
     this.#most = options.threads ?? THREADS
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
-    if (spec.work.map) return this.#maps.start(spec, io)
+    if (spec.work.map) return this.#mapsWith(spec.work.maxMemory).start(spec, io)
     const execution = new DeferredExecution(() => {
       const place = this.#queue.findIndex((queued) => queued.execution === execution)
       if (place < 0) return
@@ -49,17 +49,27 @@ export class ThreadEngine implements Engine {
     this.#disposed = true
     for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'stopped' })
     await Promise.all([
-      this.#maps[Symbol.asyncDispose](),
+      ...[...this.#maps.values()].map((maps) => maps[Symbol.asyncDispose]()),
       this.#spare.dispose(),
       ...[...this.#working].map((lane) => lane[Symbol.asyncDispose]()),
     ])
+  }
+
+  #take(maxMemory: number | undefined): Warm {
+    return maxMemory === undefined ? this.#spare.take() : this.#spare.make(() => startWorker({ maxMemory }))
+  }
+
+  #mapsWith(maxMemory: number | undefined): MapEngine {
+    const maps = this.#maps.get(maxMemory) ?? new MapEngine({ take: () => this.#take(maxMemory) })
+    this.#maps.set(maxMemory, maps)
+    return maps
   }
 
   #next(): void {
     while (this.#working.size < this.#most && !this.#disposed) {
       const queued = this.#queue.shift()
       if (!queued) return
-      const { isolate, lane } = this.#spare.take()
+      const { isolate, lane } = this.#take(queued.spec.work.maxMemory)
       this.#working.add(lane)
       const working = lane.start(queued.spec, {
         ...queued.io,
