@@ -215,6 +215,10 @@ export class HostSession implements SessionRef, SessionActions {
         return this.#table.find(job).standStill()
       case 'resume':
         return this.#table.find(job).goOn()
+      case 'throttle':
+        if (job !== undefined) return this.#table.find(job).throttle(event.most)
+        this.#engines.thread.throttle?.(event.most)
+        return undefined
       case 'acknowledge':
         return this.#table.acknowledge(job, event.reader, event.seqs)
       case 'save':

@@ -113,6 +113,9 @@ export const MEMORY_MOST = 1_048_576
 /** Paths in one list of permissions. */
 export const PATHS_MOST = 256
 
+/** Of what may be at work at once; PowerShell's own bound. */
+export const THROTTLE_MOST = 1_000_000
+
 export interface OpenSession {
   readonly openId: string
   readonly name?: string | undefined
@@ -166,6 +169,8 @@ export type SessionEvent =
   | { type: 'answer'; question?: string; value: Uint8Array }
   | { type: 'suspend' }
   | { type: 'resume' }
+  /** So many at once from now on: to a session its thread jobs, to a job its children. */
+  | { type: 'throttle'; most: number }
   /** Moves a reader's cursor in the job or its children: [instanceId, seq of the record to take next]. */
   | { type: 'acknowledge'; reader: string; seqs: readonly (readonly [string, number])[] }
   | {
@@ -347,6 +352,8 @@ const openSession = shape({
   env: maybe(env),
 })
 
+const throttle: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= THROTTLE_MOST
+
 const EVENTS: Record<string, Check> = {
   start: shape(started),
   run: shape(started),
@@ -360,6 +367,7 @@ const EVENTS: Record<string, Check> = {
   answer: shape({ question: maybe(string), value: bytes }),
   suspend: shape({}),
   resume: shape({}),
+  throttle: shape({ most: throttle }),
   acknowledge: shape({
     reader: string,
     seqs: list((pair) => Array.isArray(pair) && string(pair[0]) && count(pair[1]), 10_000),

@@ -6,7 +6,15 @@ import { UsageError } from './errors.ts'
 import { checkedInput, IN_HAND, isJobDefinition, refuseWhileImporting, valueOf } from './job-definition.ts'
 import { untilAborted } from './output-log.ts'
 import type { JobDefinition, Permissions, RestartPolicy, RetryPolicy, StartOptions, Work } from './surface.ts'
-import { MEMORY_LEAST, MEMORY_MOST, PATHS_MOST, type InitSpec, type PermissionSpec, type WorkSpec } from './wire.ts'
+import {
+  MEMORY_LEAST,
+  MEMORY_MOST,
+  PATHS_MOST,
+  THROTTLE_MOST,
+  type InitSpec,
+  type PermissionSpec,
+  type WorkSpec,
+} from './wire.ts'
 
 /** Names an interactive session and `-e` have in scope beside what they are given. */
 export const PROMPT_NAMES: readonly string[] = [
@@ -117,6 +125,12 @@ function commonOf(options: StartOptions, payload: Uint8Array | undefined): Omit<
 /** How a job that is meant travels. */
 function nameOf(job: NonNullable<StartOptions['after']>): number | string {
   return typeof job === 'object' ? job.instanceId : job
+}
+
+/** How many at once. @throws UsageError */
+export function throttleLimit(most: number): number {
+  if (Number.isSafeInteger(most) && most >= 1 && most <= THROTTLE_MOST) return most
+  throw new UsageError(`a throttle is a whole number from 1 to ${THROTTLE_MOST}, not ${String(most)}`)
 }
 
 /** @throws UsageError */

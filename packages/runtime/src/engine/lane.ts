@@ -18,6 +18,8 @@ export type LaneCommand =
   | { readonly do: 'stop'; readonly x: number; readonly request: StopRequest }
   | { readonly do: 'answer'; readonly x: number; readonly question: string; readonly value: Uint8Array }
   | { readonly do: 'suspend' | 'resume'; readonly x: number }
+  /** Of the engine as a whole. */
+  | { readonly do: 'throttle'; readonly most: number }
 
 /** What is beside Comlink. `link` carries requests of scripts to their session; `n` tells apart who asks. */
 export type LaneMessage =
@@ -197,6 +199,10 @@ export function serveLane(
     connect() {},
     perform(commands) {
       for (const command of commands) {
+        if (command.do === 'throttle') {
+          engine.throttle?.(command.most)
+          continue
+        }
         const { x } = command
         const there = executions.get(x)
         if (command.do === 'stop') there?.stop(command.request)
@@ -339,6 +345,10 @@ export class LaneEngine implements Engine {
         } else this.#isolate.kill()
       },
     }
+  }
+
+  throttle(most: number): void {
+    this.#commands.push({ do: 'throttle', most })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

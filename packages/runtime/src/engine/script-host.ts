@@ -344,9 +344,10 @@ let importCount = 0
  */
 function place({ work }: ExecutionSpec, ownsProcess: boolean): () => void {
   const before: [string, string | undefined][] = Object.keys(work.env ?? {}).map((name) => [name, process.env[name]])
-  const directory = ownsProcess && work.cwd !== undefined ? process.cwd() : undefined
+  const here = ownsProcess && work.cwd !== undefined ? process.cwd() : undefined
   // Who is there already goes nowhere, for which it might have no permission.
-  if (directory !== undefined && directory !== work.cwd) process.chdir(work.cwd!)
+  const directory = here === work.cwd ? undefined : here
+  if (directory !== undefined) process.chdir(work.cwd!)
   setEnvironment(Object.entries(work.env ?? {}))
   return () => {
     setEnvironment(before)

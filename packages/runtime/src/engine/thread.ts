@@ -19,7 +19,7 @@ interface Queued {
 }
 
 export class ThreadEngine implements Engine {
-  readonly #most: number
+  #most: number
   readonly #queue: Queued[] = []
   readonly #working = new Set<LaneEngine>()
   readonly #spare: Spare
@@ -43,6 +43,11 @@ export class ThreadEngine implements Engine {
     this.#queue.push({ spec, io, execution })
     this.#next()
     return execution
+  }
+
+  throttle(most: number): void {
+    this.#most = most
+    this.#next()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
