@@ -296,7 +296,7 @@ export class JobHandle<O = unknown> implements Job<O> {
     return this.#snapshot
   }
 
-  async throttle(most: number, o: Cancel = {}): Promise<JobSnapshot> {
+  async setThrottle(most: number, o: Cancel = {}): Promise<JobSnapshot> {
     const event = { type: 'throttle' as const, most: throttleLimit(most) }
     this.update((await this.#ref.request(event, this.instanceId, o)) as JobSnapshot)
     return this.#snapshot

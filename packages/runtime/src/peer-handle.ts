@@ -138,7 +138,7 @@ export class PeerHandle implements Peer {
     return this.#handle((await this.ref.local.request({ type: 'job', which: name }, undefined, o)) as JobSnapshot)
   }
 
-  async throttle(most: number, o: Cancel = {}): Promise<void> {
+  async setThrottle(most: number, o: Cancel = {}): Promise<void> {
     await this.ref.local.request({ type: 'throttle', most: throttleLimit(most) }, undefined, o)
   }
 

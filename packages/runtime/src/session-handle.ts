@@ -92,7 +92,7 @@ export class SessionHandle implements Session {
     return this.#handle((await this.#ref.request({ type: 'job', which: name }, undefined, o)) as JobSnapshot)
   }
 
-  async throttle(most: number, o: Cancel = {}): Promise<void> {
+  async setThrottle(most: number, o: Cancel = {}): Promise<void> {
     await this.#ref.request({ type: 'throttle', most: throttleLimit(most) }, undefined, o)
   }
 

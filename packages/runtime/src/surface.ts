@@ -434,7 +434,7 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
    * Of a job of several targets: so many at work at once from now on, 1 to 1 000 000. With more than there were, the next
    * ones begin; with fewer, those at work end in their own time. @throws UsageError, JobStateError for any other job
    */
-  throttle(most: number, o?: Cancel): Promise<JobSnapshot>
+  setThrottle(most: number, o?: Cancel): Promise<JobSnapshot>
   /**
    * Until finished, or in one of the states of `for`; through Blocked, Suspended and Disconnected unless `for` names them
    * (`waitAll` stops there). `timeout` 0 looks once. @throws TimeoutError: the job goes on, its outcome unknown
@@ -476,7 +476,7 @@ export interface Session extends AsyncDisposable {
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
   /** So many of its thread jobs at once from now on, those that wait already among them. 1 to 1 000 000, at first 5. */
-  throttle(most: number, o?: Cancel): Promise<void>
+  setThrottle(most: number, o?: Cancel): Promise<void>
   /** Leaves; what runs there goes on. @throws SessionStateError unless Opened */
   disconnect(o?: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel): Promise<void>
   /** The same handle, opened again. */
@@ -556,7 +556,7 @@ export interface Peer extends AsyncDisposable {
   /** Number, `3.1`, name, prefix of the instanceId, `%` (the newest), or a job or snapshot. @throws JobNotFoundError */
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
   /** So many thread jobs of its own at once from now on, those that wait already among them. 1 to 1 000 000, at first 5. */
-  throttle(most: number, o?: Cancel): Promise<void>
+  setThrottle(most: number, o?: Cancel): Promise<void>
   /** Start-Process: not a job, not listed, survives us. */
   launch(command: Command, o?: { cwd?: string; env?: Env } & Cancel): Promise<{ pid: number }>
   peers(o?: Cancel): Promise<readonly PeerInfo[]>

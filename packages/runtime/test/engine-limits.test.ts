@@ -347,21 +347,21 @@ describe('what cannot be asked for', () => {
 describe('throttle', () => {
   const nap = async (ctx: ScriptContext): Promise<void> => ctx.sleep(60_000)
   const working = (jobs: readonly Job[]): number => jobs.filter(({ state }) => state === 'Running').length
-  const started = (target: Peer | Session, count: number): Promise<Job[]> =>
+  const started = (target: Pick<Session, 'start'>, count: number): Promise<Job[]> =>
     Promise.all(Array.from({ length: count }, () => target.start(nap, { engine: 'thread' })))
 
   test.each(['our own', "another peer's session"])(
     'of the thread jobs of %s: more begin at once, fewer when those at work have ended',
     async (where) => {
       const target = where === 'our own' ? here : session
-      await target.throttle(1)
+      await target.setThrottle(1)
       const jobs = await started(target, 5)
       await jobs[0]!.wait({ for: ['Running'] })
       expect(jobs.map(({ state }) => state)).toEqual(['Running', ...Array(4).fill('NotStarted')])
-      await target.throttle(3)
+      await target.setThrottle(3)
       await jobs[2]!.wait({ for: ['Running'] })
       expect(working(jobs)).toBe(3)
-      await target.throttle(1)
+      await target.setThrottle(1)
       await jobs[0]!.stop({ grace: 0 })
       await jobs[1]!.stop({ grace: 0 })
       expect(jobs[3]!.state).toBe('NotStarted')
@@ -369,7 +369,7 @@ describe('throttle', () => {
       await jobs[3]!.wait({ for: ['Running'] })
       expect(working(jobs)).toBe(1)
       await Promise.all(jobs.map((job) => job.stop({ grace: 0 })))
-      await target.throttle(5)
+      await target.setThrottle(5)
     },
   )
 
@@ -378,17 +378,17 @@ describe('throttle', () => {
     const job = await here.start(nap, { on: targets, throttle: 1 })
     await job.children[0]!.wait({ for: ['Running'] })
     expect(working(job.children)).toBe(1)
-    await job.throttle(3)
+    await job.setThrottle(3)
     await job.children[2]!.wait({ for: ['Running'] })
     expect(working(job.children)).toBe(3)
     await job.stop({ grace: 0 })
-    expect(codeOf(await refusal('ended', () => job.throttle(1)))).toBe('JOB_STATE')
+    expect(codeOf(await refusal('ended', () => job.setThrottle(1)))).toBe('JOB_STATE')
     for (const one of targets.slice(1)) await one.close()
   })
 
   test('is a whole number from 1 to 1 000 000', async () => {
     for (const most of [0, -1, 1.5, 1_000_001, Number.NaN, '2' as never]) {
-      expect(codeOf(await refusal(`throttle ${most}`, () => here.throttle(most)))).toBe('USAGE')
+      expect(codeOf(await refusal(`throttle ${most}`, () => here.setThrottle(most)))).toBe('USAGE')
       expect(() => checkEvent({ type: 'throttle', most })).toThrow(/does not fit/)
     }
   })
