@@ -99,11 +99,11 @@ export class RecordWriter {
   }
 
   #report({ activity }: Progress, record: readonly [number, number, unknown]): void {
+    if (this.#progress.size === 0 && this.#chunk.count === 0) this.#openedAt = record[1]
     // Behind the others: what was said last comes last.
     this.#progress.delete(activity)
     if (this.#progress.size >= PROGRESS_MOST) this.#sayProgress()
     this.#progress.set(activity, record)
-    if (this.#progress.size === 1 && this.#chunk.count === 0) this.#openedAt = record[1]
     if (!this.full && record[1] - this.#openedAt >= CHUNK_MS) this.flush()
     else this.#scheduled ??= setImmediate(() => this.flush())
   }

@@ -1,6 +1,6 @@
 // What a job says, by every way of saying it and in every engine: in the right stream, in the order it was said.
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import {
   codeOf,
   createPeer,
@@ -177,6 +177,19 @@ describe('what fails a job', () => {
     })
   })
 
+  test('of a process not what a program writes that it started: its lines are where they belong', async () => {
+    const job = await here.start(() => {
+      const { spawnSync } = process.getBuiltinModule('node:child_process')
+      spawnSync('sh', ['-c', 'echo out; echo err >&2'], { stdio: 'inherit' })
+    })
+    expect(await job.finished).toMatchObject({ state: 'Completed', errorCount: 1 })
+    const said = await all(job.receive())
+    expect(told(said).toSorted()).toEqual([
+      ['error', 'err'],
+      ['information', 'out'],
+    ])
+  })
+
   test('of a command its exit code, not what it writes on stderr', async () => {
     const job = await here.start(['sh', '-c', 'echo out; echo err >&2'])
     expect(await job.finished).toMatchObject({ state: 'Completed', exitCode: 0, errorCount: 1 })
@@ -198,6 +211,20 @@ describe('progress', () => {
     return { writer: writing, said }
   }
   const report = (percent: number, activity = 'copying'): Progress => ({ activity, percent })
+
+  // A turn that takes long lets out what it has: here none does.
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'] }))
+  afterEach(() => void vi.useRealTimers())
+
+  test('leaves by itself within a turn that takes long', () => {
+    const { writer: one, said } = writer()
+    one.write('progress', report(1))
+    vi.setSystemTime(Date.now() + 10)
+    one.write('progress', report(2))
+    expect(said()).toEqual([['progress', 'copying', 2]])
+    one.end()
+    expect(said()).toHaveLength(1)
+  })
 
   test('that has not left is replaced by the next of its activity, and never crosses another record', () => {
     const { writer: one, said } = writer()

@@ -69,8 +69,8 @@ export interface Isolate {
   readonly pid: number | undefined
   /** Settles when nothing of it is left, with how it ended. Never rejects. */
   readonly exited: Promise<IsolateEnd>
-  /** A process's own stdout and stderr, as lines; a worker has none. */
-  readonly output?: { onLine(take: (line: string) => void): void; pause(): void; resume(): void }
+  /** A process's own stdout and stderr (`wrong`), as lines; a worker has none. */
+  readonly output?: { onLine(take: (line: string, wrong: boolean) => void): void; pause(): void; resume(): void }
   /** Whether it keeps this process alive: while it works it does, as a spare it does not. */
   hold(working: boolean): void
   /** By force, with all its descendants. */

@@ -55,14 +55,14 @@ export function startProcess(options: ProcessOptions): Isolate {
   child.once('exit', (exitCode, signal) => {
     exit.resolve({ ...(exitCode !== null && { exitCode }), ...(signal && { signal }) })
   })
-  let onLine: ((line: string) => void) | undefined
+  let onLine: ((line: string, wrong: boolean) => void) | undefined
   const streams = [child.stdout, child.stderr].filter((stream) => stream !== null)
   // What V8 says before it aborts; nothing else tells that end from another.
   let starved = false
   for (const stream of streams) {
     eachLine(stream, (line) => {
       starved ||= /^FATAL ERROR: .*heap out of memory/.test(line)
-      onLine?.(line)
+      onLine?.(line, stream === child.stderr)
     })
   }
   const pipe = child.stdio[LANE_FD] as Socket | undefined

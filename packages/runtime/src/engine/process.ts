@@ -1,5 +1,6 @@
 // Background jobs: each script in a process of its own, each command as the process it is. No limit of its own: as
 // PowerShell's Start-Job, all start at once. One spare process is kept warm for scripts once the first has run.
+import { nativeError } from '../errors.ts'
 import { CREDIT_BYTES, singleRecord } from '../record.ts'
 import { CommandEngine } from './command.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
@@ -84,8 +85,8 @@ class NativeOutput {
 
   constructor(isolate: Isolate, io: ExecutionIO) {
     this.#isolate = isolate
-    isolate.output?.onLine((line) => {
-      const chunk = singleRecord('information', line)
+    isolate.output?.onLine((line, wrong) => {
+      const chunk = wrong ? singleRecord('error', nativeError(line)) : singleRecord('information', line)
       this.#ahead += chunk.bytes.byteLength
       if (this.#ahead >= CREDIT_BYTES) isolate.output?.pause()
       io.chunk(chunk)
