@@ -14,7 +14,7 @@ export async function bundleIsolates(): Promise<void> {
   if (isFresh(pathToFileURL(`${folder}/`))) return
   mkdirSync(folder, { recursive: true })
   const entries = readdirSync(engine).filter((name) => name.endsWith('-entry.ts') && name !== 'isolate-entry.ts')
-  for (let before = ''; ; ) {
+  for (let before = ''; ;) {
     const began = Date.now()
     const bundles = await Promise.all(entries.map((name) => bundle(join(engine, name))))
     const files = new Set([import.meta.filename, ...bundles.flatMap((one) => one.files)])
@@ -89,7 +89,10 @@ function licenses(files: Iterable<string>): string {
     .sort()
     .map((root) => {
       const license = readdirSync(root).find((name) => /^licen[cs]e/i.test(name))
-      const { name, license: terms } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, string>
+      const { name, license: terms } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<
+        string,
+        string
+      >
       return `${name} (${terms})\n\n${license ? readFileSync(join(root, license), 'utf8').trim() : ''}\n`
     })
     .join(`\n${'─'.repeat(80)}\n\n`)

@@ -177,7 +177,9 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
     return await verb(context, flags, line.words)
   } catch (error) {
     // Whatever it was doing when its time was up: that is why it ends.
-    throw late.signal.aborted ? late.signal.reason : error
+    // Who knows more about that has said so under the same code.
+    const same = (error as Partial<Failure>).code === 'TIMEOUT' && error instanceof Failure
+    throw late.signal.aborted && !same ? late.signal.reason : error
   } finally {
     clearTimeout(timer)
     const peer = await connected?.catch(() => undefined) // its command has said why

@@ -98,7 +98,15 @@ const SCRIPT: Readonly<Record<string, Parameter>> = {
   Verbose: flag('-v'),
 }
 const startJob = {
-  parameters: { ...SCRIPT, Name: option('-n'), JobName: option('-n'), WorkingDirectory: option('-C') },
+  parameters: {
+    ...SCRIPT,
+    Name: option('-n'),
+    JobName: option('-n'),
+    WorkingDirectory: option('-C'),
+    InitializationScript: option('--init', unbraced),
+    InputObject: option('--input', (value: string) => JSON.stringify(split(value).map(literal))),
+    DefinitionName: option('--job'),
+  },
   positional: (line: Line) => line.positional.forEach((word) => scriptWord(line, word)),
 }
 
@@ -185,6 +193,28 @@ export const CMDLETS: readonly Cmdlet[] = [
     parameters: { ...JOBS, Any: flag('--any'), Timeout: timeout, TimeoutSec: timeout, Force: ignored },
   },
   { name: 'Stop-Job', aliases: ['spjb'], path: 'stop', parameters: { ...JOBS, PassThru: ignored } },
+  // -Force would suspend at once: a process does so anyway. -Wait waits until it stands still, as we always do.
+  {
+    name: 'Suspend-Job',
+    aliases: ['sujb'],
+    path: 'suspend',
+    parameters: { ...JOBS, Force: ignored, Wait: ignored },
+  },
+  { name: 'Resume-Job', aliases: ['rujb'], path: 'resume', parameters: { ...JOBS, Wait: ignored } },
+  {
+    name: 'ForEach-Object',
+    aliases: ['foreach'],
+    path: 'map',
+    parameters: {
+      Parallel: code,
+      ThrottleLimit: option('--throttle'),
+      // Of all of it, as there; the limit of one item is our own flag.
+      TimeoutSeconds: option('--deadline', seconds),
+      InputObject: option('--input', (value) => JSON.stringify(split(value).map(literal))),
+      Verbose: flag('-v'),
+    },
+    positional: (line) => line.positional.forEach((word) => scriptWord(line, word)),
+  },
   { name: 'Remove-Job', aliases: ['rjb'], path: 'remove', parameters: { ...JOBS, Force: flag('--force') } },
   {
     name: 'Start-Process',

@@ -1,6 +1,6 @@
 // The flags of the command line: how they are typed, what may stand behind them, what they mean. A flag means the same
 // wherever it is taken.
-import type { Grant, JobState, Kind } from '@errand/runtime/client'
+import type { Grant, JobState, Kind, Permissions, RestartPolicy } from '@errand/runtime/client'
 import type { Shapes, Takes } from './argv.ts'
 import { usage } from './failure.ts'
 
@@ -11,11 +11,26 @@ export interface Flags {
   at?: string[]
   name?: string
   engine?: 'thread' | 'process'
-  args?: unknown[]
+  /** The job it is, by its name. */
+  job?: string
+  /** What is to be given: for a script a list, for a named job its one value. */
+  args?: unknown
   using?: Record<string, unknown>
   cwd?: string
   env?: Record<string, string>
+  init?: string
+  maxMemory?: number
+  allow?: Permissions
   deadline?: string
+  delay?: string
+  retry?: number
+  restart?: RestartPolicy
+  input?: string
+  lines?: boolean
+  ordered?: boolean
+  itemDeadline?: string
+  question?: string
+  eof?: boolean
   throttle?: number
   lostAfter?: string
   detach?: boolean
@@ -95,12 +110,38 @@ const FLAGS = {
   at: { flags: '--at <where>', help: 'whose job table: PEER|SESSION,…; the job is theirs', parse: list },
   name: { flags: '-n, --name <name>', help: 'a name' },
   engine: { flags: '--engine <kind>', help: 'thread or process (default)', parse: oneOf(['thread', 'process']) },
-  args: { flags: '--args <json>', help: 'arguments for the script: a JSON array', parse: argumentList },
+  job: { flags: '--job <name>', help: 'a job that is offered there by this name; --args is its one value' },
+  args: { flags: '--args <json>', help: 'arguments for the script: a JSON array', parse: json },
   using: { flags: '--using <json>', help: 'values the script refers to by name: a JSON object', parse: namedValues },
   cwd: { flags: '-C, --cwd <dir>', help: 'directory to work in' },
   env: { flags: '--env <k=v>', help: 'environment variable; repeatable', parse: pair },
   deadline: { flags: '--deadline <duration>', help: "the job's limit: then it is Failed" },
-  throttle: { flags: '--throttle <n>', help: 'places at once (default 32)', parse: count(1) },
+  init: { flags: '--init <code>', help: 'done first, in the same process or thread: code, or a FILE.ts' },
+  maxMemory: { flags: '--max-memory <mib>', help: 'MiB of heap; a script that needs more is Failed', parse: count(1) },
+  allow: {
+    flags: '--allow <what>',
+    help: 'all its process may do: none, read=PATH, write=PATH, child-process, worker; repeatable',
+    parse: permissions,
+  },
+  delay: { flags: '--delay <duration>', help: 'begin so much later' },
+  afterJob: { flags: '--after <job>', help: 'begin when this job has completed; if it does not, this one is Stopped' },
+  retry: { flags: '--retry <n>', help: 'when it fails: again, at most n times, with growing waits', parse: count(0) },
+  restart: {
+    flags: '--restart <when>',
+    help: 'on-failure[:N]: again whenever it fails, unless more than N (5) times a minute',
+    parse: restart,
+  },
+  input: { flags: '--input <what>', help: 'what it reads: JSON (an array is many), @FILE or -, a line each' },
+  lines: { flags: '--lines', help: 'each line of input is text, also where it is JSON' },
+  ordered: { flags: '--ordered', help: 'results in the order of the inputs' },
+  itemDeadline: { flags: '--item-deadline <duration>', help: 'the limit of one item: then that one has failed' },
+  question: { flags: '--question <id>', help: 'only to this question, as `list --json` numbers it' },
+  eof: { flags: '--eof', help: 'no more input: end it behind what was sent' },
+  throttle: {
+    flags: '--throttle <n>',
+    help: 'at work at once: places (32), items of a map or threads (5)',
+    parse: count(1),
+  },
   lostAfter: { flags: '--lost-after <duration>', help: 'how long a lost link is retried (default 4m)' },
   detach: { flags: '--detach', help: 'open a session, start, disconnect; prints the session (needs --on)' },
   follow: { flags: '-f, --follow', help: 'go on to the end; Ctrl-C only detaches' },
@@ -155,7 +196,7 @@ const FLAGS = {
   home: { flags: '--home <dir>', help: 'key, store and socket of this peer' },
   yes: { flags: '--yes', help: 'do not ask' },
   help: { flags: '-h, --help', help: 'this' },
-} satisfies Partial<Record<keyof Flags, FlagSpec>>
+} satisfies Partial<Record<keyof Flags | 'afterJob', FlagSpec>>
 export type FlagName = keyof typeof FLAGS
 
 /** Taken by every command. */
@@ -238,9 +279,22 @@ function json(text: string): unknown {
   }
 }
 
-function argumentList(text: string): unknown[] {
-  const value = json(text)
-  return Array.isArray(value) ? value : [value]
+/** `on-failure`, `on-failure:10`. */
+function restart(text: string): RestartPolicy {
+  const found = /^on-failure(?::(\d+))?$/.exec(text)
+  if (!found) throw usage(`'${text}' is not on-failure or on-failure:N`)
+  return { times: count(0)(found[1] ?? '5'), within: '1m' }
+}
+
+function permissions(text: string, before: Permissions = {}): Permissions {
+  const [what, ...rest] = text.split('=')
+  const path = rest.join('=')
+  if (what === 'none' && rest.length === 0) return before
+  if (what === 'child-process' && rest.length === 0) return { ...before, childProcess: true }
+  if (what === 'worker' && rest.length === 0) return { ...before, worker: true }
+  if ((what === 'read' || what === 'write') && path !== '')
+    return { ...before, [what]: [...(before[what] ?? []), path] }
+  throw usage(`'${text}' is none of none, read=PATH, write=PATH, child-process, worker`)
 }
 
 function namedValues(text: string): Record<string, unknown> {

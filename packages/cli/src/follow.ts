@@ -5,7 +5,9 @@ import { EXIT, exitCodeOfJobs, failureOfJobs } from './exit-codes.ts'
 import { BROKEN_PIPE } from './failure.ts'
 import { onInterrupt } from './interrupt.ts'
 import { sayError } from './render/error.ts'
+import type { PlacedJob } from './places.ts'
 import { jobId } from './render/job.ts'
+import { sayQuestion } from './render/question.ts'
 import type { RecordPrinter } from './render/record.ts'
 
 /** Prints what jobs say until all have ended; resolves to how they ended. @throws the reason of `signal` */
@@ -32,6 +34,36 @@ export async function follow(
       }
     }),
   )
+}
+
+/**
+ * Says what jobs ask, and how to answer, for as long as it is not disposed: whoever waits for a Blocked job without
+ * knowing it waits for ever. Not where a program reads (`--json`) or nobody wants words (`--quiet`).
+ */
+export function sayingQuestions(context: Context, jobs: readonly PlacedJob[], signal: AbortSignal): AsyncDisposable {
+  const over = new AbortController()
+  const either = AbortSignal.any([signal, over.signal])
+  const silent = context.quiet || context.json !== undefined
+  const watching = silent ? [] : jobs.map((placed) => sayQuestions(context, placed, either))
+  return {
+    async [Symbol.asyncDispose]() {
+      over.abort()
+      await Promise.all(watching)
+    },
+  }
+}
+
+async function sayQuestions(context: Context, { place, job }: PlacedJob, signal: AbortSignal): Promise<void> {
+  let said: string | undefined
+  try {
+    for await (const snapshot of job.watch({ signal })) {
+      const question = snapshot.state === 'Blocked' ? snapshot.question : undefined
+      if (question && question.id !== said) sayQuestion(context.terminal, snapshot, place.location)
+      said = question?.id
+    }
+  } catch {
+    // Its news have ended: whoever waits for the job itself hears why.
+  }
 }
 
 /** The next record is taken when the last has been written: a cursor never runs ahead of a slow reader. */

@@ -55,7 +55,7 @@ export function overview(): string {
     '  errand --at server01 start backup.ts           there; the results stay there\n',
     '  errand enter server01                          line by line\n',
     ...[...groups].map(([group, commands]) => `\n${group}\n${lines(commands)}`),
-    '\n`errand help COMMAND` says more; `errand help exit-codes`, `durations`, `powershell` too.\n',
+    '\n`errand help COMMAND` says more; `errand help exit-codes`, `durations`, `input`, `powershell` too.\n',
   ].join('')
 }
 

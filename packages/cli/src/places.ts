@@ -4,9 +4,10 @@ import type { Context } from './context.ts'
 import { usage } from './failure.ts'
 import { jobId } from './render/job.ts'
 import { JOB_FIELDS, jobDocument, pick } from './render/json.ts'
+import { jobWord } from './work.ts'
 
 /** What a peer and a session have in common: a job table. */
-type JobTable = Pick<Session, 'start' | 'jobs' | 'job'>
+type JobTable = Pick<Session, 'start' | 'jobs' | 'job' | 'setThrottle'>
 
 export interface Place {
   /** What `--at` called it, where several tables are spoken to: then lines and rows say whose they are. */
@@ -122,10 +123,6 @@ export async function filteredJobs(
     }),
   )
   return found.flat()
-}
-
-function jobWord(word: string): string | number {
-  return /^\d+$/.test(word) ? Number(word) : word
 }
 
 /** A line may say where it was too (`server01 3`): the job is its last word. */

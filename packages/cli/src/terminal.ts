@@ -1,5 +1,5 @@
 // Where the command line writes and what it may assume of the reader: stdout is data, stderr is words.
-import type { Readable, Writable } from 'node:stream'
+import { Writable, type Readable } from 'node:stream'
 import { styleText } from 'node:util'
 import { BROKEN_PIPE, Failure } from './failure.ts'
 
@@ -125,6 +125,31 @@ export class Terminal {
       }
       for (const event of ['drain', 'error', 'close']) this.#stdout.on(event, done)
     })
+  }
+
+  /**
+   * Asks for a line; what is `secret` is not shown while it is typed. Undefined when it was given up: Ctrl-C, Ctrl-D.
+   * @throws the reason of `signal`
+   */
+  async ask(
+    question: string,
+    { secret, signal }: { secret: boolean; signal: AbortSignal },
+  ): Promise<string | undefined> {
+    const { createInterface } = await import('node:readline')
+    this.#stderr.write(secret ? question : '')
+    const hidden = new Writable({ write: (_piece, _encoding, done) => done() })
+    const lines = createInterface({ input: this.stdin, output: secret ? hidden : this.#stderr, terminal: this.types })
+    try {
+      return await new Promise<string | undefined>((resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+        lines.once('SIGINT', () => resolve(undefined))
+        lines.once('close', () => resolve(undefined))
+        lines.question(secret ? '' : question, resolve)
+      })
+    } finally {
+      lines.close()
+      if (secret) this.#stderr.write('\n')
+    }
   }
 
   /** Asks on the terminal. Where nobody types the answer is no: such questions have a flag that answers them. */

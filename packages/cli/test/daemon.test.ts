@@ -218,6 +218,64 @@ describe('a command line', { timeout: 120_000 }, () => {
     expect((await errand('run', '--', 'no-such-command')).code).toBe(127)
     expect((await errand('run', '--', '/dev/null')).code).toBe(126)
   })
+  it('shows what a job asks with the line that answers it', async () => {
+    await errand('start', '-e', "yield await ask({ prompt: 'sure?', choices: ['yes', 'no'] })")
+    const waiting = begin('wait', '1')
+    await waiting.has('job 1 asks: sure? (yes, no)\n  errand answer 1 yes\n')
+    expect(await errand('wait', '1', '--timeout', '50ms', '-q')).toMatchObject({
+      code: 124,
+      err: 'errand: not done after 50ms: 1 is Blocked (sure? (yes, no))\n  errand answer 1 yes\n',
+    })
+    expect(await errand('answer', '1', 'maybe')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('it asks: sure?'),
+    })
+    expect(await errand('answer', '1', 'yes')).toEqual({ code: 0, out: '', err: '' })
+    expect(await waiting.ended).toMatchObject({ code: 0, out: '1\n' })
+    expect((await errand('receive', '1')).out).toBe('yes\n')
+  })
+  it('feeds a job, suspends it and lets it go on', async () => {
+    await errand('start', '-e', 'for await (const value of input) yield value')
+    await errand('send', '1', 'one')
+    await errand('send', '1', '--json', '{"two":2}', '--eof')
+    expect((await errand('receive', '1', '--wait')).out).toBe('one\n{ two: 2 }\n')
+    await errand('start', '-n', 'loop', '-e', 'await sleep(60000)')
+    expect(await errand('suspend', 'loop')).toEqual({ code: 0, out: '', err: '' })
+    expect((await errand('list', '-q', '-s', 'Suspended')).out).toBe('2\n')
+    expect(await errand('Resume-Job', '-Name', 'loop')).toMatchObject({ code: 0 })
+    expect((await errand('list', '-q', '-s', 'Running')).out).toBe('2\n')
+    // Given with its start it stays until the job has it.
+    expect(
+      await errand('start', '--input', '[1,2]', '-e', 'for await (const value of input) yield value'),
+    ).toMatchObject({
+      out: '3\n',
+    })
+    expect((await errand('receive', '3', '--wait')).out).toBe('1\n2\n')
+  })
+  it('does the same for many, from a list of jobs or a file of work', async () => {
+    await errand('run', '-n', 'a', '-e', '1')
+    const listed = (await errand('list', '--json')).out
+    expect((await errand('map', '--input', listed, "x => x.name + ' ' + x.state")).out).toBe('a Completed\n')
+    await writeFile(join(home, 'twice.ts'), 'export default (ctx: object, n: number): number => 2 * n\n')
+    expect(await errand('map', '--ordered', '--input', '[1,2,3]', `${home}/twice.ts`)).toEqual({
+      code: 0,
+      out: '2\n4\n6\n',
+      err: '',
+    })
+    expect(await errand('map', '--input', '[1,2]', 'x => y')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('y'),
+    })
+  })
+  it('starts a job again, after another, and within limits', async () => {
+    const failing = await errand('run', '--retry', '1', '-e', "throw new Error('no')")
+    expect(failing).toMatchObject({ code: 1, err: expect.stringMatching(/attempt 1 failed: no; attempt 2 of 2/) })
+    await errand('start', '--after', '1', '--', 'true')
+    const [second] = JSON.parse((await errand('list', '2', '--json')).out) as { state: string; reason: object }[]
+    expect(second).toMatchObject({ state: 'Stopped', reason: { code: 'JOB_STOPPED' } })
+    expect(await errand('run', '--allow', 'none', '-e', "fs.readFileSync('/etc/passwd')")).toMatchObject({ code: 1 })
+    expect((await errand('run', '--init', 'void (globalThis.k = 5)', '-e', 'k')).out).toBe('5\n')
+  })
   it('runs where and as its caller is', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'errand-'))
     await writeFile(

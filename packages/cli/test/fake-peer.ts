@@ -9,9 +9,12 @@ import type {
   JobSnapshot,
   JobState,
   LocalPeer,
+  MapOptions,
   PeerInfo,
+  Question,
   ReceiveOptions,
   Run,
+  ScriptContext,
   Session,
   SessionSnapshot,
   SessionState,
@@ -48,7 +51,7 @@ export class FakeJob implements Job {
   readonly begunAt: Date = new Date('2026-11-22T09:00:00Z')
   readonly type: Job['type']
   readonly peer = 'peer-id'
-  readonly question = undefined
+  question: Question | undefined
   readonly history: { state: JobState; at: Date }[] = [{ state: 'Running', at: this.begunAt }]
   readonly sent: unknown[] = []
   /** What a stop does; by default the job is Stopped at once. */
@@ -157,6 +160,7 @@ export class FakeJob implements Job {
       endedAt,
       errorCount,
       history,
+      question,
     } = this
     return {
       ...{
@@ -177,6 +181,7 @@ export class FakeJob implements Job {
         errorCount,
         history: [...history],
       },
+      ...(question && { question }),
       ...(this.position !== undefined && { parentId: id, position: this.position }),
       children: this.children.map((child) => child.snapshot),
     }
@@ -235,8 +240,29 @@ export class FakeJob implements Job {
   async endInput(): Promise<void> {
     this.calls.push(['endInput', {}])
   }
-  async answer(): Promise<void> {
-    throw failure('JOB_STATE', `${this.name} asks nothing: it is ${this.state}`)
+  /** It is Blocked until somebody has answered; `fits` may refuse an answer. */
+  asks(prompt: string, more: Partial<Question> = {}, fits: (value: unknown) => boolean = () => true): this {
+    this.question = { id: String(++this.#asked), prompt, askedAt: new Date('2026-11-22T09:00:01Z'), ...more }
+    this.#fits = fits
+    this.state = 'Blocked'
+    this.history.push({ state: 'Blocked', at: this.question.askedAt })
+    this.#changed()
+    return this
+  }
+  #asked = 0
+  #fits: (value: unknown) => boolean = () => true
+  async answer(value: unknown, o: { question?: string } = {}): Promise<void> {
+    if (!this.question) throw failure('JOB_STATE', `${this.name} asks nothing: it is ${this.state}`)
+    if (o.question !== this.question.id) throw failure('QUESTION_ANSWERED', 'it has its answer already')
+    if (!this.#fits(value)) throw failure('INVALID_ANSWER', 'that answer does not fit')
+    this.calls.push(['answer', value])
+    this.question = undefined
+    this.state = 'Running'
+    this.#changed()
+  }
+  async setThrottle(most: number): Promise<JobSnapshot> {
+    this.calls.push(['setThrottle', most])
+    return this.snapshot
   }
   async suspend(): Promise<JobSnapshot> {
     return this.#turn('Suspended', 'suspended', this.state === 'Running')
@@ -280,6 +306,7 @@ export class FakeTable {
     options.signal?.throwIfAborted()
     const on = options.on === undefined ? undefined : [options.on].flat()
     const id = ++this.last
+    if (options.input !== undefined) void this.#feed(options.input as AsyncIterable<unknown>, id)
     if (!on)
       return this.add(
         new FakeJob(id, work, options, { type: options.engine === 'thread' ? 'ThreadJob' : 'BackgroundJob' }),
@@ -291,6 +318,17 @@ export class FakeTable {
     )
     return this.add(job)
   }
+  async #feed(input: AsyncIterable<unknown>, id: number): Promise<void> {
+    const values: unknown[] = []
+    try {
+      for await (const value of input) values.push(value)
+      this.fed.set(id, values)
+    } catch (error) {
+      this.table.find((job) => job.id === id)?.end('Failed', { reason: error as Error })
+    }
+  }
+  /** What jobs were given with `input`, by number, once it is at its end. */
+  readonly fed = new Map<number, unknown[]>()
   add(job: FakeJob): FakeJob {
     this.last = Math.max(this.last, job.id)
     this.table.push(job)
@@ -299,6 +337,11 @@ export class FakeTable {
   }
   get live(): FakeJob[] {
     return this.table.filter((job) => !job.removed)
+  }
+  /** Of its thread jobs, as it was set. */
+  most: number | undefined
+  async setThrottle(most: number): Promise<void> {
+    this.most = most
   }
   readonly filters: JobFilter[] = []
   async jobs(filter: JobFilter & { signal?: AbortSignal | undefined } = {}): Promise<Job[]> {
@@ -436,8 +479,34 @@ export class FakePeer extends FakeTable implements LocalPeer {
     if (name === 'localhost' || this.book.some((peer) => peer.name === name)) return
     throw failure('PEER_NOT_FOUND', `no peer '${name}' in the address book`)
   }
-  map(): Promise<never> {
-    return Promise.reject(new Error('no command maps'))
+  readonly maps: { inputs: unknown[]; script: (ctx: ScriptContext, item: never) => unknown; options: MapOptions }[] = []
+  /** Each input goes through the script, here; what that throws is an error record and fails the job. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- what comes of it is the script's
+  async map(inputs: any, script: (ctx: ScriptContext, item: any) => unknown, options: MapOptions = {}): Promise<any> {
+    const job = new FakeJob(++this.last, ['map'], options, { type: 'PSTaskJob' })
+    this.table.push(job)
+    const given = { inputs: [] as unknown[], script, options: plain(options) }
+    this.maps.push(given)
+    const run = async (): Promise<void> => {
+      const ctx = { warn: (value: unknown) => void job.say({ kind: 'warning', value }) } as ScriptContext
+      let failed = 0
+      for await (const item of inputs as AsyncIterable<unknown>) {
+        given.inputs.push(item)
+        try {
+          const made: unknown = await script(ctx, item)
+          if (typeof made === 'object' && made !== null && Symbol.asyncIterator in made) {
+            for await (const value of made as AsyncIterable<unknown>) job.yields(value)
+          } else if (made !== undefined) job.yields(made)
+        } catch (error) {
+          failed++
+          job.say({ kind: 'error', error })
+        }
+      }
+      if (failed === 0) job.end()
+      else job.end('Failed', { reason: failure('ITEMS_FAILED', `${failed} of ${given.inputs.length} items failed`) })
+    }
+    run().catch((error: unknown) => job.end('Failed', { reason: error as Error }))
+    return job
   }
   hold(session: FakeSession): FakeSession {
     this.held.push(session)

@@ -41,6 +41,9 @@ export class AttemptIO implements ExecutionIO {
   suspended(): void {
     this.#owner?.suspended()
   }
+  resumed(): void {
+    this.#owner?.resumed()
+  }
   lost(reason: Error): void {
     this.#owner?.lost(reason)
   }

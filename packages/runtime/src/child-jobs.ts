@@ -27,9 +27,9 @@ export function isFinished(state: JobState): boolean {
  * Finished only when all children are: Failed if any failed, else Stopped if the parent was stopped or every child
  * was, else Completed. Before that it is what those are that have not finished: Disconnected if all are; Stopping if the
  * parent was stopped; Disconnected if some are and no other moves; Blocked if any is; Suspended if all that have begun
- * are; else Running.
+ * are, or, where nobody's turn comes any more (`held`), none has; else Running.
  */
-export function foldChildren(children: readonly JobState[], stopped: boolean): JobState {
+export function foldChildren(children: readonly JobState[], stopped: boolean, held = false): JobState {
   const open = children.filter((state) => !isFinished(state))
   if (open.length === 0) {
     if (children.includes('Failed')) return 'Failed'
@@ -42,5 +42,5 @@ export function foldChildren(children: readonly JobState[], stopped: boolean): J
   if (open.includes('Blocked')) return 'Blocked'
   // Whoever waits for its turn waits as long as those before it stand still.
   const begun = open.filter((state) => state !== 'NotStarted')
-  return begun.length > 0 && begun.every((state) => state === 'Suspended') ? 'Suspended' : 'Running'
+  return (held || begun.length > 0) && begun.every((state) => state === 'Suspended') ? 'Suspended' : 'Running'
 }

@@ -260,6 +260,14 @@ export function asError(thrown: unknown): Error {
   return new Error(`thrown: ${text}`, { cause: thrown })
 }
 
+/** What a program wrote on stderr, as an error record: its words, without a stack of ours. */
+export function nativeError(text: string): Error {
+  const error = new Error(text)
+  error.name = 'NativeCommandError'
+  error.stack = text
+  return error
+}
+
 /** The stable code of an error, from here or from another peer. */
 export function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | undefined)?.code

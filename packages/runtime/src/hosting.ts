@@ -135,10 +135,18 @@ export function sessionEngines(
 /** An engine that is made when it is first needed, and again when its isolate has ended. */
 function lazyEngine(make: () => LaneEngine): Engine {
   let made: LaneEngine | undefined
+  let most: number | undefined
   return {
     start(spec, io) {
-      if (!made || made.gone) made = make()
+      if (!made || made.gone) {
+        made = make()
+        if (most !== undefined) made.throttle(most)
+      }
       return made.start(spec, io)
+    },
+    throttle(limit) {
+      most = limit
+      made?.throttle(limit)
     },
     [Symbol.asyncDispose]: async () => made?.[Symbol.asyncDispose](),
   }

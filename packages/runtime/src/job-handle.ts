@@ -23,6 +23,7 @@ import type {
   StartOptions,
 } from './surface.ts'
 import type { SessionEvent } from './wire.ts'
+import { throttleLimit } from './work.ts'
 
 /** One handle per job and ref, so that who takes up a job gets the object it had. */
 const handles = new WeakMap<SessionRef, Map<string, WeakRef<JobHandle>>>()
@@ -295,6 +296,12 @@ export class JobHandle<O = unknown> implements Job<O> {
     return this.#snapshot
   }
 
+  async setThrottle(most: number, o: Cancel = {}): Promise<JobSnapshot> {
+    const event = { type: 'throttle' as const, most: throttleLimit(most) }
+    this.update((await this.#ref.request(event, this.instanceId, o)) as JobSnapshot)
+    return this.#snapshot
+  }
+
   async wait(o: { timeout?: Duration; for?: JobState[] } & Cancel = {}): Promise<JobSnapshot> {
     const { for: wanted, signal } = o
     checkStates(wanted, 'for')
@@ -322,7 +329,7 @@ export class JobHandle<O = unknown> implements Job<O> {
     if (found) return found
     signal?.throwIfAborted()
     if (this.#gone) throw this.#gone
-    throw new TimeoutError(`job ${this.#label()} is still ${this.state} after ${o.timeout}; it goes on`)
+    throw this.#tooLate(o.timeout!)
   }
 
   async stop(o: { grace?: Duration; reason?: string } & Cancel = {}): Promise<JobSnapshot> {
@@ -414,6 +421,17 @@ export class JobHandle<O = unknown> implements Job<O> {
   /** Everything from the first record on, of the job and its children. */
   #fromStart(o: Cancel): AsyncIterable<JobRecord<O>> {
     return this.receive({ from: 0, follow: true, ...(o.signal && { signal: o.signal }) })
+  }
+
+  /** What is pending, and what would move it. */
+  #tooLate(timeout: Duration): TimeoutError {
+    const still = `job ${this.#label()} is still ${this.state} after ${timeout}`
+    const { question } = this
+    if (this.state === 'Blocked' && question) {
+      return new TimeoutError(`${still}: it asks '${question.prompt}'`, { hint: 'it goes on when that is answered' })
+    }
+    if (this.state === 'Suspended') return new TimeoutError(still, { hint: 'it goes on when it is resumed' })
+    return new TimeoutError(`${still}; it goes on`)
   }
 
   #label(): string {

@@ -49,6 +49,8 @@ export type JobMachineEvent =
   /** It stands still now. */
   | { type: 'job.suspended' }
   | { type: 'job.resume' }
+  /** It goes on, and was not told to from here. */
+  | { type: 'job.resumed' }
   | { type: 'job.lost' }
   /** It can be reached again, and is in this state. */
   | { type: 'job.back'; state: LiveState }
@@ -142,6 +144,7 @@ export const jobMachine = setup({
           { guard: 'asking', target: 'Blocked', actions: 'resume' },
           { target: 'Running', actions: 'resume' },
         ],
+        'job.resumed': [{ guard: 'asking', target: 'Blocked' }, { target: 'Running' }],
       },
     },
     // Stopping what cannot be reached would be a lie: the host reaches it first. Of a parent some children may be reached:

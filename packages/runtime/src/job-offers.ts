@@ -63,6 +63,7 @@ export class JobOffers {
         void one.done.then(() => preparing.delete(one))
         return one.execution
       },
+      throttle: (most) => inner.throttle?.(most),
       [Symbol.asyncDispose]: async () => {
         for (const one of preparing) one.end({ outcome: 'stopped' })
         await inner[Symbol.asyncDispose]()

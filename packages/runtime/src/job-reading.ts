@@ -70,11 +70,12 @@ export async function* mergeReads(
   request: ReadRequest,
   signal?: AbortSignal,
 ): AsyncGenerator<ReadChunk, void> {
-  const parent = children[0]?.parent
+  // Where only one place is asked for, the stream is over with what is there: the parent may go on elsewhere.
+  const parent = request.location === undefined ? children[0]?.parent : undefined
   if (request.follow) {
     // A child's change is heard, and told, before what its parent makes of it.
-    yield* merge(children, request.events && parent ? [...children, parent] : [], request, signal)
-    if (parent) await untilAborted(parent.finished, signal)
+    yield* merge(children, request.events ? [...children, ...(parent ? [parent] : [])] : [], request, signal)
+    await untilAborted(Promise.all((parent ? [parent] : children).map((one) => one.finished)), signal)
     return
   }
   for (const child of children) {

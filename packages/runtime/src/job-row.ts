@@ -43,6 +43,7 @@ export interface TableJob {
   answer(value: Uint8Array, id?: string): Promise<void>
   standStill(): Promise<JobSnapshot>
   goOn(): JobSnapshot
+  throttle(most: number): JobSnapshot
   /** Moves a reader's cursor in its log. */
   acknowledge(reader: string, seq: number): Promise<void>
 }
@@ -243,6 +244,10 @@ export class JobRow implements TableJob {
 
   goOn(): JobSnapshot {
     throw notNow(this, 'resumed')
+  }
+
+  throttle(_: number): JobSnapshot {
+    throw notNow(this, 'throttled')
   }
 
   async acknowledge(reader: string, seq: number): Promise<void> {

@@ -213,7 +213,10 @@ export class JobTable {
           hint: 'write 3.1 for the first child of 3',
         })
       }
-      yield* mergeReads(found.children.filter(wanted), request, signal)
+      const there = found.children.filter(wanted)
+      yield* mergeReads(there, request, signal)
+      // Who asked for one place does not wait for the others.
+      if (location !== undefined) return this.#now(found).snapshot()
     }
     // Whoever read to the end learns how it ended: the end of the log comes a moment before the job's.
     if (request.follow) await untilAborted(found.finished, signal)

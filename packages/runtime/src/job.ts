@@ -4,6 +4,7 @@ import { createActor } from 'xstate'
 import { Alarm } from './alarm.ts'
 import { AttemptIO } from './attempt-io.ts'
 import { foldChildren, isFinished } from './child-jobs.ts'
+import { ChildQueue } from './child-queue.ts'
 import { asError, ChildJobError, ErrandError, JobStateError, JobStoppedError, TimeoutError } from './errors.ts'
 import type { Engine, Execution, ExecutionIO } from './engine/engine.ts'
 import { RemoteEngine } from './engine/remote.ts'
@@ -95,6 +96,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #deadline: Alarm | undefined
   #late = false
   readonly #attempts: JobAttempts
+  /** Of a parent that has been launched. */
+  #queue: ChildQueue | undefined
+  #throttle: number
   /** The number in our log of the first record of this attempt: what comes numbered from elsewhere counts from there. */
   #base = 0
   /** The next attempt waits for a reader: its log is full. */
@@ -107,6 +111,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#options = options
     this.instanceId = options.instanceId
     this.#session = options.session().instanceId
+    this.#throttle = options.throttle ?? 32
     this.#attempts = new JobAttempts(options.retry, options.restart)
     this.#questions = new JobQuestions(options.name)
     this.#history = [{ state: 'NotStarted', at: new Date() }]
@@ -279,8 +284,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   async standStill(): Promise<JobSnapshot> {
     const able = this.children.length > 0 ? this.children.filter(({ state }) => LIVE.has(state)) : [this]
     if (!LIVE.has(this.#state) && this.#state !== 'Suspended') throw notNow(this, 'suspended')
-    if (this.children.length > 0) await Promise.all(able.map((child) => child.standStill()))
-    else if (this.#state !== 'Suspended') {
+    if (this.children.length > 0) {
+      // Nor does anybody take the place of one that ends meanwhile.
+      this.#queue?.hold()
+      await Promise.all(able.map((child) => child.standStill()))
+      this.#onChild()
+    } else if (this.#state !== 'Suspended') {
       if (!this.#execution?.suspend) throw new JobStateError(`${this.name} cannot be suspended where it runs`)
       this.#send({ type: 'job.suspend' })
       await this.#until((state) => state === 'Suspended' || !LIVE.has(state))
@@ -291,8 +300,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   /** @throws JobStateError unless it is Suspended */
   goOn(): JobSnapshot {
     const still = this.children.filter(({ state }) => state === 'Suspended')
+    const held = this.#queue?.held === true
     for (const child of still) child.goOn()
-    if (still.length > 0) return this.snapshot()
+    if (held) this.#queue?.release()
+    if (still.length > 0 || (held && this.#state !== 'Suspended')) return this.snapshot()
     if (this.#state !== 'Suspended') throw notNow(this, 'resumed')
     this.#send({ type: 'job.resume' })
     return this.snapshot()
@@ -470,6 +481,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#send({ type: 'job.suspended' })
   }
 
+  resumed(): void {
+    this.#send({ type: 'job.resumed' })
+  }
+
   lost(reason: Error): void {
     this.#reason = reason
     this.#send({ type: 'job.lost' })
@@ -604,19 +619,19 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     else void this.#onEnded({ outcome: 'stopped' })
   }
 
+  /** So many children at once from now on, also of those that wait already. @throws JobStateError */
+  throttle(most: number): JobSnapshot {
+    if (this.children.length === 0) throw new JobStateError(`${this.name} has no children to be throttled`)
+    this.#throttle = most
+    if (this.#queue) this.#queue.most = most
+    return this.snapshot()
+  }
+
   // ── children ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** First come, first served; a queued child of a stopped parent never starts. */
   #launchChildren(): void {
-    const queue = [...this.children]
-    const next = (): void => {
-      const child = queue.shift()
-      if (!child) return
-      if (child.state !== 'NotStarted') return next()
-      child.start()
-      void child.finished.then(next)
-    }
-    for (let count = Math.min(this.#options.throttle ?? 32, queue.length); count > 0; count--) next()
+    this.#queue = new ChildQueue(this.children, this.#throttle)
+    this.#queue.next()
     if (this.children.length === 0) void this.#onEnded({ outcome: 'completed' })
   }
 
@@ -624,8 +639,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#snapshot = undefined
     // Before that a child can do nothing but be stopped.
     if (!this.#launched && !this.children.every((child) => isFinished(child.state))) return this.#changed()
+    this.#queue?.next()
     const states = this.children.map((child) => child.state)
-    const state = foldChildren(states, this.#stopRequest !== undefined)
+    const state = foldChildren(states, this.#stopRequest !== undefined, this.#queue?.held)
     if (!isFinished(state)) {
       this.#send({ type: 'job.children', state })
       return this.#changed()

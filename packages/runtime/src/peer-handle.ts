@@ -32,7 +32,7 @@ import type {
   Work,
 } from './surface.ts'
 import type { PeerEvent, TargetSpec } from './wire.ts'
-import { workSpec } from './work.ts'
+import { throttleLimit, workSpec } from './work.ts'
 
 /** What a peer's handle holds. */
 export interface PeerRef {
@@ -136,6 +136,10 @@ export class PeerHandle implements Peer {
   async job(which: number | string | Job | JobSnapshot, o: Cancel = {}): Promise<Job> {
     const name = typeof which === 'object' ? which.instanceId : which
     return this.#handle((await this.ref.local.request({ type: 'job', which: name }, undefined, o)) as JobSnapshot)
+  }
+
+  async setThrottle(most: number, o: Cancel = {}): Promise<void> {
+    await this.ref.local.request({ type: 'throttle', most: throttleLimit(most) }, undefined, o)
   }
 
   async launch(command: Command, o: { cwd?: string; env?: Env } & Cancel = {}): Promise<{ pid: number }> {

@@ -19,6 +19,8 @@ export function promptScope(ctx: ScriptContext, args: readonly unknown[]): Recor
     info: ctx.info,
     error: ctx.error,
     progress: ctx.progress,
+    ask: ctx.ask,
+    input: ctx.input,
     session: ctx.session,
     start: (work: Work, options?: StartOptions) => ctx.session.start(work, options),
     jobs: (filter?: JobFilter) => ctx.session.jobs(filter),
@@ -51,6 +53,9 @@ export function promptScope(ctx: ScriptContext, args: readonly unknown[]): Recor
       await job.wait({ ...options, signal: ctx.signal })
       return job
     },
+    send: async (which: Which, value: unknown) => (await find(which)).send(value),
+    answer: async (which: Which, value: unknown, options?: { question?: string }) =>
+      (await find(which)).answer(value, options),
     stop: async (which: Which, options?: { grace?: number | string }) => {
       const job = await find(which)
       await job.stop(options)

@@ -4,7 +4,7 @@
 // Everything between — host, store, network — moves chunks and looks only at their headers.
 import { createChunkWriter, decodeChunk, type ChunkWriter } from '@errand/transport'
 import { LimitError, ProtocolError } from './errors.ts'
-import type { JobRecord, Kind } from './surface.ts'
+import type { JobRecord, Kind, Progress } from './surface.ts'
 
 /** The wire's numbers for the kinds: an index into this list (docs/PROTOCOL.md, Records). Append only. */
 export const KINDS: readonly Kind[] = [
@@ -50,7 +50,17 @@ export const CREDIT_BYTES = 256 * 1024
 /** Records said without a `yield` (warnings in a loop) cannot be paused, only refused: here. */
 export const PENDING_BYTES = 16 * 1024 * 1024
 
-/** Collects what a script says during a turn into chunks; sends them while there is credit. Lives in the isolate. */
+/** Activities whose progress waits at once, and how long one may be to wait: more goes its way as any other record. */
+const PROGRESS_MOST = 64
+const PROGRESS_TEXT = 1024
+
+/**
+ * Collects what a script says during a turn into chunks; sends them while there is credit. Lives in the isolate.
+ *
+ * Progress is a state, not an event: it waits, and the next of its activity takes its place, until something else is said
+ * or it can leave. So a loop that reports and says nothing else fills neither the log nor the memory, however long nobody
+ * reads; what it reported last always comes, and always between the records it was said between.
+ */
 export class RecordWriter {
   readonly #send: (chunk: RawChunk) => void
   #chunk: ChunkWriter = createChunkWriter({ lossy: true })
@@ -61,6 +71,8 @@ export class RecordWriter {
   #closedBytes = 0
   #credit: number
   #waiting: (() => void)[] = []
+  /** The newest of each activity since the last other record, in the order they were said. */
+  readonly #progress = new Map<unknown, readonly [kind: number, at: number, value: unknown]>()
 
   constructor(send: (chunk: RawChunk) => void, credit: number = CREDIT_BYTES) {
     this.#send = send
@@ -75,11 +87,32 @@ export class RecordWriter {
       })
     }
     const now = Date.now()
-    this.#chunk.add([KINDS.indexOf(kind), now, value])
+    const code = KINDS.indexOf(kind)
+    const state = kind === 'progress' ? progressOf(value) : undefined
+    if (state) return this.#report(state, [code, now, state])
+    if (this.#progress.size > 0) this.#sayProgress()
+    this.#chunk.add([code, now, value])
     if (kind === 'error') this.#errors++
     if (this.#chunk.count === 1) this.#openedAt = now
     if (this.#chunk.bytes >= CHUNK_BYTES || now - this.#openedAt >= CHUNK_MS) this.#close()
     else this.#scheduled ??= setImmediate(() => this.flush())
+  }
+
+  #report({ activity }: Progress, record: readonly [number, number, unknown]): void {
+    if (this.#progress.size === 0 && this.#chunk.count === 0) this.#openedAt = record[1]
+    // Behind the others: what was said last comes last.
+    this.#progress.delete(activity)
+    if (this.#progress.size >= PROGRESS_MOST) this.#sayProgress()
+    this.#progress.set(activity, record)
+    if (!this.full && record[1] - this.#openedAt >= CHUNK_MS) this.flush()
+    else this.#scheduled ??= setImmediate(() => this.flush())
+  }
+
+  #sayProgress(): void {
+    for (const [activity, record] of this.#progress) {
+      this.#progress.delete(activity)
+      this.#chunk.add(record)
+    }
   }
 
   /** Whether the next record should wait for `ready`. */
@@ -100,12 +133,13 @@ export class RecordWriter {
   /** Settles when everything written so far has been sent, which may have to wait for credit. */
   async sent(signal: AbortSignal): Promise<void> {
     this.flush()
-    while (this.#closed.length > 0 && !signal.aborted) await this.ready(signal)
+    while (this.#closed.length + this.#progress.size > 0 && !signal.aborted) await this.ready(signal)
   }
 
   credit(bytes: number): void {
     this.#credit += bytes
     this.#drain()
+    if (this.#credit > 0 && this.#progress.size > 0) this.flush()
     if (this.#credit > 0) for (const wake of this.#waiting.splice(0)) wake()
   }
 
@@ -113,14 +147,15 @@ export class RecordWriter {
   flush(): void {
     if (this.#scheduled) clearImmediate(this.#scheduled)
     this.#scheduled = undefined
+    // Where it could not leave anyway it goes on waiting: the next may take its place.
+    if (this.#credit > 0) this.#sayProgress()
     this.#close()
   }
 
   /** Sends everything, credit or not: the script has ended and the ending must come after its records. */
   end(): void {
-    this.flush()
     this.#credit = Number.POSITIVE_INFINITY
-    this.#drain()
+    this.flush()
   }
 
   #close(): void {
@@ -144,6 +179,18 @@ export class RecordWriter {
       this.#send(chunk)
     }
   }
+}
+
+/** A copy, where it is what it should be: short and flat. Anything else is encoded as it is said. */
+function progressOf(value: unknown): Progress | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const copy: Record<string, unknown> = { ...value }
+  let text = 0
+  for (const part of Object.values(copy)) {
+    if (typeof part === 'string') text += part.length
+    else if (part !== undefined && typeof part !== 'number' && typeof part !== 'boolean') return undefined
+  }
+  return typeof copy['activity'] === 'string' && text <= PROGRESS_TEXT ? (copy as unknown as Progress) : undefined
 }
 
 /** One record as a chunk of its own, for what the host itself must say (a gap). */

@@ -22,7 +22,7 @@ import type {
   StartOptions,
   Work,
 } from './surface.ts'
-import { workSpec } from './work.ts'
+import { throttleLimit, workSpec } from './work.ts'
 
 export class SessionHandle implements Session {
   readonly computerType = 'RemoteMachine' as const
@@ -90,6 +90,10 @@ export class SessionHandle implements Session {
   async job(which: number | string | Job | JobSnapshot, o: Cancel = {}): Promise<Job> {
     const name = typeof which === 'object' ? which.instanceId : which
     return this.#handle((await this.#ref.request({ type: 'job', which: name }, undefined, o)) as JobSnapshot)
+  }
+
+  async setThrottle(most: number, o: Cancel = {}): Promise<void> {
+    await this.#ref.request({ type: 'throttle', most: throttleLimit(most) }, undefined, o)
   }
 
   async disconnect(o: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel = {}): Promise<void> {

@@ -4,6 +4,7 @@ import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import { LONGEST_TIMER } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
+import { engineOf } from './engine-choice.ts'
 import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { TableJob } from './job-row.ts'
@@ -214,6 +215,10 @@ export class HostSession implements SessionRef, SessionActions {
         return this.#table.find(job).standStill()
       case 'resume':
         return this.#table.find(job).goOn()
+      case 'throttle':
+        if (job !== undefined) return this.#table.find(job).throttle(event.most)
+        this.#engines.thread.throttle?.(event.most)
+        return undefined
       case 'acknowledge':
         return this.#table.acknowledge(job, event.reader, event.seqs)
       case 'save':
@@ -340,7 +345,7 @@ export class HostSession implements SessionRef, SessionActions {
     const when = this.#when(spec)
     const again = rules(spec)
     // Whatever runs in the runspace has it for itself; refused at once, before anything is made.
-    const engine = spec.engine ?? (listed ? 'process' : 'runspace')
+    const engine = engineOf(spec, listed)
     const alone = !on && engine === 'runspace'
     if (alone && this.#running) throw new SessionBusyError(this.name)
     const id = listed ? ++this.#lastJob : 0

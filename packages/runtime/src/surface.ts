@@ -218,6 +218,19 @@ export interface StartOptions<A extends Args = any> extends Cancel {
   cwd?: string
   env?: Env
   /**
+   * Done first, in the same isolate and with the same `args` and `using`: what it yields or returns comes before the
+   * job's own outputs, what it puts on `globalThis` is there, and what it throws fails the job. In a map each thread does
+   * it once. Not for commands and named jobs.
+   */
+  init?: Script | ModuleText | Code
+  /**
+   * MiB of JavaScript heap, 32 to 1 048 576 (buffers lie outside of it): a script that needs more is Failed `ENGINE_EXIT`,
+   * and only it. It gets a thread or a process of its own, also as a `run`. Not for commands. Default: Node's own limit.
+   */
+  maxMemory?: number
+  /** What the script's process may do; it gets one of its own, also as a `run`. Default: all that the peer's user may. */
+  permissions?: Permissions
+  /**
    * The job's limit: then what has not completed is stopped, and is Failed `TIMEOUT`. Counted from its launch (behind
    * `delay` and `after`), whatever it is at: waiting for its turn, Blocked, Suspended or between attempts. With `on` it is
    * one limit for all. What cannot be reached then is ended by the peer it runs on. Default none.
@@ -236,6 +249,21 @@ export interface StartOptions<A extends Args = any> extends Cancel {
   restart?: RestartPolicy
   /** Same client, same id: one job. Default: a new id per call. */
   startId?: string
+}
+
+/**
+ * Node's permission model for one process (nodejs.org/api/permissions.html): what is not named here is refused to the
+ * script with `ERR_ACCESS_DENIED`, which is an error like any other. A seat belt, not a wall: Node itself does not claim
+ * to hold back malicious code with it, and the network is not part of it. Reading the code it runs on is always allowed.
+ */
+export interface Permissions {
+  /** Files, directories with all in them, or beginnings (`/srv/log-*`); `*` is everything. Relative to the job's `cwd`. */
+  read?: readonly string[]
+  write?: readonly string[]
+  /** Starting programs, which may do whatever they like. Default false. */
+  childProcess?: boolean
+  /** Starting threads. Default false. */
+  worker?: boolean
 }
 
 /**
@@ -403,6 +431,11 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   /** @throws JobStateError unless it is Suspended */
   resume(o?: Cancel): Promise<JobSnapshot>
   /**
+   * Of a job of several targets: so many at work at once from now on, 1 to 1 000 000. With more than there were, the next
+   * ones begin; with fewer, those at work end in their own time. @throws UsageError, JobStateError for any other job
+   */
+  setThrottle(most: number, o?: Cancel): Promise<JobSnapshot>
+  /**
    * Until finished, or in one of the states of `for`; through Blocked, Suspended and Disconnected unless `for` names them
    * (`waitAll` stops there). `timeout` 0 looks once. @throws TimeoutError: the job goes on, its outcome unknown
    */
@@ -442,6 +475,8 @@ export interface Session extends AsyncDisposable {
   start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Promise<Job<Output<R>>>
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
+  /** So many of its thread jobs at once from now on, those that wait already among them. 1 to 1 000 000, at first 5. */
+  setThrottle(most: number, o?: Cancel): Promise<void>
   /** Leaves; what runs there goes on. @throws SessionStateError unless Opened */
   disconnect(o?: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel): Promise<void>
   /** The same handle, opened again. */
@@ -520,6 +555,8 @@ export interface Peer extends AsyncDisposable {
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   /** Number, `3.1`, name, prefix of the instanceId, `%` (the newest), or a job or snapshot. @throws JobNotFoundError */
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
+  /** So many thread jobs of its own at once from now on, those that wait already among them. 1 to 1 000 000, at first 5. */
+  setThrottle(most: number, o?: Cancel): Promise<void>
   /** Start-Process: not a job, not listed, survives us. */
   launch(command: Command, o?: { cwd?: string; env?: Env } & Cancel): Promise<{ pid: number }>
   peers(o?: Cancel): Promise<readonly PeerInfo[]>

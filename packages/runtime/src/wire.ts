@@ -65,6 +65,11 @@ export interface WorkSpec {
   readonly engine?: 'runspace' | 'thread' | 'process' | undefined
   readonly cwd?: string | undefined
   readonly env?: Record<string, string | undefined> | undefined
+  /** Done first, where the work is. */
+  readonly init?: InitSpec | undefined
+  /** MiB of heap. */
+  readonly maxMemory?: number | undefined
+  readonly permissions?: PermissionSpec | undefined
   readonly deadline?: number | undefined
   /** Milliseconds before it is launched. */
   readonly delay?: number | undefined
@@ -86,6 +91,30 @@ export interface WorkSpec {
   readonly input?: boolean | undefined
   readonly startId: string
 }
+
+/** A script before the script: with the same `payload`. */
+export interface InitSpec {
+  readonly kind: 'function' | 'code' | 'module'
+  readonly source: string
+  readonly export?: string | undefined
+}
+
+/** What a process may do; paths are those of the peer it runs on. */
+export interface PermissionSpec {
+  readonly read?: readonly string[] | undefined
+  readonly write?: readonly string[] | undefined
+  readonly childProcess?: boolean | undefined
+  readonly worker?: boolean | undefined
+}
+
+/** Bounds of `maxMemory`, in MiB: below that an isolate does not start. */
+export const MEMORY_LEAST = 32
+export const MEMORY_MOST = 1_048_576
+/** Paths in one list of permissions. */
+export const PATHS_MOST = 256
+
+/** Of what may be at work at once; PowerShell's own bound. */
+export const THROTTLE_MOST = 1_000_000
 
 export interface OpenSession {
   readonly openId: string
@@ -140,6 +169,8 @@ export type SessionEvent =
   | { type: 'answer'; question?: string; value: Uint8Array }
   | { type: 'suspend' }
   | { type: 'resume' }
+  /** So many at once from now on: to a session its thread jobs, to a job its children. */
+  | { type: 'throttle'; most: number }
   /** Moves a reader's cursor in the job or its children: [instanceId, seq of the record to take next]. */
   | { type: 'acknowledge'; reader: string; seqs: readonly (readonly [string, number])[] }
   | {
@@ -258,6 +289,13 @@ const retry: Check = (value) =>
   shape({ times, delay: count, factor })(value) && ['times', 'delay', 'factor'].every((key) => key in (value as object))
 const restart: Check = (value) =>
   shape({ times, within: count })(value) && ['times', 'within'].every((key) => key in (value as object))
+const init: Check = (value) =>
+  shape({ kind: oneOf('function', 'code', 'module'), source: text, export: maybe(string) })(value)
+const memory: Check = (value) => count(value) && (value as number) >= MEMORY_LEAST && (value as number) <= MEMORY_MOST
+/** A comma or a NUL would end a path on a command line. */
+const path: Check = (value) => string(value) && /^[^,\0]+$/.test(value as string)
+const paths = maybe(list(path, PATHS_MOST))
+const permissions = shape({ read: paths, write: paths, childProcess: maybe(flag), worker: maybe(flag) })
 const workFields = shape({
   kind: oneOf('function', 'code', 'module', 'line', 'command', 'job'),
   job: maybe(isJobName),
@@ -271,6 +309,9 @@ const workFields = shape({
   engine: maybe(oneOf('runspace', 'thread', 'process')),
   cwd: maybe(string),
   env: maybe(env),
+  init: maybe(init),
+  maxMemory: maybe(memory),
+  permissions: maybe(permissions),
   deadline: maybe(count),
   delay: maybe(count),
   after: maybe(which),
@@ -311,6 +352,8 @@ const openSession = shape({
   env: maybe(env),
 })
 
+const throttle: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= THROTTLE_MOST
+
 const EVENTS: Record<string, Check> = {
   start: shape(started),
   run: shape(started),
@@ -324,6 +367,7 @@ const EVENTS: Record<string, Check> = {
   answer: shape({ question: maybe(string), value: bytes }),
   suspend: shape({}),
   resume: shape({}),
+  throttle: shape({ most: throttle }),
   acknowledge: shape({
     reader: string,
     seqs: list((pair) => Array.isArray(pair) && string(pair[0]) && count(pair[1]), 10_000),

@@ -5,8 +5,16 @@ import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
 import { checkedInput, IN_HAND, isJobDefinition, refuseWhileImporting, valueOf } from './job-definition.ts'
 import { untilAborted } from './output-log.ts'
-import type { JobDefinition, RestartPolicy, RetryPolicy, StartOptions, Work } from './surface.ts'
-import type { WorkSpec } from './wire.ts'
+import type { JobDefinition, Permissions, RestartPolicy, RetryPolicy, StartOptions, Work } from './surface.ts'
+import {
+  MEMORY_LEAST,
+  MEMORY_MOST,
+  PATHS_MOST,
+  THROTTLE_MOST,
+  type InitSpec,
+  type PermissionSpec,
+  type WorkSpec,
+} from './wire.ts'
 
 /** Names an interactive session and `-e` have in scope beside what they are given. */
 export const PROMPT_NAMES: readonly string[] = [
@@ -20,6 +28,8 @@ export const PROMPT_NAMES: readonly string[] = [
   'info',
   'error',
   'progress',
+  'ask',
+  'input',
   'session',
   'start',
   'jobs',
@@ -27,6 +37,8 @@ export const PROMPT_NAMES: readonly string[] = [
   'receive',
   'output',
   'wait',
+  'send',
+  'answer',
   'stop',
   'remove',
   'save',
@@ -44,7 +56,22 @@ export function workSpec(work: Work, options: StartOptions, how: { prompt?: bool
   // Before the first await: the caller may change its objects as soon as we return.
   const payload = values ? encode({ args, using }) : undefined
   const common = commonOf(options, payload)
-  return describe(work, using, how.prompt === true).then((described) => ({ ...described, ...common }))
+  return describe(work, using, how.prompt === true).then(async (described) => {
+    const init = options.init && (await describeInit(options.init, using))
+    return { ...described, ...common, ...(init && { init }) }
+  })
+}
+
+/** @throws UsageError, ScriptError, FreeVariableError */
+async function describeInit(work: Work, using: Record<string, unknown>): Promise<InitSpec> {
+  const {
+    kind,
+    source,
+    export: name,
+  } = isJobDefinition(work) ? { kind: 'job', source: undefined, export: undefined } : await describe(work, using, false)
+  if ((kind === 'function' || kind === 'code' || kind === 'module') && source !== undefined)
+    return { kind, source, ...(name !== undefined && { export: name }) }
+  throw new UsageError('`init` is a function, { code } or { module }: it runs in the isolate of the script behind it')
 }
 
 /** A job by its name, and the one value it takes: checked here, so that what it would refuse is not sent. */
@@ -52,6 +79,9 @@ function jobSpec(job: JobDefinition, options: StartOptions): Promise<WorkSpec> {
   const { name } = job
   if (options.using !== undefined) {
     throw new UsageError(`job '${name}' takes one value, \`args\`; \`using\` is for a function's text`)
+  }
+  if (options.init !== undefined) {
+    throw new UsageError(`job '${name}' brings with it what it needs; \`init\` is for scripts that are sent`)
   }
   const payload = options.args === undefined ? undefined : encode(options.args)
   const common = commonOf(options, payload)
@@ -86,6 +116,8 @@ function commonOf(options: StartOptions, payload: Uint8Array | undefined): Omit<
     ...(options.cwd !== undefined && { cwd: options.cwd }),
     ...(options.env !== undefined && { env: options.env }),
     ...(options.input !== undefined && { input: true }),
+    ...(options.maxMemory !== undefined && { maxMemory: memoryLimit(options.maxMemory) }),
+    ...(options.permissions !== undefined && { permissions: permissionSpec(options.permissions) }),
     ...(options.deadline !== undefined && { deadline: milliseconds(options.deadline) }),
     ...(options.delay !== undefined && { delay: milliseconds(options.delay) }),
     ...(options.after !== undefined && { after: nameOf(options.after) }),
@@ -97,6 +129,46 @@ function commonOf(options: StartOptions, payload: Uint8Array | undefined): Omit<
 /** How a job that is meant travels. */
 function nameOf(job: NonNullable<StartOptions['after']>): number | string {
   return typeof job === 'object' ? job.instanceId : job
+}
+
+/** How many at once. @throws UsageError */
+export function throttleLimit(most: number): number {
+  if (Number.isSafeInteger(most) && most >= 1 && most <= THROTTLE_MOST) return most
+  throw new UsageError(`a throttle is a whole number from 1 to ${THROTTLE_MOST}, not ${String(most)}`)
+}
+
+/** @throws UsageError */
+function memoryLimit(mib: number): number {
+  if (Number.isSafeInteger(mib) && mib >= MEMORY_LEAST && mib <= MEMORY_MOST) return mib
+  throw new UsageError(`\`maxMemory\` is a whole number of MiB from ${MEMORY_LEAST} to ${MEMORY_MOST}, not ${mib}`)
+}
+
+/** @throws UsageError */
+function permissionSpec(permissions: Permissions): PermissionSpec {
+  const { read, write, childProcess, worker, ...rest } = permissions
+  const [odd] = Object.keys(rest)
+  if (odd !== undefined) {
+    throw new UsageError(`there is no permission \`${odd}\``, {
+      hint: 'permissions: read, write (lists of paths), childProcess, worker (true or false)',
+    })
+  }
+  for (const [what, list] of Object.entries({ read, write })) {
+    if (list === undefined) continue
+    if (!Array.isArray(list)) throw new UsageError(`\`permissions.${what}\` is a list of paths`)
+    if (list.length > PATHS_MOST) throw new UsageError(`\`permissions.${what}\` has more than ${PATHS_MOST} paths`)
+    const bad: unknown = list.find((path) => typeof path !== 'string' || !/^[^,\0]+$/.test(path))
+    if (bad !== undefined)
+      throw new UsageError(`\`permissions.${what}\` takes paths without commas, not ${JSON.stringify(bad)}`)
+  }
+  for (const [what, may] of Object.entries({ childProcess, worker })) {
+    if (may !== undefined && typeof may !== 'boolean') throw new UsageError(`\`permissions.${what}\` is true or false`)
+  }
+  return {
+    ...(read && { read: [...read] }),
+    ...(write && { write: [...write] }),
+    ...(childProcess !== undefined && { childProcess }),
+    ...(worker !== undefined && { worker }),
+  }
 }
 
 /** @throws UsageError */

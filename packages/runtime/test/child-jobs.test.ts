@@ -34,7 +34,7 @@ const REQUEST = { grace: 0 }
  * is Stopping. Where we differ: all children stopped one by one make it Stopped, and a stop that came too late for every
  * child leaves it Completed.
  */
-function counted(states: readonly JobState[], stopped: boolean): JobState {
+function counted(states: readonly JobState[], stopped: boolean, held = false): JobState {
   const all = states.length
   const count = (...which: JobState[]): number => states.filter((state) => which.includes(state)).length
   const finished = count(...FINAL)
@@ -48,7 +48,7 @@ function counted(states: readonly JobState[], stopped: boolean): JobState {
   if (count('Disconnected') > 0 && finished + count('Disconnected', 'Blocked', 'Suspended') === all)
     return 'Disconnected'
   if (count('Blocked') > 0) return 'Blocked'
-  if (count('Suspended') > 0 && finished + count('Suspended', 'NotStarted') === all) return 'Suspended'
+  if ((held || count('Suspended') > 0) && finished + count('Suspended', 'NotStarted') === all) return 'Suspended'
   return 'Running'
 }
 
@@ -108,6 +108,17 @@ describe('the fold', () => {
       .flatMap((row) => [true, false].map((stopped) => ({ row, stopped })))
       .filter(({ row, stopped }) => foldChildren(row, stopped) !== counted(row.toSorted(), stopped))
     expect(wrong).toEqual([])
+  })
+
+  test('of a parent whose queue is held: who waits for a turn that does not come keeps it from nothing', () => {
+    const held = (...children: JobState[]): JobState => foldChildren(children, false, true)
+    expect(held('NotStarted', 'Completed')).toBe('Suspended')
+    expect(held('NotStarted', 'Suspended')).toBe('Suspended')
+    expect(held('NotStarted', 'Running')).toBe('Running')
+    expect(held('NotStarted', 'Blocked')).toBe('Blocked')
+    expect(held('NotStarted', 'Disconnected')).toBe('Running')
+    expect(held('Failed', 'Completed')).toBe('Failed')
+    expect(foldChildren(['NotStarted', 'Suspended'], true, true)).toBe('Stopping')
   })
 
   test('is finished when all are, and never before', () => {
@@ -367,6 +378,101 @@ describe('a parent', () => {
     expect(() => parent.goOn()).toThrow(expect.objectContaining({ code: 'JOB_STATE' }))
   })
 
+  test('told to stand still lets nobody take the place of one that ends meanwhile, until it is to go on', async () => {
+    const { parent, children, engine, at } = scriptedFamily(4, { throttle: 2 })
+    parent.start()
+    await settled()
+    const standing = parent.standStill()
+    at(0).io.ended({ outcome: 'completed' })
+    await settled()
+    expect(engine.executions).toHaveLength(2)
+    at(1).io.suspended?.()
+    expect((await standing).state).toBe('Suspended')
+    // Going on by itself, and to its end, it leaves no room for anybody either.
+    children[1]!.goOn()
+    await settled()
+    expect(parent.state).toBe('Running')
+    at(1).io.ended({ outcome: 'completed' })
+    await settled()
+    expect([parent.state, engine.executions.length]).toEqual(['Suspended', 2])
+    parent.goOn()
+    await settled()
+    expect([parent.state, ...children.slice(2).map(({ state }) => state)]).toEqual(['Running', 'Running', 'Running'])
+    for (const n of [2, 3]) at(n).io.ended({ outcome: 'completed' })
+    expect((await parent.finished).state).toBe('Completed')
+  })
+
+  test('told to stand still while all at work end stands still before those that wait, and can be stopped there', async () => {
+    for (const how of ['goes on', 'is stopped'] as const) {
+      const { parent, children, engine, at } = scriptedFamily(2, { throttle: 1, reactions: { stop: ended } })
+      parent.start()
+      await settled()
+      const standing = parent.standStill()
+      at(0).io.ended({ outcome: 'completed' })
+      expect((await standing).state).toBe('Suspended')
+      await settled()
+      expect([parent.state, engine.executions.length]).toEqual(['Suspended', 1])
+      if (how === 'goes on') {
+        parent.goOn()
+        await settled()
+        expect([parent.state, children[1]!.state]).toEqual(['Running', 'Running'])
+        at(1).io.ended({ outcome: 'completed' })
+        expect((await parent.finished).state).toBe('Completed')
+      } else {
+        expect((await parent.stop(REQUEST)).state).toBe('Stopped')
+        expect(children.map(({ state }) => state)).toEqual(['Completed', 'Stopped'])
+        expect(engine.executions).toHaveLength(1)
+      }
+    }
+  })
+
+  test('one that is Disconnected holds up nobody; when it is back, nobody begins before there is room', async () => {
+    const { parent, children, engine, at } = scriptedFamily(5, { throttle: 2 })
+    parent.start()
+    await settled()
+    at(0).lose(GONE)
+    await settled()
+    expect(children.map(({ state }) => state)).toEqual([
+      'Disconnected',
+      'Running',
+      'Running',
+      'NotStarted',
+      'NotStarted',
+    ])
+    at(0).back()
+    at(1).io.ended({ outcome: 'completed' })
+    await settled()
+    expect(engine.executions).toHaveLength(3)
+    at(2).io.ended({ outcome: 'completed' })
+    await settled()
+    expect(engine.executions).toHaveLength(4)
+    for (const n of [0, 3]) at(n).io.ended({ outcome: 'completed' })
+    await settled()
+    at(4).io.ended({ outcome: 'completed' })
+    expect((await parent.finished).state).toBe('Completed')
+  })
+
+  test('has as many at work as it is told to, also while it runs, and before it does', async () => {
+    const { parent, children, engine, at } = scriptedFamily(6, { throttle: 32 })
+    expect(parent.throttle(1).state).toBe('NotStarted')
+    parent.start()
+    await settled()
+    expect(engine.executions).toHaveLength(1)
+    parent.throttle(4)
+    expect(engine.executions).toHaveLength(4)
+    parent.throttle(2)
+    for (const n of [0, 1]) at(n).io.ended({ outcome: 'completed' })
+    await settled()
+    expect(engine.executions).toHaveLength(4)
+    at(2).io.ended({ outcome: 'completed' })
+    await settled()
+    expect(engine.executions).toHaveLength(5)
+    expect(() => children[0]!.throttle(2)).toThrow(expect.objectContaining({ code: 'JOB_STATE' }))
+    parent.throttle(1_000_000)
+    for (const n of [3, 4, 5]) at(n).io.ended({ outcome: 'completed' })
+    expect((await parent.finished).state).toBe('Completed')
+  })
+
   test('that is stopped while it stands still is stopped', async () => {
     const { parent, at } = scriptedFamily(2, { reactions: { stop: ended, suspend: ({ io }) => io.suspended?.() } })
     parent.start()
@@ -424,6 +530,7 @@ describe('a parent, whatever its children do', () => {
     'asked',
     'answered',
     'suspended',
+    'resumed',
     'lost',
     'back',
     'reachable',
@@ -447,19 +554,21 @@ describe('a parent, whatever its children do', () => {
       async (count, throttle, happenings) => {
         const { parent, children, engine } = scriptedFamily(count, { throttle })
         const outcomes = new Outcomes()
-        let stopped = false
+        let [stopped, held] = [false, false]
         let startedBefore = 0
         const agree = (): void => {
           const states = children.map((child) => child.state)
           const started = engine.executions.map(({ job }) => children.findIndex((child) => child.instanceId === job))
           expect(started).toEqual(started.toSorted((a, b) => a - b))
           expect(new Set(started).size).toBe(started.length)
-          expect(started.filter((n) => !isFinished(states[n]!)).length).toBeLessThanOrEqual(throttle)
-          if (stopped) expect(started).toHaveLength(startedBefore)
+          // Who comes back is at work again whoever is by then; but nobody begins as one too many.
+          const atWork = started.filter((n) => !isFinished(states[n]!) && states[n] !== 'Disconnected')
+          if (started.length > startedBefore) expect(atWork.length).toBeLessThanOrEqual(throttle)
+          if (stopped || held) expect(started).toHaveLength(startedBefore)
           startedBefore = started.length
           const asking = children.findIndex((child) => child.question !== undefined)
           const { state, question, history, hasMoreData } = parent.snapshot()
-          expect([state, states]).toEqual([counted(states, stopped), states])
+          expect([state, states]).toEqual([counted(states, stopped, held), states])
           expect(question?.id).toBe(asking < 0 ? undefined : `${asking + 1}.1`)
           expect(history.filter((one) => isFinished(one.state))).toHaveLength(isFinished(state) ? 1 : 0)
           if (!isFinished(state)) expect(hasMoreData).toBe(true)
@@ -471,6 +580,7 @@ describe('a parent, whatever its children do', () => {
           if (what === 'asked') io.asked?.(questionOf('1'))
           else if (what === 'answered') io.answered?.('1')
           else if (what === 'suspended') io.suspended?.()
+          else if (what === 'resumed') io.resumed?.()
           else if (what === 'lost') execution.lose(GONE)
           else if (what === 'back') {
             if (child.state === 'Disconnected') execution.back()
@@ -492,6 +602,8 @@ describe('a parent, whatever its children do', () => {
         for (const one of happenings) {
           if ('wish' in one) {
             const before = isFinished(parent.state)
+            if (one.wish === 'suspend') held ||= ['Running', 'Blocked', 'Suspended'].includes(parent.state)
+            if (one.wish === 'resume') held = false
             const index = outcomes.follow(wish[one.wish])
             await settled()
             // Refused where it cannot be reached: then nothing was asked of anybody.
@@ -502,6 +614,10 @@ describe('a parent, whatever its children do', () => {
           }
           agree()
         }
+        if (held) outcomes.follow(wish.resume)
+        held = false
+        await settled()
+        agree()
         // Each round ends at least one of them.
         for (let round = 0; round < count && !isFinished(parent.state); round++) {
           for (const child of children) say(child, 'completed')

@@ -356,3 +356,28 @@ test('thread jobs beyond the limit are NotStarted until their turn comes', async
   await Promise.all(jobs.map((job) => job.wait({ timeout: '20s' })))
   expect(queued[0]!.state).toBe('Completed')
 })
+
+describe('a wait that is over before the job', () => {
+  test('tells what is pending: the question, or that it is suspended', async () => {
+    const job = await peers.laptop.start(
+      async (ctx: ScriptContext) => {
+        await ctx.ask('delete it?')
+        await ctx.sleep(600_000)
+      },
+      { engine: 'thread' },
+    )
+    await inState(job, 'Blocked')
+    expect(await refusal('asking', () => job.wait({ timeout: 0 }))).toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(/is still Blocked after 0: it asks 'delete it\?'$/),
+    })
+    await job.answer('yes')
+    await inState(job, 'Running')
+    await job.suspend()
+    expect(await refusal('standing still', () => job.wait({ timeout: '1ms' }))).toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(/is still Suspended after 1ms$/),
+    })
+    await job.stop({ grace: 0 })
+  })
+})

@@ -129,6 +129,25 @@ describe('places', () => {
     expect(job.hasMoreData).toBe(false)
   })
 
+  test('followed at one place is over with what is there, however long the others go on', async () => {
+    const job = await peers.laptop.start(
+      async (ctx: ScriptContext) => {
+        if (ctx.location === 'server02') await ctx.sleep(600_000)
+        return ctx.location
+      },
+      { on: ['server01', 'server02'] },
+    )
+    const got = await within(
+      'server01 alone',
+      all(job.receive({ follow: true, location: 'server01', writeEvents: true })),
+    )
+    expect(got.map((one) => (one.kind === 'state' ? one.state : one.kind))).toEqual(['output', 'Completed'])
+    expect(job.children[0]!.state).toBe('Completed')
+    expect(job.state).toBe('Running')
+    await job.stop({ grace: 0 })
+    expect(await within('both', outputs(job.receive({ follow: true })))).toEqual([])
+  })
+
   test('P57 differs: there is no -Session; a session knows its own jobs, and a thread job here is none of them', async () => {
     const job = await ended(two())
     const session = await peers.laptop.connect('server01')

@@ -26,6 +26,17 @@ const TOPICS: Readonly<Record<string, () => string>> = {
   durations: () =>
     'Durations are 500ms, 30s, 5m, 2h or 7d; a bare number is milliseconds.\n' +
     '--timeout limits how long a command waits, --deadline limits the job.\n',
+  input: () =>
+    [
+      'What a job reads: --input of start, run and map, the stdin of map and send',
+      '  --input JSON   one value; an array is many',
+      '  --input @FILE  each line of a file here',
+      '  --input -      each line of stdin; what map reads anyway',
+      'A line that is JSON is that value, any other is text; with --lines all are text. A single line that is an array',
+      '(errand list --json) is its items. A command reads lines and bytes as they are, from its standard input.',
+      'A script has them in `input`: for await (const value of input) …',
+      '',
+    ].join('\n'),
   powershell: () =>
     [
       'Cmdlets are understood in any case, with their parameters; Get-Job and Get-PSSession print their own columns.',

@@ -3,13 +3,13 @@ import type { Work } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT, exitCodeOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
-import { followOwn } from '../follow.ts'
+import { followOwn, sayingQuestions } from '../follow.ts'
 import { onInterrupt } from '../interrupt.ts'
 import type { PlacedJob } from '../places.ts'
 import { sayError } from '../render/error.ts'
 import { printerOf } from '../render/record.ts'
 import { isCommand, workOf } from '../work.ts'
-import { startJobs } from './start.ts'
+import { givenInput, startJobs } from './start.ts'
 
 export default async function run(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const { terminal, verbose } = context
@@ -26,6 +26,7 @@ export default async function run(context: Context, flags: Flags, words: readonl
   }
   if (typeof started === 'number') return started
   const jobs = started.map(({ job }) => job)
+  await using _ = sayingQuestions(context, started, context.signal)
   const exitCode = await followOwn(context, jobs, printerOf(context, flags, jobs, { exits: true }))
   if (flags.rm) await Promise.all(jobs.filter((job) => job.endedAt !== undefined).map((job) => job.remove()))
   return exitCode
@@ -44,7 +45,8 @@ async function startUnlessInterrupted(
       interrupted = code
       if (times === 1) context.terminal.say('errand: stopping it as soon as it has started')
     })
-    started = await startJobs(context, flags, await context.connect(), work)
+    const input = givenInput(context, flags, work)
+    started = await startJobs(context, flags, await context.connect(), work, input)
   }
   if (interrupted === undefined) return started
   await Promise.all(started.map(({ job }) => job.stop({ signal: context.signal })))

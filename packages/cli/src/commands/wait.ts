@@ -1,10 +1,13 @@
 // errand wait: until jobs are finished.
-import type { JobState } from '@errand/runtime/client'
+import { isFinished, type JobState } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
-import { outcome, untilDetached } from '../follow.ts'
+import { Failure } from '../failure.ts'
+import { outcome, sayingQuestions, untilDetached } from '../follow.ts'
 import { idLines, jobDocuments, jobsOf, placesOf, type PlacedJob } from '../places.ts'
+import { jobId } from '../render/job.ts'
+import { answerLine, questionText } from '../render/question.ts'
 import { defined } from '../work.ts'
 
 export default async function wait(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
@@ -12,13 +15,34 @@ export default async function wait(context: Context, flags: Flags, words: readon
   const peer = await context.connect()
   const jobs = await jobsOf(await placesOf(peer, flags.at, context), words, context)
   return untilDetached(context, async (signal) => {
-    const there = flags.any ? [await firstOf(jobs, flags.for, signal)] : await allOf(jobs, flags.for, signal)
+    await using _ = sayingQuestions(context, jobs, signal)
+    const waiting = flags.any ? firstOf(jobs, flags.for, signal).then((one) => [one]) : allOf(jobs, flags.for, signal)
+    const there = await waiting.catch((error: unknown) => {
+      throw context.signal.aborted ? pending(context.signal.reason, jobs) : error
+    })
     await terminal.out(json === undefined ? idLines(there) : `${JSON.stringify(jobDocuments(there, json))}\n`)
     const ended = there.map(({ job }) => job.snapshot)
     if (flags.for && ended.every(({ state }) => flags.for!.includes(state))) return EXIT.done
     return outcome(context, ended)
   })
 }
+
+/** Time is up: what is left to wait for, and what each is at. */
+function pending(timeout: unknown, jobs: readonly PlacedJob[]): Failure {
+  const { code, message } = timeout as Failure
+  const open = jobs.map(({ job }) => job.snapshot).filter(({ state }) => !isFinished(state))
+  const what = open.slice(0, SHOWN).map((job) => {
+    const asks = job.state === 'Blocked' && job.question ? ` (${questionText(job.question)})` : ''
+    return `${jobId(job)} is ${job.state}${asks}`
+  })
+  if (open.length > SHOWN) what.push(`and ${open.length - SHOWN} more`)
+  const blocked = open.find(({ state, question }) => state === 'Blocked' && question)
+  const still = open.find(({ state }) => state === 'Suspended')
+  const hint = blocked ? answerLine(blocked) : still ? `errand resume ${jobId(still)}` : 'they go on: `errand list`'
+  return new Failure(code, `${message}: ${what.join(', ')}`, hint)
+}
+/** Of those that are pending. */
+const SHOWN = 10
 
 /** In the order they were named, whichever came first. */
 async function allOf(

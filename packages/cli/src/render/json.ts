@@ -1,6 +1,6 @@
 // JSON for programs: documents with fields that only grow, and tags for values that JSON lacks.
 import { className, jsonError, jsonValue } from '@errand/runtime/client'
-import type { JobRecord, JobSnapshot, PeerInfo, SessionSnapshot } from '@errand/runtime/client'
+import type { JobRecord, JobSnapshot, PeerInfo, Question, SessionSnapshot } from '@errand/runtime/client'
 import { usage } from '../failure.ts'
 import { jobId } from './job.ts'
 
@@ -41,6 +41,9 @@ export const JOB_FIELDS: readonly string[] = [
   'reason',
   'pid',
   'children',
+  'question',
+  'epoch',
+  'history',
   'at',
 ]
 
@@ -63,7 +66,24 @@ export function jobDocument(job: JobSnapshot, at?: string): Record<string, unkno
     reason: job.reason === undefined ? null : errorFields(job.reason),
     pid: job.pid ?? null,
     children: job.children.map((child) => jobDocument(child)),
+    question: job.question === undefined ? null : questionDocument(job.question),
+    epoch: job.epoch ?? 1,
+    history: job.history.map(({ state, at: since }) => ({ state, at: iso(since) })),
     ...(at === undefined ? {} : { at }),
+  }
+}
+
+/** What it waits for an answer to. */
+function questionDocument(question: Question): Record<string, unknown> {
+  const { id, prompt, choices, default: usual, secret, schema, askedAt } = question
+  return {
+    id,
+    prompt,
+    choices: choices ?? null,
+    default: usual === undefined ? null : tagged(usual),
+    secret: secret === true,
+    schema: schema === undefined ? null : tagged(schema),
+    askedAt: iso(askedAt),
   }
 }
 

@@ -56,7 +56,7 @@ function pad(text: string, width: number, align: Column['align'] = 'left'): stri
 }
 
 /** A script of many lines is one cell; nothing in it may move the cursor. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what must not reach a terminal
   return text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim()
 }

@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { constants } from 'node:os'
-import { CommandExitError, CommandStartError, asError } from '../errors.ts'
+import { CommandExitError, CommandStartError, asError, nativeError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter, valuesOf, type RawChunk } from '../record.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
@@ -191,12 +191,4 @@ function startError(file: string, cwd: string | undefined, thrown: unknown): Err
   if (cause.code === 'ENOENT')
     return new CommandStartError('COMMAND_NOT_FOUND', `${file}: command not found`, { cause })
   return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} could not be started: ${cause.message}`, { cause })
-}
-
-/** A line of stderr: an error record without a stack of ours. */
-function nativeError(line: string): Error {
-  const error = new Error(line)
-  error.name = 'NativeCommandError'
-  error.stack = line
-  return error
 }

@@ -35,6 +35,8 @@ export interface ExecutionIO {
   answered?(question: string, refusal?: Error): void
   /** It stands still, as it was asked to. */
   suspended?(): void
+  /** It goes on again, told by somebody else. */
+  resumed?(): void
   /** Remote engine only: it cannot be reached (it may go on), and: it can again. */
   lost?(reason: Error): void
   back?(): void
@@ -64,4 +66,6 @@ export interface Execution {
 
 export interface Engine extends AsyncDisposable {
   start(spec: ExecutionSpec, io: ExecutionIO): Execution
+  /** So many executions at once from now on, also of those that wait already. Engines without a limit have none. */
+  throttle?(most: number): void
 }

@@ -18,6 +18,9 @@ export type LaneCommand =
   | { readonly do: 'stop'; readonly x: number; readonly request: StopRequest }
   | { readonly do: 'answer'; readonly x: number; readonly question: string; readonly value: Uint8Array }
   | { readonly do: 'suspend' | 'resume'; readonly x: number }
+  /** Of the engine as a whole. */
+  | { readonly do: 'throttle'; readonly most: number }
+type ExecutionCommand = Extract<LaneCommand, { x: number }>
 
 /**
  * What whoever starts an execution wants to hear beside what it says: when it has begun (it may have to wait for its turn,
@@ -59,15 +62,28 @@ export interface LaneWire {
   receive(take: (messages: readonly LaneMessage[]) => void): void
 }
 
+export interface IsolateEnd {
+  readonly exitCode?: number | undefined
+  readonly signal?: string | undefined
+  readonly error?: Error | undefined
+  /** Where more is known than that: what it did. */
+  readonly why?: string | undefined
+}
+
+/** `limit`: its `maxMemory`, where it had one. */
+export function outOfMemory(limit: number | undefined): string {
+  return `ran out of memory${limit === undefined ? '' : `: its limit is ${limit} MiB (maxMemory)`}`
+}
+
 /** A worker or a child process that serves an engine. */
 export interface Isolate {
   readonly server: Remote<LaneServer>
   readonly wire: LaneWire
   readonly pid: number | undefined
   /** Settles when nothing of it is left, with how it ended. Never rejects. */
-  readonly exited: Promise<{ exitCode?: number | undefined; signal?: string | undefined; error?: Error | undefined }>
-  /** A process's own stdout and stderr, as lines; a worker has none. */
-  readonly output?: { onLine(take: (line: string) => void): void; pause(): void; resume(): void }
+  readonly exited: Promise<IsolateEnd>
+  /** A process's own stdout and stderr (`wrong`), as lines; a worker has none. */
+  readonly output?: { onLine(take: (line: string, wrong: boolean) => void): void; pause(): void; resume(): void }
   /** Whether it keeps this process alive: while it works it does, as a spare it does not. */
   hold(working: boolean): void
   /** By force, with all its descendants. */
@@ -187,7 +203,7 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
   let last = 0
   let session: SessionSnapshot | undefined
   /** Commands to what has not been started yet: they come another way, which may be the shorter one. */
-  let early: LaneCommand[] = []
+  let early: ExecutionCommand[] = []
   const out = new Turn<LaneMessage>((messages) => wire.post(messages))
   const start = (x: number, spec: Uint8Array, tells: Tells): void => {
     const io: ExecutionIO = {
@@ -216,7 +232,7 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
     early = early.filter((command) => command.x !== x)
     for (const command of mine) perform(command)
   }
-  const perform = (command: LaneCommand): void => {
+  const perform = (command: ExecutionCommand): void => {
     const { x } = command
     const execution = executions.get(x)
     if (x > last) early.push(command)
@@ -239,7 +255,10 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
   return {
     connect() {},
     perform(commands) {
-      for (const command of commands) perform(command)
+      for (const command of commands) {
+        if (command.do === 'throttle') engine.throttle?.(command.most)
+        else perform(command)
+      }
     },
   }
 }
@@ -397,6 +416,10 @@ export class LaneEngine implements Engine {
     }
   }
 
+  throttle(most: number): void {
+    this.#commands.push({ do: 'throttle', most })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isolate.kill()
     await this.#isolate.exited
@@ -453,12 +476,14 @@ export class LaneEngine implements Engine {
     channel.deliver(value)
   }
 
-  #exited(how: { exitCode?: number | undefined; signal?: string | undefined; error?: Error | undefined }): void {
-    const what = how.signal
-      ? `was killed by ${how.signal}`
-      : how.error
-        ? `failed: ${how.error.message}`
-        : `exited with code ${how.exitCode}`
+  #exited(how: IsolateEnd): void {
+    const what =
+      how.why ??
+      (how.signal
+        ? `was killed by ${how.signal}`
+        : how.error
+          ? `failed: ${how.error.message}`
+          : `exited with code ${how.exitCode}`)
     const error = new EngineExitError(`the process or thread running the job ${what}`, how)
     this.#gone = error
     for (const [x, execution] of this.#executions) {

@@ -1,4 +1,5 @@
 // An isolate that is a child process: its protocol is on a descriptor of its own, its stdout is only data.
+import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { openPipe, type Channel, type Protocol } from '@errand/transport'
@@ -6,7 +7,7 @@ import * as Comlink from 'comlink'
 import { asError } from '../errors.ts'
 import { isolateEntry, isolateFlags } from './isolate-entry.ts'
 import { spawnTree } from './process-tree.ts'
-import type { Isolate, LaneMessage, LaneServer, LaneWire } from './lane.ts'
+import { outOfMemory, type Isolate, type IsolateEnd, type LaneMessage, type LaneServer, type LaneWire } from './lane.ts'
 
 /** The descriptor of the protocol in the child. */
 export const LANE_FD = 3
@@ -18,6 +19,10 @@ export interface ProcessOptions {
   env?: Record<string, string | undefined> | undefined
   /** What the child serves: one script after another in one runspace, or scripts in threads of its own. */
   serves: 'scripts' | 'threads'
+  /** MiB of heap, then it ends. */
+  maxMemory?: number | undefined
+  /** Node's flags beside that. */
+  flags?: readonly string[] | undefined
 }
 
 /** Starts a child process that serves an engine. */
@@ -27,6 +32,8 @@ export function startProcess(options: ProcessOptions): Isolate {
     [
       ...isolateFlags,
       '--disable-warning=ExperimentalWarning',
+      ...(options.maxMemory === undefined ? [] : [`--max-old-space-size=${options.maxMemory}`]),
+      ...(options.flags ?? []),
       fileURLToPath(isolateEntry('process-entry')),
       options.serves,
     ],
@@ -37,14 +44,25 @@ export function startProcess(options: ProcessOptions): Isolate {
     },
   )
   const { child } = tree
-  const exit = Promise.withResolvers<{ exitCode?: number; signal?: string; error?: Error }>()
-  child.once('error', (error) => exit.resolve({ error }))
+  const exit = Promise.withResolvers<IsolateEnd>()
+  child.once('error', (error) => {
+    // The system says the same of a missing program and a missing directory.
+    const lost = options.cwd !== undefined && !existsSync(options.cwd)
+    exit.resolve({ error, ...(lost && { why: `could not start: there is no directory ${options.cwd}` }) })
+  })
   child.once('exit', (exitCode, signal) => {
     exit.resolve({ ...(exitCode !== null && { exitCode }), ...(signal && { signal }) })
   })
-  let onLine: ((line: string) => void) | undefined
+  let onLine: ((line: string, wrong: boolean) => void) | undefined
   const streams = [child.stdout, child.stderr].filter((stream) => stream !== null)
-  for (const stream of streams) eachLine(stream, (line) => onLine?.(line))
+  // What V8 says before it aborts; nothing else tells that end from another.
+  let starved = false
+  for (const stream of streams) {
+    eachLine(stream, (line) => {
+      starved ||= /^FATAL ERROR: .*heap out of memory/.test(line)
+      onLine?.(line, stream === child.stderr)
+    })
+  }
   const pipe = child.stdio[LANE_FD] as Socket | undefined
   const lane = pipe && pipeLane(openPipe(pipe, LANE))
   const drained = lane?.drained ?? Promise.resolve()
@@ -54,7 +72,7 @@ export function startProcess(options: ProcessOptions): Isolate {
     // What it had written before it ended is still in the pipe; then its descendants go, and only then it has ended.
     await drained
     await tree.end()
-    return how
+    return starved && how.signal ? { ...how, why: outOfMemory(options.maxMemory) } : how
   })
   const handles = [child, child.stdout, child.stderr, pipe] as unknown as ({ ref(): void; unref(): void } | null)[]
   const hold = (working: boolean): void => {

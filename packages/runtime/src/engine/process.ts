@@ -1,10 +1,12 @@
 // Background jobs: each script in a process of its own, each command as the process it is. No limit of its own: as
 // PowerShell's Start-Job, all start at once. One spare process is kept warm for scripts once the first has run.
+import { nativeError } from '../errors.ts'
 import { CREDIT_BYTES, singleRecord } from '../record.ts'
 import { CommandEngine } from './command.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import type { Isolate, LaneEngine, OpenSessionLink } from './lane.ts'
 import { startProcess } from './process-isolate.ts'
+import { permissionFlags } from './permission-flags.ts'
 import { Spare } from './spare.ts'
 
 export class ProcessEngine implements Engine {
@@ -18,7 +20,18 @@ export class ProcessEngine implements Engine {
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
     if (spec.work.kind === 'command') return this.#commands.start(spec, io)
-    const { isolate, lane } = this.#spare.take()
+    const { maxMemory, permissions, cwd } = spec.work
+    const { isolate, lane } =
+      maxMemory === undefined && permissions === undefined
+        ? this.#spare.take()
+        : this.#spare.make(() =>
+            startProcess({
+              serves: 'scripts',
+              maxMemory,
+              // What may not look at its directory cannot be sent there later either.
+              ...(permissions && { cwd, flags: permissionFlags(permissions, cwd) }),
+            }),
+          )
     const native = new NativeOutput(isolate, io)
     this.#working.add(lane)
     const execution = lane.start(spec, io, {
@@ -71,8 +84,8 @@ class NativeOutput {
 
   constructor(isolate: Isolate, io: ExecutionIO) {
     this.#isolate = isolate
-    isolate.output?.onLine((line) => {
-      const chunk = singleRecord('information', line)
+    isolate.output?.onLine((line, wrong) => {
+      const chunk = wrong ? singleRecord('error', nativeError(line)) : singleRecord('information', line)
       this.#ahead += chunk.bytes.byteLength
       if (this.#ahead >= CREDIT_BYTES) isolate.output?.pause()
       io.chunk(chunk)

@@ -62,6 +62,8 @@ class RemoteExecution implements Execution {
   readonly #begun = Promise.withResolvers<string>()
   #told: Promise<unknown>
   #question: string | undefined
+  /** The far run stood still when we last heard of it. */
+  #still = false
 
   constructor(target: RemoteTarget, spec: ExecutionSpec, io: ExecutionIO, onSession: (session: RemoteSession) => void) {
     this.#target = target
@@ -214,6 +216,8 @@ class RemoteExecution implements Execution {
     if (question && this.#question !== question.id) this.#io.asked?.(question)
     this.#question = question?.id
     if (state === 'Suspended') this.#io.suspended?.()
+    else if (this.#still && (state === 'Running' || state === 'Blocked')) this.#io.resumed?.()
+    this.#still = state === 'Suspended'
   }
 
   #giveUp(why: string, session: RemoteSession): void {

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { format } from 'node:util'
 import { decode } from '@errand/transport'
 import { LONGEST_TIMER } from '../duration.ts'
-import { asError, ErrandError, ItemsFailedError, JobStoppedError, TimeoutError } from '../errors.ts'
+import { asError, ErrandError, ItemsFailedError, JobStoppedError, nativeError, TimeoutError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
 import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
@@ -89,6 +89,8 @@ export class ScriptHost implements Engine {
     try {
       restore = place(spec, this.#options.ownsProcess)
       const ctx = this.#context(spec, running)
+      await this.#init(spec, ctx, running)
+      if (signal.aborted) return { outcome: 'stopped' }
       if (spec.work.map) return await this.#map(spec, ctx, running)
       const value = await this.#call(spec, ctx)
       const streamed = await pump(value, running)
@@ -101,6 +103,12 @@ export class ScriptHost implements Engine {
     } finally {
       restore?.()
     }
+  }
+
+  /** What is done before the work, as if it stood before it: its outputs are outputs, what it throws fails the job. */
+  async #init(spec: ExecutionSpec, ctx: ScriptContext, running: Running): Promise<void> {
+    const { init, ...work } = spec.work
+    if (init) await pump(await this.#call({ ...spec, work: { ...work, ...init } }, ctx), running)
   }
 
   /** Calls the script for each input, batch by batch; an item that fails says so, and the others go on. */
@@ -344,7 +352,9 @@ let importCount = 0
  */
 function place({ work }: ExecutionSpec, ownsProcess: boolean): () => void {
   const before: [string, string | undefined][] = Object.keys(work.env ?? {}).map((name) => [name, process.env[name]])
-  const directory = ownsProcess && work.cwd !== undefined ? process.cwd() : undefined
+  const here = ownsProcess && work.cwd !== undefined ? process.cwd() : undefined
+  // Who is there already goes nowhere, for which it might have no permission.
+  const directory = here === work.cwd ? undefined : here
   if (directory !== undefined) process.chdir(work.cwd!)
   setEnvironment(Object.entries(work.env ?? {}))
   return () => {
@@ -361,7 +371,7 @@ function setEnvironment(entries: readonly (readonly [string, string | undefined]
   }
 }
 
-/** console.* and process.stdout inside a script are its streams; outside one they stay what they were. */
+/** console.*, process.stdout and process.stderr inside a script are its streams; outside one they stay what they were. */
 let captured = false
 function captureConsole(): void {
   if (captured) return
@@ -383,12 +393,23 @@ function captureConsole(): void {
       else running.writer.write(kind, values.length === 1 && typeof only === 'object' ? only : format(...values))
     }
   }
-  const write = process.stdout.write.bind(process.stdout)
-  process.stdout.write = ((text: string | Uint8Array, ...rest: unknown[]): boolean => {
+  captureStream(process.stdout, ({ writer }, text) => writer.write('information', text))
+  // As of any program: what it writes there is its words, one error record each, without a stack of ours.
+  captureStream(process.stderr, ({ writer }, text) => writer.write('error', nativeError(text)))
+}
+
+function captureStream(stream: NodeJS.WriteStream, say: (running: Running, text: string) => void): void {
+  const write = stream.write.bind(stream) as (...all: unknown[]) => boolean
+  stream.write = ((data: string | Uint8Array, ...rest: unknown[]): boolean => {
     const running = current.getStore()
-    if (!running) return (write as (...all: unknown[]) => boolean)(text, ...rest)
-    running.writer.write('information', String(typeof text === 'string' ? text : Buffer.from(text)).replace(/\n$/, ''))
+    if (!running) return write(data, ...rest)
+    const bytes = typeof data === 'string' ? Buffer.from(data, encodingOf(rest[0])) : Buffer.from(data)
+    say(running, bytes.toString().replace(/\n$/, ''))
     for (const callback of rest) if (typeof callback === 'function') callback()
     return true
-  }) as typeof process.stdout.write
+  }) as typeof stream.write
+}
+
+function encodingOf(word: unknown): BufferEncoding {
+  return typeof word === 'string' && Buffer.isEncoding(word) ? word : 'utf8'
 }

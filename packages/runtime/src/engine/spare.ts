@@ -24,6 +24,12 @@ export class Spare {
     this.#openLink = openLink
   }
 
+  /** One that was started for this job alone, with limits of its own. */
+  make(start: () => Isolate): Warm {
+    const isolate = start()
+    return { isolate, lane: new LaneEngine(isolate, this.#openLink) }
+  }
+
   /** The one that came back last, the spare, or a new one; the next spare is started once this job is on its way. */
   take(): Warm {
     const taken = this.#kept.pop() ?? this.#make()
@@ -57,9 +63,9 @@ export class Spare {
   }
 
   #make(): Warm {
-    const isolate = this.#start()
+    const made = this.make(this.#start)
+    const { isolate } = made
     isolate.hold(false)
-    const made = { isolate, lane: new LaneEngine(isolate, this.#openLink) }
     // A spare that dies by itself is no spare.
     void isolate.exited.then(() => {
       const place = this.#kept.indexOf(made)

@@ -26,21 +26,21 @@ interface Queued {
 }
 
 export class ThreadEngine implements Engine {
-  readonly #most: number
+  #most: number
   readonly #queue: Queued[] = []
   readonly #working = new Set<Warm>()
   readonly #spare: Spare
-  readonly #maps: MapEngine
+  /** By the memory limit of their threads. */
+  readonly #maps = new Map<number | undefined, MapEngine>()
   #disposed = false
 
   constructor(options: { openLink: OpenSessionLink; threads?: number }) {
     this.#spare = new Spare(startWorker, options.openLink)
-    this.#maps = new MapEngine(this.#spare)
     this.#most = options.threads ?? THREADS
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
-    if (spec.work.map) return this.#maps.start(spec, io)
+    if (spec.work.map) return this.#mapsWith(spec.work.maxMemory).start(spec, io)
     const execution = new DeferredExecution(() => {
       const place = this.#queue.findIndex((queued) => queued.execution === execution)
       if (place < 0) return
@@ -52,21 +52,36 @@ export class ThreadEngine implements Engine {
     return execution
   }
 
+  throttle(most: number): void {
+    this.#most = most
+    this.#next()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
     for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'stopped' })
     await Promise.all([
-      this.#maps[Symbol.asyncDispose](),
+      ...[...this.#maps.values()].map((maps) => maps[Symbol.asyncDispose]()),
       this.#spare.dispose(),
       ...[...this.#working].map(({ lane }) => lane[Symbol.asyncDispose]()),
     ])
+  }
+
+  #take(maxMemory: number | undefined): Warm {
+    return maxMemory === undefined ? this.#spare.take() : this.#spare.make(() => startWorker({ maxMemory }))
+  }
+
+  #mapsWith(maxMemory: number | undefined): MapEngine {
+    const maps = this.#maps.get(maxMemory) ?? new MapEngine({ take: () => this.#take(maxMemory) })
+    this.#maps.set(maxMemory, maps)
+    return maps
   }
 
   #next(): void {
     while (this.#working.size < this.#most && !this.#disposed) {
       const queued = this.#queue.shift()
       if (!queued) return
-      const warm = this.#spare.take()
+      const warm = this.#take(queued.spec.work.maxMemory)
       const { isolate, lane } = warm
       this.#working.add(warm)
       const { spec, io } = queued
@@ -97,8 +112,8 @@ export class ThreadEngine implements Engine {
 }
 
 /** What is not the text of a function, or not looked at yet, may leave anything. */
-function tracesLeft({ kind, source, prompt, env }: WorkSpec): Traces {
-  if (kind !== 'function' || source === undefined || prompt || env) return 'some'
+function tracesLeft({ kind, source, prompt, env, init, maxMemory }: WorkSpec): Traces {
+  if (kind !== 'function' || source === undefined || prompt || env || init || maxMemory) return 'some'
   if (!reads) void import('../script-traces.ts').then((module) => (reads = module.tracesOf))
   return reads?.(source) ?? 'some'
 }

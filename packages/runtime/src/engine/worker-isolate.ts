@@ -2,23 +2,39 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
+import { codeOf } from '../errors.ts'
 import { isolateEntry, isolateFlags } from './isolate-entry.ts'
-import { alone, type Isolate, type LaneMessage, type LaneServer, type LaneWire } from './lane.ts'
+import {
+  alone,
+  outOfMemory,
+  type Isolate,
+  type IsolateEnd,
+  type LaneMessage,
+  type LaneServer,
+  type LaneWire,
+} from './lane.ts'
 
-/** Starts a worker; who uses it holds it while it works. */
-export function startWorker(): Isolate {
-  const worker = new Worker(isolateEntry('worker-entry'), { execArgv: [...isolateFlags], stdout: false, stderr: false })
+/** Starts a worker; who uses it holds it while it works. `maxMemory`: MiB of heap, then it ends. */
+export function startWorker({ maxMemory }: { maxMemory?: number | undefined } = {}): Isolate {
+  const resourceLimits = maxMemory === undefined ? {} : { maxOldGenerationSizeMb: maxMemory }
+  const worker = new Worker(isolateEntry('worker-entry'), {
+    execArgv: [...isolateFlags],
+    stdout: false,
+    stderr: false,
+    resourceLimits,
+  })
   const { port1, port2 } = new MessageChannel()
   const server = Comlink.wrap<LaneServer>(nodeEndpoint(worker))
   void server.connect(Comlink.transfer(port2, [port2 as never]))
   let error: Error | undefined
   worker.on('error', (thrown: Error) => (error = thrown))
-  const exited = new Promise<{ exitCode?: number | undefined; error?: Error | undefined }>((resolve) => {
+  const exited = new Promise<IsolateEnd>((resolve) => {
     worker.once('exit', (exitCode) => {
       // Messages the worker had posted before it ended are still in the port: let them out first.
       setImmediate(() => {
         port1.close()
-        resolve({ exitCode, error })
+        const starved = codeOf(error) === 'ERR_WORKER_OUT_OF_MEMORY'
+        resolve({ exitCode, error, ...(starved && { why: outOfMemory(maxMemory) }) })
       })
     })
   })

@@ -1,0 +1,30 @@
+// errand send: values to a job's input.
+import type { Context } from '../context.ts'
+import { EXIT } from '../exit-codes.ts'
+import { usage } from '../failure.ts'
+import type { Flags } from '../flags.ts'
+import { untilDetached } from '../follow.ts'
+import { inputOf } from '../input.ts'
+import { jobsOf, placesOf } from '../places.ts'
+import { typedValue } from '../typed-value.ts'
+
+export default async function send(context: Context, flags: Flags, [word, value]: readonly string[]): Promise<number> {
+  if (word === '-') throw usage('stdin is what is sent: name the job')
+  const json = context.json !== undefined
+  const one = value === undefined || value === '-' ? undefined : typedValue(value, json)
+  // Ending it says nothing beside; `errand send 3 - --eof` sends stdin first.
+  const reads = value === '-' || (value === undefined && !flags.eof)
+  const peer = await context.connect()
+  const jobs = (await jobsOf(await placesOf(peer, flags.at, context), [word!], context)).map(({ job }) => job)
+  return untilDetached(context, async (signal) => {
+    if (one !== undefined) await Promise.all(jobs.map((job) => job.send(one.value, { signal })))
+    if (reads) {
+      // The next line is read when the job has room for it.
+      for await (const line of inputOf({ ...context, signal }, '-', { lines: !json }))
+        await Promise.all(jobs.map((job) => job.send(line, { signal })))
+      signal.throwIfAborted()
+    }
+    if (flags.eof) await Promise.all(jobs.map((job) => job.endInput({ signal })))
+    return EXIT.done
+  })
+}
