@@ -11,6 +11,7 @@ import { untilAborted } from './output-log.ts'
 import type { SessionRef } from './session-ref.ts'
 import type {
   Duration,
+  ItemSnapshot,
   Job,
   JobEvent,
   JobRecord,
@@ -22,7 +23,7 @@ import type {
   ReceiveOptions,
   StartOptions,
 } from './surface.ts'
-import type { SessionEvent } from './wire.ts'
+import { ITEMS_MOST, MAP_THROTTLE_MOST, type SessionEvent } from './wire.ts'
 
 /** One handle per job and ref, so that who takes up a job gets the object it had. */
 const handles = new WeakMap<SessionRef, Map<string, WeakRef<JobHandle>>>()
@@ -72,6 +73,12 @@ export function startedJob<O>(ref: SessionRef, snapshot: JobSnapshot, input: Sta
 /** Where it is a job: its records, and where they are. */
 export function sourceOf(input: unknown): JobSource | undefined {
   return input instanceof JobHandle ? input.source : undefined
+}
+
+/** Items of a map at once. @throws UsageError */
+export function checkThrottle(items: number): number {
+  if (Number.isInteger(items) && items >= 1 && items <= MAP_THROTTLE_MOST) return items
+  throw new UsageError(`throttle is a whole number from 1 to ${MAP_THROTTLE_MOST}, not ${String(items)}`)
 }
 
 export class JobHandle<O = unknown> implements Job<O> {
@@ -293,6 +300,19 @@ export class JobHandle<O = unknown> implements Job<O> {
   async resume(o: Cancel = {}): Promise<JobSnapshot> {
     this.update((await this.#ref.request({ type: 'resume' }, this.instanceId, o)) as JobSnapshot)
     return this.#snapshot
+  }
+
+  async items(o: { from?: number; limit?: number } & Cancel = {}): Promise<readonly ItemSnapshot[]> {
+    const { from = 0, limit = 100, signal } = o
+    if (!Number.isSafeInteger(from) || from < 0)
+      throw new UsageError(`\`from\` is a whole number from 0 on, not ${from}`)
+    if (!Number.isInteger(limit) || limit < 1 || limit > ITEMS_MOST)
+      throw new UsageError(`\`limit\` is a whole number from 1 to ${ITEMS_MOST}, not ${limit}`)
+    return (await this.#ref.request({ type: 'items', from, limit }, this.instanceId, { signal })) as ItemSnapshot[]
+  }
+
+  async setThrottle(items: number, o: Cancel = {}): Promise<void> {
+    await this.#ref.request({ type: 'throttle', items: checkThrottle(items) }, this.instanceId, o)
   }
 
   async wait(o: { timeout?: Duration; for?: JobState[] } & Cancel = {}): Promise<JobSnapshot> {

@@ -17,7 +17,8 @@ import {
 } from './job-machine.ts'
 import { JobInput } from './job-input.ts'
 import { JobQuestions } from './job-questions.ts'
-import { asksNothing, inputClosed, JobRow, notNow, type RowHome, type TableJob } from './job-row.ts'
+import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type TableJob } from './job-row.ts'
+import type { MapItems } from './map-items.ts'
 import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
@@ -164,6 +165,9 @@ export class JobHost implements JobActions, TableJob {
   get engine(): Engine | undefined {
     return this.#options.engine
   }
+  get items(): MapItems | undefined {
+    return this.#execution?.items
+  }
 
   /** The log is made by the session's store, which may need time; a parent has none. */
   attachLog(log: OutputLog): void {
@@ -295,6 +299,12 @@ export class JobHost implements JobActions, TableJob {
     return this.snapshot()
   }
 
+  /** @throws JobStateError when it is no map that runs */
+  throttle(items: number): void {
+    if (!this.#execution?.throttle || !this.#options.spec.map || isFinished(this.#state)) throw noMap(this)
+    this.#execution.throttle(items)
+  }
+
   /** What is left of it now that it has ended. `share`: the same text, kept once for many. */
   row(home: RowHome, share: (text: string) => string): JobRow {
     const { id, name, type, location, position, engine } = this.#options
@@ -327,6 +337,7 @@ export class JobHost implements JobActions, TableJob {
       children: this.children.map((child) => child.row(home, share)),
       stored: log && log.end > 0 ? log.stored : undefined,
       source: asked ? { engine, acknowledge } : undefined,
+      items: this.items,
     })
   }
 
@@ -347,7 +358,9 @@ export class JobHost implements JobActions, TableJob {
   }
 
   snapshot(): JobSnapshot {
-    if (this.#snapshot) return this.#snapshot
+    const { items } = this
+    // Of a map at work the numbers change without any news.
+    if (this.#snapshot && (!items || this.#ended)) return this.#snapshot
     const { id, name, type, location, peer, spec, position } = this.#options
     return (this.#snapshot = Object.freeze({
       id,
@@ -371,6 +384,7 @@ export class JobHost implements JobActions, TableJob {
       streamed: this.#streamed,
       ...(this.#epoch !== undefined && { epoch: this.#epoch }),
       ...(position !== undefined && { parentId: id, position }),
+      ...(items && { items: items.counts() }),
       children: Object.freeze(this.children.map((child) => child.snapshot())),
     }))
   }

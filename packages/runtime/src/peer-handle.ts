@@ -2,7 +2,7 @@
 import type { Cancel, PeerId } from '@errand/transport'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
-import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
+import { checkThrottle, jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -78,10 +78,8 @@ export class PeerHandle implements Peer {
     script: (ctx: ScriptContext, item: I) => O,
     o: MapOptions = {},
   ): Promise<Job<Output<O>>> {
-    const { throttle, ordered, itemTimeout, ...rest } = o
-    if (throttle !== undefined && !(Number.isInteger(throttle) && throttle >= 1 && throttle <= 1024)) {
-      throw new UsageError(`throttle is a whole number from 1 to 1024, not ${String(throttle)}`)
-    }
+    const { throttle, ordered, itemTimeout, on, lostAfter, ...rest } = o
+    if (throttle !== undefined) checkThrottle(throttle)
     if (typeof script !== 'function') throw new UsageError('a map takes a function, called once for each input')
     const work = await workSpec(script as Script, { ...rest, engine: 'thread' })
     const map = {
@@ -89,7 +87,8 @@ export class PeerHandle implements Peer {
       ...(ordered !== undefined && { ordered }),
       ...(itemTimeout !== undefined && { itemTimeout: milliseconds(itemTimeout) }),
     }
-    const event = { type: 'start' as const, spec: { ...work, map, input: true } }
+    const places = placed({ ...(on !== undefined && { on }), ...(lostAfter !== undefined && { lostAfter }) })
+    const event = { type: 'start' as const, spec: { ...work, map, input: true }, ...places }
     const snapshot = (await this.ref.local.request(event, undefined, o)) as JobSnapshot
     return startedJob<Output<O>>(this.ref.local, snapshot, inputs)
   }

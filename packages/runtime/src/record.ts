@@ -59,6 +59,7 @@ export class RecordWriter {
   #scheduled: NodeJS.Immediate | undefined
   #closed: RawChunk[] = []
   #closedBytes = 0
+  #sent = 0
   #credit: number
   #waiting: (() => void)[] = []
 
@@ -67,19 +68,37 @@ export class RecordWriter {
     this.#credit = credit
   }
 
-  /** Encodes one record now; what cannot travel is left out and marked. @throws TooLargeError, LimitError: nothing was written */
-  write(kind: Kind, value: unknown): void {
+  /**
+   * Encodes one record now; what cannot travel is left out and marked. `item`: of a map, the place of the input that failed
+   * with this error. @throws TooLargeError, LimitError: nothing was written
+   */
+  write(kind: Kind, value: unknown, item?: number): void {
     if (this.#closedBytes + this.#chunk.bytes > PENDING_BYTES) {
       throw new LimitError(`more than ${PENDING_BYTES >> 20} MiB of records wait to be read`, {
         hint: 'use a generator and `yield`: it waits until there is room',
       })
     }
     const now = Date.now()
-    this.#chunk.add([KINDS.indexOf(kind), now, value])
+    this.#chunk.add(item === undefined ? [KINDS.indexOf(kind), now, value] : [KINDS.indexOf(kind), now, value, item])
     if (kind === 'error') this.#errors++
     if (this.#chunk.count === 1) this.#openedAt = now
     if (this.#chunk.bytes >= CHUNK_BYTES || now - this.#openedAt >= CHUNK_MS) this.#close()
     else this.#scheduled ??= setImmediate(() => this.flush())
+  }
+
+  /** Chunks that have been sent. */
+  get sentChunks(): number {
+    return this.#sent
+  }
+
+  /** Bytes in the chunk that is being filled. */
+  get openBytes(): number {
+    return this.#chunk.bytes
+  }
+
+  /** Copies what is in that chunk from byte `from` on to the same place of `target`: memory that outlives the isolate. */
+  mirror(target: Uint8Array, from: number): void {
+    this.#chunk.mirror(target, from)
   }
 
   /** Whether the next record should wait for `ready`. */
@@ -141,15 +160,16 @@ export class RecordWriter {
       if (!chunk) return
       this.#closedBytes -= chunk.bytes.byteLength
       this.#credit -= chunk.bytes.byteLength
+      this.#sent++
       this.#send(chunk)
     }
   }
 }
 
-/** One record as a chunk of its own, for what the host itself must say (a gap). */
-export function singleRecord(kind: Kind, value: unknown): RawChunk {
+/** One record as a chunk of its own, for what the host itself must say (a gap). `item` as for {@link RecordWriter.write}. */
+export function singleRecord(kind: Kind, value: unknown, item?: number): RawChunk {
   const writer = createChunkWriter({ lossy: true })
-  writer.add([KINDS.indexOf(kind), Date.now(), value])
+  writer.add([KINDS.indexOf(kind), Date.now(), value, ...(item === undefined ? [] : [item])])
   return { count: 1, errors: kind === 'error' ? 1 : 0, bytes: writer.finish() }
 }
 

@@ -4,6 +4,7 @@ import type { Cancel } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import { LONGEST_TIMER } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
+import { SharedMapEngine } from './engine/map.ts'
 import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { TableJob } from './job-row.ts'
@@ -214,6 +215,11 @@ export class HostSession implements SessionRef, SessionActions {
         return this.#table.find(job).standStill()
       case 'resume':
         return this.#table.find(job).goOn()
+      case 'throttle':
+        this.#table.find(job).throttle(event.items)
+        return undefined
+      case 'items':
+        return this.#table.items(job, event.from, event.limit)
       case 'acknowledge':
         return this.#table.acknowledge(job, event.reader, event.seqs)
       case 'save':
@@ -358,9 +364,13 @@ export class HostSession implements SessionRef, SessionActions {
       env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined,
     }
     const common = this.#common(id)
-    const targets = on?.map((target, index) =>
-      this.#child(name, work, target, index + 1, { lostAfter: options.lostAfter, again }, common),
-    )
+    // Peers that share a map have no jobs of their own here: it has one log, in which each item stands once.
+    const shared = on && spec.map ? on.map((target) => this.#home.target(target, options.lostAfter)) : undefined
+    const targets = shared
+      ? undefined
+      : on?.map((target, index) =>
+          this.#child(name, work, target, index + 1, { lostAfter: options.lostAfter, again }, common),
+        )
     const host = targets
       ? new JobHost({
           ...common,
@@ -378,9 +388,9 @@ export class HostSession implements SessionRef, SessionActions {
           instanceId,
           name,
           type: spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob',
-          location: 'localhost',
-          spec: placed,
-          engine: this.#engines[engine],
+          location: shared ? shared.map((place) => place.location).join(',') : 'localhost',
+          spec: shared ? work : placed,
+          engine: shared ? new SharedMapEngine(shared) : this.#engines[engine],
           deadline: spec.deadline,
           ...when,
           ...again,

@@ -54,6 +54,8 @@ export interface Isolate {
   readonly pid: number | undefined
   /** Settles when nothing of it is left, with how it ended. Never rejects. */
   readonly exited: Promise<{ exitCode?: number | undefined; signal?: string | undefined; error?: Error | undefined }>
+  /** Memory shared with a worker, which outlives it: how far a map's thread has come (map-page.ts). */
+  readonly page?: SharedArrayBuffer
   /** A process's own stdout and stderr, as lines; a worker has none. */
   readonly output?: { onLine(take: (line: string) => void): void; pause(): void; resume(): void }
   /** Whether it keeps this process alive: while it works it does, as a spare it does not. */

@@ -115,6 +115,10 @@ class RemoteExecution implements Execution {
     this.#forward({ type: 'resume' }).catch(() => undefined)
   }
 
+  throttle(items: number): void {
+    this.#forward({ type: 'throttle', items }).catch(() => undefined)
+  }
+
   /** One after the other, in the order in which they were said here. */
   #forward(event: SessionEvent): Promise<unknown> {
     const told = this.#told.then(async () => {
@@ -150,6 +154,7 @@ class RemoteExecution implements Execution {
         ((await session.request({ type: 'run', spec: spec.work })) as JobSnapshot)
       this.#far = run.instanceId
       this.#begun.resolve(run.instanceId)
+      this.#io.begun?.()
       stopFollowing = session.watchJob(run.instanceId, (snapshot) => this.#follow(snapshot))
       if (this.#stopping) this.stop(this.#stopping)
       const last = await this.#copy(session, run)

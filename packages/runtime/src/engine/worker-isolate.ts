@@ -3,6 +3,7 @@ import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
 import type { Isolate, LaneMessage, LaneServer, LaneWire } from './lane.ts'
+import { PAGE_BYTES } from './map-page.ts'
 
 /** From source the worker's file is TypeScript and the workspace's packages are found by their `source` condition. */
 const fromSource = import.meta.url.endsWith('.ts')
@@ -11,7 +12,8 @@ const execArgv = fromSource ? ['--conditions=source'] : []
 
 /** Starts a worker; who uses it holds it while it works. */
 export function startWorker(): Isolate {
-  const worker = new Worker(entry, { execArgv, stdout: false, stderr: false })
+  const page = new SharedArrayBuffer(PAGE_BYTES)
+  const worker = new Worker(entry, { execArgv, stdout: false, stderr: false, workerData: { page } })
   const { port1, port2 } = new MessageChannel()
   const server = Comlink.wrap<LaneServer>(nodeEndpoint(worker))
   void server.connect(Comlink.transfer(port2, [port2 as never]))
@@ -36,6 +38,7 @@ export function startWorker(): Isolate {
     server,
     wire: portWire(port1),
     pid: undefined,
+    page,
     exited,
     hold,
     kill() {
