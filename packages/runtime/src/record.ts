@@ -179,9 +179,9 @@ export function valuesOf(chunk: RawChunk): unknown[] {
   return items.flatMap((item) => (Array.isArray(item) && item[0] === OUTPUT ? [item[2]] : []))
 }
 
-/** A value as it lies in such a chunk. */
+/** A value as it lies in such a chunk. Nobody asks when it was given. */
 export function outputOf(value: unknown): readonly unknown[] {
-  return [OUTPUT, Date.now(), value]
+  return [OUTPUT, 0, value]
 }
 
 /** Decodes a chunk's records from its `from` on. A kind of a later version comes as information, never as a failure. */

@@ -37,15 +37,16 @@ export const PART_MOST = 8192
 /** From this size on a worker has its next part before it is through with the last. */
 const AHEAD_FROM = 16
 /** One more thread is started when somebody has been at a part for so long, */
-const SLOW_MS = 10
+const SLOW_MS = 25
 /** or when there has been something to do for so long. Until then it would cost more than it does. */
-const PATIENCE_MS = 100
+const PATIENCE_MS = 200
 /** Peers that are being connected to at once. */
 const CONNECTING_MOST = 32
 /** How much longer than its time limit an item may take to end by itself, before its thread is ended. */
 const TIMEOUT_GRACE = 1_000
 /** So many threads in a row that die before they have begun anything: none ever will. */
 const BARREN_MOST = 3
+const CORES: number = availableParallelism()
 
 /** What it takes threads from: the pool's spare. */
 export interface MapThreads {
@@ -115,7 +116,7 @@ class ThreadCrew implements Crew {
     if (workers.size === 0) return 'now'
     const starting = [...workers].filter(({ ready }) => !ready).length
     // Starting one takes a core for as long as a thousand small items.
-    if (starting >= Math.max(1, availableParallelism() - 1)) return 'soon'
+    if (starting >= Math.max(1, CORES - 1)) return 'soon'
     const now = performance.now()
     const slow = [...workers].some(({ ready, parts: [oldest] }) => ready && oldest && now - oldest.begunAt > SLOW_MS)
     return slow || now - this.#hiredAt > PATIENCE_MS ? 'now' : 'soon'
@@ -137,7 +138,7 @@ class ThreadCrew implements Crew {
   }
 
   #most(throttle: number): number {
-    return this.#ordered ? throttle : Math.min(throttle, Math.max(THREADS_LEAST, availableParallelism()))
+    return this.#ordered ? throttle : Math.min(throttle, Math.max(THREADS_LEAST, CORES))
   }
 }
 
