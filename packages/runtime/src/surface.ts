@@ -149,7 +149,7 @@ export interface ItemCounts {
   readonly done: number
   readonly failed: number
   readonly running: number
-  /** No worker has begun them. */
+  /** No worker has begun them, or they were stopped. */
   readonly queued: number
 }
 

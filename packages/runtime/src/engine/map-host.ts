@@ -63,12 +63,13 @@ export class MapLoop<R extends Running> {
   }
 
   async run(): Promise<Ending> {
-    const { input, rest, abort } = this.#running
+    const { input, abort } = this.#running
     const { signal } = abort
     // Who is stopped while it waits for more hears of it.
     signal.addEventListener('abort', () => input.end(), { once: true })
     for (;;) {
-      const chunk = await rest.while(input.chunk())
+      // Not a place where it stands still: items may be under way, and without any the map knows that we rest.
+      const chunk = await input.chunk()
       if (!chunk || signal.aborted) break
       await this.#part(orderOf(chunk))
     }
@@ -81,7 +82,9 @@ export class MapLoop<R extends Running> {
     if (bytes) this.#values = valuesOf({ count: 0, errors: 0, bytes })
     const open: Open = { seq, left: to - from, allBegun: false }
     for (let at = from; at < to; at++) {
-      while (this.#flying >= lanes) await rest.while(this.#landed.promise)
+      // It stands still when those under way do, or there are none.
+      while (this.#flying >= lanes || (rest.wanted && this.#flying > 0)) await this.#landed.promise
+      if (rest.wanted) await rest.while(undefined)
       if (abort.signal.aborted) return
       const item = first + at
       const value = this.#values[at]
@@ -94,10 +97,10 @@ export class MapLoop<R extends Running> {
         this.#page.end(slot)
         open.left--
       } else {
-        const followed = this.#follow(work, item, slot, open)
-        if (lanes === 1) await followed
+        this.#flying++
+        void this.#follow(work, item, slot, open)
       }
-      if (this.#tools.mustPause(this.#running, this.#turn))
+      if (!rest.wanted && this.#tools.mustPause(this.#running, this.#turn))
         this.#turn = await this.#tools.pause(this.#running, this.#turn)
     }
     // Else the last one of those that are followed says it.
@@ -118,24 +121,25 @@ export class MapLoop<R extends Running> {
   }
 
   async #follow(work: Promise<unknown>, item: number, slot: number, open: Open): Promise<void> {
-    this.#flying++
+    let stopped = false
     try {
       await work
     } catch (thrown) {
-      this.#fail(item, thrown)
+      // What is thrown after a stop is a way of stopping.
+      stopped = this.#running.abort.signal.aborted
+      if (!stopped) this.#fail(item, thrown)
     }
     await this.#save()
-    this.#page.end(slot)
-    this.#flying--
+    if (!stopped) this.#page.end(slot)
     open.left--
+    // Before the next one begins: what that says is behind it.
+    if (open.allBegun && open.left === 0) await this.#done(open)
+    this.#flying--
     this.#landed.resolve()
     this.#landed = Promise.withResolvers()
-    if (open.allBegun && open.left === 0) await this.#done(open)
   }
 
-  /** What is thrown after a stop is a way of stopping. */
   #fail(item: number, thrown: unknown): void {
-    if (this.#running.abort.signal.aborted) return
     const error = asError(thrown)
     // Which input it was about; an error that takes no fields stays as it is.
     const said = Object.isExtensible(error) ? Object.assign(error, { item }) : error

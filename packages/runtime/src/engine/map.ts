@@ -442,6 +442,7 @@ class MapExecution implements Execution {
     if (worker.lanes === 1 && worker.parts[0]) worker.parts[0].begunAt = performance.now()
     this.#close(part, count)
     this.#dispatch()
+    this.#sayIfStill()
   }
 
   /** So many items of the part, the last ones, are done. Ordered: lets out what waited for it. */
@@ -480,6 +481,7 @@ class MapExecution implements Execution {
     }
     this.#dispatch()
     this.#sayIfAway()
+    this.#sayIfStill()
   }
 
   /** The items under way have failed; those it had not begun go to another. */
@@ -561,7 +563,7 @@ class MapExecution implements Execution {
   }
 
   #sayIfStill(): void {
-    if (this.#paused && [...this.#workers].every(({ still }) => still)) this.#io.suspended?.()
+    if (this.#paused && [...this.#workers].every(({ still, held }) => still || held === 0)) this.#io.suspended?.()
   }
 
   #endIfDone(): void {
