@@ -18,6 +18,7 @@ export type LaneCommand =
   | { readonly do: 'stop'; readonly x: number; readonly request: StopRequest }
   | { readonly do: 'answer'; readonly x: number; readonly question: string; readonly value: Uint8Array }
   | { readonly do: 'suspend' | 'resume'; readonly x: number }
+  | { readonly do: 'throttle'; readonly x: number; readonly items: number }
 
 /** What is beside Comlink. `link` carries requests of scripts to their session; `n` tells apart who asks. */
 export type LaneMessage =
@@ -192,6 +193,7 @@ export function serveLane(
         else if (command.do === 'answer') there?.answer?.(command.question, command.value)
         else if (command.do === 'suspend') there?.suspend?.()
         else if (command.do === 'resume') there?.resume?.()
+        else if (command.do === 'throttle') there?.throttle?.(command.items)
         if (command.do !== 'start') continue
         const io: ExecutionIO = {
           chunk: ({ count, errors, bytes }) => out.push(['chunk', x, count, errors, bytes]),
@@ -314,6 +316,7 @@ export class LaneEngine implements Engine {
       answer: (question, value) => this.#commands.push({ do: 'answer', x, question, value }),
       suspend: () => this.#commands.push({ do: 'suspend', x }),
       resume: () => this.#commands.push({ do: 'resume', x }),
+      throttle: (items) => this.#commands.push({ do: 'throttle', x, items }),
       stop: (request) => {
         if (!this.#executions.has(x)) return
         execution.stopping = request
