@@ -184,21 +184,28 @@ async function pour(
   const waits = Symbol.asyncIterator in values
   const iterator = waits ? values[Symbol.asyncIterator]() : values[Symbol.iterator]()
   let turn = Date.now()
+  // One listener for all values: of a source that waits for each, one each would cost more than the values.
+  let giveUp = (): void => undefined
+  const onAbort = (): void => giveUp()
+  signal.addEventListener('abort', onAbort, { once: true })
+  const step = (): Promise<IteratorResult<unknown> | undefined> =>
+    new Promise((resolve, reject) => {
+      giveUp = () => resolve(undefined)
+      Promise.resolve(iterator.next()).then(resolve, reject)
+    })
   try {
     for (let given = 1; ; given++) {
-      const next = iterator.next()
-      if (next instanceof Promise) await untilAborted(next, signal)
-      if (signal.aborted) return
       // One that has it at hand is not waited for: that would cost more than all the rest.
-      const step = waits ? await next : (next as IteratorResult<unknown>)
-      if (step.done) return
-      const room = outlet.offer(step.value, signal)
+      const next = waits ? await step() : (iterator.next() as IteratorResult<unknown>)
+      if (signal.aborted || !next || next.done) return
+      const room = outlet.offer(next.value, signal)
       if (room) await room
       if (given % LOOK_EVERY > 0 || Date.now() - turn < TURN_MS) continue
       await new Promise<void>((resolve) => setImmediate(resolve))
       turn = Date.now()
     }
   } finally {
+    signal.removeEventListener('abort', onAbort)
     // Not waited for: a source that is waiting itself answers when it is through with that.
     void Promise.resolve(iterator.return?.()).catch(() => undefined)
   }

@@ -184,6 +184,12 @@ export function outputOf(value: unknown): readonly unknown[] {
   return [OUTPUT, 0, value]
 }
 
+/** How many there are. What was sent says so itself; another job's records, which have their times, are not all outputs. */
+export function valuesIn({ count, bytes }: RawChunk): number {
+  const sent = bytes[0] === 0x83 && bytes[1] === OUTPUT && bytes[2] === 0
+  return sent ? count : valuesOf({ count, errors: 0, bytes }).length
+}
+
 /** Decodes a chunk's records from its `from` on. A kind of a later version comes as information, never as a failure. */
 export function recordsOf<O>(chunk: ReadChunk): JobRecord<O>[] {
   // Copied: the bytes may be the store's own, and somebody else's to read again.

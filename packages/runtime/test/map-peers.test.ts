@@ -158,5 +158,4 @@ describe('a map on several peers', () => {
   })
 })
 
-declare const LOG: string
 declare const GATE: string

@@ -100,6 +100,8 @@ const events: ByType<wire.WireEvent> = {
   answer: { question: true, value: true },
   suspend: {},
   resume: {},
+  throttle: { items: true },
+  items: { from: true, limit: true },
   acknowledge: { reader: true, seqs: true },
   save: { path: true, format: true, read: true, keep: true, kinds: true, limit: true },
   disconnect: { idleTimeout: true, buffering: true },
@@ -200,6 +202,7 @@ const job: Fields<JobSnapshot> = {
   streamed: true,
   parentId: true,
   position: true,
+  items: true,
   children: true,
 }
 const session: Fields<SessionSnapshot> = {

@@ -3,7 +3,7 @@
 // An item that does not wait costs its call and little else. One that does is waited for, or, where several may be under
 // way at once, followed while the next ones begin. After each, what it said is saved before it counts as done.
 import { LONGEST_TIMER } from '../duration.ts'
-import { asError, TimeoutError } from '../errors.ts'
+import { asError, ProtocolError, TimeoutError } from '../errors.ts'
 import type { Ending } from '../job-machine.ts'
 import { valuesOf, type RecordWriter } from '../record.ts'
 import type { ScriptContext } from '../surface.ts'
@@ -26,14 +26,16 @@ export interface MapTools<R extends Running> {
   /** None: nobody looks at it. */
   readonly page: SharedArrayBuffer | undefined
   readonly itemTimeout: number | undefined
-  call(ctx: ScriptContext, value: unknown): unknown
-  context(running: R): ScriptContext
+  readonly call: (ctx: ScriptContext, value: unknown) => unknown
+  readonly context: (running: R) => ScriptContext
   /** Writes what the call gave; a promise where that has to be waited for. */
-  finish(value: unknown, running: R): Promise<unknown> | undefined
-  sayError(writer: RecordWriter, error: Error, item: number): void
-  mustPause(running: R, turn: number): boolean
-  pause(running: R, turn: number): Promise<number>
+  readonly finish: (value: unknown, running: R) => Promise<unknown> | undefined
+  readonly sayError: (writer: RecordWriter, error: Error, item: number) => void
+  readonly mustPause: (running: R, turn: number) => boolean
+  readonly pause: (running: R, turn: number) => Promise<number>
 }
+
+const SOON: Promise<void> = Promise.resolve()
 
 /** A part that is being worked on. */
 interface Open {
@@ -80,6 +82,7 @@ export class MapLoop<R extends Running> {
   async #part({ seq, first, from, to, lanes, bytes }: Order): Promise<void> {
     const { rest, abort } = this.#running
     if (bytes) this.#values = valuesOf({ count: 0, errors: 0, bytes })
+    if (to > this.#values.length) throw new ProtocolError('a chunk of inputs holds fewer than it says')
     const open: Open = { seq, left: to - from, allBegun: false }
     for (let at = from; at < to; at++) {
       // It stands still when those under way do, or there are none.
@@ -158,7 +161,7 @@ export class MapLoop<R extends Running> {
     const { writer, abort } = this.#running
     if (writer.full) await writer.ready(abort.signal)
     // What is sent leaves at the end of this turn of microtasks.
-    await undefined
+    await SOON
     if (writer.full) return // stopped meanwhile
     this.#posted = writer.sentChunks
     this.#page.save(writer)

@@ -1,6 +1,6 @@
 // The inputs of a map that nobody works on yet: in chunks, as they came, given out in parts.
 import { createChunkWriter } from '@errand/transport'
-import { outputOf, valuesOf, type RawChunk } from '../record.ts'
+import { outputOf, valuesIn, valuesOf, type RawChunk } from '../record.ts'
 import { blocksOf } from './map-order.ts'
 
 export interface InputChunk {
@@ -50,16 +50,14 @@ export class MapInputs {
   /** @throws ProtocolError */
   push(chunk: RawChunk): void {
     const cost = chunk.bytes.byteLength
-    if (!this.#shared) return this.#add(chunk.bytes, this.taken, cost, undefined)
+    if (!this.#shared) return this.#add(chunk.bytes, this.taken, valuesIn(chunk), cost, undefined)
     const blocks = blocksOf(chunk)
-    for (const [index, { seq, first, bytes }] of blocks.entries()) {
-      this.#add(bytes, first, index === blocks.length - 1 ? cost : 0, seq)
+    for (const [index, { seq, first, count, bytes }] of blocks.entries()) {
+      this.#add(bytes, first, count, index === blocks.length - 1 ? cost : 0, seq)
     }
   }
 
-  #add(bytes: Uint8Array, first: number, cost: number, block: number | undefined): void {
-    // Another job's records are not all outputs: there is no knowing without looking.
-    const { length: count } = valuesOf({ count: 0, errors: 0, bytes })
+  #add(bytes: Uint8Array, first: number, count: number, cost: number, block: number | undefined): void {
     if (count === 0) return this.#onTaken(cost)
     this.#chunks.push({ bytes, first, count, cost, left: count, lastSeq: -1, block })
     this.taken += count

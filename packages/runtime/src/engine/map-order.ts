@@ -38,22 +38,23 @@ export function orderOf(chunk: RawChunk): Order {
 export interface Block {
   readonly seq: number
   readonly first: number
+  readonly count: number
   readonly bytes: Uint8Array
 }
 
-export function blockChunk({ seq, first, bytes }: Block): RawChunk {
+export function blockChunk({ seq, first, count, bytes }: Block): RawChunk {
   const writer = createChunkWriter()
-  writer.add(outputOf([seq, first, bytes]))
+  writer.add(outputOf([seq, first, count, bytes]))
   return { count: 1, errors: 0, bytes: writer.finish() }
 }
 
 /** @throws ProtocolError */
 export function blocksOf(chunk: RawChunk): Block[] {
   return valuesOf(chunk).map((value) => {
-    const [seq, first, bytes] = Array.isArray(value) ? (value as unknown[]) : []
-    if (!isCount(seq) || !isCount(first) || !(bytes instanceof Uint8Array))
+    const [seq, first, count, bytes] = Array.isArray(value) ? (value as unknown[]) : []
+    if (!isCount(seq) || !isCount(first) || !isCount(count) || count === 0 || !(bytes instanceof Uint8Array))
       throw new ProtocolError('a block of inputs that does not fit')
-    return { seq, first, bytes }
+    return { seq, first, count, bytes }
   })
 }
 

@@ -49,6 +49,7 @@ export abstract class MapWorker {
   lanes: number
   /** It is there, and works. */
   ready = false
+  readyAt = 0
   /** It cannot be reached now. */
   away = false
   still = false
@@ -114,6 +115,7 @@ export class ThreadWorker extends MapWorker {
       },
       begun: () => {
         this.ready = true
+        this.readyAt = performance.now()
         events.begun(this)
       },
       inputRead: (seq) => events.done(this, seq),
@@ -203,6 +205,7 @@ export class PeerWorker extends MapWorker {
         },
         begun: () => {
           this.ready = true
+          this.readyAt = performance.now()
           events.begun(this)
         },
         asked: (question) => events.asked({ ...question, id: `${number}-${question.id}` }),
@@ -233,7 +236,9 @@ export class PeerWorker extends MapWorker {
 
   give(part: Part): void {
     this.hold(part)
-    this.execution.input?.(blockChunk({ seq: part.seq, first: part.chunk.first + part.from, bytes: partBytes(part) }))
+    const { seq, chunk, from, to } = part
+    const block = { seq, first: chunk.first + from, count: to - from, bytes: partBytes(part) }
+    this.execution.input?.(blockChunk(block))
   }
 
   dismiss(): void {

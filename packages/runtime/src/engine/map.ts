@@ -40,6 +40,8 @@ const AHEAD_FROM = 16
 const SLOW_MS = 25
 /** or when there has been something to do for so long. Until then it would cost more than it does. */
 const PATIENCE_MS = 200
+/** Items that take less than this on average need cores rather than threads. */
+const QUICK_MS = 1
 /** Peers that are being connected to at once. */
 const CONNECTING_MOST = 32
 /** How much longer than its time limit an item may take to end by itself, before its thread is ended. */
@@ -114,6 +116,7 @@ class ThreadCrew implements Crew {
   may(workers: ReadonlySet<MapWorker>, throttle: number): 'now' | 'soon' | 'never' {
     if (workers.size >= this.#most(throttle)) return 'never'
     if (workers.size === 0) return 'now'
+    if (workers.size >= CORES && this.#quick(workers)) return 'soon'
     const starting = [...workers].filter(({ ready }) => !ready).length
     // Starting one takes a core for as long as a thousand small items.
     if (starting >= Math.max(1, CORES - 1)) return 'soon'
@@ -135,6 +138,13 @@ class ThreadCrew implements Crew {
       worker.lanes = place < most ? Math.floor(throttle / most) + (place < throttle % most ? 1 : 0) : 0
       place++
     }
+  }
+
+  /** Items that are over at once need a core each, and more threads would only need memory. */
+  #quick(workers: ReadonlySet<MapWorker>): boolean {
+    const now = performance.now()
+    const done = [...workers].reduce((sum, worker) => sum + worker.done, 0)
+    return [...workers].reduce((sum, { ready, readyAt }) => sum + (ready ? now - readyAt : 0), 0) < done * QUICK_MS
   }
 
   #most(throttle: number): number {
@@ -320,7 +330,7 @@ class MapExecution implements Execution {
 
   /** @throws PeerUnreachableError when none of its peers can be reached now */
   async reachable(): Promise<void> {
-    const tries = await Promise.allSettled([...this.#workers].map(({ execution }) => execution.reachable?.()))
+    const tries = await Promise.allSettled([...this.#workers].map(async ({ execution }) => execution.reachable?.()))
     const refused = tries.filter((one) => one.status === 'rejected')
     if (refused.length > 0 && refused.length === tries.length) throw refused[0]!.reason
   }
