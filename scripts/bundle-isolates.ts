@@ -1,6 +1,6 @@
 // Bundles what isolates start from into one self-contained file each, beside what the compiler makes: what an isolate
 // loads, it loads again for every job. For `npm run build`, and for the tests before they begin.
-import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { rolldown } from 'rolldown'

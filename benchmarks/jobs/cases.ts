@@ -26,6 +26,11 @@ const RATE_MS = 300
 const RATE_TURNS = 5
 const INPUTS = 100_000
 const MAP_TURNS = 3
+const MANY_INPUTS = 1_000_000
+/** MiB by which a map of them may grow this process, its threads counted. */
+const MANY_MOST = 200
+/** How often the process is asked how large it is. */
+const SAMPLE_MS = 10
 const RECORDS = 100_000
 const BATCH = 256
 /** First records in one turn. */
@@ -125,6 +130,36 @@ async function map(): Promise<Row[]> {
     }),
   })
   return besidePools('map-100k-empty', 'inputs/s', rates)
+}
+
+/** Inputs that come one by one, an output for each, read as they come: how much larger this process is at most meanwhile. */
+async function mapMemory(): Promise<Row[]> {
+  await using peer = await createPeer()
+  async function* inputs(): AsyncGenerator<{ id: number; name: string }> {
+    for (let id = 0; id < MANY_INPUTS; id++) yield { id, name: 'item-123' }
+  }
+  await spareReady()
+  const before = process.memoryUsage.rss()
+  let most = before
+  const sampling = setInterval(() => (most = Math.max(most, process.memoryUsage.rss())), SAMPLE_MS)
+  let [count, sum] = [0, 0]
+  try {
+    const job = await peer.map(inputs(), (_, { id }) => ({ id, square: id * 2 }))
+    for await (const record of job) {
+      if (record.kind !== 'output') continue
+      count++
+      sum += record.value.id
+    }
+    completed(await job.finished)
+  } finally {
+    clearInterval(sampling)
+  }
+  check('outputs', count, MANY_INPUTS)
+  check('their sum', sum, (MANY_INPUTS * (MANY_INPUTS - 1)) / 2)
+  const grown = (most - before) / 2 ** 20
+  return [
+    row({ suite, case: 'map-1m-memory', unit: 'MiB', ours: grown, peer: MANY_MOST, peerName: 'the most it may be' }),
+  ]
 }
 
 /** From the start of a thread job on the warm spare to its last record, and from the order to a worker to its last. */
@@ -412,6 +447,7 @@ const measurements: readonly { readonly cases: readonly string[]; readonly run: 
   { cases: ['thread-run-empty'], run: threadRun },
   { cases: POOL_SUFFIXES.map((suffix) => `thread-start-empty${suffix}`), run: threadStart },
   { cases: POOL_SUFFIXES.map((suffix) => `map-100k-empty${suffix}`), run: map },
+  { cases: ['map-1m-memory'], run: mapMemory },
   { cases: ['thread-records', 'thread-records-256'], run: threadRecords },
   { cases: ['process-first-record'], run: processFirstRecord },
   { cases: ['process-records'], run: processRecords },

@@ -5,6 +5,8 @@ export const targets: Readonly<Record<string, { readonly ratio: number }>> = {
   'thread-run-empty': { ratio: 0.5 },
   'thread-start-empty': { ratio: 0.4 },
   'map-100k-empty': { ratio: 3 },
+  // At most 200 MiB.
+  'map-1m-memory': { ratio: 1 },
   'thread-records': { ratio: 1.5 },
   // At most a quarter of the time.
   'process-first-record': { ratio: 4 },

@@ -4,7 +4,7 @@
 export interface Row {
   readonly suite: 'transport' | 'session' | 'jobs'
   readonly case: string
-  /** Of `ours` and `peer`: of something a second more is better, of a time (`ms`, `µs`) less. */
+  /** Of `ours` and `peer`: of something a second more is better, of a time or size (`ms`, `µs`, `MiB`) less. */
   readonly unit: string
   readonly ours: number
   readonly peer: number
@@ -20,7 +20,7 @@ export interface Skipped {
 }
 
 export function row({ suite, case: name, unit, ours, peer, peerName }: Omit<Row, 'ratio'>): Row {
-  const lessIsBetter = unit === 'ms' || unit === 'µs'
+  const lessIsBetter = unit === 'ms' || unit === 'µs' || unit === 'MiB'
   return { suite, case: name, unit, ours, peer, peerName, ratio: lessIsBetter ? peer / ours : ours / peer }
 }
 

@@ -260,6 +260,10 @@ export class FakeJob implements Job {
     this.state = 'Running'
     this.#changed()
   }
+  async items(): Promise<readonly []> {
+    return []
+  }
+
   async setThrottle(most: number): Promise<JobSnapshot> {
     this.calls.push(['setThrottle', most])
     return this.snapshot

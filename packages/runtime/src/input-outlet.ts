@@ -10,6 +10,9 @@ import type { SessionEvent } from './wire.ts'
 
 /** Bytes waiting here beyond which `send` refuses: for senders who do not wait. */
 const FULL = 16 * 1024 * 1024
+/** A source that never waits has this process for so long, and the clock is looked at every so many values. */
+const TURN_MS = 5
+const LOOK_EVERY = 16
 
 export class InputOutlet {
   readonly #ask: (event: SessionEvent) => Promise<unknown>
@@ -41,9 +44,15 @@ export class InputOutlet {
     signal?.throwIfAborted()
   }
 
-  /** The same, settling as soon as there is room here: what is wrong over there the next one hears, or `end`. */
-  offer(value: unknown, signal?: AbortSignal): Promise<void> {
-    return this.#take(signal, () => void this.#writer.add(outputOf(value)))
+  /**
+   * The same, waiting only for room here, and not at all where there is some: what is wrong over there the next one hears,
+   * or `end`.
+   */
+  offer(value: unknown, signal: AbortSignal): Promise<void> | undefined {
+    if (this.#failed) throw this.#failed
+    this.#writer.add(outputOf(value))
+    this.#flowing ??= this.#flow()
+    return this.#bytes > CHUNK_BYTES ? this.#room(signal) : undefined
   }
 
   /** Records of another job; the job takes the outputs among them. */
@@ -76,6 +85,10 @@ export class InputOutlet {
     }
     take()
     this.#flowing ??= this.#flow()
+    await this.#room(signal)
+  }
+
+  async #room(signal: AbortSignal | undefined): Promise<void> {
     while (this.#bytes > CHUNK_BYTES && !this.#failed) {
       await untilAborted(this.#drained.promise, signal)
       signal?.throwIfAborted()
@@ -168,18 +181,31 @@ async function pour(
   values: Iterable<unknown> | AsyncIterable<unknown>,
   signal: AbortSignal,
 ): Promise<void> {
-  const iterator = Symbol.asyncIterator in values ? values[Symbol.asyncIterator]() : values[Symbol.iterator]()
+  const waits = Symbol.asyncIterator in values
+  const iterator = waits ? values[Symbol.asyncIterator]() : values[Symbol.iterator]()
+  let turn = Date.now()
+  // One listener for all values: of a source that waits for each, one each would cost more than the values.
+  let giveUp = (): void => undefined
+  const onAbort = (): void => giveUp()
+  signal.addEventListener('abort', onAbort, { once: true })
+  const step = (): Promise<IteratorResult<unknown> | undefined> =>
+    new Promise((resolve, reject) => {
+      giveUp = () => resolve(undefined)
+      Promise.resolve(iterator.next()).then(resolve, reject)
+    })
   try {
-    for (;;) {
-      const next = iterator.next()
+    for (let given = 1; ; given++) {
       // One that has it at hand is not waited for: that would cost more than all the rest.
-      if (next instanceof Promise) await untilAborted(next, signal)
-      if (signal.aborted) return
-      const step = await next
-      if (step.done) return
-      await outlet.offer(step.value, signal)
+      const next = waits ? await step() : (iterator.next() as IteratorResult<unknown>)
+      if (signal.aborted || !next || next.done) return
+      const room = outlet.offer(next.value, signal)
+      if (room) await room
+      if (given % LOOK_EVERY > 0 || Date.now() - turn < TURN_MS) continue
+      await new Promise<void>((resolve) => setImmediate(resolve))
+      turn = Date.now()
     }
   } finally {
+    signal.removeEventListener('abort', onAbort)
     // Not waited for: a source that is waiting itself answers when it is through with that.
     void Promise.resolve(iterator.return?.()).catch(() => undefined)
   }

@@ -11,6 +11,7 @@ import { untilAborted } from './output-log.ts'
 import type { SessionRef } from './session-ref.ts'
 import type {
   Duration,
+  ItemSnapshot,
   Job,
   JobEvent,
   JobRecord,
@@ -22,8 +23,8 @@ import type {
   ReceiveOptions,
   StartOptions,
 } from './surface.ts'
-import type { SessionEvent } from './wire.ts'
-import { throttleLimit } from './work.ts'
+import { ITEMS_MOST, type SessionEvent } from './wire.ts'
+import { mapThrottleLimit, throttleLimit } from './work.ts'
 
 /** One handle per job and ref, so that who takes up a job gets the object it had. */
 const handles = new WeakMap<SessionRef, Map<string, WeakRef<JobHandle>>>()
@@ -297,9 +298,19 @@ export class JobHandle<O = unknown> implements Job<O> {
   }
 
   async setThrottle(most: number, o: Cancel = {}): Promise<JobSnapshot> {
-    const event = { type: 'throttle' as const, most: throttleLimit(most) }
+    const limit = this.type === 'PSTaskJob' ? mapThrottleLimit : throttleLimit
+    const event = { type: 'throttle' as const, most: limit(most) }
     this.update((await this.#ref.request(event, this.instanceId, o)) as JobSnapshot)
     return this.#snapshot
+  }
+
+  async items(o: { from?: number; limit?: number } & Cancel = {}): Promise<readonly ItemSnapshot[]> {
+    const { from = 0, limit = 100, signal } = o
+    if (!Number.isSafeInteger(from) || from < 0)
+      throw new UsageError(`\`from\` is a whole number from 0 on, not ${from}`)
+    if (!Number.isInteger(limit) || limit < 1 || limit > ITEMS_MOST)
+      throw new UsageError(`\`limit\` is a whole number from 1 to ${ITEMS_MOST}, not ${limit}`)
+    return (await this.#ref.request({ type: 'items', from, limit }, this.instanceId, { signal })) as ItemSnapshot[]
   }
 
   async wait(o: { timeout?: Duration; for?: JobState[] } & Cancel = {}): Promise<JobSnapshot> {

@@ -1,10 +1,10 @@
 // Reads of one job, and of a parent's children as they come: their chunks, and state changes in their place among them.
-import { UsageError } from './errors.ts'
+import { JobStateError, UsageError } from './errors.ts'
 import { eventChunk, isTold } from './job-event.ts'
 import type { TableJob } from './job-row.ts'
 import { OWNER, untilAborted } from './output-log.ts'
-import { KINDS, singleRecord, type ReadChunk } from './record.ts'
-import type { JobSnapshot, ReceiveOptions } from './surface.ts'
+import { KINDS, recordsOf, singleRecord, type ReadChunk } from './record.ts'
+import type { ItemSnapshot, JobRecord, JobSnapshot, ReceiveOptions } from './surface.ts'
 import type { ReadRequest } from './wire.ts'
 
 /** Characters of a reader's name. */
@@ -256,4 +256,30 @@ class StateNews {
     const last = history.at(-1)
     if (last) this.#seen.set(host, last)
   }
+}
+
+/** Of a map: items that failed, each with the record that says so. @throws JobStateError when it is no map */
+export async function itemsOf(map: TableJob, from: number, limit: number): Promise<readonly ItemSnapshot[]> {
+  const { items, log, name, location, instanceId: job } = map
+  if (!items) throw new JobStateError(`${name} is no map: it has no items`)
+  const found: ItemSnapshot[] = []
+  let end = 0
+  let records: JobRecord[] = []
+  for (const { index, seq } of items.rows(from, limit)) {
+    // Those of one chunk, mostly.
+    if (seq >= end || records[0] === undefined || seq < records[0].seq) {
+      records = []
+      if (log && seq >= log.start) {
+        for await (const chunk of log.read(seq)) {
+          records = recordsOf({ ...chunk, job, location, from: chunk.first })
+          end = chunk.first + chunk.count
+          break
+        }
+      }
+    }
+    const record = records.find((one) => one.seq === seq)
+    const why = record?.kind === 'error' ? { endedAt: record.at, reason: record.error } : {}
+    found.push({ index, name: `${name}.${index + 1}`, state: 'Failed', seq, ...why })
+  }
+  return found
 }

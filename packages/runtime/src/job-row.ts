@@ -6,6 +6,7 @@ import type { Engine } from './engine/engine.ts'
 import type { StopRequest } from './job-machine.ts'
 import { notOpen } from './job-questions.ts'
 import { OutputLog, OWNER } from './output-log.ts'
+import type { MapItems } from './map-items.ts'
 import type { RawChunk } from './record.ts'
 import type { StoredLog } from './store/store.ts'
 import type { JobSnapshot, JobState, JobType, PeerId } from './surface.ts'
@@ -35,6 +36,9 @@ export interface TableJob {
   readonly ready: Promise<void>
   /** A parent has none. */
   readonly log: OutputLog | undefined
+  /** Of a map. */
+  readonly items: MapItems | undefined
+  /** @throws JobStateError when it is no map that runs */
   snapshot(): JobSnapshot
   watch(listener: (snapshot: JobSnapshot) => void): () => void
   stop(request: StopRequest): Promise<JobSnapshot>
@@ -77,6 +81,7 @@ export interface RowFacts {
   /** None where nothing was said. */
   readonly stored: StoredLog | undefined
   readonly source: RowSource | undefined
+  readonly items: MapItems | undefined
 }
 
 /** What all rows of one table have in common. */
@@ -99,6 +104,11 @@ export function asksNothing({ name, state }: Named): JobStateError {
 /** `what` cannot be done to it in the state it is in. */
 export function notNow({ name, state }: Named, what: string): JobStateError {
   return new JobStateError(`${name} is ${state} and cannot be ${what}`)
+}
+
+/** Only a map that runs has a throttle. */
+export function noMap({ name, state }: Named): JobStateError {
+  return new JobStateError(`${name} is no map at work: it is ${state}`)
 }
 
 const NO_CHILDREN: readonly JobRow[] = Object.freeze([])
@@ -129,6 +139,7 @@ export class JobRow implements TableJob {
   #parent: JobRow | undefined
   readonly #stored: StoredLog | undefined
   #source: RowSource | undefined
+  readonly items: MapItems | undefined
 
   constructor(home: RowHome, facts: RowFacts) {
     this.older = undefined
@@ -161,6 +172,7 @@ export class JobRow implements TableJob {
     for (const child of this.children) child.#parent = this
     this.#stored = facts.stored
     this.#source = facts.source
+    this.items = facts.items
   }
 
   get endedAt(): Date {
@@ -215,6 +227,7 @@ export class JobRow implements TableJob {
       streamed: this.#streamed,
       ...(this.#epoch !== undefined && { epoch: this.#epoch }),
       ...(this.position !== undefined && { parentId: this.id, position: this.position }),
+      ...(this.items && { items: this.items.counts() }),
       children: Object.freeze(this.children.map((child) => child.snapshot())),
     })
   }
@@ -246,7 +259,7 @@ export class JobRow implements TableJob {
     throw notNow(this, 'resumed')
   }
 
-  throttle(_: number): JobSnapshot {
+  throttle(): JobSnapshot {
     throw notNow(this, 'throttled')
   }
 

@@ -5,14 +5,14 @@ import { isFinished } from './child-jobs.ts'
 import { JobNotFinishedError, JobNotFoundError, LimitError, UsageError } from './errors.ts'
 import { filterJobs, findJob } from './job-filter.ts'
 import { JobIndex } from './job-index.ts'
-import { mergeReads, readLog } from './job-reading.ts'
+import { itemsOf, mergeReads, readLog } from './job-reading.ts'
 import { JobRow, type RowHome, type TableJob } from './job-row.ts'
 import type { JobHost } from './job.ts'
 import { keptText } from './kept-text.ts'
 import type { JobReading } from './link.ts'
 import { untilAborted } from './output-log.ts'
 import type { Store } from './store/store.ts'
-import type { JobFilter, JobSnapshot } from './surface.ts'
+import type { ItemSnapshot, JobFilter, JobSnapshot } from './surface.ts'
 import type { ReadRequest } from './wire.ts'
 
 /** Finished runs kept for a client that has not taken everything; the oldest goes first. */
@@ -195,6 +195,11 @@ export class JobTable {
       if (this.#retired.size > RETIRED_KEPT && oldest !== undefined) this.#retired.delete(oldest)
     }
     return snapshot
+  }
+
+  /** Of a map: the items that failed. @throws JobNotFoundError, JobStateError */
+  items(job: string | undefined, from: number, limit: number): Promise<readonly ItemSnapshot[]> {
+    return itemsOf(this.find(job), from, limit)
   }
 
   /** Chunks of a job and its children, then the job as it is after the last. @throws JobNotFoundError, UsageError */

@@ -20,11 +20,13 @@ import {
 } from './job-machine.ts'
 import { JobInput } from './job-input.ts'
 import { JobQuestions } from './job-questions.ts'
-import { asksNothing, inputClosed, JobRow, notNow, type RowHome, type TableJob } from './job-row.ts'
+import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type TableJob } from './job-row.ts'
+import type { MapItems } from './map-items.ts'
 import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
+import { mapThrottleLimit } from './work.ts'
 
 export interface JobOptions {
   readonly instanceId: string
@@ -171,6 +173,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
   get engine(): Engine | undefined {
     return this.#options.engine
+  }
+  get items(): MapItems | undefined {
+    return this.#execution?.items
   }
 
   /** The log is made by the session's store, which may need time; a parent has none. */
@@ -341,6 +346,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       children: this.children.map((child) => child.row(home, share)),
       stored: log && log.end > 0 ? log.stored : undefined,
       source: asked ? { engine, acknowledge } : undefined,
+      items: this.items,
     })
   }
 
@@ -361,7 +367,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   snapshot(): JobSnapshot {
-    if (this.#snapshot) return this.#snapshot
+    const { items } = this
+    // Of a map at work the numbers change without any news.
+    if (this.#snapshot && (!items || this.#ended)) return this.#snapshot
     const { id, name, type, location, peer, spec, position } = this.#options
     return (this.#snapshot = Object.freeze({
       id,
@@ -385,6 +393,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       streamed: this.#streamed,
       ...(this.#epoch !== undefined && { epoch: this.#epoch }),
       ...(position !== undefined && { parentId: id, position }),
+      ...(items && { items: items.counts() }),
       children: Object.freeze(this.children.map((child) => child.snapshot())),
     }))
   }
@@ -619,8 +628,13 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     else void this.#onEnded({ outcome: 'stopped' })
   }
 
-  /** So many children at once from now on, also of those that wait already. @throws JobStateError */
+  /** So many children, or items of a map, at once from now on, also of those that wait. @throws JobStateError, UsageError */
   throttle(most: number): JobSnapshot {
+    if (this.#options.spec.map) {
+      if (!this.#execution?.throttle || isFinished(this.#state)) throw noMap(this)
+      this.#execution.throttle(mapThrottleLimit(most))
+      return this.snapshot()
+    }
     if (this.children.length === 0) throw new JobStateError(`${this.name} has no children to be throttled`)
     this.#throttle = most
     if (this.#queue) this.#queue.most = most

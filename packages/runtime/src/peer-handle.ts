@@ -32,7 +32,7 @@ import type {
   Work,
 } from './surface.ts'
 import type { PeerEvent, TargetSpec } from './wire.ts'
-import { throttleLimit, workSpec } from './work.ts'
+import { mapThrottleLimit, throttleLimit, workSpec } from './work.ts'
 
 /** What a peer's handle holds. */
 export interface PeerRef {
@@ -78,10 +78,8 @@ export class PeerHandle implements Peer {
     script: (ctx: ScriptContext, item: I) => O,
     o: MapOptions = {},
   ): Promise<Job<Output<O>>> {
-    const { throttle, ordered, itemTimeout, ...rest } = o
-    if (throttle !== undefined && !(Number.isInteger(throttle) && throttle >= 1 && throttle <= 1024)) {
-      throw new UsageError(`throttle is a whole number from 1 to 1024, not ${String(throttle)}`)
-    }
+    const { throttle, ordered, itemTimeout, on, lostAfter, ...rest } = o
+    if (throttle !== undefined) mapThrottleLimit(throttle)
     if (typeof script !== 'function') throw new UsageError('a map takes a function, called once for each input')
     const work = await workSpec(script as Script, { ...rest, engine: 'thread' })
     const map = {
@@ -89,7 +87,8 @@ export class PeerHandle implements Peer {
       ...(ordered !== undefined && { ordered }),
       ...(itemTimeout !== undefined && { itemTimeout: milliseconds(itemTimeout) }),
     }
-    const event = { type: 'start' as const, spec: { ...work, map, input: true } }
+    const places = placed({ ...(on !== undefined && { on }), ...(lostAfter !== undefined && { lostAfter }) })
+    const event = { type: 'start' as const, spec: { ...work, map, input: true }, ...places }
     const snapshot = (await this.ref.local.request(event, undefined, o)) as JobSnapshot
     return startedJob<Output<O>>(this.ref.local, snapshot, inputs)
   }

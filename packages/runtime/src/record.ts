@@ -54,6 +54,9 @@ export const PENDING_BYTES = 16 * 1024 * 1024
 const PROGRESS_MOST = 64
 const PROGRESS_TEXT = 1024
 
+/** As it lies in a chunk; of a map's item, its number. */
+type SaidRecord = readonly [kind: number, at: number, value: unknown, item?: number]
+
 /**
  * Collects what a script says during a turn into chunks; sends them while there is credit. Lives in the isolate.
  *
@@ -69,18 +72,22 @@ export class RecordWriter {
   #scheduled: NodeJS.Immediate | undefined
   #closed: RawChunk[] = []
   #closedBytes = 0
+  #sent = 0
   #credit: number
   #waiting: (() => void)[] = []
   /** The newest of each activity since the last other record, in the order they were said. */
-  readonly #progress = new Map<unknown, readonly [kind: number, at: number, value: unknown]>()
+  readonly #progress = new Map<string, SaidRecord>()
 
   constructor(send: (chunk: RawChunk) => void, credit: number = CREDIT_BYTES) {
     this.#send = send
     this.#credit = credit
   }
 
-  /** Encodes one record now; what cannot travel is left out and marked. @throws TooLargeError, LimitError: nothing was written */
-  write(kind: Kind, value: unknown): void {
+  /**
+   * Encodes one record now; what cannot travel is left out and marked. `item`: of a map, the place of the input that failed
+   * with this error. @throws TooLargeError, LimitError: nothing was written
+   */
+  write(kind: Kind, value: unknown, item?: number): void {
     if (this.#closedBytes + this.#chunk.bytes > PENDING_BYTES) {
       throw new LimitError(`more than ${PENDING_BYTES >> 20} MiB of records wait to be read`, {
         hint: 'use a generator and `yield`: it waits until there is room',
@@ -89,22 +96,24 @@ export class RecordWriter {
     const now = Date.now()
     const code = KINDS.indexOf(kind)
     const state = kind === 'progress' ? progressOf(value) : undefined
-    if (state) return this.#report(state, [code, now, state])
+    const said = state ?? value
+    const record: SaidRecord = item === undefined ? [code, now, said] : [code, now, said, item]
+    if (state) return this.#report(`${item ?? ''} ${state.activity}`, now, record)
     if (this.#progress.size > 0) this.#sayProgress()
-    this.#chunk.add([code, now, value])
+    this.#chunk.add(record)
     if (kind === 'error') this.#errors++
     if (this.#chunk.count === 1) this.#openedAt = now
     if (this.#chunk.bytes >= CHUNK_BYTES || now - this.#openedAt >= CHUNK_MS) this.#close()
     else this.#scheduled ??= setImmediate(() => this.flush())
   }
 
-  #report({ activity }: Progress, record: readonly [number, number, unknown]): void {
-    if (this.#progress.size === 0 && this.#chunk.count === 0) this.#openedAt = record[1]
+  #report(activity: string, now: number, record: SaidRecord): void {
+    if (this.#progress.size === 0 && this.#chunk.count === 0) this.#openedAt = now
     // Behind the others: what was said last comes last.
     this.#progress.delete(activity)
     if (this.#progress.size >= PROGRESS_MOST) this.#sayProgress()
     this.#progress.set(activity, record)
-    if (!this.full && record[1] - this.#openedAt >= CHUNK_MS) this.flush()
+    if (!this.full && now - this.#openedAt >= CHUNK_MS) this.flush()
     else this.#scheduled ??= setImmediate(() => this.flush())
   }
 
@@ -113,6 +122,21 @@ export class RecordWriter {
       this.#progress.delete(activity)
       this.#chunk.add(record)
     }
+  }
+
+  /** Chunks that have been sent. */
+  get sentChunks(): number {
+    return this.#sent
+  }
+
+  /** Bytes in the chunk that is being filled. */
+  get openBytes(): number {
+    return this.#chunk.bytes
+  }
+
+  /** Copies what is in that chunk from byte `from` on to the same place of `target`: memory that outlives the isolate. */
+  mirror(target: Uint8Array, from: number): void {
+    this.#chunk.mirror(target, from)
   }
 
   /** Whether the next record should wait for `ready`. */
@@ -176,6 +200,7 @@ export class RecordWriter {
       if (!chunk) return
       this.#closedBytes -= chunk.bytes.byteLength
       this.#credit -= chunk.bytes.byteLength
+      this.#sent++
       this.#send(chunk)
     }
   }
@@ -193,10 +218,10 @@ function progressOf(value: unknown): Progress | undefined {
   return typeof copy['activity'] === 'string' && text <= PROGRESS_TEXT ? (copy as unknown as Progress) : undefined
 }
 
-/** One record as a chunk of its own, for what the host itself must say (a gap). */
-export function singleRecord(kind: Kind, value: unknown): RawChunk {
+/** One record as a chunk of its own, for what the host itself must say (a gap). `item` as for {@link RecordWriter.write}. */
+export function singleRecord(kind: Kind, value: unknown, item?: number): RawChunk {
   const writer = createChunkWriter({ lossy: true })
-  writer.add([KINDS.indexOf(kind), Date.now(), value])
+  writer.add([KINDS.indexOf(kind), Date.now(), value, ...(item === undefined ? [] : [item])])
   return { count: 1, errors: kind === 'error' ? 1 : 0, bytes: writer.finish() }
 }
 
@@ -206,9 +231,15 @@ export function valuesOf(chunk: RawChunk): unknown[] {
   return items.flatMap((item) => (Array.isArray(item) && item[0] === OUTPUT ? [item[2]] : []))
 }
 
-/** A value as it lies in such a chunk. */
+/** A value as it lies in such a chunk. Nobody asks when it was given. */
 export function outputOf(value: unknown): readonly unknown[] {
-  return [OUTPUT, Date.now(), value]
+  return [OUTPUT, 0, value]
+}
+
+/** How many there are. What was sent says so itself; another job's records, which have their times, are not all outputs. */
+export function valuesIn({ count, bytes }: RawChunk): number {
+  const sent = bytes[0] === 0x83 && bytes[1] === OUTPUT && bytes[2] === 0
+  return sent ? count : valuesOf({ count, errors: 0, bytes }).length
 }
 
 /** Written out: objects put together of others cost a reader of many as much as decoding them. */

@@ -68,6 +68,7 @@ const QUERIES = new Set([
   'jobs',
   'job',
   'runs',
+  'items',
   'session',
   'sessions',
   'ping',

@@ -5,6 +5,7 @@ import { isFinished } from './child-jobs.ts'
 import { LONGEST_TIMER } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { engineOf } from './engine-choice.ts'
+import { SharedMapEngine } from './engine/map.ts'
 import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { TableJob } from './job-row.ts'
@@ -219,6 +220,8 @@ export class HostSession implements SessionRef, SessionActions {
         if (job !== undefined) return this.#table.find(job).throttle(event.most)
         this.#engines.thread.throttle?.(event.most)
         return undefined
+      case 'items':
+        return this.#table.items(job, event.from, event.limit)
       case 'acknowledge':
         return this.#table.acknowledge(job, event.reader, event.seqs)
       case 'save':
@@ -363,9 +366,13 @@ export class HostSession implements SessionRef, SessionActions {
       env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined,
     }
     const common = this.#common(id)
-    const targets = on?.map((target, index) =>
-      this.#child(name, work, target, index + 1, { lostAfter: options.lostAfter, again }, common),
-    )
+    // Peers that share a map have no jobs of their own here: it has one log, in which each item stands once.
+    const shared = on && spec.map ? on.map((target) => this.#home.target(target, options.lostAfter)) : undefined
+    const targets = shared
+      ? undefined
+      : on?.map((target, index) =>
+          this.#child(name, work, target, index + 1, { lostAfter: options.lostAfter, again }, common),
+        )
     const host = targets
       ? new JobHost({
           ...common,
@@ -383,9 +390,9 @@ export class HostSession implements SessionRef, SessionActions {
           instanceId,
           name,
           type: spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob',
-          location: 'localhost',
-          spec: placed,
-          engine: this.#engines[engine],
+          location: shared ? shared.map((place) => place.location).join(',') : 'localhost',
+          spec: shared ? work : placed,
+          engine: shared ? new SharedMapEngine(shared) : this.#engines[engine],
           deadline: spec.deadline,
           ...when,
           ...again,

@@ -142,6 +142,31 @@ export interface JobEvent {
   readonly reason?: Error | undefined
 }
 
+/** Of a map: its inputs, each counted once behind `taken`. */
+export interface ItemCounts {
+  /** Those that have come so far: the sum of the others. */
+  readonly taken: number
+  readonly done: number
+  readonly failed: number
+  readonly running: number
+  /** No worker has begun them, or they were stopped. */
+  readonly queued: number
+}
+
+/** An item of a map that failed: the row of a child. Those that run or are done are only counted. */
+export interface ItemSnapshot {
+  /** Its place among the inputs, from 0. */
+  readonly index: number
+  /** `Job3.18` for index 17. */
+  readonly name: string
+  readonly state: 'Failed'
+  /** The record that says so. */
+  readonly seq: number
+  /** When it failed, and why; undefined where the log keeps that record no more. */
+  readonly endedAt?: Date | undefined
+  readonly reason?: Error | undefined
+}
+
 /** A job as it was at one moment: plain, frozen data. What crosses the wire when a script returns a job. */
 export interface JobSnapshot {
   readonly id: number
@@ -174,6 +199,8 @@ export interface JobSnapshot {
   /** For a child: its parent's id and its position in it, e.g. `3.1`. */
   readonly parentId?: number | undefined
   readonly position?: number | undefined
+  /** Of a map: its items, when the snapshot was made. Their numbers alone are no news to who watches. */
+  readonly items?: ItemCounts | undefined
   readonly children: readonly JobSnapshot[]
 }
 
@@ -297,12 +324,23 @@ export type NamedJobArgs<I, More = unknown> = undefined extends I
 
 /** How a map is done; all else as for `start`. */
 export type MapOptions = Omit<StartOptions, 'input' | 'args' | 'engine'> & {
-  /** Threads at once. Default 5. */
+  /**
+   * Items at once, on each peer. 1 to 1024, default 5. As many as there are cores, and at least 5, have a thread each; of
+   * more, those that wait for something share threads. With `ordered` each has its own.
+   */
   throttle?: number
   /** Outputs in the order of the inputs. Default false: as they come. */
   ordered?: boolean
   /** For each item: then its `ctx.signal` aborts, it has failed TIMEOUT, and nobody waits for it. Default none. */
   itemTimeout?: Duration
+  /**
+   * Done by these peers, which get inputs as they have room. One that cannot be reached, or is lost, takes no more part: a
+   * warning says so. What a lost one was given and had not said to be done has failed PEER_LOST: it may have been done,
+   * and nobody does it again. When none is left the job has failed.
+   */
+  on?: Target | readonly Target[]
+  /** With `on`: how long a lost link is retried. Default 4 min. */
+  lostAfter?: Duration
 }
 
 export interface ScriptContext {
@@ -431,8 +469,9 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   /** @throws JobStateError unless it is Suspended */
   resume(o?: Cancel): Promise<JobSnapshot>
   /**
-   * Of a job of several targets: so many at work at once from now on, 1 to 1 000 000. With more than there were, the next
-   * ones begin; with fewer, those at work end in their own time. @throws UsageError, JobStateError for any other job
+   * So many at work at once from now on: targets of a job of several (1 to 1 000 000), items of a map (1 to 1024). With more
+   * than there were, the next ones begin; with fewer, those at work end in their own time. @throws UsageError, JobStateError
+   * for any other job, and when it has ended
    */
   setThrottle(most: number, o?: Cancel): Promise<JobSnapshot>
   /**
@@ -442,6 +481,12 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   wait(o?: { timeout?: Duration; for?: JobState[] } & Cancel): Promise<JobSnapshot>
   /** Asks, waits `grace` (5 s), then ends it by force. Resolves when it has ended. */
   stop(o?: { grace?: Duration; reason?: string } & Cancel): Promise<JobSnapshot>
+  /**
+   * Of a map: the items that failed, in the order in which they did, from the `from`-th on (default 0), at most `limit`
+   * (1 to 1000, default 100); fewer are the last ones. Of the first 100 000 there are rows, of more only the count in
+   * `snapshot.items`. @throws JobStateError when it is no map
+   */
+  items(o?: { from?: number; limit?: number } & Cancel): Promise<readonly ItemSnapshot[]>
   /**
    * Takes it and its records away; `force` stops it first. Handles keep what they knew. @throws JobNotFinishedError unless
    * finished or `force`; UsageError for a child, which goes with its parent; JobNotFoundError
@@ -535,9 +580,10 @@ export interface Peer extends AsyncDisposable {
   run<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I, OnTargets>): Run<R>
   run<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A> & OnTargets): Run<R>
   /**
-   * The script once for each input, in threads, as one job with one log: its outputs as they come, or `ordered`. Inputs are
-   * read only as fast as they are dealt with. An item that throws is an error record with `item`, its place among the
-   * inputs; the others go on, and the job has Failed `ITEMS_FAILED` in the end. @throws UsageError, FreeVariableError
+   * The script once for each input, in threads or `on` other peers, as one job with one log: its outputs as they come, or
+   * `ordered`. Inputs are read only as fast as they are dealt with. An item that throws is an error record with `item`, its
+   * place among the inputs; so is one that ends its thread (ENGINE_EXIT). The others go on, and the job has Failed
+   * `ITEMS_FAILED` in the end; `job.items()` lists those that failed. @throws UsageError, FreeVariableError
    */
   map<I, O>(
     inputs: Iterable<I> | AsyncIterable<I> | Job<I>,

@@ -17,6 +17,10 @@ export const CONTROL_FRAME = 64 * 1024
 export const DATA_FRAME = 16 * 1024 * 1024 + 64 * 1024
 /** Requests of one link under way at once; one more is refused. */
 export const OPEN_REQUESTS = 1024
+/** Items of one map at once. */
+export const MAP_THROTTLE_MOST = 1024
+/** Failed items of a map in one answer. */
+export const ITEMS_MOST = 1000
 /** Reads of one link open at once. */
 export const OPEN_READS = 1024
 
@@ -79,12 +83,16 @@ export interface WorkSpec {
   readonly retry?: { readonly times: number; readonly delay: number; readonly factor: number } | undefined
   /** Done again whenever it fails, unless that is more than `times` times `within` milliseconds. */
   readonly restart?: { readonly times: number; readonly within: number } | undefined
-  /** A map: the script is called for each input. `itemTimeout` in milliseconds. */
+  /**
+   * A map: the script is called for each input. `itemTimeout` in milliseconds. `shared`: it works for a map elsewhere, its
+   * input is blocks of that one's inputs (engine/map-order.ts).
+   */
   readonly map?:
     | {
         readonly throttle?: number | undefined
         readonly ordered?: boolean | undefined
         readonly itemTimeout?: number | undefined
+        readonly shared?: boolean | undefined
       }
     | undefined
   /** There will be input: a command gets a standard input, and a run waits for its end. */
@@ -169,8 +177,10 @@ export type SessionEvent =
   | { type: 'answer'; question?: string; value: Uint8Array }
   | { type: 'suspend' }
   | { type: 'resume' }
-  /** So many at once from now on: to a session its thread jobs, to a job its children. */
+  /** So many at once from now on: to a session its thread jobs, to a job its children, to a map its items. */
   | { type: 'throttle'; most: number }
+  /** Of a map: the items that failed, in that order. */
+  | { type: 'items'; from: number; limit: number }
   /** Moves a reader's cursor in the job or its children: [instanceId, seq of the record to take next]. */
   | { type: 'acknowledge'; reader: string; seqs: readonly (readonly [string, number])[] }
   | {
@@ -284,6 +294,8 @@ const env: Check = (value) =>
 const buffering = maybe(oneOf('block', 'drop'))
 /** Attempts in a row, and failures that are remembered. */
 const times: Check = (value) => count(value) && (value as number) <= 10_000
+/** Items of a map at once. */
+const mapThrottle: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= MAP_THROTTLE_MOST
 const factor: Check = (value) => typeof value === 'number' && value >= 1 && value <= 1000
 const retry: Check = (value) =>
   shape({ times, delay: count, factor })(value) && ['times', 'delay', 'factor'].every((key) => key in (value as object))
@@ -317,7 +329,9 @@ const workFields = shape({
   after: maybe(which),
   retry: maybe(retry),
   restart: maybe(restart),
-  map: maybe(shape({ throttle: maybe(count), ordered: maybe(flag), itemTimeout: maybe(count) })),
+  map: maybe(
+    shape({ throttle: maybe(mapThrottle), ordered: maybe(flag), itemTimeout: maybe(count), shared: maybe(flag) }),
+  ),
   input: maybe(flag),
   startId: string,
 })
@@ -368,6 +382,10 @@ const EVENTS: Record<string, Check> = {
   suspend: shape({}),
   resume: shape({}),
   throttle: shape({ most: throttle }),
+  items: shape({
+    from: count,
+    limit: (value) => count(value) && (value as number) >= 1 && (value as number) <= ITEMS_MOST,
+  }),
   acknowledge: shape({
     reader: string,
     seqs: list((pair) => Array.isArray(pair) && string(pair[0]) && count(pair[1]), 10_000),

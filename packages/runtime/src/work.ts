@@ -10,6 +10,7 @@ import {
   MEMORY_LEAST,
   MEMORY_MOST,
   PATHS_MOST,
+  MAP_THROTTLE_MOST,
   THROTTLE_MOST,
   type InitSpec,
   type PermissionSpec,
@@ -135,6 +136,12 @@ function nameOf(job: NonNullable<StartOptions['after']>): number | string {
 export function throttleLimit(most: number): number {
   if (Number.isSafeInteger(most) && most >= 1 && most <= THROTTLE_MOST) return most
   throw new UsageError(`a throttle is a whole number from 1 to ${THROTTLE_MOST}, not ${String(most)}`)
+}
+
+/** Items of a map at once. @throws UsageError */
+export function mapThrottleLimit(items: number): number {
+  if (Number.isInteger(items) && items >= 1 && items <= MAP_THROTTLE_MOST) return items
+  throw new UsageError(`throttle is a whole number from 1 to ${MAP_THROTTLE_MOST}, not ${String(items)}`)
 }
 
 /** @throws UsageError */

@@ -101,6 +101,7 @@ const events: ByType<wire.WireEvent> = {
   suspend: {},
   resume: {},
   throttle: { most: true },
+  items: { from: true, limit: true },
   acknowledge: { reader: true, seqs: true },
   save: { path: true, format: true, read: true, keep: true, kinds: true, limit: true },
   disconnect: { idleTimeout: true, buffering: true },
@@ -204,6 +205,7 @@ const job: Fields<JobSnapshot> = {
   streamed: true,
   parentId: true,
   position: true,
+  items: true,
   children: true,
 }
 const session: Fields<SessionSnapshot> = {

@@ -89,7 +89,7 @@ describe.each(Object.entries(ENGINES))('in %s', (_, run) => {
         // Also from where nothing waits for it.
         await new Promise<void>((resolve) => setTimeout(() => (console.log('later'), resolve()), 1))
         queueMicrotask(() => process.stdout.write('microtask'))
-        await null
+        await Promise.resolve()
         ctx.progress({ activity: 'copying', percent: 100, completed: true })
         return 'last'
       }),
@@ -184,7 +184,7 @@ describe('what fails a job', () => {
     })
     expect(await job.finished).toMatchObject({ state: 'Completed', errorCount: 1 })
     const said = await all(job.receive())
-    expect(told(said).toSorted()).toEqual([
+    expect(told(said).toSorted((a, b) => String(a).localeCompare(String(b)))).toEqual([
       ['error', 'err'],
       ['information', 'out'],
     ])

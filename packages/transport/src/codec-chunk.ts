@@ -26,6 +26,8 @@ export interface ChunkWriter {
    * @throws Error within `add`, where a getter of the value asks for it
    */
   finish(): Uint8Array<ArrayBuffer>
+  /** Copies what was added from byte `from` on to the same place of `target`, which may be shared and must be large enough. */
+  mirror(target: Uint8Array, from: number): void
 }
 
 export function createChunkWriter(options?: EncodeOptions): ChunkWriter {
@@ -125,6 +127,11 @@ class GrowingChunk implements ChunkWriter {
     if (buffer.length > LARGE && size * 2 > buffer.length) return new Uint8Array(buffer.buffer as ArrayBuffer, 0, size)
     if (buffer.length === LARGE) spare = buffer
     return ownCopy(buffer, 0, size)
+  }
+
+  mirror(target: Uint8Array, from: number): void {
+    const { buffer, at } = this.#place
+    buffer.copy(target, from, from, at)
   }
 
   #grow(): void {

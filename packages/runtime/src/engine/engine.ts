@@ -4,6 +4,7 @@
 // nothing after it — whatever happens to the script, its worker, its process or its peer. It never throws from `start`:
 // what goes wrong is an ending. An ending is said only when nothing of the execution is left (guarantee G9).
 import type { Ending, StopRequest } from '../job-machine.ts'
+import type { MapItems } from '../map-items.ts'
 import type { RawChunk } from '../record.ts'
 import type { Question, SessionSnapshot } from '../surface.ts'
 import type { WorkSpec } from '../wire.ts'
@@ -58,6 +59,10 @@ export interface Execution {
   /** To stand still: `suspended` says when it does. */
   suspend?(): void
   resume?(): void
+  /** Of a map: its items as they are now. */
+  readonly items?: MapItems
+  /** Of a map: so many items at once from now on. */
+  throttle?(items: number): void
   /** Remote engine only. @throws PeerUnreachableError when it cannot be reached now */
   reachable?(): Promise<void>
   /** Remote engine only: our reader has taken everything before `seq`. */

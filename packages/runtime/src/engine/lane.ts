@@ -18,9 +18,8 @@ export type LaneCommand =
   | { readonly do: 'stop'; readonly x: number; readonly request: StopRequest }
   | { readonly do: 'answer'; readonly x: number; readonly question: string; readonly value: Uint8Array }
   | { readonly do: 'suspend' | 'resume'; readonly x: number }
-  /** Of the engine as a whole. */
-  | { readonly do: 'throttle'; readonly most: number }
-type ExecutionCommand = Extract<LaneCommand, { x: number }>
+  /** `x` 0: of the engine as a whole. */
+  | { readonly do: 'throttle'; readonly x: number; readonly most: number }
 
 /**
  * What whoever starts an execution wants to hear beside what it says: when it has begun (it may have to wait for its turn,
@@ -82,6 +81,8 @@ export interface Isolate {
   readonly pid: number | undefined
   /** Settles when nothing of it is left, with how it ended. Never rejects. */
   readonly exited: Promise<IsolateEnd>
+  /** Memory shared with a worker, which outlives it: how far a map's thread has come (map-page.ts). */
+  readonly page?: SharedArrayBuffer
   /** A process's own stdout and stderr (`wrong`), as lines; a worker has none. */
   readonly output?: { onLine(take: (line: string, wrong: boolean) => void): void; pause(): void; resume(): void }
   /** Whether it keeps this process alive: while it works it does, as a spare it does not. */
@@ -203,7 +204,7 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
   let last = 0
   let session: SessionSnapshot | undefined
   /** Commands to what has not been started yet: they come another way, which may be the shorter one. */
-  let early: ExecutionCommand[] = []
+  let early: LaneCommand[] = []
   const out = new Turn<LaneMessage>((messages) => wire.post(messages))
   const start = (x: number, spec: Uint8Array, tells: Tells): void => {
     const io: ExecutionIO = {
@@ -232,10 +233,11 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
     early = early.filter((command) => command.x !== x)
     for (const command of mine) perform(command)
   }
-  const perform = (command: ExecutionCommand): void => {
+  const perform = (command: LaneCommand): void => {
     const { x } = command
     const execution = executions.get(x)
     if (x > last) early.push(command)
+    else if (command.do === 'throttle') (execution ?? (x === 0 ? engine : undefined))?.throttle?.(command.most)
     else if (command.do === 'stop') execution?.stop(command.request)
     else if (command.do === 'answer') execution?.answer?.(command.question, command.value)
     else if (command.do === 'suspend') execution?.suspend?.()
@@ -255,10 +257,7 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
   return {
     connect() {},
     perform(commands) {
-      for (const command of commands) {
-        if (command.do === 'throttle') engine.throttle?.(command.most)
-        else perform(command)
-      }
+      for (const command of commands) perform(command)
     },
   }
 }
@@ -400,6 +399,7 @@ export class LaneEngine implements Engine {
       answer: (question, value) => this.#commands.push({ do: 'answer', x, question, value: alone(value) }),
       suspend: () => this.#commands.push({ do: 'suspend', x }),
       resume: () => this.#commands.push({ do: 'resume', x }),
+      throttle: (most) => this.#commands.push({ do: 'throttle', x, most }),
       stop: (request) => {
         if (!this.#executions.has(x) || execution.ending) return
         execution.stopping = request
@@ -417,7 +417,7 @@ export class LaneEngine implements Engine {
   }
 
   throttle(most: number): void {
-    this.#commands.push({ do: 'throttle', most })
+    this.#commands.push({ do: 'throttle', x: 0, most })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

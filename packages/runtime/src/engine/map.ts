@@ -1,63 +1,71 @@
-// One script for many inputs (ForEach-Object -Parallel): one execution, whose items go in batches to workers of its own.
+// One script for many inputs (ForEach-Object -Parallel): one execution, whose inputs go in parts to workers of its own:
+// threads, or sessions on other peers.
 //
-// Each worker runs the script in a loop over the batches it is given; what it says comes back as chunks, and how far it is
-// as input that it has read. Batches grow as long as they are done quickly, so that an item that takes a second is alone in
-// its batch and a hundred thousand empty ones cost a few hundred messages.
-import { createChunkWriter } from '@errand/transport'
+// Parts grow as long as they are done quickly, so that an item that takes a second is alone in its part and a hundred
+// thousand empty ones cost a few dozen messages. No item is begun twice: of a worker that died, those under way have
+// failed, and only those that nobody had begun go to another.
+import { availableParallelism } from 'node:os'
 import { LONGEST_TIMER } from '../duration.ts'
-import { codeOf, EngineExitError, ItemsFailedError, TimeoutError } from '../errors.ts'
+import { codeOf, EngineExitError, ItemsFailedError, PeerLostError, TimeoutError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
-import { outputOf, singleRecord, valuesOf, type RawChunk } from '../record.ts'
+import { MapItems } from '../map-items.ts'
+import { singleRecord, type RawChunk } from '../record.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
-import type { LaneEngine } from './lane.ts'
+import { MapInputs, type InputChunk, type Part } from './map-inputs.ts'
+import { markChunk } from './map-order.ts'
+import { failedItems, type FailedItem } from './map-records.ts'
+import {
+  endingError,
+  PeerWorker,
+  ThreadWorker,
+  type Given,
+  type MapPlace,
+  type MapWorker,
+  type MapWorkerEvents,
+} from './map-worker.ts'
 import type { Warm } from './spare.ts'
 
 /** Items at once where nothing else is said; PowerShell's default ThrottleLimit. */
 export const MAP_THROTTLE = 5
-/** A batch that was done sooner than this doubles, one that took longer than four times as much halves. */
-const BATCH_MS = 5
-const BATCH_MOST = 1024
-/** From this size on a worker has its next batch before it is through with the last. */
+/** Up to so many items at once each have a thread for themselves; of more, those that wait share theirs. */
+const THREADS_LEAST = 5
+/** A part that was done sooner than this doubles, one that took longer than four times as much halves. */
+const PART_MS = 5
+/** Where it has to travel. */
+const FAR_PART_MS = 50
+export const PART_MOST = 8192
+/** From this size on a worker has its next part before it is through with the last. */
 const AHEAD_FROM = 16
-/** How much longer than its time limit an item may take to end by itself, before its worker is ended. */
+/** One more thread is started when somebody has been at a part for so long, */
+const SLOW_MS = 25
+/** or when there has been something to do for so long. Until then it would cost more than it does. */
+const PATIENCE_MS = 200
+/** Items that take less than this on average need cores rather than threads. */
+const QUICK_MS = 1
+/** Peers that are being connected to at once. */
+const CONNECTING_MOST = 32
+/** How much longer than its time limit an item may take to end by itself, before its thread is ended. */
 const TIMEOUT_GRACE = 1_000
+/** So many threads in a row that die before they have begun anything: none ever will. */
+const BARREN_MOST = 3
+const CORES: number = availableParallelism()
 
-interface Batch {
-  /** In the order of the inputs. */
-  readonly seq: number
-  readonly first: number
-  readonly count: number
-  readonly bytes: number
-  begunAt: number
-}
-
-interface MapWorker {
-  readonly number: number
-  readonly warm: Warm
-  readonly execution: Execution
-  readonly batches: Batch[]
-  size: number
-  limit: NodeJS.Timeout | undefined
-  /** It is there, and works. */
-  begun: boolean
-  still: boolean
-}
-
-/** What it takes workers from: the pool's spare. */
-export interface MapWorkers {
+/** What it takes threads from: the pool's spare. */
+export interface MapThreads {
   take(): Warm
 }
 
+/** Maps in this session's threads. */
 export class MapEngine implements Engine {
-  readonly #workers: MapWorkers
+  readonly #threads: MapThreads
   readonly #running = new Set<MapExecution>()
 
-  constructor(workers: MapWorkers) {
-    this.#workers = workers
+  constructor(threads: MapThreads) {
+    this.#threads = threads
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
-    const execution = new MapExecution(spec, this.#workers, io)
+    const execution = new MapExecution(spec, io, new ThreadCrew(this.#threads, spec))
     this.#running.add(execution)
     void execution.done.then(() => this.#running.delete(execution))
     return execution
@@ -68,49 +76,198 @@ export class MapEngine implements Engine {
   }
 }
 
+/** A map that is shared by other peers, each of which begins as soon as it can be reached. */
+export class SharedMapEngine implements Engine {
+  readonly #places: readonly MapPlace[]
+
+  constructor(places: readonly MapPlace[]) {
+    this.#places = places
+  }
+
+  start(spec: ExecutionSpec, io: ExecutionIO): Execution {
+    return new MapExecution(spec, io, new PeerCrew(this.#places))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** Where a map's workers come from. */
+interface Crew {
+  readonly partMs: number
+  /** So many there may be at once, and whether another can be had now. */
+  may(workers: ReadonlySet<MapWorker>, throttle: number): 'now' | 'soon' | 'never'
+  hire(number: number, spec: ExecutionSpec, events: MapWorkerEvents): MapWorker
+  /** How much each may have under way. */
+  share(workers: ReadonlySet<MapWorker>, throttle: number): void
+}
+
+class ThreadCrew implements Crew {
+  readonly partMs = PART_MS
+  readonly #threads: MapThreads
+  /** Each item under way has its own: outputs in order, an item's own. */
+  readonly #ordered: boolean
+  #hiredAt = 0
+
+  constructor(threads: MapThreads, spec: ExecutionSpec) {
+    this.#threads = threads
+    this.#ordered = spec.work.map?.ordered === true
+  }
+
+  may(workers: ReadonlySet<MapWorker>, throttle: number): 'now' | 'soon' | 'never' {
+    if (workers.size >= this.#most(throttle)) return 'never'
+    if (workers.size === 0) return 'now'
+    if (workers.size >= CORES && this.#quick(workers)) return 'soon'
+    const starting = [...workers].filter(({ ready }) => !ready).length
+    // Starting one takes a core for as long as a thousand small items.
+    if (starting >= Math.max(1, CORES - 1)) return 'soon'
+    const now = performance.now()
+    const slow = [...workers].some(({ ready, parts: [oldest] }) => ready && oldest && now - oldest.begunAt > SLOW_MS)
+    return slow || now - this.#hiredAt > PATIENCE_MS ? 'now' : 'soon'
+  }
+
+  hire(number: number, spec: ExecutionSpec, events: MapWorkerEvents): MapWorker {
+    this.#hiredAt = performance.now()
+    return new ThreadWorker(number, 1, this.#threads.take(), spec, events)
+  }
+
+  share(workers: ReadonlySet<MapWorker>, throttle: number): void {
+    const most = this.#most(throttle)
+    let place = 0
+    for (const worker of workers) {
+      // There may be more than there are to be now: those have nothing to do.
+      worker.lanes = place < most ? Math.floor(throttle / most) + (place < throttle % most ? 1 : 0) : 0
+      place++
+    }
+  }
+
+  /** Items that are over at once need a core each, and more threads would only need memory. */
+  #quick(workers: ReadonlySet<MapWorker>): boolean {
+    const now = performance.now()
+    const done = [...workers].reduce((sum, worker) => sum + worker.done, 0)
+    return [...workers].reduce((sum, { ready, readyAt }) => sum + (ready ? now - readyAt : 0), 0) < done * QUICK_MS
+  }
+
+  #most(throttle: number): number {
+    return this.#ordered ? throttle : Math.min(throttle, Math.max(THREADS_LEAST, CORES))
+  }
+}
+
+class PeerCrew implements Crew {
+  readonly partMs = FAR_PART_MS
+  readonly #places: MapPlace[]
+  #throttle = MAP_THROTTLE
+
+  constructor(places: readonly MapPlace[]) {
+    this.#places = [...places]
+  }
+
+  may(workers: ReadonlySet<MapWorker>): 'now' | 'soon' | 'never' {
+    if (this.#places.length === 0) return 'never'
+    return [...workers].filter(({ ready }) => !ready).length < CONNECTING_MOST ? 'now' : 'soon'
+  }
+
+  hire(number: number, spec: ExecutionSpec, events: MapWorkerEvents): MapWorker {
+    return new PeerWorker(number, this.#throttle, this.#places.shift()!, spec, events)
+  }
+
+  share(workers: ReadonlySet<MapWorker>, throttle: number): void {
+    this.#throttle = throttle
+    for (const worker of workers) worker.lanes = throttle
+  }
+}
+
+/** A chunk that waits for its turn, with what failed in it. */
+interface Held {
+  readonly worker: MapWorker | undefined
+  readonly chunk: RawChunk
+  readonly failed: readonly FailedItem[]
+}
+
 class MapExecution implements Execution {
   /** Settles after the ending was said. Never rejects. */
   readonly done: Promise<void>
   readonly #spec: ExecutionSpec
-  readonly #supply: MapWorkers
   readonly #io: ExecutionIO
-  readonly #throttle: number
+  readonly #crew: Crew
+  readonly #ordered: boolean
+  readonly #itemTimeout: number | undefined
   readonly #settle: () => void
+  readonly #inputs: MapInputs
   readonly #workers = new Set<MapWorker>()
-  #started = 0
-  /** Inputs that no worker has yet, and the bytes of their chunks, told as read when the last of a chunk has gone. */
-  #items: unknown[] = []
-  #next = 0
-  #chunkEnds: { readonly at: number; readonly bytes: number }[] = []
-  #index = 0
+  readonly #items = new MapItems()
+  readonly #events: MapWorkerEvents
+  #throttle: number
+  #hired = 0
   #inputEnd: { readonly error?: Error | undefined } | undefined
-  #batches = 0
-  /** Ordered: the batch whose records come next, and those of batches behind it. */
+  /** Looks again whether another worker is wanted. */
+  #look: NodeJS.Timeout | undefined
+  /** Ordered: the part whose records come next, and those behind it. */
   #head = 0
-  readonly #held = new Map<number, { readonly chunks: RawChunk[]; readonly from: MapWorker; done: boolean }>()
+  readonly #held = new Map<number, { readonly chunks: Held[]; done: boolean }>()
   /** Who is owed credit for what was passed on, oldest first. */
-  readonly #owed: { readonly worker: MapWorker; bytes: number }[] = []
-  #failed = 0
+  readonly #owed: { readonly worker: MapWorker | undefined; bytes: number }[] = []
+  #owedFrom = 0
+  /** Chunks that were credited before they were passed on. */
+  readonly #advanced = new WeakSet<RawChunk>()
+  /** Records that were passed on: the log's, as there are no others in it. */
+  #passed = 0
+  /** Items that workers had done who are gone. */
+  #doneBefore = 0
+  /** Workers in a row that died before they had begun anything. */
+  #barren = 0
   readonly #errors: Error[] = []
   #stopping: StopRequest | undefined
-  #broken: Error | undefined
+  #broken: { readonly error: Error; readonly said: boolean } | undefined
   #paused = false
+  #away = false
+  #awayFor: Error | undefined
   #over = false
 
-  constructor(spec: ExecutionSpec, supply: MapWorkers, io: ExecutionIO) {
+  constructor(spec: ExecutionSpec, io: ExecutionIO, crew: Crew) {
+    const { throttle, ordered, itemTimeout, shared } = spec.work.map!
     this.#spec = spec
-    this.#supply = supply
     this.#io = io
-    this.#throttle = spec.work.map?.throttle ?? MAP_THROTTLE
+    this.#crew = crew
+    this.#ordered = ordered === true
+    this.#itemTimeout = itemTimeout
+    this.#throttle = throttle ?? MAP_THROTTLE
+    this.#inputs = new MapInputs(shared === true, (bytes) => io.inputRead?.(bytes))
     const { promise, resolve } = Promise.withResolvers<void>()
     this.done = promise
     this.#settle = resolve
+    this.#events = {
+      begun: (worker) => this.#onBegun(worker),
+      chunk: (worker, chunk) => this.#onChunk(worker, worker.parts[0]?.part.seq, chunk),
+      done: (worker, seq) => this.#onDone(worker, seq),
+      lost: (_, reason) => {
+        this.#awayFor = reason
+        this.#sayIfAway()
+      },
+      back: () => this.#onBack(),
+      still: () => this.#sayIfStill(),
+      asked: (question) => io.asked?.(question),
+      answered: (question, refusal) => io.answered?.(question, refusal),
+      ended: (worker, ending) => this.#onEnded(worker, ending),
+    }
+    crew.share(this.#workers, this.#throttle)
+  }
+
+  get items(): MapItems {
+    const items = this.#items
+    const working = [...this.#workers]
+    items.taken = this.#inputs.taken
+    items.ended = working.reduce((sum, { done }) => sum + done, this.#doneBefore)
+    items.running = working.reduce((sum, { running }) => sum + running, 0)
+    return items
   }
 
   input(chunk: RawChunk): void {
-    const values = valuesOf(chunk)
-    for (const value of values) this.#items.push(value)
-    this.#chunkEnds.push({ at: this.#items.length, bytes: chunk.bytes.byteLength })
+    if (this.#stopping || this.#broken) return
+    try {
+      this.#inputs.push(chunk)
+    } catch (error) {
+      this.#break(error as Error)
+    }
     this.#dispatch()
   }
 
@@ -122,27 +279,38 @@ class MapExecution implements Execution {
   credit(bytes: number): void {
     let left = bytes
     while (left > 0) {
-      const [oldest] = this.#owed
-      if (!oldest) return
+      const oldest = this.#owed[this.#owedFrom]
+      if (!oldest) break
       const part = Math.min(left, oldest.bytes)
       left -= part
       oldest.bytes -= part
-      if (oldest.bytes === 0) this.#owed.shift()
-      oldest.worker.execution.credit(part)
+      if (oldest.bytes === 0) this.#owedFrom++
+      oldest.worker?.execution.credit(part)
     }
+    if (this.#owedFrom < 64 || this.#owedFrom * 2 < this.#owed.length) return
+    this.#owed.splice(0, this.#owedFrom)
+    this.#owedFrom = 0
+  }
+
+  throttle(items: number): void {
+    this.#throttle = items
+    this.#crew.share(this.#workers, items)
+    for (const { execution } of this.#workers) execution.throttle?.(items)
+    this.#dispatch()
   }
 
   stop(request: StopRequest): void {
     this.#stopping = request
     this.#paused = false
-    for (const { execution } of this.#workers) execution.stop(request)
+    this.#inputs.drop()
+    for (const worker of this.#workers) worker.stop(request)
     this.#endIfDone()
   }
 
   answer(question: string, value: Uint8Array): void {
-    const [number, id = ''] = question.split('-')
+    const [number, ...rest] = question.split('-')
     const worker = [...this.#workers].find((one) => String(one.number) === number)
-    worker?.execution.answer?.(id, value)
+    worker?.execution.answer?.(rest.join('-'), value)
   }
 
   suspend(): void {
@@ -160,6 +328,13 @@ class MapExecution implements Execution {
     this.#dispatch()
   }
 
+  /** @throws PeerUnreachableError when none of its peers can be reached now */
+  async reachable(): Promise<void> {
+    const tries = await Promise.allSettled([...this.#workers].map(async ({ execution }) => execution.reachable?.()))
+    const refused = tries.filter((one) => one.status === 'rejected')
+    if (refused.length > 0 && refused.length === tries.length) throw refused[0]!.reason
+  }
+
   /** By force. */
   async end(): Promise<void> {
     this.stop({ grace: 0 })
@@ -169,193 +344,257 @@ class MapExecution implements Execution {
   // ── giving out ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #dispatch(): void {
-    while (this.#next < this.#items.length && !this.#paused && !this.#stopping && !this.#broken) {
+    clearTimeout(this.#look)
+    const idle = this.#paused || this.#stopping !== undefined || this.#broken !== undefined
+    while (this.#inputs.waiting > 0 && !idle) {
       const worker = this.#free()
-      if (!worker) return
-      this.#give(worker)
+      if (!worker) {
+        this.#hire()
+        break
+      }
+      this.#give(worker, this.#inputs.take(worker.size)!)
     }
-    if (this.#inputEnd && this.#next === this.#items.length && !this.#paused) {
-      for (const worker of this.#workers) worker.execution.endInput?.()
-      this.#endIfDone()
+    const drained = this.#inputEnd !== undefined && this.#inputs.waiting === 0 && !this.#paused
+    for (const worker of this.#workers) {
+      if (worker.held === 0 && !worker.leaving && (drained || worker.lanes === 0)) worker.dismiss()
     }
+    this.#endIfDone()
   }
 
-  /** Whoever has nothing; a new one while there may be more; whoever has little. */
+  /** Whoever has least, if it has room. */
   #free(): MapWorker | undefined {
-    for (const worker of this.#workers) if (worker.batches.length === 0) return worker
-    if (this.#workers.size < this.#throttle) return this.#start()
-    for (const worker of this.#workers) if (worker.size >= AHEAD_FROM && worker.batches.length === 1) return worker
-    return undefined
-  }
-
-  #give(worker: MapWorker): void {
-    const count = Math.min(worker.size, this.#items.length - this.#next)
-    const writer = createChunkWriter()
-    const first = this.#index
-    for (let i = 0; i < count; i++) {
-      writer.add(outputOf([this.#index++, this.#items[this.#next]]))
-      this.#items[this.#next++] = undefined
+    let free: MapWorker | undefined
+    for (const worker of this.#workers) {
+      const { ready, away, leaving, held, lanes, size, parts } = worker
+      if (!ready || away || leaving || lanes === 0) continue
+      const room = held < lanes || (size >= AHEAD_FROM && parts.length === 1)
+      if (room && (!free || held < free.held)) free = worker
     }
-    const bytes = writer.finish()
-    const batch = { seq: this.#batches++, first, count, bytes: bytes.byteLength, begunAt: performance.now() }
-    worker.batches.push(batch)
-    if (this.#spec.work.map!.ordered) this.#held.set(batch.seq, { chunks: [], from: worker, done: false })
-    worker.execution.input?.({ count, errors: 0, bytes })
-    if (worker.begun) this.#limit(worker)
-    while (this.#chunkEnds[0] && this.#chunkEnds[0].at <= this.#next)
-      this.#io.inputRead?.(this.#chunkEnds.shift()!.bytes)
-    if (this.#next < this.#items.length) return
-    this.#items = []
-    this.#next = 0
-    this.#chunkEnds = []
+    return free
   }
 
-  /** An item that lets nothing else run cannot be told that its time is over. */
-  #limit(worker: MapWorker): void {
-    const { itemTimeout } = this.#spec.work.map!
-    if (itemTimeout === undefined) return
-    worker.limit = setTimeout(() => worker.warm.isolate.kill(), Math.min(itemTimeout + TIMEOUT_GRACE, LONGEST_TIMER))
-  }
-
-  #start(): MapWorker {
-    const number = ++this.#started
-    const warm = this.#supply.take()
-    const lane: LaneEngine = warm.lane
-    const worker: MapWorker = {
-      number,
-      warm,
-      // The first thing a lane says comes in a later turn.
-      execution: lane.start(
-        this.#spec,
-        {
-          chunk: (chunk) => this.#onChunk(worker, chunk),
-          begun: () => {
-            worker.begun = true
-            // What it was given while it was being started begins now.
-            for (const batch of worker.batches) batch.begunAt = performance.now()
-            if (worker.batches.length > 0) this.#limit(worker)
-          },
-          inputRead: () => this.#onBatch(worker),
-          asked: (question) => this.#io.asked?.({ ...question, id: `${number}-${question.id}` }),
-          answered: (question, refusal) => this.#io.answered?.(`${number}-${question}`, refusal),
-          suspended: () => {
-            worker.still = true
-            this.#sayIfStill()
-          },
-          ended: (ending) => {
-            clearTimeout(worker.limit)
-            warm.isolate.kill()
-            void warm.isolate.exited.then(() => this.#onEnded(worker, ending))
-          },
-        },
-        { tells: 'begun' },
-      ),
-      batches: [],
-      size: 1,
-      limit: undefined,
-      begun: false,
-      still: false,
+  #hire(): void {
+    for (;;) {
+      const may = this.#crew.may(this.#workers, this.#throttle)
+      if (may === 'never') return
+      if (may === 'soon') {
+        this.#look = setTimeout(() => this.#dispatch(), SLOW_MS)
+        return
+      }
+      this.#workers.add(this.#crew.hire(++this.#hired, this.#spec, this.#events))
+      this.#crew.share(this.#workers, this.#throttle)
     }
-    this.#workers.add(worker)
-    return worker
+  }
+
+  #give(worker: MapWorker, part: Part): void {
+    if (this.#ordered) this.#place(worker, part)
+    worker.give(part)
+    if (this.#itemTimeout === undefined || !(worker instanceof ThreadWorker)) return
+    // An item that lets nothing else run cannot be told that its time is over.
+    const wait = Math.min(this.#itemTimeout + TIMEOUT_GRACE, LONGEST_TIMER)
+    worker.parts.at(-1)!.limit = setTimeout(() => worker.kill(), wait)
+  }
+
+  /** Its records have a place among those of the other parts. */
+  #place(worker: MapWorker, part: Part): void {
+    if (!this.#held.has(part.seq)) return void this.#held.set(part.seq, { chunks: [], done: false })
+    // What somebody else left: it may come before parts this worker has done, and must not wait for credit that they owe.
+    for (const { chunks } of this.#held.values()) {
+      for (const { worker: from, chunk } of chunks) {
+        if (from !== worker || this.#advanced.has(chunk)) continue
+        this.#advanced.add(chunk)
+        worker.execution.credit(chunk.bytes.byteLength)
+      }
+    }
   }
 
   // ── taking in ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A worker says all of a batch before it says that it is through with it. */
-  #onChunk(worker: MapWorker, chunk: RawChunk): void {
-    const batch = worker.batches[0]
-    const held = batch && this.#held.get(batch.seq)
-    if (held && batch.seq !== this.#head) held.chunks.push(chunk)
-    else this.#pass(worker, chunk)
-  }
-
-  #pass(worker: MapWorker, chunk: RawChunk): void {
-    this.#owed.push({ worker, bytes: chunk.bytes.byteLength })
-    this.#io.chunk(chunk)
-  }
-
-  #onBatch(worker: MapWorker): void {
-    const batch = worker.batches.shift()
-    if (!batch) return
-    clearTimeout(worker.limit)
-    const took = performance.now() - batch.begunAt
-    if (this.#spec.work.map!.itemTimeout === undefined) {
-      if (took < BATCH_MS && batch.count === worker.size) worker.size = Math.min(worker.size * 2, BATCH_MOST)
-      else if (took > BATCH_MS * 4) worker.size = Math.max(1, worker.size >> 1)
-    }
-    this.#close(batch)
+  #onBegun(worker: MapWorker): void {
+    this.#crew.share(this.#workers, this.#throttle)
+    if (this.#stopping) return worker.stop(this.#stopping)
     this.#dispatch()
   }
 
-  /** Ordered: lets out what waited for this batch. */
-  #close(batch: Batch): void {
-    const own = this.#held.get(batch.seq)
+  /** A worker says all of a part before it says that it is through with it. */
+  #onChunk(worker: MapWorker | undefined, seq: number | undefined, chunk: RawChunk): void {
+    const failed = failedItems(chunk)
+    this.#items.failed += failed.length
+    const held = seq === undefined ? undefined : this.#held.get(seq)
+    if (held && seq !== this.#head) held.chunks.push({ worker, chunk, failed })
+    else this.#pass({ worker, chunk, failed })
+  }
+
+  #pass({ worker, chunk, failed }: Held): void {
+    const owed = this.#advanced.has(chunk) ? undefined : worker
+    this.#owed.push({ worker: owed, bytes: chunk.bytes.byteLength })
+    for (const { index, at, error } of failed) {
+      this.#items.add(index, this.#passed + at)
+      if (this.#errors.length < ItemsFailedError.KEPT) this.#errors.push(error)
+    }
+    this.#passed += chunk.count
+    this.#io.chunk(chunk)
+  }
+
+  #onDone(worker: MapWorker, seq: number): void {
+    const given = worker.release(seq)
+    if (!given) return
+    this.#barren = 0
+    const { part, begunAt } = given
+    const took = performance.now() - begunAt
+    const count = part.to - part.from
+    const { partMs } = this.#crew
+    if (this.#itemTimeout === undefined) {
+      if (took < partMs && count === worker.size) worker.size = Math.min(worker.size * 2, PART_MOST)
+      else if (took > partMs * 4) worker.size = Math.max(1, worker.size >> 1)
+    }
+    // The next one begins now.
+    if (worker.lanes === 1 && worker.parts[0]) worker.parts[0].begunAt = performance.now()
+    this.#close(part, count)
+    this.#dispatch()
+    this.#sayIfStill()
+  }
+
+  /** So many items of the part, the last ones, are done. Ordered: lets out what waited for it. */
+  #close({ seq, chunk }: Part, count: number): void {
+    this.#settleBlock(chunk, count)
+    const own = this.#held.get(seq)
     if (!own) return
     own.done = true
     for (let held = this.#held.get(this.#head); held; held = this.#held.get(this.#head)) {
-      for (const chunk of held.chunks.splice(0)) this.#pass(held.from, chunk)
+      for (const one of held.chunks.splice(0)) this.#pass(one)
       if (!held.done) return
       this.#held.delete(this.#head++)
     }
   }
 
-  #onEnded(worker: MapWorker, ending: Ending): void {
-    this.#workers.delete(worker)
-    const failed = ending.outcome === 'failed' ? ending.error : undefined
-    if (codeOf(failed) === 'ITEMS_FAILED') {
-      const items = failed as ItemsFailedError
-      this.#failed += items.failed
-      this.#errors.push(...items.errors)
-    } else if (codeOf(failed) === 'ENGINE_EXIT' && worker.batches.length > 0) this.#onDeath(worker, failed!)
-    else if (failed && !this.#stopping) this.#break(failed)
-    this.#dispatch()
-    this.#endIfDone()
+  /** Whoever gave us the block hears that it is done, behind all it said. */
+  #settleBlock(chunk: InputChunk, count: number): void {
+    chunk.left -= count
+    if (chunk.left > 0 || chunk.block === undefined) return
+    const mark = { worker: undefined, chunk: markChunk(chunk.block), failed: [] }
+    const held = this.#held.get(chunk.lastSeq)
+    if (held) held.chunks.push(mark)
+    else this.#pass(mark)
   }
 
-  /** What it was at is lost, and whether it was done is unknown. The others go on, and another takes its place. */
-  #onDeath(worker: MapWorker, error: Error): void {
-    const { itemTimeout } = this.#spec.work.map!
-    for (const batch of worker.batches) {
-      for (let index = batch.first; index < batch.first + batch.count && !this.#stopping; index++) {
-        const own =
-          itemTimeout !== undefined && performance.now() - batch.begunAt >= itemTimeout
-            ? new TimeoutError(`item ${index} took longer than ${itemTimeout} ms, and its thread was ended`)
-            : new EngineExitError(`item ${index} was lost: ${error.message}`)
-        const said = Object.assign(own, { item: index })
-        this.#failed++
-        if (this.#errors.length < ItemsFailedError.KEPT) this.#errors.push(said)
-        this.#pass(worker, singleRecord('error', said))
+  // ── whoever leaves ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onEnded(worker: MapWorker, ending: Ending): void {
+    this.#workers.delete(worker)
+    this.#doneBefore += worker.done
+    this.#crew.share(this.#workers, this.#throttle)
+    const left = worker.leaving && worker.held === 0
+    if (!left && !this.#stopping && !this.#broken) {
+      if (worker instanceof ThreadWorker) this.#onDeath(worker, ending)
+      else this.#onLoss(worker, endingError(ending))
+    }
+    this.#dispatch()
+    this.#sayIfAway()
+    this.#sayIfStill()
+  }
+
+  /** The items under way have failed; those it had not begun go to another. */
+  #onDeath(worker: ThreadWorker, ending: Ending): void {
+    const error = endingError(ending)
+    // The script itself cannot be run: no item can be done.
+    if (codeOf(error) !== 'ENGINE_EXIT') return this.#break(error, ending.outcome === 'failed' && ending.said === true)
+    const { begun } = worker.page
+    this.#barren = begun === 0 ? this.#barren + 1 : 0
+    if (this.#barren >= BARREN_MOST) return this.#break(error)
+    const underWay = worker.page.underWay()
+    for (const given of worker.parts.slice()) {
+      const { part, before } = given
+      const from = Math.min(part.to, part.from + Math.max(0, begun - before))
+      const { first } = part.chunk
+      for (const index of underWay) {
+        if (index < first + part.from || index >= first + from) continue
+        this.#doneBefore++
+        this.#say(worker, part.seq, index, this.#deathOf(index, given, error as EngineExitError))
       }
-      this.#close(batch)
+      worker.release(part.seq)
+      if (from < part.to) {
+        this.#settleBlock(part.chunk, from - part.from)
+        this.#inputs.giveBack({ ...part, from })
+      } else this.#close(part, part.to - part.from)
     }
   }
 
-  /** The script itself cannot be run: no item can be done. */
-  #break(error: Error): void {
-    this.#broken ??= error
-    for (const { execution } of this.#workers) execution.stop({ grace: 0 })
+  #deathOf(index: number, { begunAt }: Given, { message, exitCode }: EngineExitError): Error {
+    const limit = this.#itemTimeout
+    return limit !== undefined && performance.now() - begunAt >= limit
+      ? new TimeoutError(`item ${index} took longer than ${limit} ms, and its thread was ended`)
+      : new EngineExitError(`item ${index} was lost: ${message}`, { exitCode })
+  }
+
+  /** What a peer was given and has not said to be done may have been done or not: nobody does it again. */
+  #onLoss(worker: MapWorker, error: Error): void {
+    const { place, parts } = worker
+    for (const { part } of parts.slice()) {
+      for (let at = part.from; at < part.to; at++) {
+        const index = part.chunk.first + at
+        const text = `item ${index} was given to ${place}, and whether it was done is unknown: ${error.message}`
+        this.#doneBefore++
+        this.#say(worker, part.seq, index, new PeerLostError(text, { cause: error }))
+      }
+      worker.release(part.seq)
+      this.#close(part, part.to - part.from)
+    }
+    const others = this.#workers.size > 0 || this.#crew.may(this.#workers, this.#throttle) !== 'never'
+    const rest = this.#inputs.waiting > 0 || !this.#inputEnd
+    if (!others && rest) return this.#break(error)
+    const text = `${place} takes no more part in it: ${error.message}`
+    this.#onChunk(undefined, undefined, singleRecord('warning', text))
+  }
+
+  #say(worker: MapWorker, seq: number, index: number, error: Error): void {
+    const said = Object.assign(error, { item: index })
+    this.#onChunk(worker, seq, singleRecord('error', said, index))
+  }
+
+  #break(error: Error, said = false): void {
+    this.#broken ??= { error, said }
+    this.#inputs.drop()
+    for (const worker of this.#workers) worker.stop({ grace: 0 })
+  }
+
+  /** It can go on as long as one of them can be reached. */
+  #sayIfAway(): void {
+    if (this.#away || !this.#awayFor || this.#workers.size === 0) return
+    if ([...this.#workers].some(({ away }) => !away)) return
+    this.#away = true
+    this.#io.lost?.(this.#awayFor)
+  }
+
+  #onBack(): void {
+    if (this.#away) this.#io.back?.()
+    this.#away = false
+    this.#dispatch()
   }
 
   #sayIfStill(): void {
-    if (this.#paused && [...this.#workers].every(({ still }) => still)) this.#io.suspended?.()
+    if (this.#paused && [...this.#workers].every(({ still, held }) => still || held === 0)) this.#io.suspended?.()
   }
 
   #endIfDone(): void {
     if (this.#over || this.#workers.size > 0) return
-    const drained = this.#inputEnd !== undefined && this.#next === this.#items.length
+    const drained = this.#inputEnd !== undefined && this.#inputs.waiting === 0
     if (!drained && !this.#stopping && !this.#broken) return
     this.#over = true
+    clearTimeout(this.#look)
+    for (const { chunks } of this.#held.values()) for (const one of chunks) this.#pass(one)
+    this.#held.clear()
     this.#io.ended(this.#ending())
     this.#settle()
   }
 
   #ending(): Ending {
     if (this.#stopping) return { outcome: 'stopped' }
-    const error = this.#broken ?? this.#inputEnd?.error
-    if (error) return { outcome: 'failed', error }
-    if (this.#failed === 0) return { outcome: 'completed', streamed: true }
+    if (this.#broken) return { outcome: 'failed', ...this.#broken }
+    if (this.#inputEnd?.error) return { outcome: 'failed', error: this.#inputEnd.error }
+    const { failed } = this.#items
+    if (failed === 0 || this.#spec.work.map!.shared === true) return { outcome: 'completed', streamed: true }
     // Each of them is in the log, in its place.
-    return { outcome: 'failed', error: new ItemsFailedError(this.#failed, this.#index, this.#errors), said: true }
+    return { outcome: 'failed', error: new ItemsFailedError(failed, this.#inputs.taken, this.#errors), said: true }
   }
 }

@@ -117,6 +117,10 @@ class RemoteExecution implements Execution {
     this.#forward({ type: 'resume' }).catch(() => undefined)
   }
 
+  throttle(most: number): void {
+    this.#forward({ type: 'throttle', most }).catch(() => undefined)
+  }
+
   /** One after the other, in the order in which they were said here. */
   #forward(event: SessionEvent): Promise<unknown> {
     const told = this.#told.then(async () => {
@@ -152,6 +156,7 @@ class RemoteExecution implements Execution {
         ((await session.request({ type: 'run', spec: spec.work })) as JobSnapshot)
       this.#far = run.instanceId
       this.#begun.resolve(run.instanceId)
+      this.#io.begun?.()
       stopFollowing = session.watchJob(run.instanceId, (snapshot) => this.#follow(snapshot))
       if (this.#stopping) this.stop(this.#stopping)
       const last = await this.#copy(session, run)

@@ -6,14 +6,14 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { format } from 'node:util'
 import { decode } from '@errand/transport'
-import { LONGEST_TIMER } from '../duration.ts'
-import { asError, ErrandError, ItemsFailedError, JobStoppedError, nativeError, TimeoutError } from '../errors.ts'
+import { asError, ErrandError, JobStoppedError, nativeError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
 import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
 import type { Kind, Progress, ScriptContext, Session } from '../surface.ts'
 import type { WorkSpec } from '../wire.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+import { MapLoop } from './map-host.ts'
 import { Questions } from './questions.ts'
 import { Rest } from './rest.ts'
 import { ScriptInput } from './script-input.ts'
@@ -26,6 +26,8 @@ export interface ScriptHostOptions {
   readonly session: (spec: ExecutionSpec) => Session
   /** This isolate is a process of its own: directory and environment are set on it. */
   readonly ownsProcess: boolean
+  /** Of a thread: memory that outlives it. */
+  readonly page?: SharedArrayBuffer
 }
 
 /** Whose console this is. */
@@ -88,10 +90,11 @@ export class ScriptHost implements Engine {
     let restore: (() => void) | undefined
     try {
       restore = place(spec, this.#options.ownsProcess)
+      if (spec.work.map) return await this.#map(spec, running)
       const ctx = this.#context(spec, running)
       await this.#init(spec, ctx, running)
       if (signal.aborted) return { outcome: 'stopped' }
-      if (spec.work.map) return await this.#map(spec, ctx, running)
+      if (spec.work.map) return await this.#map(spec, running)
       const value = await this.#call(spec, ctx)
       const streamed = await pump(value, running)
       return signal.aborted ? { outcome: 'stopped' } : { outcome: 'completed', streamed }
@@ -111,66 +114,15 @@ export class ScriptHost implements Engine {
     if (init) await pump(await this.#call({ ...spec, work: { ...work, ...init } }, ctx), running)
   }
 
-  /** Calls the script for each input, batch by batch; an item that fails says so, and the others go on. */
-  async #map(spec: ExecutionSpec, ctx: ScriptContext, running: Running): Promise<Ending> {
-    const { writer, abort, input, rest } = running
-    const { signal } = abort
+  /** Calls the script for each input; an item that fails says so, and the others go on. */
+  async #map(spec: ExecutionSpec, running: Running): Promise<Ending> {
     const { itemTimeout } = spec.work.map!
-    const call = compileFunction(spec.work.source ?? '', given(spec.work).using, {}, { cwd: ctx.cwd })
-    const errors: Error[] = []
-    let [failed, all, turn] = [0, 0, Date.now()]
-    for (;;) {
-      const batch = await rest.while(input.batch())
-      if (!batch || signal.aborted) break
-      for (const [item, value] of batch.values as [number, unknown][]) {
-        all++
-        try {
-          if (itemTimeout === undefined) await finish(call(ctx, value), running)
-          else await this.#limited(itemTimeout, spec, running, (own) => call(own, value))
-        } catch (thrown) {
-          if (signal.aborted) break
-          failed++
-          const error = sayError(writer, ofItem(asError(thrown), item))
-          if (errors.length < ItemsFailedError.KEPT) errors.push(error)
-        }
-        if (signal.aborted) break
-        if (mustPause(running, turn)) turn = await pause(running, turn)
-      }
-      // All it said goes ahead of the word that it is done.
-      await writer.sent(signal)
-      batch.done()
-    }
-    if (signal.aborted) return { outcome: 'stopped' }
-    if (failed === 0) return { outcome: 'completed', streamed: true }
-    return { outcome: 'failed', error: new ItemsFailedError(failed, all, errors), said: true }
-  }
-
-  /** One item with a time limit: then its own signal aborts, and nobody waits for it any more. */
-  async #limited(
-    ms: number,
-    spec: ExecutionSpec,
-    running: Running,
-    call: (ctx: ScriptContext) => unknown,
-  ): Promise<void> {
-    const own = new AbortController()
-    const stop = (): void => own.abort(running.abort.signal.reason)
-    running.abort.signal.addEventListener('abort', stop, { once: true })
-    const limit = setTimeout(
-      () => own.abort(new TimeoutError(`it took longer than ${ms} ms`)),
-      Math.min(ms, LONGEST_TIMER),
-    )
-    const mine: Running = { ...running, abort: own }
-    const over = Promise.withResolvers<never>()
-    own.signal.addEventListener('abort', () => over.reject(own.signal.reason), { once: true })
-    over.promise.catch(() => undefined)
-    try {
-      const work = finish(call(this.#context(spec, mine)), mine)
-      work?.catch(() => undefined)
-      await Promise.race([work, over.promise])
-    } finally {
-      clearTimeout(limit)
-      running.abort.signal.removeEventListener('abort', stop)
-    }
+    const { cwd = process.cwd(), source = '' } = spec.work
+    const script = compileFunction(source, given(spec.work).using, {}, { cwd })
+    const call = (ctx: ScriptContext, value: unknown): unknown => script(ctx, value)
+    const context = (mine: Running): ScriptContext => this.#context(spec, mine)
+    const { page } = this.#options
+    return new MapLoop({ running, page, itemTimeout, call, context, finish, sayError, mustPause, pause }).run()
   }
 
   /** Evaluates the work's text and calls it. */
@@ -304,15 +256,10 @@ function finish(value: unknown, running: Running): Promise<unknown> | undefined 
   return undefined
 }
 
-/** Which input it was about; an error that takes no fields stays as it is. */
-function ofItem(error: Error, item: number): Error {
-  return Object.isExtensible(error) ? Object.assign(error, { item }) : error
-}
-
 /** Writes what a script threw, or, where that cannot be written, what it was: the script's failure must not be ours. */
-function sayError(writer: RecordWriter, error: Error): Error {
+function sayError(writer: RecordWriter, error: Error, item?: number): Error {
   try {
-    writer.write('error', error)
+    writer.write('error', error, item)
     return error
   } catch (unwritable) {
     let text = 'it cannot be shown'
@@ -323,7 +270,7 @@ function sayError(writer: RecordWriter, error: Error): Error {
     }
     const plain = new Error(`${text} (the error itself cannot travel: ${asError(unwritable).message.slice(0, 200)})`)
     try {
-      writer.write('error', plain)
+      writer.write('error', plain, item)
     } catch {
       // Nothing more can be said: the writer is full. The reason of the job says it.
     }

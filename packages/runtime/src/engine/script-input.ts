@@ -33,11 +33,11 @@ export class ScriptInput implements AsyncIterable<unknown> {
     return { next: () => this.#read(), return: async () => ({ done: true, value: undefined }) }
   }
 
-  /** All of the next chunk; undefined at the end. `done` says that it has been dealt with. @throws what the input ended with */
-  async batch(): Promise<{ readonly values: readonly unknown[]; done(): void } | undefined> {
+  /** The next chunk as it came; whoever takes it says when it is through with it. Undefined at the end. @throws what the input ended with */
+  async chunk(): Promise<RawChunk | undefined> {
     for (;;) {
       const chunk = this.#chunks.shift()
-      if (chunk) return { values: valuesOf(chunk), done: () => this.#onRead(chunk.bytes.byteLength) }
+      if (chunk) return chunk
       if (this.#ending) {
         if (this.#ending.error) throw this.#ending.error
         return undefined
@@ -45,6 +45,11 @@ export class ScriptInput implements AsyncIterable<unknown> {
       await (this.#wake ??= Promise.withResolvers()).promise
       this.#wake = undefined
     }
+  }
+
+  /** Whoever took a chunk says how far it is. */
+  read(told: number): void {
+    this.#onRead(told)
   }
 
   async #read(): Promise<IteratorResult<unknown, undefined>> {

@@ -1,5 +1,5 @@
 // What runs in a worker thread: a script host, exposed by Comlink.
-import { parentPort, type MessagePort } from 'node:worker_threads'
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
 import { IsolateSession } from './isolate-session.ts'
@@ -14,7 +14,8 @@ const server: LaneServer = {
   connect(port) {
     const wire = portWire(port as MessagePort)
     const session = new IsolateSession((value) => wire.post([['link', 0, value]]))
-    const host = new ScriptHost({ session: (spec) => session.open(spec), ownsProcess: false })
+    const { page } = workerData as { page: SharedArrayBuffer }
+    const host = new ScriptHost({ session: (spec) => session.open(spec), ownsProcess: false, page })
     served = serveLane(host, wire, {
       onLink: (_, value) => session.deliver(value),
       rests: () => process.getActiveResourcesInfo().length <= own,

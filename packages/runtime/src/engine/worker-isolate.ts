@@ -13,15 +13,18 @@ import {
   type LaneServer,
   type LaneWire,
 } from './lane.ts'
+import { PAGE_BYTES } from './map-page.ts'
 
 /** Starts a worker; who uses it holds it while it works. `maxMemory`: MiB of heap, then it ends. */
 export function startWorker({ maxMemory }: { maxMemory?: number | undefined } = {}): Isolate {
   const resourceLimits = maxMemory === undefined ? {} : { maxOldGenerationSizeMb: maxMemory }
+  const page = new SharedArrayBuffer(PAGE_BYTES)
   const worker = new Worker(isolateEntry('worker-entry'), {
     execArgv: [...isolateFlags],
     stdout: false,
     stderr: false,
     resourceLimits,
+    workerData: { page },
   })
   const { port1, port2 } = new MessageChannel()
   const server = Comlink.wrap<LaneServer>(nodeEndpoint(worker))
@@ -48,6 +51,7 @@ export function startWorker({ maxMemory }: { maxMemory?: number | undefined } = 
     server,
     wire: portWire(port1),
     pid: undefined,
+    page,
     exited,
     hold,
     kill() {
