@@ -34,6 +34,8 @@ const PART_MS = 5
 /** Where it has to travel. */
 const FAR_PART_MS = 50
 export const PART_MOST = 8192
+/** Ordered: parts that may be done before one that takes longer is. */
+export const HELD_MOST = 1024
 /** From this size on a worker has its next part before it is through with the last. */
 const AHEAD_FROM = 16
 /** One more thread is started when somebody has been at a part for so long, */
@@ -198,6 +200,7 @@ class MapExecution implements Execution {
   readonly #events: MapWorkerEvents
   #throttle: number
   #hired = 0
+  #giving = false
   #inputEnd: { readonly error?: Error | undefined } | undefined
   /** Looks again whether another worker is wanted. */
   #look: NodeJS.Timeout | undefined
@@ -343,10 +346,23 @@ class MapExecution implements Execution {
 
   // ── giving out ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Giving out makes room for more input, which comes at once: what follows from that is left to whoever is giving out. */
   #dispatch(): void {
+    if (this.#giving) return
+    this.#giving = true
+    try {
+      this.#giveOut()
+    } finally {
+      this.#giving = false
+    }
+    this.#endIfDone()
+  }
+
+  #giveOut(): void {
     clearTimeout(this.#look)
     const idle = this.#paused || this.#stopping !== undefined || this.#broken !== undefined
     while (this.#inputs.waiting > 0 && !idle) {
+      if (this.#held.size >= HELD_MOST && !this.#inputs.hasBack) break
       const worker = this.#free()
       if (!worker) {
         this.#hire()
@@ -358,7 +374,6 @@ class MapExecution implements Execution {
     for (const worker of this.#workers) {
       if (worker.held === 0 && !worker.leaving && (drained || worker.lanes === 0)) worker.dismiss()
     }
-    this.#endIfDone()
   }
 
   /** Whoever has least, if it has room. */
