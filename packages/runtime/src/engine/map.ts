@@ -31,16 +31,17 @@ export const MAP_THROTTLE = 5
 const THREADS_LEAST = 5
 /** A part that was done sooner than this doubles, one that took longer than four times as much halves. */
 const PART_MS = 5
-/** Where it has to travel. */
-const FAR_PART_MS = 50
 export const PART_MOST = 8192
+/** Where it has to travel, and all of it is lost with the peer. */
+const FAR_PART_MS = 50
+export const FAR_PART_MOST = 1024
 /** Ordered: parts that may be done before one that takes longer is. */
 export const HELD_MOST = 1024
 /** From this size on a worker has its next part before it is through with the last. */
 const AHEAD_FROM = 16
-/** One more thread is started when somebody has been at a part for so long, */
+/** Whether one more thread is wanted is seen from what those did that have been there for so long. */
 const SLOW_MS = 25
-/** or when there has been something to do for so long. Until then it would cost more than it does. */
+/** If items are quick, not before there has been enough of them for so long: until then it would cost more than it does. */
 const PATIENCE_MS = 200
 /** Items that take less than this on average need cores rather than threads. */
 const QUICK_MS = 1
@@ -96,6 +97,7 @@ export class SharedMapEngine implements Engine {
 /** Where a map's workers come from. */
 interface Crew {
   readonly partMs: number
+  readonly partMost: number
   /** So many there may be at once, and whether another can be had now. */
   may(workers: ReadonlySet<MapWorker>, throttle: number): 'now' | 'soon' | 'never'
   hire(number: number, spec: ExecutionSpec, events: MapWorkerEvents): MapWorker
@@ -105,6 +107,7 @@ interface Crew {
 
 class ThreadCrew implements Crew {
   readonly partMs = PART_MS
+  readonly partMost = PART_MOST
   readonly #threads: MapThreads
   /** Each item under way has its own: outputs in order, an item's own. */
   readonly #ordered: boolean
@@ -118,13 +121,15 @@ class ThreadCrew implements Crew {
   may(workers: ReadonlySet<MapWorker>, throttle: number): 'now' | 'soon' | 'never' {
     if (workers.size >= this.#most(throttle)) return 'never'
     if (workers.size === 0) return 'now'
-    if (workers.size >= CORES && this.#quick(workers)) return 'soon'
     const starting = [...workers].filter(({ ready }) => !ready).length
     // Starting one takes a core for as long as a thousand small items.
     if (starting >= Math.max(1, CORES - 1)) return 'soon'
     const now = performance.now()
-    const slow = [...workers].some(({ ready, parts: [oldest] }) => ready && oldest && now - oldest.begunAt > SLOW_MS)
-    return slow || now - this.#hiredAt > PATIENCE_MS ? 'now' : 'soon'
+    const newest = [...workers].reduce((at, { readyAt }) => Math.max(at, readyAt), this.#hiredAt)
+    // Not before it is known what those can do that are there.
+    if (now - newest < SLOW_MS) return 'soon'
+    if (!this.#quick(workers)) return 'now'
+    return workers.size < CORES && now - newest > PATIENCE_MS ? 'now' : 'soon'
   }
 
   hire(number: number, spec: ExecutionSpec, events: MapWorkerEvents): MapWorker {
@@ -156,6 +161,7 @@ class ThreadCrew implements Crew {
 
 class PeerCrew implements Crew {
   readonly partMs = FAR_PART_MS
+  readonly partMost = FAR_PART_MOST
   readonly #places: MapPlace[]
   #throttle = MAP_THROTTLE
 
@@ -458,9 +464,10 @@ class MapExecution implements Execution {
     const { part, begunAt } = given
     const took = performance.now() - begunAt
     const count = part.to - part.from
-    const { partMs } = this.#crew
-    if (this.#itemTimeout === undefined) {
-      if (took < partMs && count === worker.size) worker.size = Math.min(worker.size * 2, PART_MOST)
+    const { partMs, partMost } = this.#crew
+    // A thread that has to be ended takes one item along.
+    if (this.#itemTimeout === undefined || !(worker instanceof ThreadWorker)) {
+      if (took < partMs && count === worker.size) worker.size = Math.min(worker.size * 2, partMost)
       else if (took > partMs * 4) worker.size = Math.max(1, worker.size >> 1)
     }
     // The next one begins now.
@@ -550,7 +557,7 @@ class MapExecution implements Execution {
         const index = part.chunk.first + at
         const text = `item ${index} was given to ${place}, and whether it was done is unknown: ${error.message}`
         this.#doneBefore++
-        this.#say(worker, part.seq, index, new PeerLostError(text, { cause: error }))
+        this.#say(worker, part.seq, index, new PeerLostError(text))
       }
       worker.release(part.seq)
       this.#close(part, part.to - part.from)
