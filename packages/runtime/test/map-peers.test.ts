@@ -142,6 +142,19 @@ describe('a map on several peers', () => {
     await session.close()
   })
 
+  test('items ask here, wherever they are done, and each gets its own answer', async () => {
+    const job = await peers.laptop.map(['a', 'b', 'c'], (ctx: ScriptContext, name) => ctx.ask(`which ${name}?`), { on })
+    const answered = new Set<string>()
+    while (answered.size < 3) {
+      const { question } = await job.wait({ for: ['Blocked'] })
+      if (!question || answered.has(question.id)) continue
+      answered.add(question.id)
+      await job.answer(`this ${question.prompt.slice(6, 7)}`, { question: question.id })
+      await until('it is closed', () => job.question?.id !== question.id)
+    }
+    expect((await job.output()).toSorted()).toEqual(['this a', 'this b', 'this c'])
+  })
+
   test('stopped: nothing of it is left on any of them; suspended: it stands still on all', async () => {
     const LOG = peers.path('begun')
     const script = async (ctx: ScriptContext, i: number): Promise<void> => {

@@ -20,6 +20,8 @@ export const SLOW_MS = 25
 const PATIENCE_MS = 200
 /** Items that take less than this on average need cores rather than threads. */
 const QUICK_MS = 1
+/** What a new thread may need beside that: its code is loaded and compiled with the first ones. */
+const COLD_MS = 50
 /** Peers that are being connected to at once. */
 const CONNECTING_MOST = 32
 const CORES: number = availableParallelism()
@@ -84,12 +86,12 @@ export class ThreadCrew implements MapCrew {
 
   /** Items that are over at once need a core each, and more threads would only need memory. */
   #quick(workers: ReadonlySet<MapWorker>): boolean {
-    let [busy, done] = [0, 0]
+    let [busy, expected] = [0, 0]
     for (const worker of workers) {
       busy += worker.busy
-      done += worker.done
+      expected += (worker.ready ? COLD_MS : 0) + worker.done * QUICK_MS
     }
-    return busy <= done * QUICK_MS
+    return busy <= expected
   }
 
   #most(throttle: number): number {
