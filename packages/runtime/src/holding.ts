@@ -178,7 +178,8 @@ export class Holding {
     )
     if (there) return there.snapshot()
     const runs = (await session.request({ type: 'runs' })) as { run: JobSnapshot; cursor: number }[]
-    const found = runs.findLast(({ run }) => run.hasMoreData)
+    // A run that works for a map says nothing to anybody else.
+    const found = runs.findLast(({ run }) => run.hasMoreData && run.type !== 'PSTaskJob')
     if (!found) return undefined
     const { location } = session.options
     const engine = new RemoteEngine({ location, open: async () => session, run: found.run })

@@ -117,6 +117,44 @@ describe('a map on several peers', () => {
     expect(job.snapshot.items).toEqual({ taken: 60, done: 57, failed: 3, running: 0, queued: 0 })
   })
 
+  test('disconnected from all of its sessions it is Disconnected, and goes on when they are back', async () => {
+    const gate = peers.gate()
+    const session = await peers.laptop.connect('server01')
+    const job = await peers.laptop.map(
+      range(20),
+      async (ctx: ScriptContext, i: number) => {
+        const { existsSync } = process.getBuiltinModule('node:fs')
+        while (i === 3 && !existsSync(GATE)) await ctx.sleep(5)
+        return i
+      },
+      { on: session, using: { GATE: gate.path } },
+    )
+    await until('all but one are done', async () => (await peers.laptop.job(job.id)).snapshot.items?.done === 19)
+    await session.disconnect()
+    await job.wait({ for: ['Disconnected'] })
+    await gate.open()
+    await session.connect()
+    expect(orderedNumbers(await job.output())).toEqual(range(20))
+    expect(job.snapshot.history.map(({ state }) => state)).toContain('Disconnected')
+    expect(job.state).toBe('Completed')
+    // What was left there is nothing that anybody could take up.
+    expect(await session.receive()).toBeUndefined()
+    await session.close()
+  })
+
+  test('items ask here, wherever they are done, and each gets its own answer', async () => {
+    const job = await peers.laptop.map(['a', 'b', 'c'], (ctx: ScriptContext, name) => ctx.ask(`which ${name}?`), { on })
+    const answered = new Set<string>()
+    while (answered.size < 3) {
+      const { question } = await job.wait({ for: ['Blocked'] })
+      if (!question || answered.has(question.id)) continue
+      answered.add(question.id)
+      await job.answer(`this ${question.prompt.slice(6, 7)}`, { question: question.id })
+      await until('it is closed', () => job.question?.id !== question.id)
+    }
+    expect((await job.output()).toSorted()).toEqual(['this a', 'this b', 'this c'])
+  })
+
   test('stopped: nothing of it is left on any of them; suspended: it stands still on all', async () => {
     const LOG = peers.path('begun')
     const script = async (ctx: ScriptContext, i: number): Promise<void> => {

@@ -1,6 +1,8 @@
 // One script for many inputs.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { JobRecord, ScriptContext } from '../src/index.ts'
+import { HELD_MOST } from '../src/engine/map.ts'
+import { createPeer, memoryStore, type JobRecord, type ScriptContext } from '../src/index.ts'
+import { range } from './support/numbers.ts'
 import { Peers, all, outputs, refusal, until } from './support/peers.ts'
 
 let peers: Peers
@@ -9,7 +11,6 @@ beforeAll(async () => {
 })
 afterAll(() => peers.close())
 
-const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 const errors = async (records: AsyncIterable<JobRecord>): Promise<(Error & { item?: number })[]> =>
   (await all(records)).flatMap((record) => (record.kind === 'error' ? [record.error] : []))
 
@@ -148,6 +149,76 @@ describe('map', () => {
     expect(given).toBeLessThan(256)
     expect((await job.stop({ grace: 0 })).state).toBe('Stopped')
     await until('the source was let go of', () => left)
+  })
+
+  /** How many a source has given when it has given no more for a while. */
+  async function stands(given: () => number): Promise<number> {
+    let before = -1
+    await until('the source stands still', async () => {
+      const still = given() === before
+      before = given()
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      return still && before > 0
+    })
+    return before
+  }
+
+  test('nobody reads: the log holds the map back, and that its source; read on, and it goes on to its end', async () => {
+    const COUNT = 3000
+    await using peer = await createPeer({ store: memoryStore({ logLimit: 256 * 1024 }) })
+    let given = 0
+    const job = await peer.map(
+      (async function* () {
+        for (; given < COUNT; given++) yield { given, filling: new Uint8Array(8 * 1024) }
+      })(),
+      (_ctx, { given }) => ({ given, filling: new Uint8Array(8 * 1024) }),
+    )
+    // 256 KiB of the log, as much credit for each of five threads, as much input on its way, and what is between.
+    expect(await stands(() => given)).toBeLessThan(800)
+    const { items } = (await peer.job(job.id)).snapshot
+    expect(items!.taken).toBeLessThanOrEqual(given)
+    const said = await outputs(job)
+    expect(said.map((one) => one.given).toSorted((a, b) => a - b)).toEqual(range(COUNT))
+    expect(job.snapshot).toMatchObject({ state: 'Completed', items: { taken: COUNT, done: COUNT } })
+  })
+
+  test('ordered, and the first takes long: the others wait when they are far enough ahead, and lose nothing', async () => {
+    const COUNT = 1500
+    const gate = peers.gate()
+    let given = 0
+    const job = await peers.laptop.map(
+      (function* () {
+        for (; given < COUNT; given++) yield { given, filling: new Uint8Array(8 * 1024) }
+      })(),
+      async (ctx, { given }) => {
+        const { existsSync } = process.getBuiltinModule('node:fs')
+        if (given === 0) while (!existsSync(ctx.cwd)) await ctx.sleep(10)
+        return { given, filling: new Uint8Array(16 * 1024) }
+      },
+      { ordered: true, throttle: 3, cwd: gate.path },
+    )
+    expect(await stands(() => given)).toBeLessThan(600)
+    expect((await job.receive({ keep: true })[Symbol.asyncIterator]().next()).done).toBe(true)
+    await gate.open()
+    expect((await job.output()).map((one) => one.given)).toEqual(range(COUNT))
+  })
+
+  test('ordered, with nothing to say: no more than so many parts are done before the first is', async () => {
+    const gate = peers.gate()
+    const job = await peers.laptop.map(
+      range(3 * HELD_MOST),
+      async (ctx, i) => {
+        const { existsSync } = process.getBuiltinModule('node:fs')
+        if (i === 0) while (!existsSync(ctx.cwd)) await ctx.sleep(10)
+      },
+      // With a time limit each item is a part.
+      { ordered: true, throttle: 2, itemTimeout: '5m', cwd: gate.path },
+    )
+    const done = async (): Promise<number> => (await peers.laptop.job(job.id)).snapshot.items!.done
+    await until('as many are done', async () => (await done()) === HELD_MOST - 1)
+    expect((await peers.laptop.job(job.id)).snapshot.items).toMatchObject({ done: HELD_MOST - 1, running: 1 })
+    await gate.open()
+    expect((await job.wait()).items).toMatchObject({ done: 3 * HELD_MOST })
   })
 
   test('a source that fails fails the job, behind what was done', async () => {

@@ -52,6 +52,7 @@ export class MapLoop<R extends Running> {
   #values: unknown[] = []
   /** Items that are followed, and who waits until there are fewer. */
   #flying = 0
+  #inPart = false
   #landed = Promise.withResolvers<void>()
   #turn = Date.now()
   /** Chunks that had been sent when the last item was saved. */
@@ -73,7 +74,11 @@ export class MapLoop<R extends Running> {
       // Not a place where it stands still: items may be under way, and without any the map knows that we rest.
       const chunk = await input.chunk()
       if (!chunk || signal.aborted) break
+      this.#inPart = true
+      this.#page.work(true)
       await this.#part(orderOf(chunk))
+      this.#inPart = false
+      if (this.#flying === 0) this.#page.work(false)
     }
     while (this.#flying > 0) await this.#landed.promise
     return signal.aborted ? { outcome: 'stopped' } : { outcome: 'completed', streamed: true }
@@ -138,6 +143,7 @@ export class MapLoop<R extends Running> {
     // Before the next one begins: what that says is behind it.
     if (open.allBegun && open.left === 0) await this.#done(open)
     this.#flying--
+    if (this.#flying === 0 && !this.#inPart) this.#page.work(false)
     this.#landed.resolve()
     this.#landed = Promise.withResolvers()
   }

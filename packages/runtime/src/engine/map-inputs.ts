@@ -94,6 +94,11 @@ export class MapInputs {
     this.#again.splice(place < 0 ? this.#again.length : place, 0, part)
   }
 
+  /** Some of them come before what others have done already. */
+  get hasBack(): boolean {
+    return this.#again.length > 0
+  }
+
   /** Nobody will work on them. */
   drop(): void {
     for (const { cost } of this.#chunks.splice(0)) this.#onTaken(cost)

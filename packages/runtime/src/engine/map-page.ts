@@ -12,7 +12,9 @@ const SLOTS_MOST = 256
 const SAVED = 0
 const BEGUN = 1
 const DONE = 2
-const SLOTS = 3
+const BUSY = 3
+const SINCE = 4
+const SLOTS = 5
 const BYTES_AT = (SLOTS + SLOTS_MOST) * 8
 /** A chunk closes at CHUNK_BYTES: the one that is being filled always fits. */
 export const PAGE_BYTES: number = BYTES_AT + CHUNK_BYTES
@@ -51,6 +53,17 @@ export class MapPage {
     this.#free.push(slot)
   }
 
+  /** From now on it has something to do, or has not. */
+  work(busy: boolean): void {
+    const since = this.#numbers[SINCE]!
+    if (busy === since > 0) return
+    if (busy) this.#numbers[SINCE] = Date.now()
+    else {
+      this.#numbers[BUSY] = this.#numbers[BUSY]! + Date.now() - since
+      this.#numbers[SINCE] = 0
+    }
+  }
+
   /** Copies what is written and not sent; everything before it must have been sent. */
   save(writer: RecordWriter): void {
     const { sentChunks, openBytes } = writer
@@ -72,6 +85,12 @@ export class MapPage {
   /** So many of them are done. */
   get done(): number {
     return this.#numbers[DONE]!
+  }
+
+  /** For so many milliseconds it has had something to do. */
+  get busy(): number {
+    const since = this.#numbers[SINCE]!
+    return this.#numbers[BUSY]! + (since > 0 ? Date.now() - since : 0)
   }
 
   /** Which ones are under way. */

@@ -67,6 +67,8 @@ export abstract class MapWorker {
   /** Items that are done, and those under way. */
   abstract get done(): number
   abstract get running(): number
+  /** For so many milliseconds it has had something to do. */
+  abstract get busy(): number
   abstract give(part: Part): void
   /** There is nothing more for it. */
   abstract dismiss(): void
@@ -147,6 +149,9 @@ export class ThreadWorker extends MapWorker {
   }
   get running(): number {
     return this.page.begun - this.page.done
+  }
+  get busy(): number {
+    return this.page.busy
   }
 
   give(part: Part): void {
@@ -236,6 +241,9 @@ export class PeerWorker extends MapWorker {
   }
   get running(): number {
     return Math.min(this.held, this.lanes)
+  }
+  get busy(): number {
+    return 0 // nobody starts another peer because this one is
   }
 
   give(part: Part): void {

@@ -4,56 +4,33 @@
 // Parts grow as long as they are done quickly, so that an item that takes a second is alone in its part and a hundred
 // thousand empty ones cost a few dozen messages. No item is begun twice: of a worker that died, those under way have
 // failed, and only those that nobody had begun go to another.
-import { availableParallelism } from 'node:os'
 import { LONGEST_TIMER } from '../duration.ts'
 import { codeOf, EngineExitError, ItemsFailedError, PeerLostError, TimeoutError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { MapItems } from '../map-items.ts'
 import { singleRecord, type RawChunk } from '../record.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+import { MAP_THROTTLE, PeerCrew, SLOW_MS, ThreadCrew, type MapCrew, type MapThreads } from './map-crew.ts'
 import { MapInputs, type InputChunk, type Part } from './map-inputs.ts'
 import { markChunk } from './map-order.ts'
 import { failedItems, type FailedItem } from './map-records.ts'
 import {
   endingError,
-  PeerWorker,
   ThreadWorker,
   type Given,
   type MapPlace,
   type MapWorker,
   type MapWorkerEvents,
 } from './map-worker.ts'
-import type { Warm } from './spare.ts'
 
-/** Items at once where nothing else is said; PowerShell's default ThrottleLimit. */
-export const MAP_THROTTLE = 5
-/** Up to so many items at once each have a thread for themselves; of more, those that wait share theirs. */
-const THREADS_LEAST = 5
-/** A part that was done sooner than this doubles, one that took longer than four times as much halves. */
-const PART_MS = 5
-/** Where it has to travel. */
-const FAR_PART_MS = 50
-export const PART_MOST = 8192
+/** Ordered: parts that may be done before one that takes longer is. */
+export const HELD_MOST = 1024
 /** From this size on a worker has its next part before it is through with the last. */
 const AHEAD_FROM = 16
-/** One more thread is started when somebody has been at a part for so long, */
-const SLOW_MS = 25
-/** or when there has been something to do for so long. Until then it would cost more than it does. */
-const PATIENCE_MS = 200
-/** Items that take less than this on average need cores rather than threads. */
-const QUICK_MS = 1
-/** Peers that are being connected to at once. */
-const CONNECTING_MOST = 32
 /** How much longer than its time limit an item may take to end by itself, before its thread is ended. */
 const TIMEOUT_GRACE = 1_000
 /** So many threads in a row that die before they have begun anything: none ever will. */
 const BARREN_MOST = 3
-const CORES: number = availableParallelism()
-
-/** What it takes threads from: the pool's spare. */
-export interface MapThreads {
-  take(): Warm
-}
 
 /** Maps in this session's threads. */
 export class MapEngine implements Engine {
@@ -91,91 +68,6 @@ export class SharedMapEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-/** Where a map's workers come from. */
-interface Crew {
-  readonly partMs: number
-  /** So many there may be at once, and whether another can be had now. */
-  may(workers: ReadonlySet<MapWorker>, throttle: number): 'now' | 'soon' | 'never'
-  hire(number: number, spec: ExecutionSpec, events: MapWorkerEvents): MapWorker
-  /** How much each may have under way. */
-  share(workers: ReadonlySet<MapWorker>, throttle: number): void
-}
-
-class ThreadCrew implements Crew {
-  readonly partMs = PART_MS
-  readonly #threads: MapThreads
-  /** Each item under way has its own: outputs in order, an item's own. */
-  readonly #ordered: boolean
-  #hiredAt = 0
-
-  constructor(threads: MapThreads, spec: ExecutionSpec) {
-    this.#threads = threads
-    this.#ordered = spec.work.map?.ordered === true
-  }
-
-  may(workers: ReadonlySet<MapWorker>, throttle: number): 'now' | 'soon' | 'never' {
-    if (workers.size >= this.#most(throttle)) return 'never'
-    if (workers.size === 0) return 'now'
-    if (workers.size >= CORES && this.#quick(workers)) return 'soon'
-    const starting = [...workers].filter(({ ready }) => !ready).length
-    // Starting one takes a core for as long as a thousand small items.
-    if (starting >= Math.max(1, CORES - 1)) return 'soon'
-    const now = performance.now()
-    const slow = [...workers].some(({ ready, parts: [oldest] }) => ready && oldest && now - oldest.begunAt > SLOW_MS)
-    return slow || now - this.#hiredAt > PATIENCE_MS ? 'now' : 'soon'
-  }
-
-  hire(number: number, spec: ExecutionSpec, events: MapWorkerEvents): MapWorker {
-    this.#hiredAt = performance.now()
-    return new ThreadWorker(number, 1, this.#threads.take(), spec, events)
-  }
-
-  share(workers: ReadonlySet<MapWorker>, throttle: number): void {
-    const most = this.#most(throttle)
-    let place = 0
-    for (const worker of workers) {
-      // There may be more than there are to be now: those have nothing to do.
-      worker.lanes = place < most ? Math.floor(throttle / most) + (place < throttle % most ? 1 : 0) : 0
-      place++
-    }
-  }
-
-  /** Items that are over at once need a core each, and more threads would only need memory. */
-  #quick(workers: ReadonlySet<MapWorker>): boolean {
-    const now = performance.now()
-    const done = [...workers].reduce((sum, worker) => sum + worker.done, 0)
-    return [...workers].reduce((sum, { ready, readyAt }) => sum + (ready ? now - readyAt : 0), 0) < done * QUICK_MS
-  }
-
-  #most(throttle: number): number {
-    return this.#ordered ? throttle : Math.min(throttle, Math.max(THREADS_LEAST, CORES))
-  }
-}
-
-class PeerCrew implements Crew {
-  readonly partMs = FAR_PART_MS
-  readonly #places: MapPlace[]
-  #throttle = MAP_THROTTLE
-
-  constructor(places: readonly MapPlace[]) {
-    this.#places = [...places]
-  }
-
-  may(workers: ReadonlySet<MapWorker>): 'now' | 'soon' | 'never' {
-    if (this.#places.length === 0) return 'never'
-    return [...workers].filter(({ ready }) => !ready).length < CONNECTING_MOST ? 'now' : 'soon'
-  }
-
-  hire(number: number, spec: ExecutionSpec, events: MapWorkerEvents): MapWorker {
-    return new PeerWorker(number, this.#throttle, this.#places.shift()!, spec, events)
-  }
-
-  share(workers: ReadonlySet<MapWorker>, throttle: number): void {
-    this.#throttle = throttle
-    for (const worker of workers) worker.lanes = throttle
-  }
-}
-
 /** A chunk that waits for its turn, with what failed in it. */
 interface Held {
   readonly worker: MapWorker | undefined
@@ -188,7 +80,7 @@ class MapExecution implements Execution {
   readonly done: Promise<void>
   readonly #spec: ExecutionSpec
   readonly #io: ExecutionIO
-  readonly #crew: Crew
+  readonly #crew: MapCrew
   readonly #ordered: boolean
   readonly #itemTimeout: number | undefined
   readonly #settle: () => void
@@ -198,6 +90,7 @@ class MapExecution implements Execution {
   readonly #events: MapWorkerEvents
   #throttle: number
   #hired = 0
+  #giving = false
   #inputEnd: { readonly error?: Error | undefined } | undefined
   /** Looks again whether another worker is wanted. */
   #look: NodeJS.Timeout | undefined
@@ -223,7 +116,7 @@ class MapExecution implements Execution {
   #awayFor: Error | undefined
   #over = false
 
-  constructor(spec: ExecutionSpec, io: ExecutionIO, crew: Crew) {
+  constructor(spec: ExecutionSpec, io: ExecutionIO, crew: MapCrew) {
     const { throttle, ordered, itemTimeout, shared } = spec.work.map!
     this.#spec = spec
     this.#io = io
@@ -343,10 +236,23 @@ class MapExecution implements Execution {
 
   // ── giving out ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Giving out makes room for more input, which comes at once: what follows from that is left to whoever is giving out. */
   #dispatch(): void {
+    if (this.#giving) return
+    this.#giving = true
+    try {
+      this.#giveOut()
+    } finally {
+      this.#giving = false
+    }
+    this.#endIfDone()
+  }
+
+  #giveOut(): void {
     clearTimeout(this.#look)
     const idle = this.#paused || this.#stopping !== undefined || this.#broken !== undefined
     while (this.#inputs.waiting > 0 && !idle) {
+      if (this.#held.size >= HELD_MOST && !this.#inputs.hasBack) break
       const worker = this.#free()
       if (!worker) {
         this.#hire()
@@ -358,7 +264,6 @@ class MapExecution implements Execution {
     for (const worker of this.#workers) {
       if (worker.held === 0 && !worker.leaving && (drained || worker.lanes === 0)) worker.dismiss()
     }
-    this.#endIfDone()
   }
 
   /** Whoever has least, if it has room. */
@@ -443,9 +348,10 @@ class MapExecution implements Execution {
     const { part, begunAt } = given
     const took = performance.now() - begunAt
     const count = part.to - part.from
-    const { partMs } = this.#crew
-    if (this.#itemTimeout === undefined) {
-      if (took < partMs && count === worker.size) worker.size = Math.min(worker.size * 2, PART_MOST)
+    const { partMs, partMost } = this.#crew
+    // A thread that has to be ended takes one item along.
+    if (this.#itemTimeout === undefined || !(worker instanceof ThreadWorker)) {
+      if (took < partMs && count === worker.size) worker.size = Math.min(worker.size * 2, partMost)
       else if (took > partMs * 4) worker.size = Math.max(1, worker.size >> 1)
     }
     // The next one begins now.
@@ -535,7 +441,7 @@ class MapExecution implements Execution {
         const index = part.chunk.first + at
         const text = `item ${index} was given to ${place}, and whether it was done is unknown: ${error.message}`
         this.#doneBefore++
-        this.#say(worker, part.seq, index, new PeerLostError(text, { cause: error }))
+        this.#say(worker, part.seq, index, new PeerLostError(text))
       }
       worker.release(part.seq)
       this.#close(part, part.to - part.from)
