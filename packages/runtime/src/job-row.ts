@@ -246,7 +246,7 @@ export class JobRow implements TableJob {
     throw notNow(this, 'resumed')
   }
 
-  throttle(_: number): JobSnapshot {
+  throttle(): JobSnapshot {
     throw notNow(this, 'throttled')
   }
 

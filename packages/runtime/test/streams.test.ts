@@ -89,7 +89,7 @@ describe.each(Object.entries(ENGINES))('in %s', (_, run) => {
         // Also from where nothing waits for it.
         await new Promise<void>((resolve) => setTimeout(() => (console.log('later'), resolve()), 1))
         queueMicrotask(() => process.stdout.write('microtask'))
-        await null
+        await Promise.resolve()
         ctx.progress({ activity: 'copying', percent: 100, completed: true })
         return 'last'
       }),
@@ -184,10 +184,7 @@ describe('what fails a job', () => {
     })
     expect(await job.finished).toMatchObject({ state: 'Completed', errorCount: 1 })
     const said = await all(job.receive())
-    expect(told(said).toSorted()).toEqual([
-      ['error', 'err'],
-      ['information', 'out'],
-    ])
+    expect(told(said).map(String).toSorted()).toEqual(['error,err', 'information,out'])
   })
 
   test('of a command its exit code, not what it writes on stderr', async () => {
