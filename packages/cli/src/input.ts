@@ -29,8 +29,9 @@ export class InputSource implements AsyncIterable<unknown> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown> {
+    const values = this.#values
     try {
-      yield* this.#values
+      yield* values
     } catch (error) {
       this.#settle.reject(error)
       throw error

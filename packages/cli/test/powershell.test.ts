@@ -33,6 +33,9 @@ describe('Start-Job and Invoke-Command', () => {
     [['Start-Job', '-ArgumentList', '1,two,3', '{ args }'], 'start --args [1,"two",3] -e args'],
     [['Start-ThreadJob', '-ScriptBlock', '{ 1 }', '-ThrottleLimit', '5'], 'start -e 1 --throttle 5 --engine thread'],
     [['Start-Job', '--', 'sleep', '5'], 'start -- sleep 5'],
+    [['Start-Job', '{ n }', '-InitializationScript', '{ globalThis.n = 1 }'], 'start --init globalThis.n = 1 -e n'],
+    [['Start-Job', '{ 1 }', '-InputObject', '1,two'], 'start --input [1,"two"] -e 1'],
+    [['Start-Job', '-DefinitionName', 'backup'], 'start --job backup'],
     [['Invoke-Command', '-ComputerName', 'a,b', '-ScriptBlock', '{ 1 }'], 'run --on a,b -e 1 --rm'],
     [['icm', 'a', '{ 1 }'], 'run --on a -e 1 --rm'],
     [['icm', '{ 1 }'], 'run -e 1 --rm'],
@@ -73,6 +76,15 @@ describe('job cmdlets', () => {
     [['spjb', '-Name', 'x', '-PassThru'], 'stop x'],
     [['Remove-Job', '-Id', '1', '-Force'], 'remove --force 1'],
     [['Start-Process', 'sleep', '-ArgumentList', '5'], 'launch -- sleep 5'],
+    [['Suspend-Job', '-Name', 'x', '-Force', '-Wait'], 'suspend x'],
+    [['sujb', '1,2'], 'suspend 1 2'],
+    [['Resume-Job', '-Id', '3', '-Wait'], 'resume 3'],
+    [['rujb', '3'], 'resume 3'],
+    [
+      ['ForEach-Object', '-Parallel', '{ item * 2 }', '-ThrottleLimit', '3', '-TimeoutSeconds', '9'],
+      'map -e item * 2 --throttle 3 --deadline 9s',
+    ],
+    [['foreach', '-Parallel', 'x => x', '-InputObject', '1,b'], 'map -e x => x --input [1,"b"]'],
     [['saps', '-Args', '5,-x', '-FilePath', 'sleep'], 'launch -- sleep 5 -x'],
   ])('%j', ([verb, ...tokens], line) => expect(ours(verb!, ...tokens)).toBe(line))
 })

@@ -168,7 +168,8 @@ function firstOrRefusal({ first, answer }: Begun): Begun['first'] {
 }
 
 /** Surely within one control frame. */
-function isSmall({ source, command, payload, env, argv }: WorkSpec): boolean {
+function isSmall({ source, command, payload, env, argv, init, permissions }: WorkSpec): boolean {
+  if (init || permissions) return false
   const bytes = (source?.length ?? 0) * 3 + command.length * 3 + (payload?.length ?? 0) + (argv?.join().length ?? 0) * 3
   return bytes < CONTROL_FRAME / 2 && env === undefined
 }

@@ -246,8 +246,8 @@ export interface StartOptions<A extends Args = any> extends Cancel {
   env?: Env
   /**
    * Done first, in the same isolate and with the same `args` and `using`: what it yields or returns comes before the
-   * job's own outputs, what it puts on `globalThis` is there, and what it throws fails the job. In a map each thread does
-   * it once. Not for commands and named jobs.
+   * job's own outputs (a run's value is then the array of all), what it puts on `globalThis` is there, and what it throws
+   * fails the job. In a map each thread does it once. Not for commands and named jobs.
    */
   init?: Script | ModuleText | Code
   /**

@@ -278,10 +278,50 @@ describe('init', () => {
     expect(await job.output()).toEqual([10, 20, 30, 40])
   })
 
+  test('may be larger than a control frame', async () => {
+    const code = `globalThis.size = ${JSON.stringify('x'.repeat(100_000))}.length`
+    expect(await session.run({ code: 'size' }, { init: { code: `void (${code})` } })).toBe(100_000)
+    // What it says itself is not lost beside the value of a run.
+    expect(await session.run({ code: 'size' }, { init: { code } })).toEqual([100_000, 100_000])
+    expect(await (await session.start({ code: 'size' }, { init: { code } })).output()).toEqual([100_000, 100_000])
+  })
+
   test('goes with a job to another peer', async () => {
     const options = { init: () => void Object.assign(globalThis, { far: 'far' }) }
     const job = await here.start(() => (globalThis as { far?: string }).far, { ...options, on: 'there' })
     expect(await job.output()).toEqual(['far'])
+  })
+})
+
+describe('cwd and env', () => {
+  const seen = (ctx: ScriptContext): unknown[] => [ctx.cwd, process.env['ERRAND_SEEN'], 'HOME' in process.env]
+  const env = { ERRAND_SEEN: 'yes', HOME: undefined }
+
+  test('are those of the job in every engine, for what is done first too, and of nobody else', async () => {
+    const expected = [folder, 'yes', false]
+    const options = { cwd: folder, env, init: seen }
+    const twice = [expected, expected]
+    expect(await (await here.start(seen, options)).output()).toEqual(twice)
+    expect(await (await here.start(seen, { ...options, engine: 'thread' })).output()).toEqual(twice)
+    expect(await (await here.start(seen, { ...options, on: 'there' })).output()).toEqual(twice)
+    expect(await (await session.start(seen, { ...options, engine: 'thread' })).output()).toEqual(twice)
+    expect(await session.run(seen, { cwd: folder, env })).toEqual(expected)
+    const command = await here.start(['sh', '-c', 'pwd; echo "$ERRAND_SEEN ${HOME-none}"'], { cwd: folder, env })
+    expect(await command.output()).toEqual([folder, 'yes none'])
+    // The next in the same runspace, and this process, are as they were.
+    expect(await session.run(seen)).toEqual([process.cwd(), undefined, true])
+    expect([process.env['ERRAND_SEEN'], 'HOME' in process.env]).toEqual([undefined, true])
+  })
+
+  test('a process is really there, and a directory that is not fails it with the system’s own error', async () => {
+    expect(await (await here.start(() => process.cwd(), { cwd: folder })).output()).toEqual([folder])
+    const job = await here.start(() => process.cwd(), { cwd: join(folder, 'nowhere') })
+    expect((await job.finished).reason).toMatchObject({ code: 'ENOENT', message: expect.stringContaining('nowhere') })
+    const command = await here.start(['true'], { cwd: join(folder, 'nowhere') })
+    expect((await command.finished).reason).toMatchObject({
+      code: 'COMMAND_NOT_EXECUTABLE',
+      message: expect.stringContaining('nowhere'),
+    })
   })
 })
 

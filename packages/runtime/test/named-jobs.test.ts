@@ -323,7 +323,13 @@ describe('whoever may start a named job', () => {
   test('may say nothing of how it runs: DENIED, and nothing was started', async () => {
     const peer = await guest('modest', 'connect', 'run:job:count')
     const session = await peer.connect('server')
-    const beyond = [{ engine: 'thread' }, { cwd: '/' }, { env: { NODE_OPTIONS: '--require=/x' } }] as const
+    const beyond = [
+      { engine: 'thread' },
+      { cwd: '/' },
+      { env: { NODE_OPTIONS: '--require=/x' } },
+      { maxMemory: 64 },
+      { permissions: {} },
+    ] as const
     for (const options of beyond) {
       const error = await refusal('a start', () => session.start(count, { args: { to: 1 }, ...options }))
       expect(error).toMatchObject({ code: 'DENIED', message: expect.stringContaining(Object.keys(options)[0]!) })
@@ -442,7 +448,7 @@ describe('straight on the wire', () => {
       { export: 'default' },
       { prompt: false },
       { module: 'file:///etc/passwd' },
-      { init: 'process.exit()' },
+      { init: { kind: 'code', source: 'process.exit()' } },
       { restart: { times: 1, within: 1 } },
       { retry: { times: 1, delay: 0, factor: 1 } },
       { delay: 1 },

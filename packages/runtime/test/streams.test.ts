@@ -184,10 +184,7 @@ describe('what fails a job', () => {
     })
     expect(await job.finished).toMatchObject({ state: 'Completed', errorCount: 1 })
     const said = await all(job.receive())
-    expect(told(said).toSorted((a, b) => String(a).localeCompare(String(b)))).toEqual([
-      ['error', 'err'],
-      ['information', 'out'],
-    ])
+    expect(told(said).map(String).toSorted()).toEqual(['error,err', 'information,out'])
   })
 
   test('of a command its exit code, not what it writes on stderr', async () => {

@@ -92,11 +92,11 @@ export class ScriptHost implements Engine {
       restore = place(spec, this.#options.ownsProcess)
       if (spec.work.map) return await this.#map(spec, running)
       const ctx = this.#context(spec, running)
-      await this.#init(spec, ctx, running)
+      const initialized = await this.#init(spec, ctx, running)
       if (signal.aborted) return { outcome: 'stopped' }
       if (spec.work.map) return await this.#map(spec, running)
       const value = await this.#call(spec, ctx)
-      const streamed = await pump(value, running)
+      const streamed = (await pump(value, running)) || initialized
       return signal.aborted ? { outcome: 'stopped' } : { outcome: 'completed', streamed }
     } catch (error) {
       // What a script throws after it was asked to stop is its way of stopping.
@@ -108,10 +108,15 @@ export class ScriptHost implements Engine {
     }
   }
 
-  /** What is done before the work, as if it stood before it: its outputs are outputs, what it throws fails the job. */
-  async #init(spec: ExecutionSpec, ctx: ScriptContext, running: Running): Promise<void> {
+  /**
+   * What is done before the work, as if it stood before it: its outputs are outputs, what it throws fails the job. True
+   * when there may be some: then the work's own value is not the only one.
+   */
+  async #init(spec: ExecutionSpec, ctx: ScriptContext, running: Running): Promise<boolean> {
     const { init, ...work } = spec.work
-    if (init) await pump(await this.#call({ ...spec, work: { ...work, ...init } }, ctx), running)
+    if (!init) return false
+    const value = await this.#call({ ...spec, work: { ...work, ...init } }, ctx)
+    return (await pump(value, running)) || value !== undefined
   }
 
   /** Calls the script for each input; an item that fails says so, and the others go on. */
