@@ -82,7 +82,9 @@ describe('built, in the node_modules of a program', () => {
   function dependencies(modules: string): string[] {
     return readdirSync(modules)
       .filter((name) => !name.startsWith('.') && name !== '@errand')
-      .flatMap((name) => (name.startsWith('@') ? readdirSync(join(modules, name)).map((one) => `${name}/${one}`) : name))
+      .flatMap((name) =>
+        name.startsWith('@') ? readdirSync(join(modules, name)).map((one) => `${name}/${one}`) : name,
+      )
   }
 
   const home = join(folder, 'home')
@@ -90,7 +92,11 @@ describe('built, in the node_modules of a program', () => {
   beforeAll(async () => {
     mkdirSync(home, { mode: 0o700 }) // nobody else's
     // What is built already is left alone.
-    execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, 'packages/runtime')])
+    execFileSync(process.execPath, [
+      join(root, 'node_modules/typescript/bin/tsc'),
+      '-b',
+      join(root, 'packages/runtime'),
+    ])
     await bundleIsolates()
     install('transport')
     install('runtime')
@@ -149,7 +155,10 @@ describe('built, in the node_modules of a program', () => {
   }, 120_000)
 
   test('isolates start from bundles, and know the jobs, errors and packages of the program', () => {
-    const text = execFileSync(process.execPath, ['main.js', home, 'thread', 'process'], { cwd: program, encoding: 'utf8' })
+    const text = execFileSync(process.execPath, ['main.js', home, 'thread', 'process'], {
+      cwd: program,
+      encoding: 'utf8',
+    })
     const said = {
       count: [1, 2, 3],
       classes: [[true, true, true, false]],

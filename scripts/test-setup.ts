@@ -1,0 +1,29 @@
+// Before the tests: bundles of what they start again and again, made of the sources as they are now.
+import { copyFileSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { bundle } from './bundle.ts'
+import { bundleIsolates, ISOLATES } from './bundle-isolates.ts'
+import { placeOf } from './test-program.ts'
+
+const PROGRAMS = ['packages/cli/src/main.ts', 'packages/runtime/test/support/peer-process.ts']
+
+async function bundleAll(): Promise<void> {
+  const isolates = await bundleIsolates()
+  for (const program of PROGRAMS) {
+    const source = new URL(`../${program}`, import.meta.url)
+    const { home, folder } = placeOf(source)
+    await bundle(folder, [fileURLToPath(source)], { also: isolates })
+    // Where it looks for them, as it would in the package's `dist`.
+    const around = join(folder, '..')
+    mkdirSync(around, { recursive: true })
+    copyFileSync(join(home, 'package.json'), join(around, 'package.json'))
+    rmSync(join(around, 'isolates'), { force: true })
+    symlinkSync(ISOLATES, join(around, 'isolates'), 'junction')
+  }
+}
+
+export async function setup(project: { onTestsRerun(again: () => Promise<void>): void }): Promise<void> {
+  await bundleAll()
+  project.onTestsRerun(bundleAll)
+}
