@@ -14,7 +14,7 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     // Files start peers and processes of their own, and wait a good deal: for what must not happen, and for clocks.
-    maxWorkers: 5,
+    maxWorkers: 4,
     sequence: { sequencer: SlowFirst },
     // Isolates and the programs of tests start from bundles of these very sources, made anew where one has changed.
     globalSetup: './scripts/test-setup.ts',

@@ -25,7 +25,8 @@ export async function bundle(
 ): Promise<string[]> {
   if (isFresh(pathToFileURL(`${folder}/`))) return Object.keys(manifest(folder)).map((path) => resolve(folder, path))
   mkdirSync(folder, { recursive: true })
-  for (let before = ''; ;) {
+  let before = ''
+  for (;;) {
     const began = Date.now()
     const made = await Promise.all(entries.map((entry) => bundleOne(entry, options)))
     const files = [...new Set([import.meta.filename, ...(options.also ?? []), ...made.flatMap((one) => one.sources)])]
@@ -40,8 +41,9 @@ export async function bundle(
     for (const { texts } of made) Object.assign(written, texts)
     // What they were made of last: until then they are not believed, whatever is written in them.
     for (const [name, content] of Object.entries({ ...written, [BUNDLE_SOURCES]: text })) write(folder, name, content)
-    for (const name of readdirSync(folder))
-      if (!(name in written) && name !== BUNDLE_SOURCES) rmSync(join(folder, name))
+    for (const name of readdirSync(folder)) {
+      if (!(name in written) && name !== BUNDLE_SOURCES && !name.startsWith('.')) rmSync(join(folder, name))
+    }
     return files
   }
 }
@@ -87,7 +89,7 @@ async function bundleOne(entry: string, { whole = false }: BundleOptions): Promi
   }
 }
 
-/** Whole or not at all: something may be starting from it. */
+/** Whole or not at all: something may be starting from it, or writing it too. */
 function write(folder: string, name: string, text: string): void {
   const unfinished = join(folder, `.${name}.${process.pid}`)
   writeFileSync(unfinished, text)

@@ -1,5 +1,5 @@
 // Before the tests: bundles of what they start again and again, made of the sources as they are now.
-import { copyFileSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, existsSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundle } from './bundle.ts'
@@ -15,11 +15,8 @@ async function bundleAll(): Promise<void> {
     const { home, folder } = placeOf(source)
     await bundle(folder, [fileURLToPath(source)], { also: isolates })
     // Where it looks for them, as it would in the package's `dist`.
-    const around = join(folder, '..')
-    mkdirSync(around, { recursive: true })
-    copyFileSync(join(home, 'package.json'), join(around, 'package.json'))
-    rmSync(join(around, 'isolates'), { force: true })
-    symlinkSync(ISOLATES, join(around, 'isolates'), 'junction')
+    copyFileSync(join(home, 'package.json'), join(folder, '../package.json'))
+    if (!existsSync(join(folder, '../isolates'))) symlinkSync(ISOLATES, join(folder, '../isolates'), 'junction')
   }
 }
 
