@@ -90,7 +90,7 @@ async function bundleOne(entry: string, { whole = false }: BundleOptions): Promi
 }
 
 /** Whole or not at all: something may be starting from it, or writing it too. */
-function write(folder: string, name: string, text: string): void {
+export function write(folder: string, name: string, text: string): void {
   const unfinished = join(folder, `.${name}.${process.pid}`)
   writeFileSync(unfinished, text)
   renameSync(unfinished, join(folder, name))

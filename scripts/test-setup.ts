@@ -1,8 +1,8 @@
 // Before the tests: bundles of what they start again and again, made of the sources as they are now.
-import { copyFileSync, existsSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { bundle } from './bundle.ts'
+import { bundle, write } from './bundle.ts'
 import { bundleIsolates, ISOLATES } from './bundle-isolates.ts'
 import { placeOf } from './test-program.ts'
 
@@ -16,8 +16,13 @@ async function bundleAll(): Promise<void> {
     await bundle(folder, [fileURLToPath(source)], { also: isolates })
     // Where it looks for them, as it would in the package's `dist`.
     copyFileSync(join(home, 'package.json'), join(folder, '../package.json'))
-    if (!existsSync(join(folder, '../isolates'))) symlinkSync(ISOLATES, join(folder, '../isolates'), 'junction')
+    copyFolder(ISOLATES, join(folder, '../isolates'))
   }
+}
+
+function copyFolder(from: string, to: string): void {
+  mkdirSync(to, { recursive: true })
+  for (const name of readdirSync(from)) write(to, name, readFileSync(join(from, name), 'utf8'))
 }
 
 export async function setup(project: { onTestsRerun(again: () => Promise<void>): void }): Promise<void> {
