@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { SlowFirst } from './scripts/slow-first.ts'
 
 // Node keeps what it has compiled, TypeScript too, and knows it again by its content: most of what a test's many processes
 // and workers would do is to compile the same files.
@@ -13,9 +14,10 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     // Files start peers and processes of their own, and wait a good deal: for what must not happen, and for clocks.
-    maxWorkers: 3,
-    // Isolates start from bundles of these very sources, made anew where a source has changed.
-    globalSetup: './scripts/bundle-isolates.ts',
+    maxWorkers: 4,
+    sequence: { sequencer: SlowFirst },
+    // Isolates and the programs of tests start from bundles of these very sources, made anew where one has changed.
+    globalSetup: './scripts/test-setup.ts',
     projects: [
       {
         extends: true,

@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { PeerHost } from '@errand/runtime'
+import { testProgram } from '../../../scripts/test-program.ts'
 import { isAlive } from '../src/commands/down.ts'
 import { whenIdle } from '../src/daemon.ts'
 
-const main = new URL('../src/main.ts', import.meta.url).pathname
+const main = testProgram(new URL('../src/main.ts', import.meta.url))
 const argv = ['--conditions=source', main]
 
 interface Ended {

@@ -4,10 +4,10 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { testProgram } from '../../../../scripts/test-program.ts'
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
-/** How the binary is started: from source, as `npm run errand` does. */
+const main = testProgram(new URL('../../src/main.ts', import.meta.url))
+/** How the binary is started: as `npm run errand` does, but for being bundled. */
 export const argv: readonly string[] = [
   process.execPath,
   '--conditions=source',

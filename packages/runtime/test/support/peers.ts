@@ -9,13 +9,13 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { libp2p } from '@errand/transport/libp2p'
+import { testProgram } from '../../../../scripts/test-program.ts'
 import { type JobRecord, type Peer, type PeerOptions, createPeer } from '../../src/index.ts'
 import type { Commands, PeerProcessOptions, Reply, Request } from './peer-process.ts'
 
 /** In the environment of everything a fixture's peer started, and of what that started. */
 const MARK = 'ERRAND_TEST_PEER'
-/** Starting a peer from source costs a third less with it. */
-const COMPILE_CACHE = join(import.meta.dirname, '../../node_modules/.cache/compile')
+const PROGRAM = testProgram(new URL('./peer-process.ts', import.meta.url))
 const LOOPBACK = '/ip4/127.0.0.1/tcp/0'
 const WAIT_MS = 25_000
 const LOOK_MS = 10
@@ -160,12 +160,12 @@ export class PeerProcess {
 
   async start(): Promise<this> {
     await mkdir(this.home, { recursive: true, mode: 0o700 }) // a daemon's home is nobody else's
-    const child = fork(join(import.meta.dirname, 'peer-process.ts'), [JSON.stringify(this.#options)], {
+    const child = fork(PROGRAM, [JSON.stringify(this.#options)], {
       cwd: this.home,
       execArgv: ['--conditions=source'],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: { ...process.env, [MARK]: this.mark, NODE_COMPILE_CACHE: COMPILE_CACHE },
+      env: { ...process.env, [MARK]: this.mark },
     })
     this.#child = child
     let said = ''
