@@ -117,7 +117,8 @@ export class HostSession implements SessionRef, SessionActions {
   /** As one client sees it: Opened for who has it, Disconnected for everybody else (Busy: not to be taken). */
   snapshotFor(client: string | undefined): SessionSnapshot {
     const state = this.#actor.getSnapshot().value as 'Opened' | 'Disconnected' | 'Closing' | 'Closed'
-    const over = state === 'Closing' || state === 'Closed'
+    // Closed when its jobs have ended and that was told, not before: whoever watches one hears how it ended.
+    const over = state === 'Closed'
     const mine = this.#shared || (client !== undefined && this.#attached === client)
     const seen: SessionState = over ? 'Closed' : mine ? 'Opened' : 'Disconnected'
     const busy = mine ? this.#running !== undefined : this.#attached !== undefined
@@ -131,7 +132,7 @@ export class HostSession implements SessionRef, SessionActions {
       configurationName: 'errand',
       computerType: 'RemoteMachine',
       state: seen,
-      availability: over ? 'None' : busy ? 'Busy' : mine ? 'Available' : 'None',
+      availability: over || state === 'Closing' ? 'None' : busy ? 'Busy' : mine ? 'Available' : 'None',
       idleTimeout: this.#idleTimeout,
       expiresAt: this.#expiresAt,
       jobs: this.#table.size,
