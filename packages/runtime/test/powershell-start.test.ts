@@ -64,7 +64,7 @@ describe('numbers and names', () => {
     await Promise.all(jobs.map((job) => job.finished))
   })
 
-  test('P4 P26 starting gives a job, at once, whatever the work is', async () => {
+  test('P4 starting gives a job, at once, whatever the work is', async () => {
     const jobs = [
       await peers.laptop.start(() => 'Hi', thread),
       await peers.laptop.start({ code: "'Hi'" }, thread),
@@ -75,6 +75,12 @@ describe('numbers and names', () => {
       expect(await peers.laptop.job(job.id)).toBe(job)
       expect(await job.output()).toEqual(['Hi'])
     }
+  })
+
+  test('P26 differs: there is no `&`; starting a line of code is what makes it a job', async () => {
+    const job = await peers.laptop.start({ code: "console.log('Hi')" }, thread)
+    expect(await peers.laptop.job(job.id)).toBe(job)
+    expect(valuesOf(await all(job.receive({ follow: true })), 'information')).toEqual(['Hi'])
   })
 
   test('P5 P8 a job that starts a job is Running with more data at once; what the inner one says is its result', async () => {
@@ -261,7 +267,7 @@ describe('what a job is given', () => {
     }
   })
 
-  test('P30 a directory it is given: with blanks and quotes too; one that is not there fails the job', async () => {
+  test('P30 differs: there is no `&`; a job has its caller’s directory, or the one it is given: with blanks and quotes too; one that is not there fails the job', async () => {
     const folder = peers.path(`a b 'c' "d"`)
     await mkdir(folder)
     const cwd = await realpath(folder)
@@ -303,12 +309,12 @@ describe('what a job is given', () => {
     })
   })
 
-  test('P29 process.pid in a job is the job’s own', async () => {
+  test('P29 differs: there is no `&`; process.pid in a job is the job’s own', async () => {
     const [pid] = await (await peers.laptop.start(pidOf)).output()
     expect(pid).not.toBe(process.pid)
   })
 
-  test('P31 what a job sends elsewhere itself is not received: a shell’s redirection, a file it writes', async () => {
+  test('P31 differs: there is no `&`; what a job sends elsewhere itself is not received: a shell’s redirection, a file it writes', async () => {
     const [file, errors] = [peers.path('out'), peers.path('err')]
     const job = await peers.laptop.start(['sh', '-c', 'echo out > "$0"; echo err 2> "$1" >&2', file, errors])
     await job.finished
@@ -317,7 +323,7 @@ describe('what a job is given', () => {
     expect([await readFile(file, 'utf8'), await readFile(errors, 'utf8')]).toEqual(['out\n', 'err\n'])
   })
 
-  test('P32 an expression is its value, and so is one that goes through several steps', async () => {
+  test('P32 differs: there is no `&`; an expression is its value, and so is one that goes through several steps', async () => {
     expect(await (await peers.laptop.start({ code: '2+3' }, thread)).output()).toEqual([5])
     const sum = 'Array.from({ length: 10 }, (_, i) => i + 1).reduce((sum, i) => sum + i)'
     expect(await (await peers.laptop.start({ code: sum }, thread)).output()).toEqual([55])
