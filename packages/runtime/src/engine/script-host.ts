@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { format } from 'node:util'
 import { decode } from '@errand/transport'
 import { LONGEST_TIMER } from '../duration.ts'
+import { cutStack } from '../error-stack.ts'
 import { asError, ErrandError, ItemsFailedError, JobStoppedError, TimeoutError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
@@ -295,6 +296,7 @@ function ofItem(error: Error, item: number): Error {
 
 /** Writes what a script threw, or, where that cannot be written, what it was: the script's failure must not be ours. */
 function sayError(writer: RecordWriter, error: Error): Error {
+  cutStack(error)
   try {
     writer.write('error', error)
     return error
