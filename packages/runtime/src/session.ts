@@ -6,6 +6,7 @@ import { LONGEST_TIMER } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
+import type { StopRequest } from './job-machine.ts'
 import type { TableJob } from './job-row.ts'
 import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
@@ -51,6 +52,17 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** What all jobs of one session have in common. */
 type Common = Pick<JobOptions, 'id' | 'peer' | 'session' | 'stopGrace' | 'here'>
 type Again = Pick<JobOptions, 'retry' | 'restart'>
+
+/** What is lost while it is being stopped is left as what was lost before: it may be minutes until it is given up. */
+async function stopUnlessLost(job: JobHost, request: StopRequest): Promise<void> {
+  const lost = Promise.withResolvers<void>()
+  const unwatch = job.watch(({ state }) => state === 'Disconnected' && lost.resolve())
+  try {
+    await Promise.race([job.stop(request), lost.promise])
+  } finally {
+    unwatch()
+  }
+}
 
 export class HostSession implements SessionRef, SessionActions {
   readonly instanceId: string = crypto.randomUUID()
@@ -309,7 +321,7 @@ export class HostSession implements SessionRef, SessionActions {
     for (const host of hosts) if (host.children.length > 0) host.expectStop(request)
     const leaves = hosts.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
     const ours = leaves.filter((leaf) => leaf.state !== 'Disconnected')
-    await Promise.allSettled(ours.map((leaf) => leaf.stop(request)))
+    await Promise.allSettled(ours.map((leaf) => stopUnlessLost(leaf, request)))
     const { runspace, thread, process } = this.#engines
     await Promise.allSettled([runspace, thread, process].map((engine) => engine[Symbol.asyncDispose]()))
     for (const one of hosts.flatMap((host) => [host, ...host.children])) {

@@ -365,6 +365,24 @@ describe('when the line is cut', () => {
     await next.close()
   })
 
+  test('a peer that closes as its line is lost does not wait for what it cannot reach any more', async () => {
+    for (const temporary of [true, false]) {
+      const other = await createPeer({
+        name: `other-${temporary}`,
+        transport: memory({ network: two.network, name: `other-${temporary}` }),
+        policy: { peers: { far: [] } },
+      })
+      await two.far.allow(`other-${temporary}`, ['connect', 'run:script'])
+      const session = await other.connect('far', { temporary })
+      const job = await other.start(sleeps, { on: session })
+      await job.wait({ for: ['Running'] })
+      // As its own connections end, and before it has noticed.
+      two.network.kill(`other-${temporary}`)
+      await within('closing', other.close())
+      expect((await within('the job', job.finished)).state, 'what it does is unknown').toBe('Disconnected')
+    }
+  })
+
   test('one session is Opened for who has it and Disconnected, Busy, for its owner’s others, who cannot take it unasked', async () => {
     const session = await here.connect('far', { name: 'ours' })
     const second = await createPeer({
