@@ -1,7 +1,7 @@
 // What the kinds of jobs have in common and what not, as PowerShell's cases have it: failures that stay where they are,
 // values that are copies, threads, maps. Where errand differs on purpose the title says so, and docs/POWERSHELL.md why.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { className, codeOf, type Job, type JobRecord, type ScriptContext } from '../src/index.ts'
+import { className, codeOf, type JobRecord, type ScriptContext } from '../src/index.ts'
 import { Peers, all, outputs, refusal, until } from './support/peers.ts'
 import { pair, type Pair } from './support/pair.ts'
 import { pidOf } from './support/scripts.ts'
@@ -161,7 +161,7 @@ describe('threads', () => {
       const own = globalThis as { left?: string }
       const was = own.left
       own.left = 'behind'
-      return `${was} ${new Function('return 1 + 1')()}`
+      return `${was} ${process.getBuiltinModule('node:vm').runInThisContext('1 + 1')}`
     }
     for (const where of [thread, {}, { on: 'far' }]) {
       expect(await (await two.here.start(script, where)).output()).toEqual(['undefined 2'])
@@ -192,9 +192,9 @@ describe('maps', () => {
     const far = 1
     const job = await peers.laptop.start(
       async (ctx: ScriptContext) => {
-        const text = 'ctx => missing'
+        const script = process.getBuiltinModule('node:vm').runInThisContext('() => missing') as () => unknown
         try {
-          await ctx.session.start(new Function(`return ${text}`)(), { engine: 'thread' })
+          await ctx.session.start(script, { engine: 'thread' })
           return 'it was started'
         } catch (error) {
           return [far, (error as { code?: string }).code]
