@@ -5,6 +5,7 @@ import { Alarm } from './alarm.ts'
 import { AttemptIO } from './attempt-io.ts'
 import { foldChildren, isFinished } from './child-jobs.ts'
 import { ChildQueue } from './child-queue.ts'
+import { cutOwnStack } from './error-stack.ts'
 import { asError, ChildJobError, ErrandError, JobStateError, JobStoppedError, TimeoutError } from './errors.ts'
 import type { Engine, Execution, ExecutionIO } from './engine/engine.ts'
 import { RemoteEngine } from './engine/remote.ts'
@@ -687,6 +688,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#alarm?.cancel()
     this.#closeInward()
     const told: Ending = this.#late && ending.outcome !== 'completed' ? this.#tooLate(ending) : ending
+    if (told.outcome === 'failed') cutOwnStack(told.error)
     // Every failure is in the log too, last, so that whoever only reads hears of it: what a script throws it has said
     // itself, and what failed elsewhere was said there.
     if (told.outcome === 'failed' && !told.said) this.#log?.append(singleRecord('error', told.error))

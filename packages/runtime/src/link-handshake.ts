@@ -60,7 +60,7 @@ export class LinkAcceptor {
   readonly #self: Self
   readonly #server: (peer: PeerId, client: string) => LinkServer
   readonly #accept: (link: Link, server: LinkServer) => void
-  readonly #waiting = new Map<string, PromiseWithResolvers<Channel>>()
+  readonly #waiting = new Map<string, Slot>()
 
   constructor(
     self: Self,
@@ -74,7 +74,7 @@ export class LinkAcceptor {
 
   async control(channel: Channel): Promise<void> {
     try {
-      const hello = checkControl(await firstOf(channel, AbortSignal.timeout(PAIRING_MS)))
+      const hello = checkControl(await firstOf(channel, undefined, PAIRING_MS))
       if (hello.t !== 'hello') throw new ProtocolError(`a link begins with hello, not ${hello.t}`)
       checkVersion(hello.v)
       const data = await this.#pair(`${channel.peer} ${hello.link}`)
@@ -90,7 +90,7 @@ export class LinkAcceptor {
 
   async data(channel: Channel): Promise<void> {
     try {
-      const hello = checkData(await firstOf(channel, AbortSignal.timeout(PAIRING_MS)))
+      const hello = checkData(await firstOf(channel, undefined, PAIRING_MS))
       if (hello.t !== 'hello') throw new ProtocolError(`a data channel begins with hello, not ${hello.t}`)
       this.#slot(`${channel.peer} ${hello.link}`).resolve(channel)
     } catch (error) {
@@ -101,6 +101,8 @@ export class LinkAcceptor {
   /** The data channel of a control channel; either may come first. */
   async #pair(key: string): Promise<Channel> {
     const slot = this.#slot(key)
+    // From now on it is we who wait, and for no longer.
+    clearTimeout(slot.late)
     const late = setTimeout(
       () => slot.reject(new PeerUnreachableError('the data channel of the link did not come')),
       PAIRING_MS,
@@ -113,38 +115,47 @@ export class LinkAcceptor {
     }
   }
 
-  #slot(key: string): PromiseWithResolvers<Channel> {
+  #slot(key: string): Slot {
     let slot = this.#waiting.get(key)
     if (!slot) {
-      this.#waiting.set(key, (slot = Promise.withResolvers()))
-      slot.promise.catch(() => undefined)
+      const pair = Promise.withResolvers<Channel>()
+      pair.promise.catch(() => undefined)
       // A data channel whose control channel never comes must not stay.
-      const { promise } = slot
       const late = setTimeout(() => {
         if (!this.#waiting.delete(key)) return
-        void promise.then(
+        void pair.promise.then(
           (channel) => channel.abort(new ProtocolError('a data channel without its control channel')),
           () => undefined,
         )
       }, PAIRING_MS)
       late.unref()
+      this.#waiting.set(key, (slot = { ...pair, late }))
     }
     return slot
   }
 }
 
+/** `late`: until its control channel asks for it. */
+type Slot = PromiseWithResolvers<Channel> & { readonly late: NodeJS.Timeout }
+
 /** The first value of a channel that goes on to be read by somebody else: one iterator, handed on. */
-async function firstOf(channel: Channel, signal: AbortSignal | undefined): Promise<unknown> {
+async function firstOf(channel: Channel, signal: AbortSignal | undefined, ms?: number): Promise<unknown> {
   const iterator = channel[Symbol.asyncIterator]()
   // The channel is iterated once; whoever comes next gets the same iterator.
   ;(channel as { [Symbol.asyncIterator]: () => AsyncIterator<unknown> })[Symbol.asyncIterator] = () => iterator
   const giveUp = (): void => channel.abort(asError(signal?.reason))
   signal?.addEventListener('abort', giveUp, { once: true })
+  // Not `AbortSignal.timeout`: that keeps the channel until its time has come, long after its first value has.
+  const late =
+    ms === undefined
+      ? undefined
+      : setTimeout(() => channel.abort(new PeerUnreachableError(`nothing was said for ${ms / 1000} s`)), ms)
   try {
     const first = await iterator.next()
     if (first.done) throw new PeerUnreachableError('the link ended before it began')
     return first.value
   } finally {
     signal?.removeEventListener('abort', giveUp)
+    clearTimeout(late)
   }
 }

@@ -13,6 +13,7 @@ import {
   PeerUnreachableError,
   SessionClosedError,
   SessionStateError,
+  TimeoutError,
 } from './errors.ts'
 import { Link, type JobReading } from './link.ts'
 import { untilAborted } from './output-log.ts'
@@ -234,11 +235,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   async close(grace?: number): Promise<void> {
     if (this.#state === 'Closed' || this.#state === 'Broken') return
     let failed: unknown
+    // Not `AbortSignal.timeout`: that would keep the session for as long after it has closed.
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(new TimeoutError('it gave no answer')), CLOSE_TIMEOUT)
     try {
-      await this.#tellToClose(AbortSignal.timeout(CLOSE_TIMEOUT), grace)
+      await this.#tellToClose(late.signal, grace)
     } catch (error) {
       const code = codeOf(error)
       if (code !== 'SESSION_NOT_FOUND' && code !== 'SESSION_CLOSED') failed = error
+    } finally {
+      clearTimeout(timer)
     }
     // By our own word: why its link was lost before is not the reason.
     this.#reason = undefined

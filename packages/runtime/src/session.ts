@@ -8,6 +8,7 @@ import { engineOf } from './engine-choice.ts'
 import { SharedMapEngine } from './engine/map.ts'
 import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
+import type { StopRequest } from './job-machine.ts'
 import type { TableJob } from './job-row.ts'
 import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
@@ -53,6 +54,17 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** What all jobs of one session have in common. */
 type Common = Pick<JobOptions, 'id' | 'peer' | 'session' | 'stopGrace' | 'here'>
 type Again = Pick<JobOptions, 'retry' | 'restart'>
+
+/** What is lost while it is being stopped is left as what was lost before: it may be minutes until it is given up. */
+async function stopUnlessLost(job: JobHost, request: StopRequest): Promise<void> {
+  const lost = Promise.withResolvers<void>()
+  const unwatch = job.watch(({ state }) => state === 'Disconnected' && lost.resolve())
+  try {
+    await Promise.race([job.stop(request), lost.promise])
+  } finally {
+    unwatch()
+  }
+}
 
 export class HostSession implements SessionRef, SessionActions {
   readonly instanceId: string = crypto.randomUUID()
@@ -119,7 +131,8 @@ export class HostSession implements SessionRef, SessionActions {
   /** As one client sees it: Opened for who has it, Disconnected for everybody else (Busy: not to be taken). */
   snapshotFor(client: string | undefined): SessionSnapshot {
     const state = this.#actor.getSnapshot().value as 'Opened' | 'Disconnected' | 'Closing' | 'Closed'
-    const over = state === 'Closing' || state === 'Closed'
+    // Closed when its jobs have ended and that was told, not before: whoever watches one hears how it ended.
+    const over = state === 'Closed'
     const mine = this.#shared || (client !== undefined && this.#attached === client)
     const seen: SessionState = over ? 'Closed' : mine ? 'Opened' : 'Disconnected'
     const busy = mine ? this.#running !== undefined : this.#attached !== undefined
@@ -133,7 +146,7 @@ export class HostSession implements SessionRef, SessionActions {
       configurationName: 'errand',
       computerType: 'RemoteMachine',
       state: seen,
-      availability: over ? 'None' : busy ? 'Busy' : mine ? 'Available' : 'None',
+      availability: over || state === 'Closing' ? 'None' : busy ? 'Busy' : mine ? 'Available' : 'None',
       idleTimeout: this.#idleTimeout,
       expiresAt: this.#expiresAt,
       jobs: this.#table.size,
@@ -316,7 +329,7 @@ export class HostSession implements SessionRef, SessionActions {
     for (const host of hosts) if (host.children.length > 0) host.expectStop(request)
     const leaves = hosts.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
     const ours = leaves.filter((leaf) => leaf.state !== 'Disconnected')
-    await Promise.allSettled(ours.map((leaf) => leaf.stop(request)))
+    await Promise.allSettled(ours.map((leaf) => stopUnlessLost(leaf, request)))
     const { runspace, thread, process } = this.#engines
     await Promise.allSettled([runspace, thread, process].map((engine) => engine[Symbol.asyncDispose]()))
     for (const one of hosts.flatMap((host) => [host, ...host.children])) {

@@ -295,7 +295,7 @@ describe('a named job elsewhere', () => {
 })
 
 describe('whoever may start a named job', () => {
-  test('P141 granted one by name, runs that and nothing else: no script, no command, no other job', async () => {
+  test('P141 differs: granted one by name, runs that and nothing else: no script, no command, no other job', async () => {
     const peer = await guest('guest', 'connect', 'run:job:count', 'run:job:not-there')
     const session = await peer.connect('server')
     expect(await (await session.start(count, { args: { to: 2 }, name: 'mine', deadline: '1m' })).output()).toEqual([

@@ -206,11 +206,11 @@ describe('another program takes it up', () => {
     await second.close()
   })
 
-  test('S62 what the first had received is not lost with it either: the second can read it again, from 0', () => {
+  test('S62 differs: what the first had received is not lost with it either: the second can read it again, from 0', () => {
     expect(again).toEqual([lines(1, 60), lines(1, 60)])
   })
 
-  test('S63 the job belongs to a second program now; unlike the original it goes on when that one is killed', async () => {
+  test('S63 differs: the job belongs to a second program now; it goes on when that one is killed', async () => {
     const first = await peers.process('tablet')
     await first.ask('join', await peers.server('server01').ask('invite'))
     const { instanceId } = await first.ask('connect', 'server01')

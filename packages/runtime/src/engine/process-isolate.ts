@@ -115,7 +115,6 @@ export interface PipeLane {
 
 /** The lane over a pipe that is being opened; what is said meanwhile waits. */
 export function pipeLane(opening: Promise<Channel>): PipeLane {
-  const listeners = new Set<(event: { data: unknown }) => void>()
   let take: ((messages: readonly LaneMessage[]) => void) | undefined
   const early: (readonly LaneMessage[])[] = []
   let waiting: Frame[] | undefined = []
@@ -127,12 +126,8 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
     if (waiting) return void waiting.push(frame)
     last = last.then(() => channel?.send(frame)).catch((error: unknown) => channel?.abort(asError(error)))
   }
-  const endpoint = {
-    postMessage: (message: unknown) => send({ c: message }),
-    addEventListener: (_: string, listener: (event: { data: unknown }) => void) => listeners.add(listener),
-    removeEventListener: (_: string, listener: (event: { data: unknown }) => void) => listeners.delete(listener),
-    start() {},
-  } as unknown as Comlink.Endpoint
+  const way: Way = { send, listeners: new Set() }
+  const endpoint = endpointOver(way)
   const drained = (async () => {
     try {
       channel = await opening
@@ -140,7 +135,7 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
       waiting = undefined
       for (const frame of said) send(frame)
       for await (const frame of channel as AsyncIterable<Frame>) {
-        if ('c' in frame) for (const listener of [...listeners]) listener({ data: frame.c })
+        if ('c' in frame) for (const listener of [...way.listeners]) listener({ data: frame.c })
         else if (take) take(frame.m)
         else early.push(frame.m)
       }
@@ -148,6 +143,8 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
       waiting = undefined
       channel?.abort(asError(error))
     }
+    way.send = undefined
+    way.listeners.clear()
   })()
   return {
     server: Comlink.wrap<LaneServer>(endpoint),
@@ -163,6 +160,25 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
     },
     drained,
   }
+}
+
+interface Way {
+  /** None once nothing can be sent any more. */
+  send: ((frame: Frame) => void) | undefined
+  readonly listeners: Set<(event: { data: unknown }) => void>
+}
+
+/**
+ * On its own, with nothing of the lane in reach once the way is closed: Comlink keeps it until its proxy is collected, and
+ * whoever takes from the lane has that proxy. Both would be kept for good, with the engine and the job behind them.
+ */
+function endpointOver(way: Way): Comlink.Endpoint {
+  return {
+    postMessage: (message: unknown) => way.send?.({ c: message }),
+    addEventListener: (_: string, listener: (event: { data: unknown }) => void) => way.listeners.add(listener),
+    removeEventListener: (_: string, listener: (event: { data: unknown }) => void) => way.listeners.delete(listener),
+    start() {},
+  } as unknown as Comlink.Endpoint
 }
 
 /** So that a batch of many chunks stays a frame; a larger record goes alone. */

@@ -6,6 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { format } from 'node:util'
 import { decode } from '@errand/transport'
+import { cutStack } from '../error-stack.ts'
 import { asError, ErrandError, JobStoppedError, nativeError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
@@ -263,6 +264,7 @@ function finish(value: unknown, running: Running): Promise<unknown> | undefined 
 
 /** Writes what a script threw, or, where that cannot be written, what it was: the script's failure must not be ours. */
 function sayError(writer: RecordWriter, error: Error, item?: number): Error {
+  cutStack(error)
   try {
     writer.write('error', error, item)
     return error
