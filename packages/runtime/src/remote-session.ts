@@ -64,6 +64,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   readonly #jobs = new Map<string, WatchedJob>()
   #far: SessionSnapshot
   #link: Link | undefined
+  #linkEnd: LinkEnd = { tell: undefined }
   #state: SessionState = 'Opening'
   #reason: Error | undefined
   #retry: NodeJS.Timeout | undefined
@@ -351,7 +352,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #attached(link: Link): void {
     this.#link = link
     if (this.#attachment.signal.aborted) this.#attachment = new AbortController()
-    void link.closed.then((error) => {
+    this.#linkEnd.tell = undefined
+    this.#linkEnd = tellEnd(link, (error) => {
       if (this.#link !== link) return
       const { location, lostAfter } = this.options
       this.#link = undefined
@@ -377,6 +379,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   /** Lets go of the link, which others may still use. */
   #detached(): void {
     this.#link = undefined
+    this.#linkEnd.tell = undefined
     this.#attachment.abort()
     this.#unwatch?.()
     this.#unwatch = undefined
@@ -480,6 +483,22 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#snapshot = undefined
     for (const listener of [...this.#listeners]) listener()
   }
+}
+
+interface LinkEnd {
+  tell: ((error: Error | undefined) => void) | undefined
+}
+
+/** A link outlives many sessions: what it keeps until its end must not lead to one that has let go of it. */
+function tellEnd(link: Link, tell: (error: Error | undefined) => void): LinkEnd {
+  const end: LinkEnd = { tell }
+  void toldBy(link, end)
+  return end
+}
+
+async function toldBy(link: Link, end: LinkEnd): Promise<void> {
+  const error = await link.closed
+  end.tell?.(error)
 }
 
 interface WatchedJob {
