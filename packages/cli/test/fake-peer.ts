@@ -290,6 +290,12 @@ export class FakeJob implements Job {
     this.onStop(o)
     return this.wait(o)
   }
+  async items(): Promise<never> {
+    throw failure('JOB_STATE', `${this.name} is no map: it has no items`)
+  }
+  async setThrottle(): Promise<never> {
+    throw failure('JOB_STATE', `${this.name} is no map at work: it is ${this.state}`)
+  }
   async remove(o: { force?: boolean } = {}): Promise<void> {
     if (!isFinished(this.state) && !o.force)
       throw failure('JOB_NOT_FINISHED', `job ${this.id} is ${this.state}, not finished`)

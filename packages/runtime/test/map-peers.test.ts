@@ -152,7 +152,7 @@ describe('a map on several peers', () => {
       await job.answer(`this ${question.prompt.slice(6, 7)}`, { question: question.id })
       await until('it is closed', () => job.question?.id !== question.id)
     }
-    expect((await job.output()).map(String).toSorted()).toEqual(['this a', 'this b', 'this c'])
+    expect(new Set(await job.output())).toEqual(new Set(['this a', 'this b', 'this c']))
   })
 
   test('stopped: nothing of it is left on any of them; suspended: it stands still on all', async () => {
