@@ -260,10 +260,6 @@ export class FakeJob implements Job {
     this.state = 'Running'
     this.#changed()
   }
-  async items(): Promise<readonly []> {
-    return []
-  }
-
   async setThrottle(most: number): Promise<JobSnapshot> {
     this.calls.push(['setThrottle', most])
     return this.snapshot
@@ -292,9 +288,6 @@ export class FakeJob implements Job {
   }
   async items(): Promise<never> {
     throw failure('JOB_STATE', `${this.name} is no map: it has no items`)
-  }
-  async setThrottle(): Promise<never> {
-    throw failure('JOB_STATE', `${this.name} is no map at work: it is ${this.state}`)
   }
   async remove(o: { force?: boolean } = {}): Promise<void> {
     if (!isFinished(this.state) && !o.force)
