@@ -230,7 +230,7 @@ describe('when the line is cut', () => {
   let two: Pair
   let here: Peer
   beforeEach(async () => {
-    two = await pair({ here: { ...beat, lostAfter: 60_000 }, far: { ...beat, idleTimeout: 700, temporaryLease: 700 } })
+    two = await pair({ here: { ...beat, lostAfter: 60_000 }, far: beat })
     here = two.here
   })
   afterEach(() => two[Symbol.asyncDispose]())
@@ -245,7 +245,7 @@ describe('when the line is cut', () => {
   }
 
   test('P131 for a while: Disconnected and Running again, every line once; for longer than it is tried: Disconnected', async () => {
-    const { job, gate } = await halfway(1_000)
+    const { job, gate } = await halfway()
     const following = outputs(job.receive({ follow: true }))
     two.network.cut('here', 'far')
     await within('the loss', job.wait({ for: ['Disconnected'] }))
@@ -288,12 +288,13 @@ describe('when the line is cut', () => {
   })
 
   test('P124 left for longer than it may be: it is listed no more, and its job is Failed when it is asked for', async () => {
-    const { job } = await halfway()
-    const [session] = await here.sessions()
-    const held = await here.session(session!)
-    await held.disconnect()
-    await until('it has expired', async () => (await here.sessions({ on: 'far' })).length === 0)
-    expect(codeOf(await refusal('a connection', () => held.connect()))).toBe('SESSION_NOT_FOUND')
+    await using brief = await pair({ far: { idleTimeout: 300 } })
+    const session = await brief.here.connect('far')
+    const job = await brief.here.start(counter, { args: [4, { 3: path('gate') }], on: session })
+    await until('two lines have come', async () => (await all(job.receive({ keep: true, from: 0 }))).length === 2)
+    await session.disconnect()
+    await until('it has expired', async () => (await brief.here.sessions({ on: 'far' })).length === 0)
+    expect(codeOf(await refusal('a connection', () => session.connect()))).toBe('SESSION_NOT_FOUND')
     expect((await within('the job', job.finished)).state).toBe('Failed')
     expect(await outputs(job.receive())).toEqual(lines(1, 2))
   })
