@@ -91,7 +91,6 @@ export class ScriptHost implements Engine {
     let restore: (() => void) | undefined
     try {
       restore = place(spec, this.#options.ownsProcess)
-      if (spec.work.map) return await this.#map(spec, running)
       const ctx = this.#context(spec, running)
       const initialized = await this.#init(spec, ctx, running)
       if (signal.aborted) return { outcome: 'stopped' }
