@@ -53,8 +53,8 @@ describe('items of a map', () => {
     )
     const now = async (): Promise<unknown> => (await peers.laptop.job(job.id)).snapshot.items
     await until('two wait for the gate', async () => {
-      const items = (await now()) as { running: number; done: number }
-      return items.running === 2 && items.done === 3
+      const items = (await now()) as { running: number; done: number; failed: number }
+      return items.running === 2 && items.done === 3 && items.failed === 1
     })
     expect(await now()).toEqual({ taken: 10, done: 3, failed: 1, running: 2, queued: 4 })
     expect((await job.items()).map(({ index }) => index)).toEqual([1])

@@ -6,6 +6,9 @@ import { Peers, all, outputs, refusal, until } from './support/peers.ts'
 import { pair, type Pair } from './support/pair.ts'
 import { pidOf } from './support/scripts.ts'
 
+/** In `using` of scripts that wait. */
+declare const GATE: string
+
 let peers: Peers
 let two: Pair
 beforeAll(async () => {
@@ -261,11 +264,14 @@ describe('maps', () => {
   })
 
   test('P99 as many threads as may work at once, used again for the items that follow', async () => {
+    const gate = peers.gate()
     const script = async (ctx: ScriptContext): Promise<number> => {
-      await ctx.sleep(20)
+      while (!process.getBuiltinModule('node:fs').existsSync(GATE)) await ctx.sleep(5)
       return process.getBuiltinModule('node:worker_threads').threadId
     }
-    const job = await peers.laptop.map(range(12), script, { throttle: 2 })
+    const job = await peers.laptop.map(range(12), script, { throttle: 2, using: { GATE: gate.path } })
+    await until('two are at work', async () => (await peers.laptop.job(job.id)).snapshot.items?.running === 2)
+    await gate.open()
     const threads = await job.output()
     expect(threads).toHaveLength(12)
     expect(new Set(threads).size).toBe(2)
