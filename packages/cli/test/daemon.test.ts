@@ -223,9 +223,9 @@ describe('a command line', { timeout: 120_000 }, () => {
     await errand('start', '-e', "yield await ask({ prompt: 'sure?', choices: ['yes', 'no'] })")
     const waiting = begin('wait', '1')
     await waiting.has('job 1 asks: sure? (yes, no)\n  errand answer 1 yes\n')
-    expect(await errand('wait', '1', '--timeout', '50ms', '-q')).toMatchObject({
+    expect(await errand('wait', '1', '--timeout', '2s', '-q')).toMatchObject({
       code: 124,
-      err: 'errand: not done after 50ms: 1 is Blocked (sure? (yes, no))\n  errand answer 1 yes\n',
+      err: 'errand: not done after 2s: 1 is Blocked (sure? (yes, no))\n  errand answer 1 yes\n',
     })
     expect(await errand('answer', '1', 'maybe')).toMatchObject({
       code: 2,

@@ -11,7 +11,7 @@ import { pair, type Pair } from './support/pair.ts'
 
 /** Whatever else there is hangs on one of them. Each look takes a while: all objects there are are gone through. */
 const CLASSES = { LaneEngine, JobHost, RemoteSession }
-const ROUNDS = 4
+const ROUNDS = 3
 
 let two: Pair
 beforeAll(async () => {

@@ -144,8 +144,8 @@ describe('attacks by name', () => {
 })
 
 describe('fuzz', () => {
-  it('20 000 hostile frames do no harm', { timeout: 120_000 }, async () => {
-    const report = await fuzz({ frames: 20_000, seed: 3 })
+  it('6 000 hostile frames do no harm; a million are the campaign’s', { timeout: 120_000 }, async () => {
+    const report = await fuzz({ frames: 6_000, seed: 3 })
     expect(report.broken).toEqual([])
     // They are worth something: some of each sort are taken.
     for (const way of ['item', 'chunk', 'stream']) expect(report.outcomes.get(`${way} taken`)).toBeGreaterThan(500)
