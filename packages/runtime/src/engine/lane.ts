@@ -305,7 +305,7 @@ export function alone(bytes: Uint8Array): Uint8Array {
 function isSame(now: SessionSnapshot, told: SessionSnapshot | undefined): boolean {
   return told !== undefined && SESSION_FIELDS.every((field) => now[field] === told[field])
 }
-/** Of one session all that changes. */
+/** Of one session all that changes, but for how many jobs it has: that changes with each, and who wants to know asks. */
 const SESSION_FIELDS = [
   'instanceId',
   'name',
@@ -313,7 +313,6 @@ const SESSION_FIELDS = [
   'availability',
   'idleTimeout',
   'expiresAt',
-  'jobs',
   'epoch',
 ] as const satisfies readonly (keyof SessionSnapshot)[]
 

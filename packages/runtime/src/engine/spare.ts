@@ -8,7 +8,7 @@ export interface Warm {
 }
 
 /** What came back and was not needed for so long goes. */
-const KEPT_MS = 2_000
+const KEPT_MS = 5_000
 
 export class Spare {
   readonly #start: () => Isolate
