@@ -130,8 +130,8 @@ describe('the record writer', () => {
       writer.write('output', value)
     }
     await flushed()
-    expect(chunks.length).toBe(1)
-    const records = recordsOf({ ...chunks[0]!, first: 0, from: 0, job: 'j', location: 'l' })
+    // One, or several where the machine took its time.
+    const records = chunks.flatMap((chunk) => recordsOf({ ...chunk, first: 0, from: 0, job: 'j', location: 'l' }))
     expect(records.map((record) => (record as { value: unknown }).value)).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }])
   })
 
