@@ -2,37 +2,27 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { codeOf, createPeer, defineJob, type Job, type Peer, type ScriptContext, type Session } from '../src/index.ts'
+import { codeOf, defineJob, type Job, type Peer, type ScriptContext, type Session } from '../src/index.ts'
 import { checkEvent } from '../src/wire.ts'
+import { pair, type Pair } from './support/pair.ts'
 import { all, outputs, refusal } from './support/peers.ts'
 
 let folder: string
+let two: Pair
 let here: Peer
-let there: Peer
 let session: Session
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'errand-'))
   await writeFile(join(folder, 'open.txt'), 'open')
   await writeFile(join(folder, 'closed.txt'), 'closed')
-  const network = createMemoryNetwork()
-  there = await createPeer({
-    name: 'there',
-    transport: memory({ network, name: 'there' }),
-    policy: { peers: { here: ['connect', 'run:script', 'run:command'] } },
-  })
-  here = await createPeer({
-    name: 'here',
-    transport: memory({ network, name: 'here' }),
-    policy: { peers: { there: [] } },
-  })
-  session = await here.connect('there')
+  two = await pair()
+  here = two.here
+  session = await here.connect('far')
 })
 afterAll(async () => {
-  await here.close()
-  await there.close()
+  await two[Symbol.asyncDispose]()
   await rm(folder, { recursive: true })
 })
 
@@ -49,7 +39,7 @@ const LIMITED: Record<string, (maxMemory: number) => Promise<Job<string>>> = {
   'a thread': (maxMemory) => here.start(greedy, { engine: 'thread', maxMemory }),
   'a process': (maxMemory) => here.start(greedy, { maxMemory }),
   "a thread of another peer's session": (maxMemory) => session.start(greedy, { engine: 'thread', maxMemory }),
-  'a child on another peer': (maxMemory) => here.start(greedy, { on: 'there', maxMemory }),
+  'a child on another peer': (maxMemory) => here.start(greedy, { on: 'far', maxMemory }),
 }
 
 describe('maxMemory', { timeout: 60_000 }, () => {
@@ -178,7 +168,7 @@ describe('permissions', () => {
     const path = join(folder, 'closed.txt')
     const denied = [['ERR_ACCESS_DENIED']]
     expect(await (await session.start(look, { args: [path], permissions: {} })).output()).toEqual(denied)
-    expect(await (await here.start(look, { args: [path], on: 'there', permissions: {} })).output()).toEqual(denied)
+    expect(await (await here.start(look, { args: [path], on: 'far', permissions: {} })).output()).toEqual(denied)
     expect(await session.run(look, { args: [path], permissions: {} })).toEqual(denied[0])
     expect(await session.run(look, { args: [path] })).toEqual(['closed'])
   })
@@ -288,7 +278,7 @@ describe('init', () => {
 
   test('goes with a job to another peer', async () => {
     const options = { init: () => void Object.assign(globalThis, { far: 'far' }) }
-    const job = await here.start(() => (globalThis as { far?: string }).far, { ...options, on: 'there' })
+    const job = await here.start(() => (globalThis as { far?: string }).far, { ...options, on: 'far' })
     expect(await job.output()).toEqual(['far'])
   })
 })
@@ -303,7 +293,7 @@ describe('cwd and env', () => {
     const twice = [expected, expected]
     expect(await (await here.start(seen, options)).output()).toEqual(twice)
     expect(await (await here.start(seen, { ...options, engine: 'thread' })).output()).toEqual(twice)
-    expect(await (await here.start(seen, { ...options, on: 'there' })).output()).toEqual(twice)
+    expect(await (await here.start(seen, { ...options, on: 'far' })).output()).toEqual(twice)
     expect(await (await session.start(seen, { ...options, engine: 'thread' })).output()).toEqual(twice)
     expect(await session.run(seen, { cwd: folder, env })).toEqual(expected)
     const command = await here.start(['sh', '-c', 'pwd; echo "$ERRAND_SEEN ${HOME-none}"'], { cwd: folder, env })
@@ -414,7 +404,7 @@ describe('throttle', () => {
   )
 
   test('of a job of several targets, while it runs', async () => {
-    const targets = [session, await here.connect('there'), await here.connect('there')]
+    const targets = [session, await here.connect('far'), await here.connect('far')]
     const job = await here.start(nap, { on: targets, throttle: 1 })
     await job.children[0]!.wait({ for: ['Running'] })
     expect(working(job.children)).toBe(1)

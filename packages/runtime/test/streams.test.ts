@@ -1,9 +1,7 @@
 // What a job says, by every way of saying it and in every engine: in the right stream, in the order it was said.
-import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import {
   codeOf,
-  createPeer,
   type Job,
   type JobRecord,
   type Peer,
@@ -12,29 +10,20 @@ import {
   type Session,
 } from '../src/index.ts'
 import { CREDIT_BYTES, PENDING_BYTES, recordsOf, RecordWriter, type RawChunk } from '../src/record.ts'
+import { pair, type Pair } from './support/pair.ts'
 import { all } from './support/peers.ts'
 
+let two: Pair
 let here: Peer
-let there: Peer
 let session: Session
 
 beforeAll(async () => {
-  const network = createMemoryNetwork()
-  there = await createPeer({
-    name: 'there',
-    transport: memory({ network, name: 'there' }),
-    policy: { peers: { here: ['connect', 'run:script', 'run:command'] } },
-  })
-  here = await createPeer({
-    name: 'here',
-    transport: memory({ network, name: 'here' }),
-    policy: { peers: { there: [] } },
-  })
-  session = await here.connect('there')
+  two = await pair()
+  here = two.here
+  session = await here.connect('far')
 })
 afterAll(async () => {
-  await here.close()
-  await there.close()
+  await two[Symbol.asyncDispose]()
 })
 
 type Said = AsyncIterable<JobRecord>
@@ -51,7 +40,7 @@ const ENGINES: Record<string, (script: Script) => Promise<Said>> = {
   'a thread': (script) => followed(here.start(script, { engine: 'thread' })),
   "a thread of another peer's session": (script) => followed(session.start(script, { engine: 'thread' })),
   'a process': (script) => followed(here.start(script)),
-  'another peer, as our job': (script) => followed(here.start(script, { on: 'there' })),
+  'another peer, as our job': (script) => followed(here.start(script, { on: 'far' })),
 }
 
 /** Kind and what was said, for reading. */
@@ -141,7 +130,7 @@ describe.each(Object.entries(ENGINES))('in %s', (_, run) => {
     expect(record.error.stack).toContain('DiskError: no space')
     expect(record.error.cause).toBeInstanceOf(RangeError)
     expect(record.error.cause).toMatchObject({ message: '0 bytes left', cause: 'the disk' })
-    expect(['localhost', 'there']).toContain(record.location)
+    expect(['localhost', 'far']).toContain(record.location)
     expect(record.jobId).toMatch(/^[0-9a-f-]{36}$/)
   })
 })
@@ -150,7 +139,7 @@ describe('what fails a job', () => {
   const START: Record<string, (script: Script) => Promise<Job<any>>> = {
     'a thread': (script) => here.start(script, { engine: 'thread' }),
     'a process': (script) => here.start(script),
-    'another peer': (script) => here.start(script, { on: 'there' }),
+    'another peer': (script) => here.start(script, { on: 'far' }),
   }
   test.each(Object.entries(START))('in %s: ctx.error and stderr do not, a throw does', async (where, start) => {
     const wrong = await start((ctx) => {
@@ -173,7 +162,7 @@ describe('what fails a job', () => {
     expect(last).toMatchObject({
       kind: 'error',
       error: { message: 'boom', code: 'E_BOOM' },
-      location: where === 'another peer' ? 'there' : 'localhost',
+      location: where === 'another peer' ? 'far' : 'localhost',
     })
   })
 
