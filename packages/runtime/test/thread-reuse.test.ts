@@ -1,6 +1,8 @@
 // Thread jobs one after the other: which of them have a worker that another had before, and that none can tell.
 import type { Worker } from 'node:worker_threads'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Isolate } from '../src/engine/lane.ts'
+import { Spare } from '../src/engine/spare.ts'
 import { createPeer } from '../src/index.ts'
 import { functionSource } from '../src/script.ts'
 import { tracesOf, type Traces } from '../src/script-traces.ts'
@@ -169,4 +171,28 @@ describe('workers', () => {
     expect(begun - before.begun).toBe(0)
     await until('all but one have gone', () => gone - before.gone >= 4)
   })
+})
+
+test('an isolate that was killed is not kept, though it has not gone yet: its last word was under way', () => {
+  const start = (): Isolate => {
+    let killed = false
+    return {
+      server: {} as Isolate['server'],
+      wire: { post() {}, receive() {} },
+      pid: undefined,
+      exited: new Promise(() => {}),
+      hold() {},
+      kill: () => void (killed = true),
+      get killed() {
+        return killed
+      },
+    }
+  }
+  const spare = new Spare(start, () => {})
+  const first = spare.take()
+  spare.give(first)
+  expect(spare.take()).toBe(first)
+  first.isolate.kill()
+  spare.give(first)
+  expect(spare.take()).not.toBe(first)
 })

@@ -54,6 +54,7 @@ export function startProcess(options: ProcessOptions): Isolate {
     exit.resolve({ ...(exitCode !== null && { exitCode }), ...(signal && { signal }) })
   })
   let onLine: ((line: string, wrong: boolean) => void) | undefined
+  let killed = false
   const streams = [child.stdout, child.stderr].filter((stream) => stream !== null)
   // What V8 says before it aborts; nothing else tells that end from another.
   let starved = false
@@ -94,7 +95,11 @@ export function startProcess(options: ProcessOptions): Isolate {
     hold,
     suspend: () => tree.suspend(),
     resume: () => tree.resume(),
+    get killed() {
+      return killed
+    },
     kill() {
+      killed = true
       hold(true) // whoever ends it waits for its end
       void tree.end()
     },

@@ -40,7 +40,7 @@ export class Spare {
 
   /** One that was taken, and in which nothing is left of what it ran. */
   give(warm: Warm): void {
-    if (this.#disposed || warm.lane.gone) return warm.isolate.kill()
+    if (this.#disposed || warm.isolate.killed || warm.lane.gone) return warm.isolate.kill()
     this.#kept.push(warm)
     if (this.#kept.length > 1) this.#look ??= setTimeout(() => this.#thin(), KEPT_MS).unref()
   }

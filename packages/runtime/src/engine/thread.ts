@@ -93,7 +93,8 @@ export class ThreadEngine implements Engine {
       }
       const ended = (ending: Ending, rests: boolean): void => {
         const asItWas = traces === 'none' || (traces === 'late' && rests)
-        if (asItWas && ending.outcome !== 'stopped' && !this.#disposed) {
+        // Killed: its last word was under way when it was.
+        if (asItWas && ending.outcome !== 'stopped' && !isolate.killed && !this.#disposed) {
           this.#spare.give(warm)
           return over(ending)
         }

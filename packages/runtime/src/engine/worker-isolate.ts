@@ -30,6 +30,7 @@ export function startWorker({ maxMemory }: { maxMemory?: number | undefined } = 
   const server = Comlink.wrap<LaneServer>(nodeEndpoint(worker))
   void server.connect(Comlink.transfer(port2, [port2 as never]))
   let error: Error | undefined
+  let killed = false
   worker.on('error', (thrown: Error) => (error = thrown))
   const exited = new Promise<IsolateEnd>((resolve) => {
     worker.once('exit', (exitCode) => {
@@ -54,7 +55,11 @@ export function startWorker({ maxMemory }: { maxMemory?: number | undefined } = 
     page,
     exited,
     hold,
+    get killed() {
+      return killed
+    },
     kill() {
+      killed = true
       hold(true) // whoever ends it waits for its end
       void worker.terminate()
     },
