@@ -65,7 +65,7 @@ async function* given(values: readonly unknown[]): AsyncGenerator<unknown> {
 async function* readFile(path: string, options: InputOptions, signal: AbortSignal): AsyncGenerator<unknown> {
   const stream = createReadStream(path)
   const broken = Promise.withResolvers<never>()
-  broken.promise.catch(() => undefined)
+  broken.promise.catch(() => undefined) // whoever reads on hears of it; nobody may
   stream.once('error', (error) => broken.reject(usage(`${path} cannot be read: ${error.message}`)))
   // A line reader hears nothing of a file that cannot be opened.
   await Promise.race([once(stream, 'ready').catch(() => broken.promise), broken.promise])

@@ -38,7 +38,6 @@ export interface TableJob {
   readonly log: OutputLog | undefined
   /** Of a map. */
   readonly items: MapItems | undefined
-  /** @throws JobStateError when it is no map that runs */
   snapshot(): JobSnapshot
   watch(listener: (snapshot: JobSnapshot) => void): () => void
   stop(request: StopRequest): Promise<JobSnapshot>
@@ -47,6 +46,7 @@ export interface TableJob {
   answer(value: Uint8Array, id?: string): Promise<void>
   standStill(): Promise<JobSnapshot>
   goOn(): JobSnapshot
+  /** @throws JobStateError when it is neither a parent nor a map that runs; UsageError */
   throttle(most: number): JobSnapshot
   /** Moves a reader's cursor in its log. */
   acknowledge(reader: string, seq: number): Promise<void>

@@ -194,10 +194,10 @@ export class MapLoop<R extends Running> {
     const mine: R = { ...this.#running, abort: own }
     const over = Promise.withResolvers<never>()
     own.signal.addEventListener('abort', () => over.reject(own.signal.reason), { once: true })
-    over.promise.catch(() => undefined)
+    over.promise.catch(() => undefined) // it may abort after the item is over
     try {
       const work = finish(call(context(mine), value), mine)
-      work?.catch(() => undefined)
+      work?.catch(() => undefined) // what it still throws after its time is nobody's news
       await Promise.race([work, over.promise])
     } finally {
       clearTimeout(limit)

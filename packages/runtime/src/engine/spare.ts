@@ -38,11 +38,15 @@ export class Spare {
     return taken
   }
 
-  /** One that was taken, and in which nothing is left of what it ran. */
-  give(warm: Warm): void {
-    if (this.#disposed || warm.isolate.killed || warm.lane.gone) return warm.isolate.kill()
+  /**
+   * One that was taken, and in which nothing is left of what it ran. False: it is not kept, for it was killed (its last
+   * word may have been under way), or nobody will take it any more.
+   */
+  give(warm: Warm): boolean {
+    if (this.#disposed || warm.isolate.killed || warm.lane.gone) return false
     this.#kept.push(warm)
     if (this.#kept.length > 1) this.#look ??= setTimeout(() => this.#thin(), KEPT_MS).unref()
+    return true
   }
 
   async dispose(): Promise<void> {

@@ -93,11 +93,7 @@ export class ThreadEngine implements Engine {
       }
       const ended = (ending: Ending, rests: boolean): void => {
         const asItWas = traces === 'none' || (traces === 'late' && rests)
-        // Killed: its last word was under way when it was.
-        if (asItWas && ending.outcome !== 'stopped' && !isolate.killed && !this.#disposed) {
-          this.#spare.give(warm)
-          return over(ending)
-        }
+        if (asItWas && ending.outcome !== 'stopped' && this.#spare.give(warm)) return over(ending)
         // The worker goes with its job; the job has ended when the worker is gone.
         isolate.kill()
         void isolate.exited.then(() => over(ending))
