@@ -1,6 +1,7 @@
 // What one `receive` gives: a job's records as they are taken, the cursor behind them.
 import { isFinished } from './child-jobs.ts'
 import { Cursors } from './cursors.ts'
+import { ItemStream } from './item-stream.ts'
 import { eventOf } from './job-event.ts'
 import { readRequest } from './job-reading.ts'
 import { recordsOf, type ReadChunk } from './record.ts'
@@ -21,71 +22,93 @@ export interface StreamHolder {
   remove(): Promise<void>
 }
 
-/** One generator and no more: what stands around it is paid for with each record. */
-export async function* jobStream<O>(
+export function jobStream<O>(
   ref: SessionRef,
   job: string,
   o: ReceiveOptions,
   holder: StreamHolder,
 ): AsyncGenerator<JobRecord<O> | JobEvent, void> {
-  const request = readRequest(o)
-  if (o.remove) holder.checkRemovable()
-  const moves = !o.keep && o.from === undefined
-  const given = holder.given(request.reader)
-  // As it was: streams that are open side by side each get everything.
-  const had = new Map(o.from === undefined ? given : [])
-  const cursors = new Cursors(ref, job, request.reader, (snapshot) => holder.onNews(snapshot))
-  const take = (of: string, seq: number): void => {
-    if (!moves) return
-    given.set(of, Math.max(seq, given.get(of) ?? 0))
-    cursors.take(of, seq)
+  const reading = new Reading<O>(ref, job, o, holder)
+  // Handed over is taken, also when the consumer leaves with it: the next receive goes on behind it.
+  const onTaken = (item: JobRecord<O> | JobEvent): void => {
+    if (item.kind !== 'state') reading.take(item.jobId, item.seq + 1)
   }
-  const isNew = once()
-  let left = o.limit ?? Number.POSITIVE_INFINITY
-  let last: JobSnapshot | undefined
-  const reading = ref.read(job, request, o.signal)
-  try {
-    while (left > 0) {
-      const step = await reading.next()
-      if (step.done) {
-        last = step.value
-        if (last) holder.onNews(last)
-        break
-      }
-      if (step.value.count === 0) {
-        const event = o.writeEvents ? eventOf(step.value) : undefined
-        if (event && isNew(event)) yield event
-        continue
-      }
-      const chunk = behind(step.value, had.get(step.value.job))
-      // Its cursor could not be heard of then: now it may.
-      if (chunk !== step.value) take(chunk.job, chunk.from)
-      for (const record of recordsOf<O>(chunk)) {
-        if (o.signal?.aborted) return
-        if (o.kinds && !o.kinds.includes(record.kind)) {
-          take(record.jobId, record.seq + 1)
+  return new ItemStream(reading.batches(), onTaken, o.signal)
+}
+
+class Reading<O> {
+  readonly #ref: SessionRef
+  readonly #job: string
+  readonly #o: ReceiveOptions
+  readonly #holder: StreamHolder
+  #given: Map<string, number> | undefined
+  #cursors: Cursors | undefined
+
+  constructor(ref: SessionRef, job: string, o: ReceiveOptions, holder: StreamHolder) {
+    this.#ref = ref
+    this.#job = job
+    this.#o = o
+    this.#holder = holder
+  }
+
+  /** All of this job (or child) before `seq` was taken. */
+  take(of: string, seq: number): void {
+    if (!this.#cursors) return
+    this.#given?.set(of, Math.max(seq, this.#given.get(of) ?? 0))
+    this.#cursors.take(of, seq)
+  }
+
+  /** A chunk's records at a time, or an event. */
+  async *batches(): AsyncGenerator<readonly (JobRecord<O> | JobEvent)[], void> {
+    const o = this.#o
+    const holder = this.#holder
+    const request = readRequest(o)
+    if (o.remove) holder.checkRemovable()
+    const given = holder.given(request.reader)
+    // As it was: streams that are open side by side each get everything.
+    const had = new Map(o.from === undefined ? given : [])
+    if (!o.keep && o.from === undefined) {
+      this.#given = given
+      this.#cursors = new Cursors(this.#ref, this.#job, request.reader, (snapshot) => holder.onNews(snapshot))
+    }
+    const isNew = once()
+    let left = o.limit ?? Number.POSITIVE_INFINITY
+    let last: JobSnapshot | undefined
+    const reading = this.#ref.read(this.#job, request, o.signal)
+    try {
+      while (left > 0) {
+        const step = await reading.next()
+        if (step.done) {
+          last = step.value
+          if (last) holder.onNews(last)
+          break
+        }
+        if (step.value.count === 0) {
+          const event = o.writeEvents ? eventOf(step.value) : undefined
+          if (event && isNew(event)) yield [event]
           continue
         }
-        let taken = true
-        try {
-          yield record
-        } catch (error) {
-          // Thrown into the stream, as no `for await` does: it could not be taken.
-          taken = false
-          throw error
-        } finally {
-          // Handed over is taken, also when the consumer leaves with it: the next receive goes on behind it.
-          if (taken) take(record.jobId, record.seq + 1)
-        }
-        if (--left <= 0) break
+        const chunk = behind(step.value, had.get(step.value.job))
+        // Its cursor could not be heard of then: now it may.
+        if (chunk !== step.value) this.take(chunk.job, chunk.from)
+        const records = recordsOf<O>(chunk)
+        const wanted = o.kinds ? records.filter(({ kind }) => o.kinds!.includes(kind)) : records
+        const batch = wanted.length > left ? wanted.slice(0, left) : wanted
+        left -= batch.length
+        if (o.signal?.aborted) return
+        if (batch.length > 0) yield batch
+        if (o.signal?.aborted) return
+        // Those behind it that are not wanted, too, unless the last one wanted was the last at all.
+        const end = records.at(-1)
+        if (end && left > 0) this.take(end.jobId, end.seq + 1)
       }
+    } finally {
+      await reading.return(undefined)
+      if (this.#cursors) await heardOf(this.#cursors)
     }
-  } finally {
-    await reading.return(undefined)
-    await heardOf(cursors)
+    // Only here: whoever leaves early does not come this far, and at a limit or an abort there is no last one.
+    if (o.remove && last && isFinished(last.state) && !o.signal?.aborted) await holder.remove()
   }
-  // Only here: whoever leaves early does not come this far, and at a limit or an abort there is no last one.
-  if (o.remove && last && isFinished(last.state) && !o.signal?.aborted) await holder.remove()
 }
 
 function behind(chunk: ReadChunk, from: number | undefined): ReadChunk {

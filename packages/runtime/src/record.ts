@@ -75,6 +75,8 @@ export class RecordWriter {
   #sent = 0
   #credit: number
   #waiting: (() => void)[] = []
+  /** When the last record was said, in milliseconds of the epoch: asking for the time costs as much as a small one. */
+  lastAt = 0
   /** The newest of each activity since the last other record, in the order they were said. */
   readonly #progress = new Map<string, SaidRecord>()
 
@@ -94,7 +96,8 @@ export class RecordWriter {
       })
     }
     const now = Date.now()
-    const code = KINDS.indexOf(kind)
+    this.lastAt = now
+    const code = kind === 'output' ? OUTPUT : KINDS.indexOf(kind)
     const state = kind === 'progress' ? progressOf(value) : undefined
     const said = state ?? value
     const record: SaidRecord = item === undefined ? [code, now, said] : [code, now, said, item]

@@ -115,7 +115,7 @@ export function writePlain(
 }
 
 function put(value: unknown, depth: number): boolean {
-  if (at + HEAD > out.length) grow(HEAD)
+  room(HEAD)
   switch (typeof value) {
     case 'string': {
       const start = at
@@ -183,7 +183,7 @@ function putFields(object: Fields, depth: number): boolean {
     return true
   }
   // The head is longer than was thought.
-  if (at + HEAD > out.length) grow(HEAD)
+  room(HEAD)
   const end = at
   const more = headSize(count) - 1
   out.copyWithin(start + 1 + more, start + 1, end)
@@ -195,7 +195,7 @@ function putFields(object: Fields, depth: number): boolean {
 
 /** Like text, but for the names that cbor-x changes. */
 function putKey(key: string): boolean {
-  if (at + HEAD > out.length) grow(HEAD)
+  room(HEAD)
   return !isAwkwardKey(key) && putText(key)
 }
 
@@ -221,7 +221,7 @@ function putRecord(object: Fields, depth: number): boolean {
     shapes.define(step)
     head(0xc0, RECORD_DEFINITION)
     head(ARRAY, count + 2)
-    if (at + 2 * HEAD > out.length) grow(2 * HEAD)
+    room(2 * HEAD)
     head(UINT, RECORD + step.number)
     head(ARRAY, count)
     for (const key of keys) if (!putKey(key)) return false
@@ -275,7 +275,7 @@ function putBytes(bytes: Uint8Array): boolean {
   const byteLength = byteLengthOf.call(bytes)
   itemsLeft -= UINT8_EXTRA + extraOfBytes(byteLength)
   if (itemsLeft < 0 || (bytesLeft -= byteLength) < 0 || (byteLength === 0 && isPerhapsGone(bytes))) return false
-  if (at + HEAD + byteLength > out.length) grow(HEAD + byteLength)
+  room(HEAD + byteLength)
   head(0xc0, UINT8)
   head(BYTES, byteLength)
   out.set(bytes, at)
@@ -291,7 +291,7 @@ function isPerhapsGone(bytes: Uint8Array): boolean {
 
 function putDate(time: number): boolean {
   if (!isExactInSeconds(time)) return false
-  if (at + 1 + HEAD > out.length) grow(1 + HEAD)
+  room(1 + HEAD)
   const seconds = time / 1000
   out[at++] = 0xc0 | TAG.date
   if (seconds >>> 0 === seconds) put32(0x1a, seconds)
@@ -355,7 +355,7 @@ function putText(value: string): boolean {
   const { length } = value
   if ((bytesLeft -= length) < 0) return false
   if (length > SHORT_TEXT) return putLongText(value)
-  if (at + 2 + length > out.length) grow(2 + length)
+  room(2 + length)
   const o = out
   let end = at + (length < 24 ? 1 : 2)
   for (let i = 0; i < length; i++) {
@@ -371,7 +371,7 @@ function putText(value: string): boolean {
 function putLongText(value: string): boolean {
   if (isAwkward(value)) return false
   const { length } = value
-  if (at + 5 + length * 3 > out.length) grow(5 + length * 3)
+  room(5 + length * 3)
   const guess = headSize(length)
   const start = at
   const size = out.write(value, start + guess, length * 3, 'utf8')
@@ -380,6 +380,14 @@ function putLongText(value: string): boolean {
   head(TEXT, size)
   at = start + found + size
   return true
+}
+
+/**
+ * One place that asks, so that one place has seen it happen: code that was compiled where it never did is thrown away when
+ * it does, at the end of the first buffer, in the middle of the work.
+ */
+function room(bytes: number): void {
+  if (at + bytes > out.length) grow(bytes)
 }
 
 function grow(bytes: number): void {

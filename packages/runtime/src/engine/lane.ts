@@ -353,6 +353,7 @@ export class LaneEngine implements Engine {
   /** As it was told last. */
   #session: SessionSnapshot | undefined
   #gone: Error | undefined
+  #heard = 0
 
   /** `shared`: several executions live in it and its own engine can end one by force; we only if it does not. */
   constructor(isolate: Isolate, openLink: OpenSessionLink, options: { shared?: boolean } = {}) {
@@ -364,6 +365,7 @@ export class LaneEngine implements Engine {
     this.#out = new Turn((messages) => isolate.wire.post(messages))
     isolate.wire.receive((messages) => {
       for (const message of messages) this.#take(message)
+      this.#heard = performance.now()
     })
     void isolate.exited.then((how) => this.#exited(how))
   }
@@ -371,6 +373,16 @@ export class LaneEngine implements Engine {
   /** Its isolate has ended: nothing can be started in it any more. */
   get gone(): boolean {
     return this.#gone !== undefined
+  }
+
+  /** Nothing goes on in it. */
+  get idle(): boolean {
+    return this.#executions.size === 0
+  }
+
+  /** When it last was given work, or said something (`performance.now()`). */
+  get heard(): number {
+    return this.#heard
   }
 
   /** `ended` hears of the ending instead of `io`; where it `tells` whether the isolate rests, then. */
@@ -385,6 +397,7 @@ export class LaneEngine implements Engine {
     }
     const execution: Remaining = { io, ended, tells, stopping: undefined, force: undefined, ending: undefined }
     this.#executions.set(x, execution)
+    this.#heard = performance.now()
     this.#isolate.hold(true)
     const { session, ...rest } = spec
     const told: LaneSpec = isSame(session, this.#session) ? rest : spec

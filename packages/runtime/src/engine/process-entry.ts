@@ -8,6 +8,7 @@ import { LaneChannel, serveLane, type LaneServer } from './lane.ts'
 import { LANE, LANE_FD, pipeLane } from './process-isolate.ts'
 import { ScriptHost } from './script-host.ts'
 import { ThreadEngine } from './thread.ts'
+import { warming } from './warm-up.ts'
 
 const serves = process.argv[2]
 // Scripts see a program of their own, not ours.
@@ -24,7 +25,7 @@ const session = new IsolateSession((value) => lane.wire.post([['link', 0, value]
 const engine: Engine =
   serves === 'threads'
     ? new ThreadEngine({ openLink: relay })
-    : new ScriptHost({ session: (spec) => session.open(spec), ownsProcess: true })
+    : warming(new ScriptHost({ session: (spec) => session.open(spec), ownsProcess: true }))
 
 const server: LaneServer = serveLane(engine, lane.wire, {
   onLink(n, value) {

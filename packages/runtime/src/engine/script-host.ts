@@ -218,7 +218,7 @@ async function pump(value: unknown, running: Running): Promise<boolean> {
         return true
       }
       writer.write('output', step.value)
-      if (mustPause(running, turn)) turn = await pause(running, turn)
+      if (mustPause(running, turn, writer.lastAt)) turn = await pause(running, turn)
     }
     return true
   } catch (error) {
@@ -230,8 +230,8 @@ async function pump(value: unknown, running: Running): Promise<boolean> {
 }
 
 /** Asked between two records, where waiting for nothing would cost more than the record. `turn`: when it began. */
-function mustPause({ writer, rest }: Running, turn: number): boolean {
-  return rest.wanted || writer.full || Date.now() - turn >= TURN_MS
+function mustPause({ writer, rest }: Running, turn: number, now: number = Date.now()): boolean {
+  return rest.wanted || writer.full || now - turn >= TURN_MS
 }
 
 /** Stands still when asked to, waits for credit, and gives way to the event loop; tells when the turn began. */

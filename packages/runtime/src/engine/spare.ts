@@ -9,6 +9,10 @@ export interface Warm {
 
 /** What came back and was not needed for so long goes. */
 const KEPT_MS = 5_000
+/** The next spare is started beside a job that has said nothing for so long, and beside any after so long. */
+const SILENT_MS = 25
+const LATE_MS = 500
+const LOOK_MS = 10
 
 export class Spare {
   readonly #start: () => Isolate
@@ -17,6 +21,7 @@ export class Spare {
   /** Since the last look as few have been kept. */
   #fewest = 0
   #look: NodeJS.Timeout | undefined
+  #late: NodeJS.Timeout | undefined
   #disposed = false
 
   constructor(start: () => Isolate, openLink: OpenSessionLink) {
@@ -30,11 +35,11 @@ export class Spare {
     return { isolate, lane: new LaneEngine(isolate, this.#openLink) }
   }
 
-  /** The one that came back last, the spare, or a new one; the next spare is started once this job is on its way. */
+  /** The one that came back last, the spare, or a new one. */
   take(): Warm {
     const taken = this.#kept.pop() ?? this.#make()
     this.#fewest = Math.min(this.#fewest, this.#kept.length)
-    if (this.#kept.length === 0) setImmediate(() => this.#fill()).unref()
+    if (this.#kept.length === 0) this.#fillBeside(taken.lane)
     return taken
   }
 
@@ -52,10 +57,27 @@ export class Spare {
   async dispose(): Promise<void> {
     this.#disposed = true
     clearTimeout(this.#look)
+    clearTimeout(this.#late)
     await Promise.all(this.#kept.splice(0).map(({ lane }) => lane[Symbol.asyncDispose]()))
   }
 
+  /**
+   * The next spare comes when the job has ended or fallen silent: starting one holds up this process, and takes from a
+   * job what it needs to start, and from its readers what they need to keep up.
+   */
+  #fillBeside(lane: LaneEngine): void {
+    const latest = performance.now() + LATE_MS
+    const look = (): void => {
+      const now = performance.now()
+      if (lane.idle || now - lane.heard >= SILENT_MS || now >= latest) this.#fill()
+      else this.#late = setTimeout(look, LOOK_MS).unref()
+    }
+    this.#late ??= setTimeout(look, LOOK_MS).unref()
+  }
+
   #fill(): void {
+    clearTimeout(this.#late)
+    this.#late = undefined
     if (!this.#disposed && this.#kept.length === 0) this.#kept.push(this.#make())
   }
 
