@@ -86,7 +86,10 @@ class Preparing {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.done = promise
     this.#settle = resolve
-    this.execution = new DeferredExecution(() => this.end({ outcome: 'stopped' }))
+    this.execution = new DeferredExecution(() => {
+      this.end({ outcome: 'stopped' })
+      return true
+    })
     // Stopped meanwhile: a schema that answers late, or never, has nothing to begin any more.
     spec
       .then((ready) => {

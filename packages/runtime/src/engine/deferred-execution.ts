@@ -4,14 +4,17 @@ import type { RawChunk } from '../record.ts'
 import type { Execution, ExecutionIO } from './engine.ts'
 
 export class DeferredExecution implements Execution {
-  readonly #onStop: () => void
+  readonly #onStop: () => boolean
   #execution: Execution | undefined
   #over = false
   /** What was said to it meanwhile. Few: input waits for its credit, and a stop ends it. */
   readonly #early: ((execution: Execution) => void)[] = []
 
-  /** `onStop`: it was stopped before its turn came, and is to be ended without one. */
-  constructor(onStop: () => void) {
+  /**
+   * `onStop`: it was stopped before its turn came, and is to be ended without one. False: its turn has come after all, and
+   * it is to be stopped when that is known here.
+   */
+  constructor(onStop: () => boolean) {
     this.#onStop = onStop
   }
 
@@ -53,7 +56,7 @@ export class DeferredExecution implements Execution {
   }
   stop(request: StopRequest): void {
     if (this.#execution) this.#execution.stop(request)
-    else if (!this.#over) this.#onStop()
+    else if (!this.#over && !this.#onStop()) this.#early.push((execution) => execution.stop(request))
   }
 
   #pass(act: (execution: Execution) => void): void {

@@ -12,6 +12,7 @@ import { LONGEST_TIMER } from '../duration.ts'
 import { asError, EngineExitError, JobStoppedError, ProtocolError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { Question, SessionSnapshot } from '../surface.ts'
+import type { Claims } from './claims.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
 export type LaneCommand =
@@ -32,7 +33,8 @@ type LaneSpec = Omit<ExecutionSpec, 'session'> & { readonly session?: SessionSna
 
 /** What is beside Comlink. `link` carries requests of scripts to their session; `n` tells apart who asks. */
 export type LaneMessage =
-  | ['start', x: number, spec: Uint8Array, tells: Tells]
+  /** `place`: given ahead, to be begun when what goes on has ended, by whoever takes it there (claims.ts); else -1. */
+  | ['start', x: number, spec: Uint8Array, tells: Tells, place: number]
   | ['chunk', x: number, count: number, errors: number, bytes: Uint8Array]
   | ['ended', x: number, ending: Uint8Array]
   | ['started', x: number, pid: number]
@@ -83,6 +85,8 @@ export interface Isolate {
   readonly exited: Promise<IsolateEnd>
   /** Memory shared with a worker, which outlives it: how far a map's thread has come (map-page.ts). */
   readonly page?: SharedArrayBuffer
+  /** Of what it was given ahead; only a worker is. */
+  readonly claims?: Claims
   /** A process's own stdout and stderr (`wrong`), as lines; a worker has none. */
   readonly output?: { onLine(take: (line: string, wrong: boolean) => void): void; pause(): void; resume(): void }
   /** Whether it keeps this process alive: while it works it does, as a spare it does not. */
@@ -107,11 +111,15 @@ export class Turn<T> {
 
   push(item: T): void {
     if (this.#items.push(item) > 1) return
-    queueMicrotask(() => {
-      const items = this.#items
-      this.#items = []
-      this.#send(items)
-    })
+    queueMicrotask(() => this.flush())
+  }
+
+  /** At once. */
+  flush(): void {
+    const items = this.#items
+    if (items.length === 0) return
+    this.#items = []
+    this.#send(items)
   }
 }
 
@@ -198,17 +206,36 @@ export interface LaneServerOptions {
   readonly onLink: (n: number, value: Uint8Array | null) => void
   /** Nothing goes on in this isolate: asked in a turn of its own. */
   readonly rests?: () => boolean
+  /** Where it may be given executions ahead: it begins one when nothing else goes on, and the one before did not stop. */
+  readonly claims?: Claims
 }
 
 /** Serves an engine to the other end of a wire: the inside of an isolate. */
-export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: LaneServerOptions): LaneServer {
+export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests, claims }: LaneServerOptions): LaneServer {
   const executions = new Map<number, Execution>()
   let last = 0
   let session: SessionSnapshot | undefined
   /** Commands to what has not been started yet: they come another way, which may be the shorter one. */
   let early: LaneCommand[] = []
+  const ahead: { readonly x: number; readonly spec: ExecutionSpec; readonly tells: Tells; readonly place: number }[] =
+    []
   const out = new Turn<LaneMessage>((messages) => wire.post(messages))
-  const start = (x: number, spec: Uint8Array, tells: Tells): void => {
+  const start = (x: number, bytes: Uint8Array, tells: Tells, place: number): void => {
+    const asked = decode(bytes) as LaneSpec
+    session = asked.session ?? session
+    const spec = { ...asked, session: session! }
+    if (place < 0) return begin(x, spec, tells)
+    ahead.push({ x, spec, tells, place })
+    if (executions.size === 0) beginNext()
+  }
+  const beginNext = (): void => {
+    // What has ended is told first: what begins now may never let go of this thread.
+    out.flush()
+    for (let next = ahead.shift(); next; next = ahead.shift()) {
+      if (claims?.take(next.place, next.x)) return begin(next.x, next.spec, next.tells)
+    }
+  }
+  const begin = (x: number, spec: ExecutionSpec, tells: Tells): void => {
     const io: ExecutionIO = {
       chunk: ({ count, errors, bytes }) => out.push(['chunk', x, count, errors, bytes]),
       started: (pid) => out.push(['started', x, pid]),
@@ -222,11 +249,11 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
         executions.delete(x)
         out.push(['ended', x, encodeEnding(ending)])
         if (tells === 'rests') setImmediate(() => out.push(['rests', x, rests?.() === true]))
+        // Behind one that was stopped nothing begins: whoever stopped it ends this isolate.
+        if (ahead.length > 0 && executions.size === 0 && ending.outcome !== 'stopped') beginNext()
       },
     }
-    const asked = decode(spec) as LaneSpec
-    session = asked.session ?? session
-    const execution = engine.start({ ...asked, session: session! }, io)
+    const execution = engine.start(spec, io)
     executions.set(x, execution)
     last = x
     if (tells === 'begun' && !execution.queued) out.push(['begun', x])
@@ -248,7 +275,7 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests }: Lan
   wire.receive((messages) => {
     for (const message of messages) {
       const execution = executions.get(message[1])
-      if (message[0] === 'start') start(message[1], message[2], message[3])
+      if (message[0] === 'start') start(message[1], message[2], message[3], message[4])
       else if (message[0] === 'link') onLink(message[1], message[2])
       else if (message[0] === 'credit') execution?.credit(message[2])
       else if (message[0] === 'input') execution?.input?.({ count: message[2], errors: 0, bytes: message[3] })
@@ -330,6 +357,23 @@ const RESTS_MS = 500
 /** In the place of `ended`. `rests`: nothing goes on in the isolate; false where nobody wanted to hear it. */
 export type LaneEnded = (ending: Ending, rests: boolean) => void
 
+/** How an execution is started. */
+export interface LaneStart {
+  /** Hears of the ending instead of `io`. */
+  readonly ended?: LaneEnded
+  readonly tells?: Tells
+  /** Before it is stopped. False: it has ended already, and that is on its way. */
+  readonly onStop?: () => boolean
+  /** It begins when what goes on there has ended, unless it is taken back before. Only in a worker. */
+  readonly ahead?: boolean
+}
+
+/** An execution on a lane. */
+export interface LaneExecution extends Execution {
+  /** Given ahead: it is not to begin. False: it has begun. */
+  readonly takeBack: (() => boolean) | undefined
+}
+
 interface Remaining {
   readonly io: ExecutionIO
   readonly ended: LaneEnded | undefined
@@ -385,15 +429,14 @@ export class LaneEngine implements Engine {
     return this.#heard
   }
 
-  /** `ended` hears of the ending instead of `io`; where it `tells` whether the isolate rests, then. */
-  start(spec: ExecutionSpec, io: ExecutionIO, options: { ended?: LaneEnded; tells?: Tells } = {}): Execution {
-    const { ended, tells = this.#shared ? 'begun' : '' } = options
+  start(spec: ExecutionSpec, io: ExecutionIO, options: LaneStart = {}): LaneExecution {
+    const { ended, tells = this.#shared ? 'begun' : '', onStop } = options
     const x = ++this.#last
     if (this.#gone) {
       const error = this.#gone
       const ending: Ending = { outcome: 'failed', error }
       queueMicrotask(() => (ended ? ended(ending, false) : io.ended(ending)))
-      return { credit() {}, stop() {} }
+      return { credit() {}, stop() {}, takeBack: undefined }
     }
     const execution: Remaining = { io, ended, tells, stopping: undefined, force: undefined, ending: undefined }
     this.#executions.set(x, execution)
@@ -402,7 +445,9 @@ export class LaneEngine implements Engine {
     const { session, ...rest } = spec
     const told: LaneSpec = isSame(session, this.#session) ? rest : spec
     this.#session = session
-    this.#out.push(['start', x, encode(told), tells])
+    const claims = options.ahead ? this.#isolate.claims : undefined
+    const place = claims?.offer(x) ?? -1
+    this.#out.push(['start', x, encode(told), tells, place])
     if (this.#isolate.pid !== undefined) io.started?.(this.#isolate.pid)
     return {
       // In a pool it may have to wait for its turn.
@@ -414,8 +459,9 @@ export class LaneEngine implements Engine {
       suspend: () => this.#commands.push({ do: 'suspend', x }),
       resume: () => this.#commands.push({ do: 'resume', x }),
       throttle: (most) => this.#commands.push({ do: 'throttle', x, most }),
+      takeBack: claims && (() => claims.take(place, x) && this.#executions.delete(x)),
       stop: (request) => {
-        if (!this.#executions.has(x) || execution.ending) return
+        if (!this.#executions.has(x) || execution.ending || onStop?.() === false) return
         execution.stopping = request
         clearTimeout(execution.force)
         // Asked, then after the grace forced: the isolate goes, and its end is the execution's.

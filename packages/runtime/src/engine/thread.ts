@@ -8,7 +8,7 @@ import type { Traces, tracesOf } from '../script-traces.ts'
 import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
-import type { OpenSessionLink } from './lane.ts'
+import type { LaneExecution, OpenSessionLink } from './lane.ts'
 import { MapEngine } from './map.ts'
 import { Spare, type Warm } from './spare.ts'
 import { startWorker } from './worker-isolate.ts'
@@ -19,19 +19,49 @@ export const THREADS = 5
 /** Loaded beside the first job: most peers have no need of a parser. */
 let reads: typeof tracesOf | undefined
 
+/**
+ * Jobs that a thread is given beside the one it is at, when all are at work: a thread that waits for its next job sleeps,
+ * and waking it takes longer than a small job. They are taken back when another thread is free before, or when the thread
+ * is at one that is not small: no job waits longer than that behind one that came later.
+ */
+const AHEAD = 6
+const SMALL_MS = 2
+
 interface Queued {
+  /** In the order they came. */
+  readonly n: number
   readonly spec: ExecutionSpec
   readonly io: ExecutionIO
+  readonly traces: Traces
   readonly execution: DeferredExecution
+}
+
+/** In a thread that has another before it. */
+interface Given {
+  readonly queued: Queued
+  readonly working: LaneExecution
+}
+
+/** A thread at work. */
+interface Busy {
+  readonly warm: Warm
+  /** What it is at, and since when (`performance.now()`). */
+  at: Queued
+  since: number
+  /** It is to be given nothing ahead: what it is at is being stopped, or takes its time. */
+  alone: boolean
+  readonly ahead: Given[]
 }
 
 export class ThreadEngine implements Engine {
   #most: number
+  #last = 0
   readonly #queue: Queued[] = []
-  readonly #working = new Set<Warm>()
+  readonly #working = new Set<Busy>()
   readonly #spare: Spare
   /** By the memory limit of their threads. */
   readonly #maps = new Map<number | undefined, MapEngine>()
+  #look: NodeJS.Timeout | undefined
   #disposed = false
 
   constructor(options: { openLink: OpenSessionLink; threads?: number }) {
@@ -42,12 +72,12 @@ export class ThreadEngine implements Engine {
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
     if (spec.work.map) return this.#mapsWith(spec.work.maxMemory).start(spec, io)
     const execution = new DeferredExecution(() => {
-      const place = this.#queue.findIndex((queued) => queued.execution === execution)
-      if (place < 0) return
-      this.#queue.splice(place, 1)
+      if (!this.#withdraw(queued)) return false
       io.ended({ outcome: 'stopped' })
+      return true
     })
-    this.#queue.push({ spec, io, execution })
+    const queued = { n: ++this.#last, spec, io, traces: tracesLeft(spec.work), execution }
+    this.#queue.push(queued)
     this.#next()
     return execution
   }
@@ -59,11 +89,13 @@ export class ThreadEngine implements Engine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
+    clearTimeout(this.#look)
+    for (const busy of this.#working) this.#takeBack(busy)
     for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'stopped' })
     await Promise.all([
       ...[...this.#maps.values()].map((maps) => maps[Symbol.asyncDispose]()),
       this.#spare.dispose(),
-      ...[...this.#working].map(({ lane }) => lane[Symbol.asyncDispose]()),
+      ...[...this.#working].map(({ warm }) => warm.lane[Symbol.asyncDispose]()),
     ])
   }
 
@@ -78,33 +110,137 @@ export class ThreadEngine implements Engine {
   }
 
   #next(): void {
-    while (this.#working.size < this.#most && !this.#disposed) {
-      const queued = this.#queue.shift()
-      if (!queued) return
-      const warm = this.#take(queued.spec.work.maxMemory)
-      const { isolate, lane } = warm
-      this.#working.add(warm)
-      const { spec, io } = queued
-      const traces = tracesLeft(spec.work)
-      const over = (ending: Ending): void => {
-        this.#working.delete(warm)
-        io.ended(ending)
-        this.#next()
-      }
-      const ended = (ending: Ending, rests: boolean): void => {
-        const asItWas = traces === 'none' || (traces === 'late' && rests)
-        if (asItWas && ending.outcome !== 'stopped' && this.#spare.give(warm)) return over(ending)
-        // The worker goes with its job; the job has ended when the worker is gone.
-        isolate.kill()
-        void isolate.exited.then(() => over(ending))
-      }
-      const working = lane.start(spec, io, { ended, tells: traces === 'late' ? 'rests' : '' })
-      queued.execution.begin(working, queued.io)
-    }
     if (this.#disposed) {
       const error = new EngineExitError('the threads of this session have ended')
       for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'failed', error })
+      return
     }
+    while (this.#working.size < this.#most) {
+      // What was given ahead came before what waits here.
+      const queued = this.#takeOldest() ?? this.#queue.shift()
+      if (!queued) return
+      const warm = this.#take(queued.spec.work.maxMemory)
+      const busy: Busy = { warm, at: queued, since: performance.now(), alone: queued.traces !== 'none', ahead: [] }
+      this.#working.add(busy)
+      queued.execution.begin(this.#give(busy, queued, false), queued.io)
+    }
+    for (let busy = this.#leastGiven(); busy && this.#queue[0]?.traces === 'none'; busy = this.#leastGiven()) {
+      // As many as it may have: they travel together.
+      while (busy.ahead.length < AHEAD && this.#queue[0]?.traces === 'none') {
+        const queued = this.#queue.shift()!
+        busy.ahead.push({ queued, working: this.#give(busy, queued, true) })
+      }
+      this.#look ??= setTimeout(() => this.#lookForSlow(), SMALL_MS).unref()
+    }
+  }
+
+  #lookForSlow(): void {
+    const before = performance.now() - SMALL_MS
+    this.#look = undefined
+    let given = false
+    for (const busy of this.#working) {
+      if (busy.ahead.length === 0) continue
+      if (busy.since > before) given = true
+      else {
+        busy.alone = true
+        this.#takeBack(busy)
+      }
+    }
+    if (given) this.#look = setTimeout(() => this.#lookForSlow(), SMALL_MS).unref()
+    this.#next()
+  }
+
+  #give(busy: Busy, queued: Queued, ahead: boolean): LaneExecution {
+    return busy.warm.lane.start(queued.spec, queued.io, {
+      ahead,
+      tells: queued.traces === 'late' ? 'rests' : '',
+      ended: (ending, rests) => this.#ended(busy, queued, ending, rests),
+      onStop: () => {
+        busy.alone = true
+        return this.#takeBack(busy)
+      },
+    })
+  }
+
+  /** A thread that will soon have nothing ahead. */
+  #leastGiven(): Busy | undefined {
+    let least: Busy | undefined
+    for (const busy of this.#working) {
+      if (!busy.alone && busy.ahead.length < (least?.ahead.length ?? AHEAD / 2)) least = busy
+    }
+    return least
+  }
+
+  #ended(busy: Busy, queued: Queued, ending: Ending, rests: boolean): void {
+    const { isolate, lane } = busy.warm
+    const asItWas =
+      (queued.traces === 'none' || (queued.traces === 'late' && rests)) &&
+      ending.outcome !== 'stopped' &&
+      !isolate.killed &&
+      !lane.gone
+    const next = asItWas ? busy.ahead.shift() : undefined
+    if (next) {
+      // The thread has begun it by itself.
+      busy.at = next.queued
+      busy.since = performance.now()
+      busy.alone = false
+      next.queued.execution.begin(next.working, next.queued.io)
+      queued.io.ended(ending)
+      this.#next()
+      return
+    }
+    this.#takeBack(busy)
+    const over = (): void => {
+      this.#working.delete(busy)
+      queued.io.ended(ending)
+      this.#next()
+    }
+    if (asItWas && this.#spare.give(busy.warm)) return over()
+    // The worker goes with its job; the job has ended when the worker is gone.
+    isolate.kill()
+    void isolate.exited.then(over)
+  }
+
+  /** Its turn has not come, nor will it. False: it has. */
+  #withdraw(queued: Queued): boolean {
+    const place = this.#queue.indexOf(queued)
+    if (place >= 0) return this.#queue.splice(place, 1).length > 0
+    for (const { ahead } of this.#working) {
+      const at = ahead.findIndex((given) => given.queued === queued)
+      if (at < 0) continue
+      if (!ahead[at]!.working.takeBack?.()) return false
+      ahead.splice(at, 1)
+      return true
+    }
+    return false
+  }
+
+  /** What this thread was given ahead waits for another. False: it has begun some of it, and with it ended what it was at. */
+  #takeBack({ ahead }: Busy): boolean {
+    const kept: Given[] = []
+    for (const given of ahead.splice(0).toReversed()) {
+      if (given.working.takeBack?.()) this.#wait(given.queued)
+      else kept.unshift(given)
+    }
+    ahead.push(...kept)
+    return kept.length === 0
+  }
+
+  /** In its place among those that wait. */
+  #wait(queued: Queued): void {
+    const place = this.#queue.findIndex(({ n }) => n > queued.n)
+    this.#queue.splice(place < 0 ? this.#queue.length : place, 0, queued)
+  }
+
+  /** Of what was given ahead and has not begun. */
+  #takeOldest(): Queued | undefined {
+    const given = [...this.#working].flatMap(({ ahead }) => ahead.map((one) => ({ ahead, one })))
+    for (const { ahead, one } of given.toSorted((a, b) => a.one.queued.n - b.one.queued.n)) {
+      if (!one.working.takeBack?.()) continue
+      ahead.splice(ahead.indexOf(one), 1)
+      return one.queued
+    }
+    return undefined
   }
 }
 

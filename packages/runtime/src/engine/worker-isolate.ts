@@ -3,6 +3,7 @@ import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
 import { codeOf } from '../errors.ts'
+import { Claims, CLAIMS_BYTES } from './claims.ts'
 import { isolateEntry, isolateFlags } from './isolate-entry.ts'
 import {
   alone,
@@ -15,16 +16,23 @@ import {
 } from './lane.ts'
 import { PAGE_BYTES } from './map-page.ts'
 
+/** What a worker shares with its peer. */
+export interface WorkerMemory {
+  readonly page: SharedArrayBuffer
+  readonly claims: SharedArrayBuffer
+}
+
 /** Starts a worker; who uses it holds it while it works. `maxMemory`: MiB of heap, then it ends. */
 export function startWorker({ maxMemory }: { maxMemory?: number | undefined } = {}): Isolate {
   const resourceLimits = maxMemory === undefined ? {} : { maxOldGenerationSizeMb: maxMemory }
   const page = new SharedArrayBuffer(PAGE_BYTES)
+  const claims = new SharedArrayBuffer(CLAIMS_BYTES)
   const worker = new Worker(isolateEntry('worker-entry'), {
     execArgv: [...isolateFlags],
     stdout: false,
     stderr: false,
     resourceLimits,
-    workerData: { page },
+    workerData: { page, claims } satisfies WorkerMemory,
   })
   const { port1, port2 } = new MessageChannel()
   const server = Comlink.wrap<LaneServer>(nodeEndpoint(worker))
@@ -53,6 +61,7 @@ export function startWorker({ maxMemory }: { maxMemory?: number | undefined } = 
     wire: portWire(port1),
     pid: undefined,
     page,
+    claims: new Claims(claims),
     exited,
     hold,
     get killed() {
