@@ -24,6 +24,8 @@ interface Begun {
   readonly first: Promise<IteratorResult<ReadChunk, JobSnapshot | undefined>>
 }
 
+type Taken<R> = PromiseWithResolvers<{ last: JobSnapshot | undefined; first: readonly Output<R>[] }>
+
 export class RunHandle<R> implements Run<R> {
   readonly #ref: SessionRef
   readonly #begun: Promise<Begun>
@@ -32,7 +34,7 @@ export class RunHandle<R> implements Run<R> {
   /** The reading has come to its end: for who feeds it. */
   #over: PromiseWithResolvers<void> | undefined
   /** The one reading of the run, and what it knows in the end: its records are given once, to whoever asks first. */
-  #taken: PromiseWithResolvers<{ last: JobSnapshot | undefined; first: readonly Output<R>[] }> | undefined
+  #taken: Taken<R> | undefined
 
   /** Starts at once. `signal` stops the script, not only the waiting. */
   constructor(
@@ -60,21 +62,14 @@ export class RunHandle<R> implements Run<R> {
   }
 
   async *records(): AsyncGenerator<JobRecord<Output<R>>> {
-    if (this.#taken) throw new TypeError('a run is iterated once')
-    this.#taken = Promise.withResolvers()
-    const { promise, resolve, reject } = this.#taken
-    promise.catch(() => undefined)
+    const taken = this.#take()
     let first: readonly Output<R>[] = []
-    let last: JobSnapshot | undefined
     try {
       const begun = await this.#begun
       const cursors = new Cursors(this.#ref, begun.job, OWNER)
       try {
-        for (let step = await firstOrRefusal(begun); ; step = await begun.reading.next()) {
-          if (step.done) {
-            last = step.value
-            break
-          }
+        let step = await firstOrRefusal(begun)
+        for (; !step.done; step = await begun.reading.next()) {
           for (const record of recordsOf<Output<R>>(step.value)) {
             if (record.kind === 'output' && first.length === 0) first = [record.value]
             try {
@@ -84,20 +79,62 @@ export class RunHandle<R> implements Run<R> {
             }
           }
         }
+        taken.resolve({ last: step.value, first })
       } finally {
-        await begun.reading.return(undefined)
-        this.#release?.()
-        this.#over?.resolve()
-        // Not waited for: it goes ahead of whatever the caller does next on the same link.
-        void cursors.settle()
+        await this.#leave(begun, cursors)
       }
     } catch (error) {
-      // A run that was refused has nothing to read: the refusal is the news.
-      const refused = await this.#refusal()
-      reject(refused ?? error)
-      throw refused ?? error
+      throw await this.#lost(taken, error)
+    } finally {
+      // Who left it before its end, and then asks for its value, hears just that.
+      taken.resolve({ last: undefined, first })
     }
-    resolve({ last, first })
+  }
+
+  /** The same for who wants its outputs alone: nothing is handed over record by record. */
+  async #outputs(): Promise<readonly Output<R>[]> {
+    const taken = this.#take()
+    const outputs: Output<R>[] = []
+    try {
+      const begun = await this.#begun
+      const cursors = new Cursors(this.#ref, begun.job, OWNER)
+      try {
+        let step = await firstOrRefusal(begun)
+        for (; !step.done; step = await begun.reading.next()) {
+          const chunk = step.value
+          for (const record of recordsOf<Output<R>>(chunk)) if (record.kind === 'output') outputs.push(record.value)
+          if (chunk.count > 0) cursors.take(chunk.job, chunk.first + chunk.count)
+        }
+        taken.resolve({ last: step.value, first: outputs.slice(0, 1) })
+      } finally {
+        await this.#leave(begun, cursors)
+      }
+    } catch (error) {
+      throw await this.#lost(taken, error)
+    }
+    return outputs
+  }
+
+  #take(): Taken<R> {
+    if (this.#taken) throw new TypeError('a run is iterated once')
+    this.#taken = Promise.withResolvers()
+    this.#taken.promise.catch(() => undefined)
+    return this.#taken
+  }
+
+  async #leave({ reading }: Begun, cursors: Cursors): Promise<void> {
+    await reading.return(undefined)
+    this.#release?.()
+    this.#over?.resolve()
+    // Not waited for: it goes ahead of whatever the caller does next on the same link.
+    void cursors.settle()
+  }
+
+  /** A run that was refused has nothing to read: the refusal is the news. */
+  async #lost(taken: Taken<R>, error: unknown): Promise<unknown> {
+    const news = (await this.#refusal()) ?? error
+    taken.reject(news)
+    return news
   }
 
   #begin(event: RunEvent, signal: AbortSignal | undefined, input: StartOptions['input']): Begun {
@@ -134,11 +171,7 @@ export class RunHandle<R> implements Run<R> {
   /** Beside an iteration it is the outcome: what was iterated is not given twice, but for a single returned value. */
   async #collect(): Promise<RunValue<R>> {
     let values: readonly Output<R>[] | undefined
-    if (!this.#taken) {
-      const all: Output<R>[] = []
-      for await (const record of this.records()) if (record.kind === 'output') all.push(record.value)
-      values = all
-    }
+    if (!this.#taken) values = await this.#outputs()
     const { last, first } = await this.#taken!.promise
     throwUnlessCompleted(last)
     const many = last.streamed || last.children.length > 1 || last.children[0]?.streamed

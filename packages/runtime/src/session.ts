@@ -348,11 +348,18 @@ export class HostSession implements SessionRef, SessionActions {
     listed: boolean,
   ): Promise<TableJob> {
     const startId = keptText(spec.startId)
-    return this.#table.once(startId, () => this.#make({ ...spec, startId }, on, options, listed))
+    return this.#table.once(startId, () => this.#make(spec, startId, on, options, listed))
+  }
+
+  /** For where it is run here. */
+  #placed(work: WorkSpec): WorkSpec {
+    const env = this.env || work.env ? { ...this.env, ...work.env } : undefined
+    return { ...work, cwd: work.cwd ?? this.cwd, env }
   }
 
   async #make(
     spec: WorkSpec,
+    startId: string,
     on: readonly TargetSpec[] | undefined,
     options: { throttle?: number; lostAfter?: number },
     listed: boolean,
@@ -366,18 +373,13 @@ export class HostSession implements SessionRef, SessionActions {
     if (alone && this.#running) throw new SessionBusyError(this.name)
     const id = listed ? ++this.#lastJob : 0
     // A run's id is its caller's, who reads it without waiting for our answer.
-    const instanceId = !listed && UUID.test(spec.startId) ? spec.startId : keptText(crypto.randomUUID())
+    const instanceId = !listed && UUID.test(startId) ? startId : keptText(crypto.randomUUID())
     this.#table.throwIfTaken(instanceId)
     const name = spec.name ?? (listed ? `Job${id}` : 'run')
     // A script of a job may be sent to at any time; who calls a run has said all there is.
     const input = spec.input ?? (listed && spec.kind !== 'command')
     // When, how long and how often is seen to here, not where it runs; only a deadline is kept there as well.
-    const { delay: _, after: __, retry: ___, restart: ____, ...work } = { ...spec, input }
-    const placed: WorkSpec = {
-      ...work,
-      cwd: spec.cwd ?? this.cwd,
-      env: this.env || spec.env ? { ...this.env, ...spec.env } : undefined,
-    }
+    const work: WorkSpec = { ...withoutRules(spec), startId, input }
     const common = this.#common(id)
     // Peers that share a map have no jobs of their own here: it has one log, in which each item stands once.
     const shared = on && spec.map ? on.map((target) => this.#home.target(target, options.lostAfter)) : undefined
@@ -404,7 +406,7 @@ export class HostSession implements SessionRef, SessionActions {
           name,
           type: spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob',
           location: shared ? shared.map((place) => place.location).join(',') : 'localhost',
-          spec: shared ? work : placed,
+          spec: shared ? work : this.#placed(work),
           engine: shared ? new SharedMapEngine(shared) : this.#engines[engine],
           deadline: spec.deadline,
           ...when,
@@ -537,6 +539,14 @@ export class HostSession implements SessionRef, SessionActions {
 }
 
 /** Whether it is done again when it fails. @throws UsageError */
+/** The work alone. Mostly that is all there is, and copying an object but for some of it takes ten times what a copy does. */
+function withoutRules(spec: WorkSpec): WorkSpec {
+  if (!RULES.some((rule) => rule in spec)) return spec
+  const { delay: _, after: __, retry: ___, restart: ____, ...work } = spec
+  return work
+}
+const RULES = ['delay', 'after', 'retry', 'restart'] as const satisfies readonly (keyof WorkSpec)[]
+
 function rules({ retry, restart, input }: WorkSpec): Again {
   if (retry && restart) throw new UsageError('`retry` and `restart` exclude each other')
   if ((retry || restart) && input) {
