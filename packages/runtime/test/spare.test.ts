@@ -119,6 +119,7 @@ describe('a spare', () => {
     chatter(10, first)
     const second = work()
     expect(started).toHaveLength(2)
+    expect(vi.getTimerCount()).toBe(1)
     chatter(LATE_MS, first, second)
     expect(started).toHaveLength(3)
     expect(work().isolate).toBe(started[2])
