@@ -82,7 +82,7 @@ async function play(make: Make, { batches, slow, end, close }: Source, steps: re
     const answer =
       call === 'next' ? stream.next() : call === 'return' ? stream.return() : stream.throw(new Error('mine'))
     const told = answer.then(
-      ({ value, done }) => void answers.push(`${index} ${call}: ${done ? 'done' : 'item'} ${value}`),
+      ({ value, done }) => void answers.push(`${index} ${call}: ${done ? `done ${String(value)}` : `item ${value}`}`),
       (error: Error) => void answers.push(`${index} ${call}: ! ${error.message}`),
     )
     asked.push(told)
