@@ -15,7 +15,7 @@ const LOOKS = 200
 /** Of a process's flags: it is a thread of the system's own, and has no environment. */
 const KERNEL_THREAD = 0x200000
 /** So many looks one after the other that find nobody, though they may have missed one, are believed. */
-const BLURRED_LOOKS = 5
+const BLURRED_LOOKS = 3
 
 export interface ProcessTree {
   readonly child: ChildProcess
