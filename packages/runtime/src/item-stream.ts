@@ -43,6 +43,11 @@ export class ItemStream<T> implements AsyncGenerator<T, void> {
     })
   }
 
+  /** A script may return a stream: it is told by this that its items are the script's. */
+  get [Symbol.toStringTag](): string {
+    return 'AsyncGenerator'
+  }
+
   [Symbol.asyncIterator](): this {
     return this
   }

@@ -752,6 +752,14 @@ describe('to a file', () => {
   })
 })
 
+test('a script that returns what it receives hands on the records', async () => {
+  const job = await peers.laptop.start(async (ctx: ScriptContext) => {
+    const inner = await ctx.session.start(() => 2, { engine: 'thread' })
+    return inner.receive({ follow: true })
+  }, thread)
+  expect(await outputs(job.receive({ follow: true }))).toMatchObject([{ kind: 'output', value: 2 }])
+})
+
 describe('a cursor that cannot be heard of', () => {
   /** Ten records; the far cursor stays where it is while `heard` is not called. */
   function deaf() {

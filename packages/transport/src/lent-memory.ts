@@ -44,10 +44,6 @@ export class Lending {
 /** Below this a buffer of its own is rare, and the noting costs more than the collecting. */
 const WORTH_IT = 8 * 1024
 
-// V8 compiles all that reads and writes bytes as if memory never went back, and when the first of it does throws all of that
-// away, in the middle of the work. So the first goes back here, when nothing has been compiled yet.
-new ArrayBuffer(1).transfer(0)
-
 /** What a channel has laid out to be sent, and a carrier has written. */
 export const toWrite: Lending = new Lending()
 /** What a carrier has read, and a channel has copied to where it belongs. */

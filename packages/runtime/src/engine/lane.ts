@@ -93,7 +93,7 @@ export interface Isolate {
   hold(working: boolean): void
   /** By force, with all its descendants. */
   kill(): void
-  /** It was killed, and will be gone, whatever it still says. */
+  /** It was killed, or has ended by itself, and will be gone, whatever it still says. */
   readonly killed: boolean
   /** A process and its descendants can stand still; a worker cannot. */
   suspend?(): void

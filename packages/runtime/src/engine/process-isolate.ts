@@ -45,16 +45,17 @@ export function startProcess(options: ProcessOptions): Isolate {
   )
   const { child } = tree
   const exit = Promise.withResolvers<IsolateEnd>()
+  let killed = false
   child.once('error', (error) => {
     // The system says the same of a missing program and a missing directory.
     const lost = options.cwd !== undefined && !existsSync(options.cwd)
     exit.resolve({ error, ...(lost && { why: `could not start: there is no directory ${options.cwd}` }) })
   })
   child.once('exit', (exitCode, signal) => {
+    killed = true
     exit.resolve({ ...(exitCode !== null && { exitCode }), ...(signal && { signal }) })
   })
   let onLine: ((line: string, wrong: boolean) => void) | undefined
-  let killed = false
   const streams = [child.stdout, child.stderr].filter((stream) => stream !== null)
   // What V8 says before it aborts; nothing else tells that end from another.
   let starved = false
@@ -68,7 +69,10 @@ export function startProcess(options: ProcessOptions): Isolate {
   const lane = pipe && pipeLane(openPipe(pipe, LANE))
   const drained = lane?.drained ?? Promise.resolve()
   // Without its lane it can do nothing for anybody: broken by the script, or by what it sent.
-  void drained.then(() => tree.end())
+  void drained.then(() => {
+    killed = true
+    return tree.end()
+  })
   const exited = exit.promise.then(async (how) => {
     // What it had written before it ended is still in the pipe; then its descendants go, and only then it has ended.
     await drained

@@ -37,7 +37,10 @@ export class Spare {
 
   /** The one that came back last, the spare, or a new one. */
   take(): Warm {
-    const taken = this.#kept.pop() ?? this.#make()
+    let taken = this.#kept.pop()
+    // What has died is kept until all that it started has gone, too.
+    while (taken?.isolate.killed) taken = this.#kept.pop()
+    taken ??= this.#make()
     this.#fewest = Math.min(this.#fewest, this.#kept.length)
     if (this.#kept.length === 0) this.#fillBeside(taken.lane)
     return taken
