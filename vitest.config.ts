@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
 import { SlowFirst } from './scripts/slow-first.ts'
 
 // Node keeps what it has compiled, TypeScript too, and knows it again by its content: most of what a test's many processes
@@ -8,6 +8,20 @@ process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache
 
 // Tests run the workspace's sources: the `source` condition stands first in every exports map.
 const conditions = ['source', 'node', 'import', 'default']
+
+// Pure ones: they start nothing, change nothing global, and measure neither memory nor handles. A worker does one after the
+// other and loads the sources once, which for each of them by itself is half of its work. All others have one of their own.
+const SHARED = Object.entries({
+  cli:
+    'argv config dialogue docs exit-codes jobs module-text powershell powershell-cases record render sessions ' +
+    'suggestion',
+  runtime:
+    'child-jobs job-filter job-model memory-store output-log pairing powershell-doc protocol-doc script script-scope ' +
+    'session-model',
+  transport:
+    'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +
+    'codec-tree codec-vectors known-addresses lent-memory outbox values-doc',
+}).flatMap(([home, names]) => names.split(' ').map((name) => `packages/${home}/test/${name}.test.ts`))
 
 export default defineConfig({
   resolve: { conditions },
@@ -18,14 +32,26 @@ export default defineConfig({
     sequence: { sequencer: SlowFirst },
     // Isolates and the programs of tests start from bundles of these very sources, made anew where one has changed.
     globalSetup: './scripts/test-setup.ts',
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
     projects: [
       {
         extends: true,
         test: {
           name: 'errand',
           include: ['packages/*/test/**/*.test.ts', 'examples/**/*.test.ts'],
-          testTimeout: 30_000,
-          hookTimeout: 30_000,
+          exclude: [...configDefaults.exclude, ...SHARED],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'pure',
+          include: SHARED,
+          isolate: false,
+          // They wait for nothing, so for as many as there are processors; and after the others.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -2,10 +2,11 @@
 // what took long the last time; on a fresh checkout there was none.
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** Above ten seconds each, most of it waiting. */
+/** Above ten seconds each; those that mostly wait and those that mostly work take turns, so that nobody waits for nothing. */
 const SLOW = (
-  'memory libp2p real-peers libp2p-traps socket seed-faults daemon channel-leaks codec-fuzz named-jobs receiving ' +
-  'job-dialogue seed-kinds seed-detached map fan-out libp2p-connections codec-cost isolate-entry'
+  'libp2p-traps named-jobs memory libp2p real-peers socket daemon receiving channel-leaks engine-limits seed-faults ' +
+  'map-peers seed-detached isolate-entry seed-kept job-dialogue map powershell-remote error-stack codec-cost seed-kinds ' +
+  'fan-out libp2p-connections'
 ).split(' ')
 
 export class SlowFirst extends BaseSequencer {

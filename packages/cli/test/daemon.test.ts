@@ -4,7 +4,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { PeerHost } from '@errand/runtime'
 import { testProgram } from '../../../scripts/test-program.ts'
 import { isAlive } from '../src/commands/down.ts'
@@ -20,15 +20,13 @@ interface Ended {
 }
 
 let home: string
-/** Each test has a home of its own, and leaves no daemon behind. */
-function atHome(): void {
-  beforeEach(async () => {
-    home = await mkdtemp(join(tmpdir(), 'errand-'))
-  })
-  afterEach(async () => {
-    await errand('down', '--force')
-    await rm(home, { recursive: true, force: true })
-  })
+async function moveIn(): Promise<void> {
+  home = await mkdtemp(join(tmpdir(), 'errand-'))
+}
+/** No daemon is left behind. */
+async function moveOut(): Promise<void> {
+  await errand('down', '--force')
+  await rm(home, { recursive: true, force: true })
 }
 
 /** A command line under way, with its output as it comes. */
@@ -68,7 +66,8 @@ async function status(): Promise<Status> {
 }
 
 describe('the daemon', { timeout: 120_000 }, () => {
-  atHome()
+  beforeEach(moveIn)
+  afterEach(moveOut)
   it('is started by the first command that needs it, once, however many come at the same moment', async () => {
     expect(await errand('status')).toMatchObject({ code: 5, err: expect.stringContaining('errand up') })
     const all = await Promise.all(Array.from({ length: 4 }, (_, index) => errand('run', '-e', String(index))))
@@ -193,19 +192,47 @@ describe('whenIdle', () => {
 })
 
 describe('a command line', { timeout: 120_000 }, () => {
-  atHome()
+  // One home and one daemon for all of them: each has jobs of its own.
+  beforeAll(moveIn)
+  afterAll(moveOut)
+
+  /** Starts a job and says its number. */
+  const start = async (...words: string[]): Promise<string> => {
+    const { code, out, err } = await errand('start', ...words)
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).toMatch(/^\d+\n$/)
+    return out.trim()
+  }
+
   it('takes Ctrl-C for its job: stops it, and leaves nothing running', async () => {
-    const one = begin('run', '-e', "yield process.pid; try { await sleep(60000) } finally { yield 'never' }")
+    const one = begin(
+      'run',
+      '-n',
+      'long',
+      '-e',
+      "yield process.pid; try { await sleep(60000) } finally { yield 'never' }",
+    )
     await one.has('\n')
     one.child.kill('SIGINT')
     const { code, out, err } = await one.ended
-    expect({ code, err }).toEqual({ code: 130, err: 'errand: stopping job 1, again to kill\n' })
+    expect({ code, err }).toEqual({
+      code: 130,
+      err: expect.stringMatching(/^errand: stopping job \d+, again to kill\n$/) as string,
+    })
     expect(await isAlive(Number.parseInt(out, 10))).toBe(false)
-    expect((await errand('list', '--json=state')).out).toBe('[{"state":"Stopped"}]\n')
+    expect((await errand('list', 'long', '--json=state')).out).toBe('[{"state":"Stopped"}]\n')
   })
   it('ends quietly when its reader leaves', async () => {
-    await errand('start', '--wait', '-e', 'for (let i = 0; i < 20000; i++) yield "x".repeat(100)')
-    const one = begin('receive', '1')
+    const { code } = await errand(
+      'start',
+      '--wait',
+      '-n',
+      'much',
+      '-e',
+      'for (let i = 0; i < 20000; i++) yield "x".repeat(100)',
+    )
+    expect(code).toBe(0)
+    const one = begin('receive', 'much')
     await one.has('x')
     one.child.stdout!.destroy()
     expect(await one.ended).toMatchObject({ code: 0, err: '' })
@@ -220,42 +247,38 @@ describe('a command line', { timeout: 120_000 }, () => {
     expect((await errand('run', '--', '/dev/null')).code).toBe(126)
   })
   it('shows what a job asks with the line that answers it', async () => {
-    await errand('start', '-e', "yield await ask({ prompt: 'sure?', choices: ['yes', 'no'] })")
-    const waiting = begin('wait', '1')
-    await waiting.has('job 1 asks: sure? (yes, no)\n  errand answer 1 yes\n')
-    expect(await errand('wait', '1', '--timeout', '2s', '-q')).toMatchObject({
+    const id = await start('-e', "yield await ask({ prompt: 'sure?', choices: ['yes', 'no'] })")
+    const waiting = begin('wait', id)
+    await waiting.has(`job ${id} asks: sure? (yes, no)\n  errand answer ${id} yes\n`)
+    expect(await errand('wait', id, '--timeout', '2s', '-q')).toMatchObject({
       code: 124,
-      err: 'errand: not done after 2s: 1 is Blocked (sure? (yes, no))\n  errand answer 1 yes\n',
+      err: `errand: not done after 2s: ${id} is Blocked (sure? (yes, no))\n  errand answer ${id} yes\n`,
     })
-    expect(await errand('answer', '1', 'maybe')).toMatchObject({
+    expect(await errand('answer', id, 'maybe')).toMatchObject({
       code: 2,
       err: expect.stringContaining('it asks: sure?'),
     })
-    expect(await errand('answer', '1', 'yes')).toEqual({ code: 0, out: '', err: '' })
-    expect(await waiting.ended).toMatchObject({ code: 0, out: '1\n' })
-    expect((await errand('receive', '1')).out).toBe('yes\n')
+    expect(await errand('answer', id, 'yes')).toEqual({ code: 0, out: '', err: '' })
+    expect(await waiting.ended).toMatchObject({ code: 0, out: `${id}\n` })
+    expect((await errand('receive', id)).out).toBe('yes\n')
   })
   it('feeds a job, suspends it and lets it go on', async () => {
-    await errand('start', '-e', 'for await (const value of input) yield value')
-    await errand('send', '1', 'one')
-    await errand('send', '1', '--json', '{"two":2}', '--eof')
-    expect((await errand('receive', '1', '--wait')).out).toBe('one\n{ two: 2 }\n')
-    await errand('start', '-n', 'loop', '-e', 'await sleep(60000)')
+    const fed = await start('-e', 'for await (const value of input) yield value')
+    await errand('send', fed, 'one')
+    await errand('send', fed, '--json', '{"two":2}', '--eof')
+    expect((await errand('receive', fed, '--wait')).out).toBe('one\n{ two: 2 }\n')
+    const loop = await start('-n', 'loop', '-e', 'await sleep(60000)')
     expect(await errand('suspend', 'loop')).toEqual({ code: 0, out: '', err: '' })
-    expect((await errand('list', '-q', '-s', 'Suspended')).out).toBe('2\n')
+    expect((await errand('list', '-q', '-s', 'Suspended')).out).toBe(`${loop}\n`)
     expect(await errand('Resume-Job', '-Name', 'loop')).toMatchObject({ code: 0 })
-    expect((await errand('list', '-q', '-s', 'Running')).out).toBe('2\n')
+    expect((await errand('list', '-q', '-s', 'Running')).out).toBe(`${loop}\n`)
     // Given with its start it stays until the job has it.
-    expect(
-      await errand('start', '--input', '[1,2]', '-e', 'for await (const value of input) yield value'),
-    ).toMatchObject({
-      out: '3\n',
-    })
-    expect((await errand('receive', '3', '--wait')).out).toBe('1\n2\n')
+    const given = await start('--input', '[1,2]', '-e', 'for await (const value of input) yield value')
+    expect((await errand('receive', given, '--wait')).out).toBe('1\n2\n')
   })
   it('does the same for many, from a list of jobs or a file of work', async () => {
     await errand('run', '-n', 'a', '-e', '1')
-    const listed = (await errand('list', '--json')).out
+    const listed = (await errand('list', 'a', '--json')).out
     expect((await errand('map', '--input', listed, "x => x.name + ' ' + x.state")).out).toBe('a Completed\n')
     await writeFile(join(home, 'twice.ts'), 'export default (ctx: object, n: number): number => 2 * n\n')
     expect(await errand('map', '--ordered', '--input', '[1,2,3]', `${home}/twice.ts`)).toEqual({
@@ -269,10 +292,10 @@ describe('a command line', { timeout: 120_000 }, () => {
     })
   })
   it('starts a job again, after another, and within limits', async () => {
-    const failing = await errand('run', '--retry', '1', '-e', "throw new Error('no')")
+    const failing = await errand('run', '-n', 'broken', '--retry', '1', '-e', "throw new Error('no')")
     expect(failing).toMatchObject({ code: 1, err: expect.stringMatching(/attempt 1 failed: no; attempt 2 of 2/) })
-    await errand('start', '--after', '1', '--', 'true')
-    const [second] = JSON.parse((await errand('list', '2', '--json')).out) as { state: string; reason: object }[]
+    const after = await start('--after', 'broken', '--', 'true')
+    const [second] = JSON.parse((await errand('list', after, '--json')).out) as { state: string; reason: object }[]
     expect(second).toMatchObject({ state: 'Stopped', reason: { code: 'JOB_STOPPED' } })
     expect(await errand('run', '--allow', 'none', '-e', "fs.readFileSync('/etc/passwd')")).toMatchObject({ code: 1 })
     expect((await errand('run', '--init', 'void (globalThis.k = 5)', '-e', 'k')).out).toBe('5\n')

@@ -144,13 +144,14 @@ describe('attacks by name', () => {
 })
 
 describe('fuzz', () => {
-  it('6 000 hostile frames do no harm; a million are the campaign’s', { timeout: 120_000 }, async () => {
-    const report = await fuzz({ frames: 6_000, seed: 3 })
+  it('3 000 hostile frames do no harm; a million are the campaign’s', { timeout: 120_000 }, async () => {
+    // The same in every run: what more of them find, the campaign finds.
+    const report = await fuzz({ frames: 3_000, seed: 3 })
     expect(report.broken).toEqual([])
     // They are worth something: some of each sort are taken.
-    for (const way of ['item', 'chunk', 'stream']) expect(report.outcomes.get(`${way} taken`)).toBeGreaterThan(500)
+    for (const way of ['item', 'chunk', 'stream']) expect(report.outcomes.get(`${way} taken`)).toBeGreaterThan(250)
     for (const code of ['FRAME_TOO_LARGE', 'PROTOCOL', 'MALFORMED', 'TOO_LARGE']) {
-      expect(report.outcomes.get(`stream ${code}`)).toBeGreaterThan(5)
+      expect(report.outcomes.get(`stream ${code}`)).toBeGreaterThan(2)
     }
   })
   it('makes the same frame again from its seed and number', () => {

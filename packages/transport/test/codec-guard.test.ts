@@ -455,13 +455,14 @@ describe('fuzz', () => {
       }
     }
   })
-  it('6 000 mutated frames: a value, or an error of ours', { timeout: 60_000 }, () => {
+  // Others in every run; campaign `fuzz` sends a million such.
+  it('2 000 mutated frames: a value, or an error of ours', { timeout: 60_000 }, () => {
     const seed = (Date.now() ^ (process.pid << 8)) | 0
     const random = randoms(seed)
     const names = Object.getOwnPropertyNames(Object.prototype).join()
     const encoded = samples.map((sample) => encode(sample))
     let values = 0
-    for (let run = 0; run < 6000; run++) {
+    for (let run = 0; run < 2000; run++) {
       let input = encoded[random(encoded.length)]!.slice()
       for (let edits = 1 + random(4); edits > 0; edits--) {
         const at = random(input.length || 1)
