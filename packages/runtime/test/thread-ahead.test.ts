@@ -145,7 +145,7 @@ describe('jobs given ahead', () => {
     await threads(2)
     const cases = fc.array(
       fc.record({ long: fc.boolean(), stop: fc.option(fc.nat(30)), grace: fc.constantFrom(0, 5) }),
-      { minLength: 5, maxLength: 25 },
+      { minLength: 5, maxLength: 16 },
     )
     await fc.assert(
       fc.asyncProperty(cases, async (wanted) => {
@@ -167,7 +167,7 @@ describe('jobs given ahead', () => {
         }
         expect(ends).toBe(jobs.length)
       }),
-      { numRuns: 15 },
+      { numRuns: 6 },
     )
   }, 60_000)
 })
