@@ -56,9 +56,10 @@ class Scripted implements Engine {
     if (session?.name !== job.session.name) wrong.push(`job ${n} knows another session`)
     if (++job.runs > 1) wrong.push(`job ${n} began twice`)
     order.push(n!)
-    const run = (this.now = { job, io, stopped: false })
+    const run = { job, io, stopped: false }
+    this.now = run
     io.chunk({ count: 1, errors: 0, bytes: encode(n) })
-    return { credit() {}, stop: () => (run.stopped = true) }
+    return { credit() {}, stop: () => void (run.stopped = true) }
   }
 
   end(outcome: 'completed' | 'failed'): void {
@@ -450,7 +451,7 @@ async function perform(one: typeof step extends fc.Arbitrary<infer T> ? T : neve
     else if (one.do === 'commands') worker.deliverCommands()
     else if (one.do === 'completed') worker.end('completed')
     else if (one.do === 'failed') worker.end('failed')
-    else if (worker.engine.now) {
+    else if (one.do === 'die' && worker.engine.now) {
       // What runs in it ends it.
       await worker.die()
       // Somebody starts one while the news spreads.
@@ -464,14 +465,21 @@ describe('whatever falls together', () => {
   test('each job begins at most once and ends once, as its worker ended it; none is lost', async () => {
     const cases = fc.record({
       count: fc.integer({ min: 1, max: 3 }),
+      midway: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, fc.constant(true)),
       steps: fc.array(fc.tuple(step, fc.boolean()), { minLength: 5, maxLength: 60 }),
     })
     await fc.assert(
-      fc.asyncProperty(cases, async ({ count, steps }) => {
+      fc.asyncProperty(cases, async ({ count, midway, steps }) => {
         threads(count)
         for (const [one, settled] of steps) {
           await perform(one)
           if (settled) await turn()
+        }
+        if (midway) {
+          await end()
+          expect(wrong).toEqual([])
+          expect(jobs.map(({ endings }) => endings.length)).toEqual(jobs.map(() => 1))
+          return
         }
         await settle()
         expectOrder()
