@@ -31,6 +31,7 @@ export class RunHandle<R> implements Run<R> {
   readonly #begun: Promise<Begun>
   #value: Promise<RunValue<R>> | undefined
   #release: (() => void) | undefined
+  #refused = false
   /** The reading has come to its end: for who feeds it. */
   #over: PromiseWithResolvers<void> | undefined
   /** The one reading of the run, and what it knows in the end: its records are given once, to whoever asks first. */
@@ -123,7 +124,10 @@ export class RunHandle<R> implements Run<R> {
   }
 
   async #leave({ reading }: Begun, cursors: Cursors): Promise<void> {
-    await reading.return(undefined)
+    const left = reading.return(undefined)
+    // Of a call that was refused it may wait for long, and for nothing.
+    if (this.#refused) left.catch(() => undefined)
+    else await left
     this.#release?.()
     this.#over?.resolve()
     // Not waited for: it goes ahead of whatever the caller does next on the same link.
@@ -141,7 +145,7 @@ export class RunHandle<R> implements Run<R> {
     signal?.throwIfAborted()
     const job = event.spec.startId
     const answer = this.#ref.request(event)
-    answer.catch(() => undefined)
+    answer.catch(() => (this.#refused = true))
     const reading = this.#ref.read(job, { reader: OWNER, follow: true })
     // A large call takes another way than the small request to read, and may come later: then the answer comes first.
     const first = isSmall(event.spec) ? reading.next() : answer.then(() => reading.next())

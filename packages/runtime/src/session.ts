@@ -538,7 +538,6 @@ export class HostSession implements SessionRef, SessionActions {
   }
 }
 
-/** Whether it is done again when it fails. @throws UsageError */
 /** The work alone. Mostly that is all there is, and copying an object but for some of it takes ten times what a copy does. */
 function withoutRules(spec: WorkSpec): WorkSpec {
   if (!RULES.some((rule) => rule in spec)) return spec
@@ -547,6 +546,7 @@ function withoutRules(spec: WorkSpec): WorkSpec {
 }
 const RULES = ['delay', 'after', 'retry', 'restart'] as const satisfies readonly (keyof WorkSpec)[]
 
+/** Whether it is done again when it fails. @throws UsageError */
 function rules({ retry, restart, input }: WorkSpec): Again {
   if (retry && restart) throw new UsageError('`retry` and `restart` exclude each other')
   if ((retry || restart) && input) {

@@ -84,6 +84,8 @@ export class ThreadEngine implements Engine {
 
   throttle(most: number): void {
     this.#most = most
+    // Where there are too many threads now, none goes on with what it has not begun.
+    if (this.#working.size > most) for (const busy of this.#working) this.#takeBack(busy)
     this.#next()
   }
 
@@ -116,7 +118,7 @@ export class ThreadEngine implements Engine {
       return
     }
     while (this.#working.size < this.#most) {
-      // What was given ahead came before what waits here.
+      // What was given ahead came before most of what waits here.
       const queued = this.#takeOldest() ?? this.#queue.shift()
       if (!queued) return
       const warm = this.#take(queued.spec.work.maxMemory)
@@ -162,8 +164,9 @@ export class ThreadEngine implements Engine {
     })
   }
 
-  /** A thread that will soon have nothing ahead. */
+  /** A thread that will soon have nothing ahead; none while there are more than there may be. */
   #leastGiven(): Busy | undefined {
+    if (this.#working.size > this.#most) return undefined
     let least: Busy | undefined
     for (const busy of this.#working) {
       if (!busy.alone && busy.ahead.length < (least?.ahead.length ?? AHEAD / 2)) least = busy
@@ -184,11 +187,14 @@ export class ThreadEngine implements Engine {
       busy.at = next.queued
       busy.since = performance.now()
       busy.alone = false
-      next.queued.execution.begin(next.working, next.queued.io)
+      // First the ending: there are never more at work than there are threads.
       queued.io.ended(ending)
+      next.queued.execution.begin(next.working, next.queued.io)
       this.#next()
       return
     }
+    // Until it is gone it counts as at work, but begins nothing any more.
+    busy.alone = true
     this.#takeBack(busy)
     const over = (): void => {
       this.#working.delete(busy)
@@ -232,10 +238,11 @@ export class ThreadEngine implements Engine {
     this.#queue.splice(place < 0 ? this.#queue.length : place, 0, queued)
   }
 
-  /** Of what was given ahead and has not begun. */
+  /** Of what was given ahead and has not begun; undefined where an older one waits here, taken back from a slow thread. */
   #takeOldest(): Queued | undefined {
     const given = [...this.#working].flatMap(({ ahead }) => ahead.map((one) => ({ ahead, one })))
     for (const { ahead, one } of given.toSorted((a, b) => a.one.queued.n - b.one.queued.n)) {
+      if (one.queued.n > (this.#queue[0]?.n ?? Infinity)) return undefined
       if (!one.working.takeBack?.()) continue
       ahead.splice(ahead.indexOf(one), 1)
       return one.queued
