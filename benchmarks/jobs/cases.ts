@@ -19,10 +19,10 @@ const suite = 'jobs'
 
 const TURNS = 9
 const CALLS = 400
-/** Calls of a pool's turn under way at once. */
-const FLYING = 64
+/** Calls of a pool's turn under way at once; fewer would measure how pools wait for their next call. */
+const FLYING = 512
 /** How long a turn of as many calls as possible takes, and then until the last of them has ended. */
-const RATE_MS = 300
+const RATE_MS = 1000
 const RATE_TURNS = 5
 const INPUTS = 100_000
 const MAP_TURNS = 3

@@ -2,7 +2,7 @@
 // A worker may be at work and hear nothing, so they settle it in memory that both see.
 
 /** More than one worker is ever given ahead. */
-const PLACES = 8
+const PLACES = 32
 export const CLAIMS_BYTES: number = PLACES * Int32Array.BYTES_PER_ELEMENT
 
 /** Nobody's. Executions are numbered from 1 on. */

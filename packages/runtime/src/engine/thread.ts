@@ -24,7 +24,7 @@ let reads: typeof tracesOf | undefined
  * and waking it takes longer than a small job. They are taken back when another thread is free before, or when the thread
  * is at one that is not small: no job waits longer than that behind one that came later.
  */
-const AHEAD = 6
+const AHEAD = 30
 const SMALL_MS = 2
 
 interface Queued {
