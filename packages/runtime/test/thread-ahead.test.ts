@@ -133,6 +133,18 @@ describe('jobs given ahead', () => {
     expect((await after.ended).outcome).toBe('completed')
   })
 
+  test('one with much to carry waits for its turn here, and those behind it too', async () => {
+    await threads(1)
+    const long = start(ENDLESS)
+    const much = start(ECHO, 'x'.repeat(100_000))
+    const after = start(ECHO, 'after')
+    long.execution.stop({ grace: 0 })
+    expect([(await long.ended).outcome, (await much.ended).outcome]).toEqual(['stopped', 'completed'])
+    expect((await after.ended).outcome).toBe('completed')
+    expect(much.said).toEqual(['x'.repeat(100_000)])
+    expect(over.slice(-2)[1]).toBe('after')
+  })
+
   test('all end with their threads: at work, given ahead, waiting', async () => {
     await threads(2)
     const jobs = [start(ENDLESS), start(ENDLESS), ...Array.from({ length: 30 }, (_, n) => start(ECHO, n))]

@@ -26,6 +26,8 @@ let reads: typeof tracesOf | undefined
  */
 const AHEAD = 30
 const SMALL_MS = 2
+/** Arguments of a job that is given ahead, in bytes: a thread at work keeps them until it looks, also of those taken back. */
+const SMALL_BYTES = 4096
 
 interface Queued {
   /** In the order they came. */
@@ -33,6 +35,8 @@ interface Queued {
   readonly spec: ExecutionSpec
   readonly io: ExecutionIO
   readonly traces: Traces
+  /** It may be given ahead. */
+  readonly small: boolean
   readonly execution: DeferredExecution
 }
 
@@ -76,7 +80,9 @@ export class ThreadEngine implements Engine {
       io.ended({ outcome: 'stopped' })
       return true
     })
-    const queued = { n: ++this.#last, spec, io, traces: tracesLeft(spec.work), execution }
+    const traces = tracesLeft(spec.work)
+    const small = traces === 'none' && (spec.work.payload?.byteLength ?? 0) <= SMALL_BYTES
+    const queued: Queued = { n: ++this.#last, spec, io, traces, small, execution }
     this.#queue.push(queued)
     this.#next()
     return execution
@@ -126,9 +132,9 @@ export class ThreadEngine implements Engine {
       this.#working.add(busy)
       queued.execution.begin(this.#give(busy, queued, false), queued.io)
     }
-    for (let busy = this.#leastGiven(); busy && this.#queue[0]?.traces === 'none'; busy = this.#leastGiven()) {
+    for (let busy = this.#leastGiven(); busy && this.#queue[0]?.small; busy = this.#leastGiven()) {
       // As many as it may have: they travel together.
-      while (busy.ahead.length < AHEAD && this.#queue[0]?.traces === 'none') {
+      while (busy.ahead.length < AHEAD && this.#queue[0]?.small) {
         const queued = this.#queue.shift()!
         busy.ahead.push({ queued, working: this.#give(busy, queued, true) })
       }
