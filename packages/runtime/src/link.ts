@@ -47,6 +47,9 @@ interface Watching {
 }
 
 /** Ids of this process's requests: unique per client, also across its links. */
+/** How long the second channel of a link may take to end when the first has. */
+const GOODBYE_MS = 2_000
+
 let lastRequest = 0
 
 export class Link {
@@ -66,6 +69,8 @@ export class Link {
   readonly #watches = new Map<string, () => void>()
   #lastRead = 0
   #ended: { error: Error | undefined } | undefined
+  /** The other side has said goodbye: it hears nothing any more, but what it said before may still be on its way. */
+  #parting = false
 
   /** Both channels are past their hello. For a pipe or a worker, `data` may be the same channel as `control`. */
   constructor(control: Channel, data: Channel, other: { client: string }, server?: LinkServer) {
@@ -81,14 +86,14 @@ export class Link {
           this.#receive(control, (value) => this.#onControl(checkControl(value))),
           this.#receive(data, (value) => this.#onData(checkData(value))),
         ]
-    this.closed = Promise.race(pumps).then((error) => {
-      this.#end(error)
+    this.closed = Promise.race(pumps).then(async (error) => {
+      this.#end(error ?? (await this.#goodbye(pumps)))
       return this.#ended?.error
     })
   }
 
   get open(): boolean {
-    return this.#ended === undefined
+    return this.#ended === undefined && !this.#parting
   }
 
   /** Asks and waits for the answer. @throws PeerLostError when the link ends first: whether it was done is unknown */
@@ -98,7 +103,7 @@ export class Link {
     options: { signal?: AbortSignal | undefined; id?: number } = {},
   ): Promise<unknown> {
     options.signal?.throwIfAborted()
-    if (this.#ended) throw this.#lost()
+    if (!this.open) throw this.#lost()
     const id = options.id ?? Link.requestId()
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     this.#asked.set(id, { resolve, reject })
@@ -136,7 +141,7 @@ export class Link {
 
   /** A job's chunks as they are; credit is renewed as they are taken. @throws PeerLostError, or what the peer refused */
   async *read(to: Address, request: ReadRequest, signal?: AbortSignal): JobReading {
-    if (this.#ended) throw this.#lost()
+    if (!this.open) throw this.#lost()
     const r = ++this.#lastRead
     let wake = Promise.withResolvers<void>()
     const reading: Reading = { queue: [], ended: false, error: undefined, job: undefined, wake: () => wake.resolve() }
@@ -191,6 +196,19 @@ export class Link {
   }
 
   // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** One channel has ended as it should: so will the other, which may have more to bring. */
+  async #goodbye(pumps: readonly Promise<Error | undefined>[]): Promise<Error | undefined> {
+    if (this.#ended) return undefined
+    this.#parting = true
+    const { promise: late, resolve } = Promise.withResolvers<undefined>()
+    const timer = setTimeout(() => resolve(undefined), GOODBYE_MS)
+    try {
+      return await Promise.race([Promise.all(pumps).then((errors) => errors.find((error) => error)), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
 
   /** Reads one channel to its end; what ends it is the link's ending. */
   async #receive(channel: Channel, take: (value: unknown) => void): Promise<Error | undefined> {
@@ -346,7 +364,7 @@ export class Link {
 
   /** Sent without waiting: control messages are small and few per request, and the channel's end is the news. */
   #post(message: ControlMessage): void {
-    if (!this.#ended) this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
+    if (this.open) this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
   }
 
   /**
@@ -378,12 +396,14 @@ export class Link {
   }
 
   #postData(message: DataMessage): void {
-    if (this.#ended) return
+    if (!this.open) return
     this.#data.send(message).catch((error) => this.#broken(error))
   }
 
   #broken(error: unknown): void {
-    this.abort(asError(error))
+    // One that has ended takes nothing more, but what the other side said before it may still be to be read: the end comes
+    // behind that.
+    if (!this.#parting && codeOf(error) !== 'CHANNEL_CLOSED') this.abort(asError(error))
   }
 
   #lost(): PeerLostError {

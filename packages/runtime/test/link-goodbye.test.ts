@@ -1,0 +1,124 @@
+// The end of a link, channel by channel: what the other side said before it went is heard.
+import { ChannelClosedError, type Channel, type ChannelEnd } from '@errand/transport'
+import { afterEach, expect, test, vi } from 'vitest'
+import { Link } from '../src/link.ts'
+import { singleRecord } from '../src/record.ts'
+
+afterEach(() => vi.useRealTimers())
+
+/** One end of a channel, the other of which is the test's. */
+class Half implements Channel {
+  readonly peer = 'far'
+  readonly protocol = 'half'
+  readonly closed: Promise<ChannelEnd>
+  readonly sent: unknown[] = []
+  readonly #settle: (end: ChannelEnd) => void
+  readonly #values: unknown[] = []
+  #over = false
+  #wake: (() => void) | undefined
+
+  constructor() {
+    const { promise, resolve } = Promise.withResolvers<ChannelEnd>()
+    this.closed = promise
+    this.#settle = resolve
+  }
+
+  says(value: unknown): void {
+    this.#values.push(value)
+    this.#wake?.()
+  }
+
+  goes(error?: Error): void {
+    this.#over = true
+    this.#settle(error ? { error } : {})
+    this.#wake?.()
+  }
+
+  async send(value: unknown): Promise<void> {
+    if (this.#over) throw new ChannelClosedError()
+    this.sent.push(value)
+  }
+
+  async end(): Promise<void> {
+    this.goes()
+  }
+
+  abort(error?: Error): void {
+    this.#values.length = 0
+    this.goes(error)
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<unknown> {
+    for (;;) {
+      if (this.#values.length > 0) yield this.#values.shift()
+      else if (this.#over) return
+      else await new Promise<void>((resolve) => (this.#wake = resolve))
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.abort()
+  }
+}
+
+function linked(): { control: Half; data: Half; link: Link; read: () => ReturnType<Link['read']> } {
+  const control = new Half()
+  const data = new Half()
+  const link = new Link(control, data, { client: 'c' })
+  return { control, data, link, read: () => link.read({ session: 's', job: 'j' }, { reader: 'owner', follow: true }) }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const said = { job: 'j', location: 'far', first: 0, from: 0, ...singleRecord('output', 1) }
+
+test('what is still on its way on the other channel arrives, also where this side speaks meanwhile', async () => {
+  const { control, data, link, read } = linked()
+  const reading = read()
+  const first = reading.next()
+  control.goes()
+  // Nobody hears it; what is to be read is not lost for that.
+  const stop = link.watch({ session: 's' }, () => {})
+  await turn()
+  expect(link.open).toBe(false)
+  stop()
+  await expect(link.ask({}, { type: 'ping' })).rejects.toMatchObject({ code: 'PEER_LOST' })
+  await expect(read().next()).rejects.toMatchObject({ code: 'PEER_LOST' })
+  data.says({ t: 'chunk', r: 1, ...said })
+  data.says({ t: 'end', r: 1, job: { state: 'Stopped' } })
+  expect((await first).value).toMatchObject({ first: 0, count: 1 })
+  expect(await reading.next()).toMatchObject({ done: true, value: { state: 'Stopped' } })
+  data.goes()
+  expect(await link.closed).toBeUndefined()
+})
+
+test('a request that was under way fails when the other channel has ended', async () => {
+  const { control, data, link } = linked()
+  const answer = link.ask({}, { type: 'ping' })
+  await turn()
+  control.goes()
+  await turn()
+  data.goes()
+  await expect(answer).rejects.toMatchObject({ code: 'PEER_LOST' })
+})
+
+test('a channel that breaks takes the other with it at once', async () => {
+  const { control, data, link, read } = linked()
+  const first = read().next()
+  first.catch(() => {})
+  control.goes(new Error('cut'))
+  expect(await link.closed).toMatchObject({ message: 'cut' })
+  await expect(first).rejects.toMatchObject({ code: 'PEER_LOST' })
+  await expect(data.send(1)).rejects.toThrow()
+})
+
+test('one that stays after a goodbye is not waited for for long', async () => {
+  vi.useFakeTimers()
+  const { control, link, read } = linked()
+  const first = read().next()
+  first.catch(() => {})
+  control.goes()
+  await vi.advanceTimersByTimeAsync(2_000)
+  expect(await link.closed).toBeUndefined()
+  await expect(first).rejects.toMatchObject({ code: 'PEER_LOST' })
+  expect(vi.getTimerCount()).toBe(0)
+})
