@@ -5,6 +5,7 @@
 import { asError, JobStoppedError } from './errors.ts'
 import { Cursors } from './cursors.ts'
 import { feed, InputOutlet } from './input-outlet.ts'
+import { ItemStream } from './item-stream.ts'
 import { sourceOf } from './job-handle.ts'
 import { OWNER } from './output-log.ts'
 import { recordsOf, type ReadChunk } from './record.ts'
@@ -32,6 +33,7 @@ export class RunHandle<R> implements Run<R> {
   #value: Promise<RunValue<R>> | undefined
   #release: (() => void) | undefined
   #refused = false
+  #cursors: Cursors | undefined
   /** The reading has come to its end: for who feeds it. */
   #over: PromiseWithResolvers<void> | undefined
   /** The one reading of the run, and what it knows in the end: its records are given once, to whoever asks first. */
@@ -62,83 +64,61 @@ export class RunHandle<R> implements Run<R> {
     throwUnlessCompleted((await this.#taken!.promise).last)
   }
 
-  async *records(): AsyncGenerator<JobRecord<Output<R>>> {
-    const taken = this.#take()
+  records(): AsyncGenerator<JobRecord<Output<R>>> {
+    return new ItemStream(this.#batches(), (record) => this.#cursors?.take(record.jobId, record.seq + 1))
+  }
+
+  /** A chunk's records at a time. */
+  async *#batches(): AsyncGenerator<readonly JobRecord<Output<R>>[], void> {
+    if (this.#taken) throw new TypeError('a run is iterated once')
+    const taken: Taken<R> = (this.#taken = Promise.withResolvers())
+    taken.promise.catch(() => undefined) // who iterates is told by that; nobody may await the value beside
     let first: readonly Output<R>[] = []
     try {
       const begun = await this.#begun
-      const cursors = new Cursors(this.#ref, begun.job, OWNER)
+      const cursors = (this.#cursors = new Cursors(this.#ref, begun.job, OWNER))
       try {
         let step = await firstOrRefusal(begun)
         for (; !step.done; step = await begun.reading.next()) {
-          for (const record of recordsOf<Output<R>>(step.value)) {
-            if (record.kind === 'output' && first.length === 0) first = [record.value]
-            try {
-              yield record
-            } finally {
-              cursors.take(record.jobId, record.seq + 1)
-            }
-          }
+          const records = recordsOf<Output<R>>(step.value)
+          if (first.length === 0) first = outputsOf(records).slice(0, 1)
+          yield records
         }
         taken.resolve({ last: step.value, first })
       } finally {
         await this.#leave(begun, cursors)
       }
     } catch (error) {
-      throw await this.#lost(taken, error)
+      // A run that was refused has nothing to read: the refusal is the news.
+      const news = (await this.#refusal()) ?? error
+      taken.reject(news)
+      throw news
     } finally {
       // Who left it before its end, and then asks for its value, hears just that.
       taken.resolve({ last: undefined, first })
     }
   }
 
-  /** The same for who wants its outputs alone: nothing is handed over record by record. */
+  /** For who wants its outputs alone: nothing is handed over record by record. */
   async #outputs(): Promise<readonly Output<R>[]> {
-    const taken = this.#take()
     const outputs: Output<R>[] = []
-    try {
-      const begun = await this.#begun
-      const cursors = new Cursors(this.#ref, begun.job, OWNER)
-      try {
-        let step = await firstOrRefusal(begun)
-        for (; !step.done; step = await begun.reading.next()) {
-          const chunk = step.value
-          for (const record of recordsOf<Output<R>>(chunk)) if (record.kind === 'output') outputs.push(record.value)
-          if (chunk.count > 0) cursors.take(chunk.job, chunk.first + chunk.count)
-        }
-        taken.resolve({ last: step.value, first: outputs.slice(0, 1) })
-      } finally {
-        await this.#leave(begun, cursors)
-      }
-    } catch (error) {
-      throw await this.#lost(taken, error)
+    for await (const records of this.#batches()) {
+      for (const value of outputsOf(records)) outputs.push(value)
+      const last = records.at(-1)
+      if (last) this.#cursors?.take(last.jobId, last.seq + 1)
     }
     return outputs
-  }
-
-  #take(): Taken<R> {
-    if (this.#taken) throw new TypeError('a run is iterated once')
-    this.#taken = Promise.withResolvers()
-    this.#taken.promise.catch(() => undefined)
-    return this.#taken
   }
 
   async #leave({ reading }: Begun, cursors: Cursors): Promise<void> {
     const left = reading.return(undefined)
     // Of a call that was refused it may wait for long, and for nothing.
-    if (this.#refused) left.catch(() => undefined)
+    if (this.#refused) left.catch(() => undefined) // the refusal is the news
     else await left
     this.#release?.()
     this.#over?.resolve()
     // Not waited for: it goes ahead of whatever the caller does next on the same link.
     void cursors.settle()
-  }
-
-  /** A run that was refused has nothing to read: the refusal is the news. */
-  async #lost(taken: Taken<R>, error: unknown): Promise<unknown> {
-    const news = (await this.#refusal()) ?? error
-    taken.reject(news)
-    return news
   }
 
   #begin(event: RunEvent, signal: AbortSignal | undefined, input: StartOptions['input']): Begun {
@@ -194,6 +174,10 @@ export class RunHandle<R> implements Run<R> {
     }
     answer.then(listen, () => undefined)
   }
+}
+
+function outputsOf<O>(records: readonly JobRecord<O>[]): O[] {
+  return records.flatMap((record) => (record.kind === 'output' ? [record.value] : []))
 }
 
 /** A call that is refused has nothing to read, and its reading may wait for long. */

@@ -1,7 +1,7 @@
 // Who has a job that a worker was given before its turn: the worker, which begins it, or its peer, which takes it back.
 // A worker may be at work and hear nothing, so they settle it in memory that both see.
 
-/** More than one worker is ever given ahead. */
+/** More than any one worker is given ahead (thread.ts, `AHEAD`). */
 const PLACES = 32
 export const CLAIMS_BYTES: number = PLACES * Int32Array.BYTES_PER_ELEMENT
 
