@@ -106,8 +106,16 @@ async function* chunksOf(
       location: host.location,
     }
   }
-  for await (const chunk of log.read(from, { follow: request.follow === true, signal })) {
-    yield { ...chunk, job: host.instanceId, location: host.location, from: Math.max(from, chunk.first) }
+  // One generator and no other within it: each costs a small run as much as reading its chunk.
+  const until = log.endOf(request.follow)
+  for (let next = from; ;) {
+    const chunks = await log.more(next, until, signal)
+    if (chunks.length === 0) return
+    for (const { first, count, errors, bytes } of chunks) {
+      if (first >= until || signal?.aborted) return
+      yield { first, count, errors, bytes, job: host.instanceId, location: host.location, from: Math.max(from, first) }
+      next = first + count
+    }
   }
 }
 
@@ -270,10 +278,10 @@ export async function itemsOf(map: TableJob, from: number, limit: number): Promi
     if (seq >= end || records[0] === undefined || seq < records[0].seq) {
       records = []
       if (log && seq >= log.start) {
-        for await (const chunk of log.read(seq)) {
+        const [chunk] = await log.more(seq, log.end)
+        if (chunk) {
           records = recordsOf({ ...chunk, job, location, from: chunk.first })
           end = chunk.first + chunk.count
-          break
         }
       }
     }

@@ -118,27 +118,21 @@ export class OutputLog {
     this.#listener = listener
   }
 
-  /** Whole chunks from `from` on; with `follow` until the log is sealed, else until its present end. */
-  async *read(
-    from: number,
-    options: { follow?: boolean; signal?: AbortSignal | undefined } = {},
-  ): AsyncGenerator<Chunk> {
-    let next = from
-    const stopAt = options.follow ? Number.POSITIVE_INFINITY : this.#stored.end
-    while (!options.signal?.aborted) {
+  /** Where a reading that begins now ends: at its present end, unless it goes on until the log is sealed. */
+  endOf(follow: boolean | undefined): number {
+    return follow ? Number.POSITIVE_INFINITY : this.#stored.end
+  }
+
+  /** The next whole chunks, from the one with record `from` on, before record `until`; none where there are no more. */
+  async more(from: number, until: number, signal?: AbortSignal): Promise<readonly Chunk[]> {
+    while (!signal?.aborted && from < until) {
       const sealed = this.#sealed
-      if (next < this.#stored.end && next < stopAt) {
-        for (const chunk of await this.#stored.read(next, READ_BYTES)) {
-          if (chunk.first >= stopAt || options.signal?.aborted) return
-          yield chunk
-          next = chunk.first + chunk.count
-        }
-        continue
-      }
-      if (sealed || !options.follow) return
+      if (from < this.#stored.end) return this.#stored.read(from, READ_BYTES)
+      if (sealed || until < Number.POSITIVE_INFINITY) break
       // Nothing was waited for since it was looked at: what comes from now on wakes us.
-      await untilAborted((this.#grown ??= Promise.withResolvers()).promise, options.signal)
+      await untilAborted((this.#grown ??= Promise.withResolvers()).promise, signal)
     }
+    return []
   }
 
   #release(): void {
