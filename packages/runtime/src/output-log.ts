@@ -120,14 +120,14 @@ export class OutputLog {
 
   /** Where a reading that begins now ends: at its present end, unless it goes on until the log is sealed. */
   endOf(follow: boolean | undefined): number {
-    return follow ? Number.POSITIVE_INFINITY : this.#stored.end
+    return follow ? Number.POSITIVE_INFINITY : this.#stored.accepted
   }
 
   /** The next whole chunks, from the one with record `from` on, before record `until`; none where there are no more. */
   async more(from: number, until: number, signal?: AbortSignal): Promise<readonly Chunk[]> {
     while (!signal?.aborted && from < until) {
       const sealed = this.#sealed
-      if (from < this.#stored.end) return this.#stored.read(from, READ_BYTES)
+      if (from < this.#stored.accepted) return this.#stored.read(from, READ_BYTES)
       if (sealed || until < Number.POSITIVE_INFINITY) break
       // Nothing was waited for since it was looked at: what comes from now on wakes us.
       await untilAborted((this.#grown ??= Promise.withResolvers()).promise, signal)
@@ -154,12 +154,14 @@ export class OutputLog {
 const EMPTY: StoredLog = {
   start: 0,
   end: 0,
+  accepted: 0,
   begin: refuse,
   append: refuse,
   read: () => [],
   cursor: () => 0,
   setCursor: () => undefined,
   bytesFrom: () => 0,
+  forget: () => undefined,
 }
 
 function refuse(): never {

@@ -36,6 +36,10 @@ class MemoryLog implements StoredLog {
     this.#limit = limit
   }
 
+  get accepted(): number {
+    return this.end
+  }
+
   begin(first: number, reader: string, from: number): void {
     if (this.end > this.start) throw new Error('a log begins once')
     this.start = first
@@ -80,6 +84,17 @@ class MemoryLog implements StoredLog {
     return chunks.slice(index).reduce((sum, { bytes }) => sum + bytes.byteLength + CHUNK_COST, 0)
   }
 
+  forget(seq: number): void {
+    const chunks = this.#all()
+    const index = this.#indexOf(seq, chunks)
+    this.start = Math.max(this.start, chunks[index]?.first ?? this.end)
+    if (this.#packed) this.#packed = packed(chunks.slice(index))
+    else {
+      this.#oldest = index
+      this.#cut()
+    }
+  }
+
   pack(): void {
     if (this.#packed) return
     const kept = this.#chunks.slice(this.#oldest)
@@ -93,13 +108,7 @@ class MemoryLog implements StoredLog {
       this.#oldest = 0
       return
     }
-    const bytes = Buffer.concat(kept.map((chunk) => chunk.bytes)).toString('latin1')
-    // Made as long as it will be: an array that grows keeps room for more.
-    const chunks = Array.from({ length: 3 * kept.length }, (_, index) => {
-      const chunk = kept[Math.trunc(index / 3)]!
-      return [chunk.count, chunk.errors, chunk.bytes.byteLength][index % 3]!
-    })
-    this.#packed = { bytes, chunks }
+    this.#packed = packed(kept)
     this.#chunks = NONE
     this.#before = NONE
     this.#oldest = 0
@@ -123,6 +132,10 @@ class MemoryLog implements StoredLog {
       this.#oldest++
       this.start = chunk.first + chunk.count
     }
+    this.#cut()
+  }
+
+  #cut(): void {
     if (this.#oldest < 64 || this.#oldest < this.#chunks.length / 2) return
     this.#chunks = this.#chunks.slice(this.#oldest)
     this.#before = this.#before.slice(this.#oldest)
@@ -145,6 +158,16 @@ class MemoryLog implements StoredLog {
 
 /** What a packed log has instead: nothing is ever put there. */
 const NONE: never[] = []
+
+function packed(kept: readonly Chunk[]): Packed {
+  const bytes = Buffer.concat(kept.map((chunk) => chunk.bytes)).toString('latin1')
+  // Made as long as it will be: an array that grows keeps room for more.
+  const chunks = Array.from({ length: 3 * kept.length }, (_, index) => {
+    const chunk = kept[Math.trunc(index / 3)]!
+    return [chunk.count, chunk.errors, chunk.bytes.byteLength][index % 3]!
+  })
+  return { bytes, chunks }
+}
 
 function unpacked(packed: Packed, start: number): Chunk[] {
   const bytes = new Uint8Array(Buffer.from(packed.bytes, 'latin1'))

@@ -85,6 +85,31 @@ export function storeSuite(name: string, open: () => Promise<Store> | Store): vo
       expect(log.end).toBe(17)
     })
 
+    it('forgets what it is told to, whole chunks only, and never hands out less than it says', async () => {
+      for (const [first, count] of [
+        [0, 3],
+        [3, 1],
+        [4, 5],
+      ] as const)
+        await log.append(chunk(first, count))
+      await log.forget(2)
+      expect(log.start).toBe(0)
+      await log.forget(8)
+      expect([log.start, log.end, log.cursor('new')]).toEqual([4, 9, 4])
+      expect((await log.read(0, 1000)).map(({ first }) => first)).toEqual([4])
+      expect(log.bytesFrom(0)).toBe(log.bytesFrom(4))
+      await log.append(chunk(9, 1))
+      log.pack?.()
+      await log.forget(9)
+      expect([log.start, log.end]).toEqual([9, 10])
+      expect((await log.read(0, 1000)).map(({ first }) => first)).toEqual([9])
+      await log.forget(99)
+      expect([log.start, log.end]).toEqual([10, 10])
+      expect(await log.read(0, 1000)).toEqual([])
+      await log.forget(0)
+      expect(log.start).toBe(10)
+    })
+
     it.each([
       ['few bytes', 3],
       ['many bytes', 3_000],

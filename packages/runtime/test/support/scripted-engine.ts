@@ -243,4 +243,7 @@ export class SlowLog implements StoredLog {
   bytesFrom(seq: number): number {
     return this.#log.bytesFrom(seq)
   }
+  forget(seq: number): void | Promise<void> {
+    return this.#log.forget(seq)
+  }
 }
