@@ -23,7 +23,10 @@ export interface StoredLog {
   readonly accepted: number
   /** Of an empty log: its first record will be `first`, and `reader` begins at `from`. For copies of a log elsewhere. */
   begin(first: number, reader: string, from: number): void
-  /** @throws StoreError where it could not be accepted: the log ends where it ended */
+  /**
+   * While nothing can be written it waits, and its producer with it for want of credit.
+   * @throws StoreError where the store was told to fail instead, or is closed: the log ends where it ended
+   */
   append(chunk: Chunk): void | Promise<void>
   read(from: number, maxBytes: number): readonly Chunk[] | Promise<readonly Chunk[]>
   cursor(reader: string): number
@@ -45,11 +48,12 @@ export interface StoredRows {
   all(kind: RowKind): Promise<readonly { readonly key: string; readonly value: unknown }[]>
   /**
    * Settles when it is on disk; `value` may be changed at once. Puts and deletes take effect in the order of their calls,
-   * those of one turn together or not at all.
+   * those of one turn together or not at all. `patient`: while nothing can be written (the disk is full, say) it waits
+   * until that is over, as appending does, instead of failing: for what has happened already.
    * @throws StoreError where it could not be kept: the row is as it was
    */
-  put(kind: RowKind, key: string, value: unknown): Promise<void>
-  /** Settles when that is on disk. Unknown: nothing happens. @throws StoreError */
+  put(kind: RowKind, key: string, value: unknown, options?: { readonly patient?: boolean }): Promise<void>
+  /** Settles when that is on disk; patient. Unknown: nothing happens. */
   delete(kind: RowKind, key: string): Promise<void>
 }
 
