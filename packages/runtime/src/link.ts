@@ -71,6 +71,7 @@ export class Link {
   #ended: { error: Error | undefined } | undefined
   /** The other side has said goodbye: it hears nothing any more, but what it said before may still be on its way. */
   #parting = false
+  #bye = false
 
   /** Both channels are past their hello. For a pipe or a worker, `data` may be the same channel as `control`. */
   constructor(control: Channel, data: Channel, other: { client: string }, server?: LinkServer) {
@@ -94,6 +95,11 @@ export class Link {
 
   get open(): boolean {
     return this.#ended === undefined && !this.#parting
+  }
+
+  /** The other side went down in order: what ends with it has ended, whether or not that was told. */
+  get wasLeft(): boolean {
+    return this.#bye
   }
 
   /** Asks and waits for the answer. @throws PeerLostError when the link ends first: whether it was done is unknown */
@@ -179,6 +185,7 @@ export class Link {
 
   /** Says goodbye: what was sent arrives, then the channels end. */
   async close(): Promise<void> {
+    this.#post({ t: 'bye' })
     if (!this.#ended) await Promise.allSettled([this.#control.end(), this.#data.end()])
     this.#end(undefined)
   }
@@ -272,6 +279,9 @@ export class Link {
         }
         return
       }
+      case 'bye':
+        this.#bye = true
+        return
       case 'unread': {
         const pump = this.#pumps.get(message.r)
         pump?.abort.abort()

@@ -357,6 +357,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       if (this.#link !== link) return
       const { location, lostAfter } = this.options
       this.#link = undefined
+      // What was on its way when that peer went down has not been heard there, and nobody will say so.
+      if (link.wasLeft && this.temporary) {
+        this.#reason = new PeerLostError(`${location} went down; what it had not said is unknown`)
+        return this.#send({ type: 'session.closed', reason: this.#reason })
+      }
       this.#reason = new PeerUnreachableError(
         `the link to ${location} is lost; trying again for ${lostAfter / 1000} s`,
         { cause: error },

@@ -237,6 +237,7 @@ export type ControlMessage =
   | { t: 'read'; r: number; to: Address; read: ReadRequest; credit: number }
   | { t: 'credit'; r: number; bytes: number }
   | { t: 'unread'; r: number }
+  | { t: 'bye' }
 
 /** Messages on the data channel. */
 export type DataMessage =
@@ -464,6 +465,7 @@ const CONTROL_MESSAGES: Record<string, Check> = {
   read: shape({ r: count, to: address, read, credit: count }),
   credit: shape({ r: count, bytes: count }),
   unread: shape({ r: count }),
+  bye: shape({}),
 }
 const DATA_MESSAGES: Record<string, Check> = {
   hello: shape({ link: string }),

@@ -91,6 +91,25 @@ test('what is still on its way on the other channel arrives, also where this sid
   expect(await link.closed).toBeUndefined()
 })
 
+test('a side that goes down in order says so behind everything else, and one that breaks does not', async () => {
+  const { control, data, link } = linked()
+  void link.watch({ session: 's' }, () => {})
+  await link.close()
+  expect(control.sent.at(-1)).toEqual({ t: 'bye' })
+  expect(link.wasLeft).toBe(false)
+
+  const [left, broken] = [linked(), linked()]
+  left.control.says({ t: 'bye' })
+  left.control.goes()
+  left.data.goes()
+  expect(await left.link.closed).toBeUndefined()
+  expect(left.link.wasLeft).toBe(true)
+  broken.control.goes(new Error('cut'))
+  await broken.link.closed
+  expect(broken.link.wasLeft).toBe(false)
+  data.goes()
+})
+
 test('a request that was under way fails when the other channel has ended', async () => {
   const { control, data, link } = linked()
   const answer = link.ask({}, { type: 'ping' })

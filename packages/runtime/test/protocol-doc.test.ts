@@ -77,6 +77,7 @@ const control: ByT<wire.ControlMessage> = {
   read: { r: true, to: true, read: true, credit: true },
   credit: { r: true, bytes: true },
   unread: { r: true },
+  bye: {},
 }
 
 const data: ByT<wire.DataMessage> = {

@@ -2,7 +2,7 @@
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createPeer, memoryStore } from '../src/index.ts'
-import type { Peer, Session } from '../src/surface.ts'
+import type { Grant, Peer, ScriptContext, Session } from '../src/surface.ts'
 
 const open: Peer[] = []
 afterEach(async () => {
@@ -124,5 +124,23 @@ describe('a script', () => {
     const run = peer.run(async (ctx) => ctx.sleep(60_000), { signal: abort.signal })
     setImmediate(() => abort.abort())
     await expect(run).rejects.toMatchObject({ code: 'JOB_STOPPED' })
+  })
+
+  it('a peer that goes down while jobs are on their way to it leaves none of them waiting for it', async () => {
+    for (let turns = 0; turns < 12; turns++) {
+      const network = createMemoryNetwork()
+      const peer = (name: string, others: Record<string, Grant[]>): Promise<Peer> =>
+        createPeer({ name, transport: memory({ network, name }), policy: { peers: others }, stopGrace: 100 })
+      await using here = await peer('here', { far: [] })
+      await using far = await peer('far', { here: ['connect', 'run:script'] })
+      const jobs = await Promise.all(
+        [1, 2, 3].map(() => here.start((ctx: ScriptContext) => ctx.sleep(600_000), { on: 'far' })),
+      )
+      // Wherever they are by then: asking for a session, asking for the run, or just heard of.
+      for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+      await far.close()
+      for (const { state, name } of await Promise.all(jobs.map((job) => job.finished)))
+        expect({ turns, name, state }).toMatchObject({ state: expect.stringMatching(/Failed|Stopped/) })
+    }
   })
 })
