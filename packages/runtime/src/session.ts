@@ -513,7 +513,9 @@ export class HostSession implements SessionRef, SessionActions {
 
   #remote({ target, lostAfter, held, far }: OpenJob): Engine {
     const { takenUp } = this.#home
-    if (held !== undefined && takenUp) return takenUp.call(this.#home, held, far)
+    // A session that is held may not be back when it is asked for this.
+    const session = held ?? (target && 'session' in target ? target.session : undefined)
+    if (session !== undefined && takenUp) return takenUp.call(this.#home, session, far)
     return this.#home.target(target!, lostAfter, true).engine
   }
 

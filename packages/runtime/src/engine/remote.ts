@@ -155,7 +155,8 @@ class RemoteExecution implements Execution {
       const placed = this.#io.placed?.(session.instanceId)
       if (placed) await placed
       if (this.#target.again) {
-        this.#lost = true
+        // Where it is back already that is news; where it is not, the job hears that.
+        this.#lost = session.state === 'Opened'
         this.#onSession(session)
         if (!this.#target.run) await session.opened(this.#over.signal)
         if (this.#verdict) return this.#verdict
