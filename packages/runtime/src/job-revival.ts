@@ -84,11 +84,11 @@ export async function revivedHost(family: StoredFamily, home: RevivalHome): Prom
     ...(leaf && retry && { retry }),
     ...(leaf && restart && { restart }),
   })
-  if (stored) {
-    const log = open
-      ? new OutputLog(stored, home.logLimit, (bytes) => host.credit(bytes), job.errors)
-      : OutputLog.over(stored, job.errors)
-    host.attachLog(log)
+  if (leaf) {
+    const over = (): OutputLog => OutputLog.over(stored, job.errors)
+    const going = (log: StoredLog): OutputLog =>
+      new OutputLog(log, home.logLimit, (bytes) => host.credit(bytes), job.errors)
+    host.attachLog(open && stored ? going(stored) : over())
   }
   host.adopt(children.map((child) => child.host))
   return { host, job, open, children, orphaned: after === 'removed' && open?.freed === undefined }
@@ -112,9 +112,11 @@ export function resume({ host, job, open, children, orphaned }: Revived): Promis
     return undefined
   }
   if (children.length > 0) {
-    const goingOn = children.filter((child) => child.open?.held !== undefined)
-    for (const child of goingOn) {
-      child.host.takeUp(new PeerLostError('this peer was started again; the link there is not back yet'))
+    for (const child of children) {
+      const { verdict, held } = child.open ?? {}
+      if (verdict) child.host.endAs(verdict)
+      else if (held !== undefined)
+        child.host.takeUp(new PeerLostError('this peer was started again; the link there is not back yet'))
     }
     host.goOnWithChildren()
     return undefined

@@ -101,6 +101,11 @@ export class OutputLog {
     else done()
   }
 
+  /** Settles when what is in it now is accepted. */
+  get settled(): Promise<void> {
+    return this.#pending
+  }
+
   /** No record comes any more. Settles when everything is accepted. */
   async seal(): Promise<void> {
     await this.#pending

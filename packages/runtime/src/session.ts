@@ -11,7 +11,7 @@ import { JobEntry, type EntryPlan } from './job-entry.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { StopRequest } from './job-machine.ts'
-import type { TableJob } from './job-row.ts'
+import type { RowHome, TableJob } from './job-row.ts'
 import { KeptRow } from './kept-row.ts'
 import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
@@ -95,6 +95,7 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #settleClosed: () => void
   readonly #table: JobTable
   readonly #listeners = new Set<() => void>()
+  readonly #rowHome: RowHome
   readonly #rows: StoredRows | undefined
   readonly #row: KeptRow | undefined
   readonly #options: OpenSession | undefined
@@ -104,6 +105,8 @@ export class HostSession implements SessionRef, SessionActions {
   #epoch: number
   /** Since when nobody has it. */
   #left: Moment | undefined
+  /** Milliseconds of its lease that had gone by before it came back. */
+  #leftFor = 0
   /** Runs whose session was lost under them: they are written down, as jobs are. */
   readonly #keptRuns = new Set<string>()
   #revived: Revived[] = []
@@ -147,13 +150,21 @@ export class HostSession implements SessionRef, SessionActions {
     this.#rows = kind === 'temporary' ? undefined : home.store.rows
     this.#row =
       this.#rows && new KeptRow(this.#rows, 'session', this.instanceId, () => this.#stored(), was !== undefined)
+    const { instanceId } = this
+    // Asked each time: before its network is up a peer has no name there.
+    this.#rowHome = {
+      get peer() {
+        return home.id
+      },
+      session: instanceId,
+    }
     this.#table = new JobTable(
       {
         storeOf: (job) => this.#storeOf(job),
         ...(this.#rows && { forget: (job: TableJob) => this.#forgetRows(job) }),
         settled: () => home.retention?.look(this.#table),
       },
-      { peer: home.id, session: this.instanceId },
+      this.#rowHome,
       kind === 'local' ? home.name : `${home.name} (session ${this.name})`,
     )
     this.#idleTimeout =
@@ -173,6 +184,7 @@ export class HostSession implements SessionRef, SessionActions {
     if (!was || this.#shared) return
     // Who had it is not known to be there still: it has as long as anybody who has just left.
     this.#left = was.left ?? thisMoment()
+    this.#leftFor = since(this.#left)
     this.#send({ type: 'session.detach' })
   }
 
@@ -359,7 +371,8 @@ export class HostSession implements SessionRef, SessionActions {
   startLease(): void {
     // A home session stands until its owner closes it; what a temporary one owns waits a minute for its client.
     if (this.#shared || this.#idleTimeout > LONGEST_TIMER) return
-    const left = Math.max(0, this.#idleTimeout - (this.#left ? since(this.#left) : 0))
+    const left = Math.max(0, this.#idleTimeout - this.#leftFor)
+    this.#leftFor = 0
     this.#expiresAt = new Date(Date.now() + left)
     this.#lease = setTimeout(() => {
       this.#closeReason = `nobody came back within ${this.#idleTimeout / 1000} s`
@@ -493,9 +506,9 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   #revivalHome(): RevivalHome {
-    const { store, id: peer } = this.#home
+    const { store } = this.#home
     return {
-      rowHome: { peer, session: this.instanceId },
+      rowHome: this.#rowHome,
       logLimit: store.logLimit,
       log: async (job) => store.log(logName(this.instanceId, job)),
       share: (text) => this.#table.share(text),
