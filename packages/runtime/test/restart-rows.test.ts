@@ -43,9 +43,21 @@ describe('rows that are not understood', () => {
     const before = lives.disk.rows('job')
     const peer = await lives.start()
     expect(await ids(peer)).toEqual([1])
-    expect(said.map(([message]) => message)).toEqual(Array.from({ length: 9 }, () => 'set aside a row that is not understood'))
+    expect(said.map(([message]) => message)).toEqual(
+      Array.from({ length: 9 }, () => 'set aside a row that is not understood'),
+    )
     expect(said.map(([, details]) => (details as { key: string }).key).toSorted()).toEqual(
-      [two!.key, three!.key, `${session} later`, 'elsewhere', 'orphan', 'nothing', 'strange', 'strange', 'strange'].toSorted(),
+      [
+        two!.key,
+        three!.key,
+        `${session} later`,
+        'elsewhere',
+        'orphan',
+        'nothing',
+        'strange',
+        'strange',
+        'strange',
+      ].toSorted(),
     )
     expect(lives.disk.rows('job')).toEqual(before)
     expect((await done(peer, 1))[0]!.id).toBe(8)
