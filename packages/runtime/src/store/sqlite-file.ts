@@ -760,7 +760,7 @@ export class StoreFile {
   sizes(): [name: string, bytes: number][] {
     return this.#all<{ name: string; bytes: number }>(
       `SELECT name, ifnull((SELECT before + cost FROM piece WHERE log = log.id ORDER BY first DESC LIMIT 1)
-         - (SELECT before FROM piece WHERE log = log.id ORDER BY first LIMIT 1), 0) AS bytes FROM log`,
+         - (SELECT before FROM piece WHERE log = log.id ORDER BY first LIMIT 1), 0) AS bytes FROM log ORDER BY id`,
     ).map(({ name, bytes }) => [name, bytes])
   }
 

@@ -252,9 +252,9 @@ export class SqliteStore implements Store, LogHome {
     this.#hold()
   }
 
-  /** While something is under way the process does not end by itself. */
+  /** While something is under way, and until a closing worker has exited, the process does not end by itself. */
   #hold(): void {
-    if (this.#unsynced.length > 0 || this.#asked.size > 0) this.#worker?.ref()
+    if (this.#unsynced.length > 0 || this.#asked.size > 0 || this.#closing) this.#worker?.ref()
     else this.#worker?.unref()
   }
 
