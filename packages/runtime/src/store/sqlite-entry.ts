@@ -101,7 +101,7 @@ class StoreWorker {
   }
 
   #writeEach({ batch, places }: Held, why: unknown): void {
-    if (isDamage(why) && this.#file.repair()) return this.#write([batch])
+    if (isDamage(why) && this.#file.goAround()) return this.#write([batch])
     const { unsafe, refused } = this.#file.writeEach(batch)
     for (const { place, failure } of refused) this.#refuse(batch.number, [places[place]!], failure)
     this.#done([batch], unsafe)

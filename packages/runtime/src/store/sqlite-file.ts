@@ -8,7 +8,7 @@ import { StoreFault, failureOf, isDamage } from './sqlite-failure.ts'
 import * as message from './sqlite-message.ts'
 import { CHUNK_COST } from './sqlite-message.ts'
 import type { Batch, ChunkHead, ChunksRead, Failure, LogState, RowsRead, StoreSettings } from './sqlite-message.ts'
-import { APPLICATION_ID, MIGRATIONS, VERSION } from './sqlite-schema.ts'
+import { APPLICATION_ID, INDEXES, MIGRATIONS, VERSION } from './sqlite-schema.ts'
 import { losesFrames } from './sqlite-wal.ts'
 
 /** Chunks are written in pages of this size, in bytes: smaller ones cost large chunks time, larger ones single records. */
@@ -30,6 +30,9 @@ const KNOWN_PIECES = 1024
 /** Pages given back to the file system at a time; and how many may lie unused before that begins. */
 const GIVEN_BACK = 256
 const UNUSED_MOST = (64 * 1024 * 1024) / PAGE
+
+/** Logs that one opening of the store can make: their ids are its own, so none is ever given twice. */
+const LOGS_A_RUN = 2 ** 26
 
 /** What is known of a log while the store is open. */
 interface Log {
@@ -90,7 +93,8 @@ export class StoreFile {
   readonly #pieces = new Map<Log, Piece>()
   readonly #reported = new Set<string>()
   #repaired = false
-  #nextLog = 1
+  #backwards = false
+  #nextLog = 0
   #run = 0
   #written = 0
   #hasGarbage = true
@@ -222,10 +226,7 @@ export class StoreFile {
       this.#do('INSERT OR IGNORE INTO lost_run (run) VALUES (?)', last)
     for (const [name, value] of Object.entries({ run: this.#run, boot, closed: 0 }))
       this.#do('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)', name, value)
-    const { most } = this.#get<{ most: number }>(
-      'SELECT max((SELECT ifnull(max(id), 0) FROM log), (SELECT ifnull(max(log), 0) FROM garbage), (SELECT ifnull(max(log), 0) FROM piece)) AS most',
-    )!
-    this.#nextLog = most + 1
+    this.#nextLog = this.#run * LOGS_A_RUN
   }
 
   #meta(name: string): string | number | undefined {
@@ -316,7 +317,8 @@ export class StoreFile {
     switch (operations[place]) {
       case message.PUT:
         this.#do(
-          'INSERT INTO kept (kind, key, crc, value) VALUES (?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET crc = excluded.crc, value = excluded.value',
+          'INSERT INTO kept (id, kind, key, crc, value) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET crc = excluded.crc, value = excluded.value',
+          this.#nextId('kept'),
           a as string,
           b as string,
           rowSum(a, b, bytes),
@@ -411,7 +413,8 @@ export class StoreFile {
     const cost = piece.bytes + piece.parts.length * CHUNK_COST
     const count = seq - piece.first
     this.#do(
-      'INSERT INTO piece (log, first, count, before, cost, crc, heads, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO piece (id, log, first, count, before, cost, crc, heads, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      this.#nextId('piece'),
       log.id,
       piece.first,
       count,
@@ -423,6 +426,12 @@ export class StoreFile {
     )
     log.cost += cost
     this.#written += piece.bytes + 2 * PAGE
+  }
+
+  /** Behind all others, as SQLite does it; where the file is damaged there, before all others. */
+  #nextId(table: 'kept' | 'piece'): number | null {
+    if (!this.#backwards) return null
+    return this.#get<{ id: number }>(`SELECT min(ifnull(min(id), 0), 0) - 1 AS id FROM ${table}`)!.id
   }
 
   /** Before a log is changed within a transaction. */
@@ -764,7 +773,7 @@ export class StoreFile {
     ).map(({ name, bytes }) => [name, bytes])
   }
 
-  /** An index is made again of the rows it is of: once, for a damaged one. */
+  /** What an index cannot tell is asked again when it has been made anew: once, for a damaged one. */
   #repairing<T>(act: () => T): T {
     try {
       return act()
@@ -774,15 +783,36 @@ export class StoreFile {
     }
   }
 
+  /** What could not be written for damage is tried another way. Returns whether there is one left. */
+  goAround(): boolean {
+    if (this.repair()) return true
+    if (this.#backwards) return false
+    return (this.#backwards = true)
+  }
+
+  /** Makes the indexes again of the rows they are of. Returns whether that was tried. */
   repair(): boolean {
     if (this.#repaired) return false
     this.#repaired = true
-    try {
-      this.#db.exec('REINDEX')
-      return true
-    } catch {
-      return false
+    this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path} is damaged: its indexes are made again` })
+    this.#db.enableDefensive(false)
+    for (const [name, sql] of Object.entries(INDEXES)) {
+      try {
+        // The new one first: where the table itself is damaged there will be none, and the old one may be whole. Dropping
+        // that would read it; its pages are lost, and nothing else.
+        this.#db.exec(`PRAGMA writable_schema = ON; BEGIN IMMEDIATE; ${sql.replace(name, 'remade')};
+          DELETE FROM sqlite_schema WHERE name = '${name}';
+          UPDATE sqlite_schema SET name = '${name}', sql = '${sql}' WHERE name = 'remade'; COMMIT`)
+      } catch (error) {
+        if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+        this.#trouble(failureOf(error, this.#path))
+      }
+      // Read again, by its new name.
+      this.#db.exec('PRAGMA writable_schema = RESET')
     }
+    this.#db.enableDefensive(true)
+    this.#statements.clear()
+    return true
   }
 
   // ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -792,7 +822,7 @@ export class StoreFile {
     if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)))
     return statement
   }
-  #do(sql: string, ...values: (string | number | Uint8Array)[]): { changes: number | bigint } {
+  #do(sql: string, ...values: (string | number | null | Uint8Array)[]): { changes: number | bigint } {
     return this.#statement(sql).run(...values)
   }
   #get<T>(sql: string, ...values: (string | number)[]): T | undefined {

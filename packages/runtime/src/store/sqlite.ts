@@ -172,6 +172,12 @@ export class SqliteStore implements Store, LogHome {
     this.#worker = undefined
   }
 
+  /** Ends the worker as a crash would, for tests of that. */
+  async terminate(): Promise<void> {
+    await this.#worker?.terminate()
+    await this.#exited
+  }
+
   // ── for its logs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   write(operation: readonly (number | string)[], bytes?: Uint8Array, waiter?: Waiter): void {
@@ -218,7 +224,8 @@ export class SqliteStore implements Store, LogHome {
     this.#exited = new Promise((resolve) => {
       worker.once('exit', () => {
         const why = { code: 'STORE_FAILED', message: `the worker of ${this.#settings.path} has died` }
-        this.#end(errorOf(why, thrown))
+        // Its last messages are delivered in the very moment of its exit.
+        this.#end(this.#closing ? closed(this.#settings.path) : errorOf(why, thrown))
         resolve()
       })
     })
