@@ -21,7 +21,18 @@ export type EntryPlan = Pick<OpenJob, 'spec' | 'target' | 'throttle' | 'lostAfte
 /** What its host knows of it now. */
 export interface EntryFacts extends Pick<
   StoredJob,
-  'state' | 'history' | 'reason' | 'exitCode' | 'pid' | 'streamed' | 'epoch' | 'begunAt' | 'errors' | 'said' | 'items'
+  | 'state'
+  | 'history'
+  | 'reason'
+  | 'exitCode'
+  | 'pid'
+  | 'streamed'
+  | 'epoch'
+  | 'begunAt'
+  | 'errors'
+  | 'bytes'
+  | 'read'
+  | 'items'
 > {
   readonly attempts: JobAttempts
   readonly base: number

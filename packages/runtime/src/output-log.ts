@@ -117,6 +117,15 @@ export class OutputLog {
     return this.#stored.cursor(reader)
   }
 
+  /** What its records take. */
+  get bytes(): number {
+    return this.#stored.bytesFrom(this.#stored.start)
+  }
+  /** Reader `owner` has taken all there is now. */
+  get read(): boolean {
+    return this.#stored.cursor(OWNER) >= this.#stored.end
+  }
+
   /** Whether reader `owner` has something to read, or may get something. */
   get hasMoreData(): boolean {
     return !this.#sealed || this.#stored.cursor(OWNER) < this.#stored.end

@@ -11,7 +11,7 @@ import { JobEntry, type EntryPlan } from './job-entry.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { StopRequest } from './job-machine.ts'
-import type { RowHome, TableJob } from './job-row.ts'
+import type { JobRow, RowHome, TableJob } from './job-row.ts'
 import { KeptRow } from './kept-row.ts'
 import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
@@ -157,6 +157,10 @@ export class HostSession implements SessionRef, SessionActions {
         return home.id
       },
       session: instanceId,
+      ...(this.#rows && {
+        onRead: (row: JobRow) => this.#writeRead(row),
+        openLog: async (job: string) => home.store.log(logName(instanceId, { instanceId: job })),
+      }),
     }
     this.#table = new JobTable(
       {
@@ -449,6 +453,13 @@ export class HostSession implements SessionRef, SessionActions {
     return this.#rows && (id > 0 || this.#keptRuns.has(instanceId)) ? store : memory
   }
 
+  /** Known without its log from now on. */
+  #writeRead(row: JobRow): void {
+    if (this.#table.seek(row.instanceId) !== row) return
+    // Not written: it shows more than there is until it is read again.
+    void this.#rows!.put('job', logName(this.instanceId, row), row.stored()).catch(() => undefined)
+  }
+
   #forgetRows(job: TableJob): Promise<unknown> | undefined {
     if (job.id === 0 && !this.#keptRuns.delete(job.instanceId)) return undefined
     const deleted = [job, ...job.children].map((one) => this.#rows!.delete('job', logName(this.instanceId, one)))
@@ -484,7 +495,7 @@ export class HostSession implements SessionRef, SessionActions {
       if (family.job.id > 0 && isFinished(family.job.state)) rows.push(family)
     }
     this.#lastWritten = Math.max(this.#lastWritten, 0)
-    for (const row of await Promise.all(rows.map((family) => revivedRow(family, home)))) this.#table.restore(row)
+    for (const family of rows) this.#table.restore(revivedRow(family, home))
     for (const family of families) {
       const { job } = family
       if (job.id > 0 && isFinished(job.state)) continue
@@ -510,7 +521,7 @@ export class HostSession implements SessionRef, SessionActions {
     return {
       rowHome: this.#rowHome,
       logLimit: store.logLimit,
-      log: async (job) => store.log(logName(this.instanceId, job)),
+      log: async (job) => store.log(logName(this.instanceId, { instanceId: job })),
       share: (text) => this.#table.share(text),
       common: (id) => this.#common(id),
       engine: ({ id }, { spec, shared }) => this.#engines[shared ? 'process' : engineOf(spec, id > 0)],

@@ -32,9 +32,11 @@ export interface StoredJob {
   readonly streamed?: boolean | undefined
   readonly epoch?: number | undefined
   readonly begunAt?: Date | undefined
-  /** Errors in its own log, and whether there is one: of an ended job. */
+  /** Errors in its own log. */
   readonly errors: number
-  readonly said?: boolean | undefined
+  /** Of an ended job: what its records take, 0 where there are none; and whether reader `owner` has taken them whole. */
+  readonly bytes?: number | undefined
+  readonly read?: boolean | undefined
   readonly items?: StoredItems | undefined
   /** Until it has ended. */
   readonly open?: OpenJob | undefined
@@ -132,6 +134,7 @@ const storedJob = shape({
   exitCode: maybe((value) => Number.isSafeInteger(value)),
   begunAt: maybe(date),
   errors: count,
+  bytes: maybe(count),
   items: maybe(shape({ taken: count, ended: count, failed: count, rows: (rows) => rows instanceof Float64Array })),
   open: maybe(openJob),
 })

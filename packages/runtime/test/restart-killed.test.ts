@@ -102,7 +102,9 @@ describe('a daemon that is killed', () => {
       expect(new Set(jobs.map(({ id }) => id)).size).toBe(jobs.length)
       // At most once: each is done or not, none twice.
       expect(readFileSync(marks, 'utf8').length).toBeLessThanOrEqual(jobs.length)
-      expect(jobs.filter(({ state }) => state === 'Completed').length).toBeLessThanOrEqual(readFileSync(marks, 'utf8').length)
+      expect(jobs.filter(({ state }) => state === 'Completed').length).toBeLessThanOrEqual(
+        readFileSync(marks, 'utf8').length,
+      )
     } finally {
       await client.close()
     }

@@ -99,7 +99,11 @@ describe('retention', () => {
     expect(await ids(after)).toEqual([3, 4, 5])
     const third = await after.job(3)
     await all(third.receive())
-    await until('that it was read is known', () => !third.hasMoreData)
+    const read = (): boolean =>
+      lives.disk
+        .rows('job')
+        .some(({ value }) => (value as { id: number; read: boolean }).id === 3 && (value as { read: boolean }).read)
+    await until('that it was read is written', read)
     expect(await ids(await lives.again({ retention: { age: 0 } }))).toEqual([4, 5])
     expect(await ids(await lives.again({ retention: { age: '1h' } }))).toEqual([4, 5])
   })
@@ -177,7 +181,7 @@ describe('a hundred thousand jobs', () => {
     const session = one!.value['session'] as string
     for (let id = 2; id <= COUNT; id++) {
       const instanceId = crypto.randomUUID()
-      const value = { ...one!.value, id, instanceId, startId: crypto.randomUUID(), name: `Job${id}`, said: false }
+      const value = { ...one!.value, id, instanceId, startId: crypto.randomUUID(), name: `Job${id}`, bytes: 0 }
       lives.disk.place('job', `${session} ${instanceId}`, value)
     }
     setFlagsFromString('--expose-gc')
