@@ -126,6 +126,12 @@ export class PeerLostError extends ErrandError {
     super('PEER_LOST', message, options)
   }
 }
+/** The peer it ran on ended without warning and was started again: how far it had come is unknown. */
+export class PeerRestartedError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('PEER_RESTARTED', message, options)
+  }
+}
 export class PeerNotFoundError extends ErrandError {
   constructor(which: string) {
     super('PEER_NOT_FOUND', `no peer ${show(which)} in the address book`, {
@@ -226,6 +232,15 @@ export class JobNotOfferedError extends ErrandError {
 export class JobModuleError extends ErrandError {
   constructor(message: string, options?: Options) {
     super('JOB_MODULE', message, options)
+  }
+}
+/**
+ * The store could not keep something, or not be opened: STORE_FULL, STORE_READ_ONLY (both may pass), STORE_IN_USE,
+ * STORE_VERSION, STORE_DAMAGED, STORE_CLOSED, STORE_FAILED.
+ */
+export class StoreError extends ErrandError {
+  constructor(code: `STORE_${string}`, message: string, options?: Options) {
+    super(code, message, options)
   }
 }
 /** A ticket that is unreadable, used up or expired. */

@@ -12,7 +12,7 @@ export const OWNER = 'owner'
 const READ_BYTES = CREDIT_BYTES
 
 export class OutputLog {
-  readonly #stored: StoredLog
+  #stored: StoredLog
   readonly #limit: number
   readonly #onCredit: (bytes: number) => void
   #held = 0
@@ -23,16 +23,17 @@ export class OutputLog {
   #grown: PromiseWithResolvers<void> | undefined
   #listener: (() => void) | undefined
 
-  /** `onCredit` tells the producer how many bytes more it may send. */
-  constructor(stored: StoredLog, limit: number, onCredit: (bytes: number) => void) {
+  /** `onCredit` tells the producer how many bytes more it may send; `errors`: so many are in it already. */
+  constructor(stored: StoredLog, limit: number, onCredit: (bytes: number) => void, errors = 0) {
+    this.#errors = errors
     this.#stored = stored
     this.#limit = limit
     this.#onCredit = onCredit
   }
 
   /** The log of a job that has ended, to be read again; without `stored` it was empty. */
-  static over(stored: StoredLog = EMPTY): OutputLog {
-    const log = new OutputLog(stored, Number.POSITIVE_INFINITY, () => undefined)
+  static over(stored: StoredLog = EMPTY, errors = 0): OutputLog {
+    const log = new OutputLog(stored, Number.POSITIVE_INFINITY, () => undefined, errors)
     log.#sealed = true
     return log
   }
@@ -64,6 +65,18 @@ export class OutputLog {
     this.#stored.begin(first, OWNER, cursor)
   }
 
+  /** Goes on in another log, which is empty: with all that is kept here, and what comes. Who reads it sees no difference. */
+  async moveTo(next: StoredLog): Promise<void> {
+    const from = this.#stored
+    next.begin(from.start, OWNER, from.cursor(OWNER))
+    while (next.end < from.end) {
+      for (const chunk of await from.read(next.end, READ_BYTES)) await next.append(chunk)
+    }
+    // Nothing was waited for since they were found to be as long.
+    this.#stored = next
+    await next.setCursor(OWNER, from.cursor(OWNER))
+  }
+
   /** Numbers and keeps a chunk (or a copied one, numbered already). In order of call; the producer gets its credit back when it is accepted. */
   append(raw: RawChunk, first?: number): void {
     if (this.#sealed || raw.count === 0) return
@@ -88,6 +101,11 @@ export class OutputLog {
     else done()
   }
 
+  /** Settles when what is in it now is accepted. */
+  get settled(): Promise<void> {
+    return this.#pending
+  }
+
   /** No record comes any more. Settles when everything is accepted. */
   async seal(): Promise<void> {
     await this.#pending
@@ -97,6 +115,15 @@ export class OutputLog {
 
   cursor(reader: string): number {
     return this.#stored.cursor(reader)
+  }
+
+  /** What its records take. */
+  get bytes(): number {
+    return this.#stored.bytesFrom(this.#stored.start)
+  }
+  /** Reader `owner` has taken all there is now. */
+  get read(): boolean {
+    return this.#stored.cursor(OWNER) >= this.#stored.end
   }
 
   /** Whether reader `owner` has something to read, or may get something. */
