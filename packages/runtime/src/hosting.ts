@@ -17,11 +17,14 @@ const IDLE_LEAST = 60_000
 const IDLE_MOST = 30 * 86_400_000
 /** Sessions one owner may have open here. */
 const SESSIONS_MOST = 256
+/** Sessions that have expired and are remembered, so that who comes too late hears why. */
+const EXPIRED_KEPT = 256
 
 export class Hosting {
   readonly #home: SessionHome
   readonly #sessions = new Map<string, HostSession>()
-  readonly #opened = new Map<string, Promise<SessionSnapshot>>()
+  readonly #opened = new Map<string, HostSession>()
+  readonly #expired = new Map<string, { readonly owner: string; readonly why: Error }>()
   #last = 0
 
   constructor(home: SessionHome) {
@@ -38,6 +41,10 @@ export class Hosting {
 
   forget(session: HostSession): void {
     this.#sessions.delete(session.instanceId)
+    if (!session.expired) return
+    this.#expired.set(session.instanceId, { owner: session.owner, why: session.expired })
+    const [oldest] = this.#expired.keys()
+    if (this.#expired.size > EXPIRED_KEPT && oldest !== undefined) this.#expired.delete(oldest)
   }
 
   /** What an owner may take up; temporary sessions are their call's alone. */
@@ -47,17 +54,15 @@ export class Hosting {
       .map((session) => session.snapshotFor(client))
   }
 
-  /** Asked twice with one id, also over another link: one session. @throws UsageError */
-  open(principal: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
+  /** Asked twice with one id: one session. Who asks over another link has it from there. @throws UsageError */
+  open(principal: Principal, client: string, options: OpenSession): SessionSnapshot {
     const known = this.#opened.get(options.openId)
-    if (known) return known
-    const opening = this.#open(principal, client, options)
-    this.#opened.set(options.openId, opening)
-    opening.catch(() => this.#opened.delete(options.openId))
-    return opening
+    const session = known?.owner === principal.owner ? known : this.#open(principal, options)
+    session.attach(client)
+    return session.snapshotFor(client)
   }
 
-  async #open({ owner }: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
+  #open({ owner }: Principal, options: OpenSession): HostSession {
     if (this.all().filter((session) => session.owner === owner).length >= SESSIONS_MOST) {
       throw new UsageError(`${SESSIONS_MOST} sessions are open here already`, { hint: 'close some first' })
     }
@@ -66,12 +71,17 @@ export class Hosting {
     const session = this.#add(
       new HostSession(this.#home, ++this.#last, options.temporary ? 'temporary' : 'persistent', owner, options),
     )
-    session.attach(client)
-    void session.closed.then(() => this.#opened.delete(options.openId))
-    return session.snapshotFor(client)
+    this.#opened.set(options.openId, session)
+    void session.closed.then(() => {
+      if (this.#opened.get(options.openId) === session) this.#opened.delete(options.openId)
+    })
+    return session
   }
 
-  /** By number, name or instanceId, among the owner's own. @throws SessionNotFoundError, SessionStateError */
+  /**
+   * By number, name or instanceId, among the owner's own.
+   * @throws SessionNotFoundError, SessionExpiredError, SessionStateError
+   */
   attach(principal: Principal, client: string, which: string | number, force: boolean): SessionSnapshot {
     const text = String(which)
     const mine = this.all().filter((session) => session.owner === principal.owner)
@@ -79,7 +89,10 @@ export class Hosting {
       mine.find((one) => one.instanceId === text) ??
       mine.find((one) => String(one.id) === text) ??
       mine.find((one) => one.name === text)
-    if (!session) throw new SessionNotFoundError(which, this.#home.name)
+    if (!session) {
+      const gone = this.#expired.get(text)
+      throw gone?.owner === principal.owner ? gone.why : new SessionNotFoundError(which, this.#home.name)
+    }
     session.attach(client, force)
     return session.snapshotFor(client)
   }

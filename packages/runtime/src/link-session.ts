@@ -47,8 +47,13 @@ export class LinkSessionRef implements SessionRef {
     return this.#link.read({ session: this.#snapshot.instanceId, job }, request, signal)
   }
 
-  watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void {
-    let last: JobSnapshot | undefined
+  watchJob(
+    job: string,
+    listener: (snapshot: JobSnapshot) => void,
+    lost?: (reason: Error) => void,
+    known?: JobSnapshot,
+  ): () => void {
+    let last = known
     const take = (snapshot: JobSnapshot): void => {
       last = snapshot
       listener(snapshot)

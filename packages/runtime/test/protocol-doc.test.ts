@@ -66,8 +66,8 @@ type ByType<U extends { type: string }> = { [T in U['type']]: Fields<Extract<U, 
 
 const control: ByT<wire.ControlMessage> = {
   hello: { v: true, link: true, client: true, name: true },
-  welcome: { v: true, name: true, self: true },
-  ask: { id: true, to: true, event: true },
+  welcome: { v: true, name: true, self: true, memory: true },
+  ask: { id: true, to: true, event: true, heard: true },
   ok: { id: true, value: true },
   no: { id: true, error: true },
   'give-up': { id: true },
