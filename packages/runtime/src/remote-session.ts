@@ -159,7 +159,14 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   async *#read(job: string, request: ReadRequest, signal: AbortSignal | undefined, patient: boolean): JobReading {
     let next = request.from
     for (;;) {
-      const link = await this.#ready(signal, patient)
+      let link: Link
+      try {
+        link = await this.#ready(signal, patient)
+      } catch (error) {
+        // Nobody waits any more: a reading that is broken off ends where it is, also while there is no link.
+        if (signal?.aborted) return undefined
+        throw error
+      }
       // Left by command: what is said from now on stays over there.
       const here = signal ? AbortSignal.any([signal, this.#attachment.signal]) : this.#attachment.signal
       const reading = link.read(this.#to(job), { ...request, ...(next !== undefined && { from: next }) }, here)

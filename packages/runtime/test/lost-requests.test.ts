@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Answers } from '../src/answers.ts'
 import { codeOf } from '../src/errors.ts'
 import { createPeer, PeerHost } from '../src/peer.ts'
-import { singleRecord, valuesOf } from '../src/record.ts'
+import { type RawChunk, singleRecord, valuesOf } from '../src/record.ts'
 import type { Job, Peer, Session } from '../src/surface.ts'
 import type { WireEvent } from '../src/wire.ts'
 import type { ExecutionIO, ExecutionSpec } from '../src/engine/engine.ts'
@@ -20,16 +20,16 @@ let here: Peer
 
 /** Remembers what it was sent, and with which ids it was started. */
 class ListeningEngine extends ScriptedEngine {
-  readonly started: string[] = []
+  readonly startIds: string[] = []
   readonly inputs: unknown[] = []
 
   override start(spec: ExecutionSpec, io: ExecutionIO): ScriptedExecution {
-    this.started.push(spec.work.startId)
+    this.startIds.push(spec.work.startId)
     const execution = super.start(spec, io) as ScriptedExecution
     Object.assign(execution, {
-      input: ({ count, bytes }: { count: number; bytes: Uint8Array }) => {
-        this.inputs.push(...valuesOf({ count, bytes }))
-        io.inputRead?.(bytes.byteLength)
+      input: (chunk: RawChunk) => {
+        this.inputs.push(...valuesOf(chunk))
+        io.inputRead?.(chunk.bytes.byteLength)
       },
     })
     return execution
@@ -97,7 +97,7 @@ const calls: Readonly<Record<string, Call>> = {
     act: (session) => session.start({ code: '2' }, { name: 'second' }),
     so: async (session) => {
       expect(await session.jobs({ name: 'second' })).toHaveLength(1)
-      expect(engine.started).toHaveLength(2)
+      expect(engine.startIds).toHaveLength(2)
     },
   },
   'session.run': {
@@ -112,7 +112,7 @@ const calls: Readonly<Record<string, Call>> = {
     },
     so: (_, __, outcome) => {
       expect(outcome).toBe('said')
-      expect(engine.started).toHaveLength(2)
+      expect(engine.startIds).toHaveLength(2)
     },
   },
   'session.jobs': {
@@ -237,7 +237,7 @@ describe('a far peer that remembers nothing of what it was asked', () => {
     forgets()
     faults.lose('start', 'reply')
     const job = await session.start({ code: '1' })
-    expect(engine.started).toHaveLength(1)
+    expect(engine.startIds).toHaveLength(1)
     expect(await session.jobs()).toMatchObject([{ instanceId: job.instanceId }])
   })
 
@@ -250,7 +250,7 @@ describe('a far peer that remembers nothing of what it was asked', () => {
     const error = await refusal(type, () => act(session, job))
     expect(codeOf(error)).toBe('OUTCOME_UNKNOWN')
     expect(error.message).toContain('unknown')
-    expect(engine.started.length).toBeLessThanOrEqual(2)
+    expect(engine.startIds.length).toBeLessThanOrEqual(2)
     expect(engine.inputs.length).toBeLessThanOrEqual(1)
   })
 })
