@@ -26,7 +26,7 @@ import {
 } from './remote-session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
-import { REPEAT, type ReadRequest, type SessionEvent } from './wire.ts'
+import { REPEAT, type ReadRequest, type SessionEvent, type WorkSpec } from './wire.ts'
 
 /** How long a peer may take to answer that a session is closed or left, in ms; after that its lease ends it. */
 const CLOSE_TIMEOUT = 10_000
@@ -144,6 +144,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       default:
         return this.#forward(event, job, options)
     }
+  }
+
+  /** Begins a run for a job of ours: also when its answer comes only after the session was given up and taken up again. */
+  async begin(spec: WorkSpec, signal: AbortSignal): Promise<JobSnapshot> {
+    return (await this.#forward({ type: 'run', spec }, undefined, { signal }, true)) as JobSnapshot
   }
 
   /** For whoever waits for it: a session that is left, or given up, ends the reading. */
@@ -436,11 +441,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
-  async #forward(event: SessionEvent, job: string | undefined, options: Cancel): Promise<unknown> {
+  async #forward(event: SessionEvent, job: string | undefined, options: Cancel, patient = false): Promise<unknown> {
     const id = Link.requestId()
     let memory: string | undefined
     for (;;) {
-      const link = await this.#ready(options.signal)
+      const link = await this.#ready(options.signal, patient)
       // It was started anew meanwhile, say: it cannot tell what it has done before.
       if (memory !== undefined && memory !== link.memory && REPEAT[event.type] === 'once') {
         throw new OutcomeUnknownError(`${this.options.location} remembers nothing of a ${event.type} it was asked`)

@@ -153,7 +153,7 @@ class RemoteExecution implements Execution {
       const run =
         this.#target.run ??
         // Not given up when stopped meanwhile: it would run on over there. The answer says what to stop.
-        ((await session.request({ type: 'run', spec: spec.work })) as JobSnapshot)
+        (await session.begin(spec.work, this.#over.signal))
       this.#far = run.instanceId
       this.#begun.resolve(run.instanceId)
       this.#io.begun?.()
