@@ -9,6 +9,9 @@ import { COMMANDS, FIRST_WORDS, GROUPS, type CommandSpec } from './grammar.ts'
 import { nearest } from './suggestion.ts'
 import { Terminal, type Streams } from './terminal.ts'
 
+/** Longer than this a timer does not wait (about 24.8 days): it would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1
+
 /** What a command line runs in. `process` is one. */
 export interface Surroundings extends Streams {
   readonly env: NodeJS.ProcessEnv
@@ -155,7 +158,7 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
   ])
   const limit = flags.timeout === undefined ? undefined : milliseconds(flags.timeout)
   const late = new AbortController()
-  const timer = limit === undefined ? undefined : setTimeout(() => late.abort(timeout(flags.timeout!)), limit)
+  const timer = limit === undefined ? undefined : setTimeout(() => late.abort(timeout(flags.timeout!)), Math.min(limit, LONGEST_TIMER))
   const home = flags.home === undefined ? defaultHome(around.env) : resolve(around.cwd, flags.home)
   const reach = around.connect ?? reachDaemon
   let connected: Promise<LocalPeer> | undefined
@@ -188,7 +191,7 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
 }
 
 function timeout(limit: string): Failure {
-  return new Failure('TIMEOUT', `not done after ${limit}`, 'what has been started goes on: `errand list`')
+  return new Failure('TIMEOUT', `not done after ${limit}; the outcome is unknown`, 'what has been started goes on: `errand list`')
 }
 
 async function reachDaemon({ home, start, env, signal }: Reach): Promise<LocalPeer> {

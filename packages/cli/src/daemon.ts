@@ -74,7 +74,7 @@ export function whenIdle(
   const timer = setInterval(() => {
     // Jobs that have ended are needed as long as they are in the table: they live in memory, and would go with us.
     const needed = !peer.idle || peer.local.snapshot.jobs > 0
-    if (!needed && Date.now() - peer.activeAt >= idle) void peer.close()
+    if (!needed && performance.now() - peer.activeAt >= idle) void peer.close()
   }, look)
   return { [Symbol.dispose]: () => clearInterval(timer) }
 }

@@ -155,7 +155,7 @@ describe('whenIdle', () => {
   const peer = (how: { idle: boolean; jobs: number }) => {
     const fake = {
       idle: how.idle,
-      activeAt: Date.now(),
+      activeAt: performance.now(),
       local: { snapshot: { jobs: how.jobs } },
       close: vi.fn(async () => {}),
     }
@@ -183,7 +183,7 @@ describe('whenIdle', () => {
     {
       using _ = whenIdle(one, 600_000, 30_000)
       vi.advanceTimersByTime(500_000)
-      one.activeAt = Date.now()
+      one.activeAt = performance.now()
       vi.advanceTimersByTime(500_000)
     }
     vi.advanceTimersByTime(6_000_000)

@@ -114,6 +114,12 @@ export class SessionClosedError extends ErrandError {
     super('SESSION_CLOSED', `session ${name} is closed`, options)
   }
 }
+/** The session has ended because nobody came back to it in time, and its jobs with it. */
+export class SessionExpiredError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('SESSION_EXPIRED', message, options)
+  }
+}
 /** The session is not in a state that allows this. */
 export class SessionStateError extends ErrandError {
   constructor(message: string, options?: Options) {
@@ -130,6 +136,15 @@ export class PeerLostError extends ErrandError {
 export class PeerRestartedError extends ErrandError {
   constructor(message: string, options?: Options) {
     super('PEER_RESTARTED', message, options)
+  }
+}
+/** A request was asked, its answer is lost, and nobody can know any more whether it was carried out. */
+export class OutcomeUnknownError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('OUTCOME_UNKNOWN', `${message}: whether it was carried out is unknown`, {
+      hint: 'look at what is there before you ask for it anew',
+      ...options,
+    })
   }
 }
 export class PeerNotFoundError extends ErrandError {

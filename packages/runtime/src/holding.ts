@@ -1,10 +1,12 @@
 // The sessions a peer holds on other peers: persistent ones with a number, home sessions, and those of single calls.
+import { setTimeout as delay } from 'node:timers/promises'
+import { backOff } from '@errand/transport'
 import type { Engine } from './engine/engine.ts'
 import { RemoteEngine } from './engine/remote.ts'
-import { asError, PeerLostError, SessionNotFoundError, SessionStateError } from './errors.ts'
+import { asError, codeOf, PeerLostError, SessionNotFoundError, SessionStateError } from './errors.ts'
 import { KeptRow } from './kept-row.ts'
 import type { TableJob } from './job-row.ts'
-import type { Link } from './link.ts'
+import { Link } from './link.ts'
 import type { Network, Place } from './network.ts'
 import { untilAborted } from './output-log.ts'
 import { RemoteSession } from './remote-session.ts'
@@ -154,8 +156,7 @@ export class Holding {
       return known
     }
     const opening = (async () => {
-      const link = await network.linkTo(place, signal)
-      const far = (await link.ask({}, { type: 'session.home' }, { signal })) as SessionSnapshot
+      const { link, answer: far } = await this.#ask<SessionSnapshot>(place, { type: 'session.home' }, signal)
       return (
         this.#sessions.get(far.instanceId) ??
         this.#written(this.#hold(place, link, far, { id: 0, temporary: false, kept: true, home: true }))
@@ -169,8 +170,7 @@ export class Holding {
   async on(to: string, signal?: AbortSignal): Promise<SessionSnapshot[]> {
     const { network } = this.#holder
     const place = network.place(to)
-    const link = await network.linkTo(place, signal)
-    const far = (await link.ask({}, { type: 'sessions' }, { signal })) as SessionSnapshot[]
+    const { answer: far } = await this.#ask<SessionSnapshot[]>(place, { type: 'sessions' }, signal)
     const { location, peer: peerId, carrier: transport } = place
     return far.map((one) => this.#sessions.get(one.instanceId)?.snapshot ?? { ...one, location, peerId, transport })
   }
@@ -196,7 +196,7 @@ export class Holding {
     signal?: AbortSignal,
     kept = !temporary,
   ): Promise<RemoteSession> {
-    const link = await this.#holder.network.linkTo(place, signal)
+    await this.#holder.network.linkTo(place, signal)
     const { lostAfter, session, force, temporary: _, ...rest } = options
     const openId = crypto.randomUUID()
     const name = `Runspace${this.#last + 1}`
@@ -205,15 +205,15 @@ export class Holding {
         ? { type: 'session.open', options: { name, ...rest, openId, ...(temporary && { temporary }) } }
         : { type: 'session.attach', session, ...(force && { force }) }
     // Never given up on the way: a session that was opened for nobody would stay.
-    const asked = link.ask({}, event) as Promise<SessionSnapshot>
+    const asked = this.#ask<SessionSnapshot>(place, event)
     await untilAborted(asked, signal)
     if (signal?.aborted) {
       const leave = session === undefined ? { type: 'close' as const } : { type: 'disconnect' as const }
       // The caller has gone, and has the signal's reason; a session that cannot be told ends by its lease.
-      asked.then(({ instanceId }) => link.ask({ session: instanceId }, leave)).catch(() => undefined)
+      asked.then(({ link, answer }) => link.ask({ session: answer.instanceId }, leave)).catch(() => undefined)
       signal.throwIfAborted()
     }
-    const far = await asked
+    const { link, answer: far } = await asked
     const known = this.#sessions.get(far.instanceId)
     if (!known) {
       const id = temporary ? 0 : ++this.#last
@@ -221,6 +221,27 @@ export class Holding {
     }
     await known.connect(signal)
     return known
+  }
+
+  /**
+   * Asked again, under the same id, over the next link if one breaks before it has brought the answer: one that was carried
+   * out and not heard of would leave a session for nobody. @throws PeerLostError: the outcome is unknown
+   */
+  async #ask<T>(place: Place, event: PeerEvent, signal?: AbortSignal): Promise<{ link: Link; answer: T }> {
+    const { network, lostAfter } = this.#holder
+    const id = Link.requestId()
+    const since = performance.now()
+    for (const pause of backOff()) {
+      const link = await network.linkTo(place, signal)
+      try {
+        return { link, answer: (await link.ask({}, event, { signal, id })) as T }
+      } catch (error) {
+        const lost = !link.open && codeOf(error) === 'PEER_LOST'
+        if (!lost || signal?.aborted || performance.now() - since > lostAfter) throw error
+      }
+      await delay(pause, undefined, { signal })
+    }
+    throw new Error('pauses end never')
   }
 
   #hold(

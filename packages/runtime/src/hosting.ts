@@ -18,12 +18,15 @@ const IDLE_LEAST = 60_000
 const IDLE_MOST = 30 * 86_400_000
 /** Sessions one owner may have open here. */
 const SESSIONS_MOST = 256
+/** Sessions that have expired and are remembered, so that who comes too late hears why. */
+const EXPIRED_KEPT = 256
 
 export class Hosting {
   readonly #home: SessionHome
   readonly #sessions = new Map<string, HostSession>()
   readonly #opened = new Map<string, Promise<HostSession>>()
   readonly #homes = new Map<string, Promise<HostSession>>()
+  readonly #expired = new Map<string, { readonly owner: string; readonly why: Error }>()
   readonly #onGone: () => void
   #last = 0
 
@@ -62,6 +65,10 @@ export class Hosting {
 
   forget(session: HostSession): void {
     if (this.#sessions.delete(session.instanceId)) this.#onGone()
+    if (!session.expired) return
+    this.#expired.set(session.instanceId, { owner: session.owner, why: session.expired })
+    const [oldest] = this.#expired.keys()
+    if (this.#expired.size > EXPIRED_KEPT && oldest !== undefined) this.#expired.delete(oldest)
   }
 
   /** What an owner may take up; temporary sessions are their call's alone. */
@@ -71,12 +78,11 @@ export class Hosting {
       .map((session) => session.snapshotFor(client))
   }
 
-  /** Asked twice with one id, also over another link: one session. @throws UsageError */
+  /** Asked twice with one id: one session. Who asks over another link has it from there. @throws UsageError */
   async open(principal: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
     const under = this.#opened.get(options.openId)
     const known = under && (await under)
     if (known && known.owner === principal.owner) {
-      // It may have come back without its client, which asks again.
       known.attach(client)
       return known.snapshotFor(client)
     }
@@ -113,10 +119,16 @@ export class Hosting {
 
   #remember(openId: string, session: HostSession, opening?: Promise<HostSession>): void {
     if (opening) this.#opened.set(openId, opening)
-    void session.closed.then(() => this.#opened.delete(openId))
+    const mine = this.#opened.get(openId)
+    void session.closed.then(() => {
+      if (this.#opened.get(openId) === mine) this.#opened.delete(openId)
+    })
   }
 
-  /** By number, name or instanceId, among the owner's own. @throws SessionNotFoundError, SessionStateError */
+  /**
+   * By number, name or instanceId, among the owner's own.
+   * @throws SessionNotFoundError, SessionExpiredError, SessionStateError
+   */
   attach(principal: Principal, client: string, which: string | number, force: boolean, was?: string): SessionSnapshot {
     const text = String(which)
     const mine = this.all().filter((session) => session.owner === principal.owner)
@@ -124,7 +136,10 @@ export class Hosting {
       mine.find((one) => one.instanceId === text) ??
       mine.find((one) => String(one.id) === text) ??
       mine.find((one) => one.name === text)
-    if (!session) throw new SessionNotFoundError(which, this.#home.name)
+    if (!session) {
+      const gone = this.#expired.get(text)
+      throw gone?.owner === principal.owner ? gone.why : new SessionNotFoundError(which, this.#home.name)
+    }
     session.attach(client, force, was)
     return session.snapshotFor(client)
   }

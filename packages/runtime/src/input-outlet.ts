@@ -183,7 +183,7 @@ async function pour(
 ): Promise<void> {
   const waits = Symbol.asyncIterator in values
   const iterator = waits ? values[Symbol.asyncIterator]() : values[Symbol.iterator]()
-  let turn = Date.now()
+  let turn = performance.now()
   // One listener for all values: of a source that waits for each, one each would cost more than the values.
   let giveUp = (): void => undefined
   const onAbort = (): void => giveUp()
@@ -200,9 +200,9 @@ async function pour(
       if (signal.aborted || !next || next.done) return
       const room = outlet.offer(next.value, signal)
       if (room) await room
-      if (given % LOOK_EVERY > 0 || Date.now() - turn < TURN_MS) continue
+      if (given % LOOK_EVERY > 0 || performance.now() - turn < TURN_MS) continue
       await new Promise<void>((resolve) => setImmediate(resolve))
-      turn = Date.now()
+      turn = performance.now()
     }
   } finally {
     signal.removeEventListener('abort', onAbort)

@@ -54,7 +54,7 @@ export class JobAttempts {
     return this.#count
   }
 
-  /** It failed at `now` (milliseconds): a verdict with `wait` begins the next attempt. */
+  /** It failed at `now` (`performance.now()`): a verdict with `wait` begins the next attempt. */
   failed(error: Error, now: number): Verdict {
     const verdict = this.#retry ? this.#retried(this.#retry) : this.#restart ? this.#restarted(error, now) : {}
     if ('wait' in verdict) this.#count++

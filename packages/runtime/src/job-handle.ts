@@ -1,7 +1,8 @@
 // The handle of a job, wherever it is: reads its records, follows its state, sends it events.
 import { encode, type Cancel } from '@errand/transport'
+import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
-import { LONGEST_TIMER, milliseconds } from './duration.ts'
+import { milliseconds } from './duration.ts'
 import { codeOf, JobFailedError, LimitError, TimeoutError, UsageError } from './errors.ts'
 import { feed, InputOutlet, type JobSource } from './input-outlet.ts'
 import { checkStates } from './job-filter.ts'
@@ -321,7 +322,7 @@ export class JobHandle<O = unknown> implements Job<O> {
     signal?.throwIfAborted()
     if (there()) return this.#snapshot
     const over = Promise.withResolvers<void>()
-    const timer = limit ? setTimeout(over.resolve, Math.min(limit, LONGEST_TIMER)) : undefined
+    const timer = limit ? new Alarm(limit, over.resolve) : undefined
     let found: JobSnapshot | undefined
     const changed = (): void => {
       // Kept: it may have gone on by the time this is heard of.
@@ -334,7 +335,7 @@ export class JobHandle<O = unknown> implements Job<O> {
       changed()
       if (limit !== 0) await untilAborted(over.promise, signal)
     } finally {
-      clearTimeout(timer)
+      timer?.cancel()
       this.#watchers.delete(changed)
     }
     if (found) return found
@@ -387,6 +388,7 @@ export class JobHandle<O = unknown> implements Job<O> {
       this.instanceId,
       (next) => this.update(next),
       (reason) => this.#onLost(reason),
+      this.#snapshot,
     )
     // It may have been told at once.
     if (isFinished(this.state)) stop()

@@ -651,7 +651,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#leave()
     if (ending.outcome !== 'failed' || this.#stopRequest || this.#late) return void this.#onEnded(ending)
     const failed = this.#attempts.count
-    const verdict = this.#attempts.failed(ending.error, Date.now())
+    const verdict = this.#attempts.failed(ending.error, performance.now())
     if (!('wait' in verdict)) {
       const { error } = verdict
       if (!error) return void this.#onEnded(ending)

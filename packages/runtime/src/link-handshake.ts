@@ -44,7 +44,8 @@ export async function openLink({ transport, peer, addresses, self, server, signa
       const welcome = checkControl(await firstOf(control, signal))
       if (welcome.t !== 'welcome') throw new ProtocolError(`${peer} answered a hello with ${welcome.t}`)
       checkVersion(welcome.v)
-      return new Link(control, data, { client: welcome.self }, server)
+      const { self: client, memory } = welcome
+      return new Link(control, data, { client, ...(memory !== undefined && { memory }) }, server)
     } catch (error) {
       data.abort(asError(error))
       throw error
@@ -78,10 +79,12 @@ export class LinkAcceptor {
       if (hello.t !== 'hello') throw new ProtocolError(`a link begins with hello, not ${hello.t}`)
       checkVersion(hello.v)
       const data = await this.#pair(`${channel.peer} ${hello.link}`)
-      await channel.send({ t: 'welcome', v: VERSION, name: this.#self.name, self: this.#self.client })
       const server = this.#server(channel.peer, hello.client)
       // What a client calls itself counts only together with the key it has proved: nobody can be another's client.
       const client = `${channel.peer} ${hello.client}`
+      const memory = server.memoryOf?.(client)
+      const { name, client: self } = this.#self
+      await channel.send({ t: 'welcome', v: VERSION, name, self, ...(memory !== undefined && { memory }) })
       this.#accept(new Link(channel, data, { client }, server), server)
     } catch (error) {
       channel.abort(asError(error))

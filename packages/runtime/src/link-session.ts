@@ -105,8 +105,13 @@ export class LinkSessionRef implements SessionRef {
     }
   }
 
-  watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void {
-    let last: JobSnapshot | undefined
+  watchJob(
+    job: string,
+    listener: (snapshot: JobSnapshot) => void,
+    lost?: (reason: Error) => void,
+    known?: JobSnapshot,
+  ): () => void {
+    let last = known
     const take = (snapshot: JobSnapshot): void => {
       last = snapshot
       listener(snapshot)

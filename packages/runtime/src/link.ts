@@ -13,6 +13,7 @@ import {
   checkEvent,
   OPEN_READS,
   OPEN_REQUESTS,
+  REPEAT,
   type Address,
   type ControlMessage,
   type DataMessage,
@@ -24,6 +25,10 @@ import {
 export interface LinkServer {
   /** Answers one event; a rejection is the answer. `id` is unique per client: asked twice, answered once. */
   handle(link: Link, to: Address, event: WireEvent, id: number | undefined, signal: AbortSignal): Promise<unknown>
+  /** Names what is remembered of this client's requests; another name than at its link before: nothing is. */
+  memoryOf?(client: string): string
+  /** The other side has the answers to these requests. */
+  heard?(link: Link, ids: readonly number[]): void
   /** Returns the job as it was when its last record had been read. */
   read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading
   /** Pushes snapshots until the returned function is called. */
@@ -41,27 +46,38 @@ interface Reading {
   job: JobSnapshot | undefined
 }
 
+interface Asked {
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: Error) => void
+  /** Its answer is kept over there until we say that we have heard it. */
+  readonly kept: boolean
+}
+
 interface Watching {
   readonly listener: (snapshot: unknown) => void
   readonly lost: ((cause: Error | undefined) => void) | undefined
 }
 
-/** Ids of this process's requests: unique per client, also across its links. */
 /** How long the second channel of a link may take to end when the first has. */
 const GOODBYE_MS = 2_000
 
+/** Ids of this process's requests: unique per client, also across its links. */
 let lastRequest = 0
 
 export class Link {
   readonly peer: PeerId
   /** The other process's id, new at each of its starts: tells a reconnect from a new client. */
   readonly client: string
+  /** Names what the other side remembers of our requests. Over two links of one name a request may be asked twice. */
+  readonly memory: string
   /** Settles when the link has ended, with why; undefined when it was closed in order. Never rejects. */
   readonly closed: Promise<Error | undefined>
   readonly #control: Channel
   readonly #data: Channel
   readonly #server: LinkServer | undefined
-  readonly #asked = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
+  readonly #asked = new Map<number, Asked>()
+  /** Requests whose answers the other side need not keep any more: said with the next one. */
+  readonly #heard: number[] = []
   readonly #reads = new Map<number, Reading>()
   readonly #watched = new Map<string, Set<Watching>>()
   readonly #serving = new Map<number, AbortController>()
@@ -74,11 +90,12 @@ export class Link {
   #bye = false
 
   /** Both channels are past their hello. For a pipe or a worker, `data` may be the same channel as `control`. */
-  constructor(control: Channel, data: Channel, other: { client: string }, server?: LinkServer) {
+  constructor(control: Channel, data: Channel, other: { client: string; memory?: string }, server?: LinkServer) {
     this.#control = control
     this.#data = data
     this.peer = control.peer
     this.client = other.client
+    this.memory = other.memory ?? other.client
     this.#server = server
     const same = control === data
     const pumps = same
@@ -112,14 +129,15 @@ export class Link {
     if (!this.open) throw this.#lost()
     const id = options.id ?? Link.requestId()
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
-    this.#asked.set(id, { resolve, reject })
+    this.#asked.set(id, { resolve, reject, kept: REPEAT[event.type] !== 'again' })
     const onAbort = (): void => {
       this.#post({ t: 'give-up', id })
       reject(asError(options.signal?.reason))
     }
     options.signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      this.#post({ t: 'ask', id, to, event })
+      const heard = this.#heard.splice(0, OPEN_REQUESTS)
+      this.#post({ t: 'ask', id, to, event, ...(heard.length > 0 && { heard }) })
       return await promise
     } finally {
       options.signal?.removeEventListener('abort', onAbort)
@@ -245,11 +263,12 @@ export class Link {
   #onControl(message: ControlMessage): void {
     switch (message.t) {
       case 'ask':
+        if (message.heard) this.#server?.heard?.(this, message.heard)
         return void this.#answer(message.id, message.to, message.event)
       case 'ok':
-        return this.#asked.get(message.id)?.resolve(message.value)
+        return this.#hear(message.id)?.resolve(message.value)
       case 'no':
-        return this.#asked.get(message.id)?.reject(message.error)
+        return this.#hear(message.id)?.reject(message.error)
       case 'give-up':
         return this.#serving.get(message.id)?.abort(new PeerLostError('the caller gave up'))
       case 'watch': {
@@ -314,6 +333,13 @@ export class Link {
       default:
         throw new ProtocolError(`${message.t} out of place`)
     }
+  }
+
+  /** Who waits for this answer; nobody any more, where it was given up. */
+  #hear(id: number): Asked | undefined {
+    const asked = this.#asked.get(id)
+    if (asked?.kept !== false) this.#heard.push(id)
+    return asked
   }
 
   async #answer(id: number, to: Address, asked: unknown): Promise<void> {

@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
 import { AddressBook, checkGrants, DEFAULT_GRANTS } from './address-book.ts'
+import { Answers } from './answers.ts'
 import type { PeerStatus } from './client.ts'
 import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
-import { JobNotFinishedError, PeerClosedError, SessionNotFoundError, UsageError } from './errors.ts'
+import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { Holding } from './holding.ts'
 import { boundedIdle, Hosting, refuseDrop, sessionEngines } from './hosting.ts'
 import { refuseWhileImporting } from './job-definition.ts'
@@ -22,7 +23,7 @@ import { untilAborted } from './output-log.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import { recover, type Recovered } from './recovery.ts'
 import { Retention } from './retention.ts'
-import { Answers, Server, type Principal, type Served } from './serve.ts'
+import { Server, type Principal, type Served } from './serve.ts'
 import { HostSession, type SessionEngines, type SessionHome } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import { SESSION_ROW, type StoredPeer } from './stored-session.ts'
@@ -108,7 +109,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   #local: HostSession | undefined
   #homeLock: Lock | undefined
   #closing: Promise<void> | undefined
-  #activeAt = Date.now()
+  #activeAt = performance.now()
 
   private constructor(options: PeerOptions, book: AddressBook, offers: JobOffers, found: Recovered | undefined) {
     this.#options = options
@@ -252,7 +253,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const sessions = this.#holding.all().length + this.#hosting.all().length
     return size === 0 && sessions === 0 && this.local.unfinished.length === 0
   }
-  /** When a link last came or went, in ms since 1970. */
+  /** When a link last came or went, by `performance.now()`. */
   get activeAt(): number {
     return this.#activeAt
   }
@@ -384,16 +385,19 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   #onLink(link: Link, dialled: boolean): void {
-    this.#activeAt = Date.now()
+    this.#activeAt = performance.now()
     if (dialled) return
+    // What it asked over an older link and nobody has read yet must not come behind what it asks over this one.
+    this.#clients.get(link.client)?.abort(new PeerLostError('its client is back over a newer link'))
     this.#clients.set(link.client, link)
     void link.closed.then(() => {
-      this.#activeAt = Date.now()
+      this.#activeAt = performance.now()
       // A client that is back over a newer link has not left.
       if (this.#clients.get(link.client) !== link) return
       this.#clients.delete(link.client)
       // On the socket nothing gets lost between a request and its answer but with the process itself.
       if (link.peer === 'local') this.#answers.forget(link.client)
+      else this.#answers.leave(link.client)
       this.#hosting.clientLost(link.client)
     })
   }

@@ -106,7 +106,7 @@ export class RecordWriter {
     this.#chunk.add(record)
     if (kind === 'error') this.#errors++
     if (this.#chunk.count === 1) this.#openedAt = now
-    if (this.#chunk.bytes >= CHUNK_BYTES || now - this.#openedAt >= CHUNK_MS) this.#close()
+    if (this.#chunk.bytes >= CHUNK_BYTES || Math.abs(now - this.#openedAt) >= CHUNK_MS) this.#close()
     else this.#scheduled ??= setImmediate(() => this.flush())
   }
 
@@ -116,7 +116,7 @@ export class RecordWriter {
     this.#progress.delete(activity)
     if (this.#progress.size >= PROGRESS_MOST) this.#sayProgress()
     this.#progress.set(activity, record)
-    if (!this.full && now - this.#openedAt >= CHUNK_MS) this.flush()
+    if (!this.full && Math.abs(now - this.#openedAt) >= CHUNK_MS) this.flush()
     else this.#scheduled ??= setImmediate(() => this.flush())
   }
 

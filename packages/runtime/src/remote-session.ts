@@ -4,13 +4,13 @@
 // they had. Watches are renewed; while the link is gone the jobs there show Disconnected: what they do is unknown.
 import { createActor } from 'xstate'
 import { backOff, type Cancel } from '@errand/transport'
+import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
-import { LONGEST_TIMER } from './duration.ts'
 import {
   asError,
   codeOf,
+  OutcomeUnknownError,
   PeerLostError,
-  PeerRestartedError,
   PeerUnreachableError,
   SessionClosedError,
   SessionStateError,
@@ -26,10 +26,13 @@ import {
 } from './remote-session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
-import type { ReadRequest, SessionEvent } from './wire.ts'
+import { REPEAT, type ReadRequest, type SessionEvent, type WorkSpec } from './wire.ts'
 
-/** How long a peer may take to answer that a session is closed, in ms; after that its lease ends it. */
+/** How long a peer may take to answer that a session is closed or left, in ms; after that its lease ends it. */
 const CLOSE_TIMEOUT = 10_000
+/** Pauses between attempts to reach a peer are no longer than this while it has not been gone for long, in ms. */
+const SOON = 1_000
+const LONG_GONE = 4 * 60_000
 
 /** States that pass by themselves. */
 const WAITING: ReadonlySet<SessionState> = new Set<SessionState>(['Opening', 'Connecting'])
@@ -68,7 +71,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #linkEnd: LinkEnd = { tell: undefined }
   #state: SessionState = 'Opening'
   #reason: Error | undefined
-  #retry: NodeJS.Timeout | undefined
+  #retry: Alarm | undefined
   #attempts: AbortController | undefined
   /** Aborts when the session is let go of: everything that is read over it stops there. */
   #attachment = new AbortController()
@@ -186,6 +189,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     }
   }
 
+  /** Begins a run for a job of ours: also when its answer comes only after the session was given up and taken up again. */
+  async begin(spec: WorkSpec, signal: AbortSignal): Promise<JobSnapshot> {
+    return (await this.#forward({ type: 'run', spec }, undefined, { signal }, true)) as JobSnapshot
+  }
+
   /** For whoever waits for it: a session that is left, or given up, ends the reading. */
   read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
     return this.#read(job, request, signal, false)
@@ -199,7 +207,14 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   async *#read(job: string, request: ReadRequest, signal: AbortSignal | undefined, patient: boolean): JobReading {
     let next = request.from
     for (;;) {
-      const link = await this.#ready(signal, patient)
+      let link: Link
+      try {
+        link = await this.#ready(signal, patient)
+      } catch (error) {
+        // Nobody waits any more: a reading that is broken off ends where it is, also while there is no link.
+        if (signal?.aborted) return undefined
+        throw error
+      }
       // Left by command: what is said from now on stays over there.
       const here = signal ? AbortSignal.any([signal, this.#attachment.signal]) : this.#attachment.signal
       const reading = link.read(this.#to(job), { ...request, ...(next !== undefined && { from: next }) }, here)
@@ -224,16 +239,22 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     }
   }
 
-  watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void {
+  watchJob(
+    job: string,
+    listener: (snapshot: JobSnapshot) => void,
+    lost?: (reason: Error) => void,
+    known?: JobSnapshot,
+  ): () => void {
     let watched = this.#jobs.get(job)
     if (!watched) {
-      watched = { listeners: new Set(), lost: new Set(), last: undefined, stop: undefined }
+      watched = { listeners: new Set(), lost: new Set(), last: known, stop: undefined }
       this.#jobs.set(job, watched)
       if (this.#link && this.#state === 'Opened') this.#watch(job, watched, this.#link)
     } else if (watched.last) listener(watched.last)
     const { listeners } = watched
     listeners.add(listener)
     if (lost) watched.lost.add(lost)
+    if (this.#state !== 'Opened' && this.#state !== 'Opening') this.#tellUnknown(watched)
     return () => {
       listeners.delete(listener)
       if (lost) watched.lost.delete(lost)
@@ -281,16 +302,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   async close(grace?: number): Promise<void> {
     if (this.#state === 'Closed' || this.#state === 'Broken') return
     let failed: unknown
-    // Not `AbortSignal.timeout`: that would keep the session for as long after it has closed.
-    const late = new AbortController()
-    const timer = setTimeout(() => late.abort(new TimeoutError('it gave no answer')), CLOSE_TIMEOUT)
     try {
-      await this.#tellToClose(late.signal, grace)
+      await this.#tell({ type: 'close', ...(grace !== undefined && { grace }) })
     } catch (error) {
       const code = codeOf(error)
       if (code !== 'SESSION_NOT_FOUND' && code !== 'SESSION_CLOSED') failed = error
-    } finally {
-      clearTimeout(timer)
     }
     // By our own word: why its link was lost before is not the reason.
     this.#reason = undefined
@@ -302,16 +318,24 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     })
   }
 
-  /** Over whatever link there is; a link that breaks on the way is replaced, and closing twice is closing. */
-  async #tellToClose(signal: AbortSignal, grace: number | undefined): Promise<void> {
-    for (;;) {
-      const link = this.#link?.open ? this.#link : await this.#home.link(signal)
-      try {
-        await link.ask({ session: this.instanceId }, { type: 'close', ...(grace !== undefined && { grace }) })
-        return
-      } catch (error) {
-        if (link.open || codeOf(error) !== 'PEER_LOST' || signal.aborted) throw error
+  /** Over whatever link there is; a link that breaks on the way is replaced. */
+  async #tell(event: Extract<SessionEvent, { type: 'close' | 'disconnect' }>): Promise<SessionSnapshot> {
+    // Not `AbortSignal.timeout`: that would keep the session for as long after it has closed.
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(new TimeoutError('it gave no answer')), CLOSE_TIMEOUT)
+    const { signal } = late
+    const id = Link.requestId()
+    try {
+      for (;;) {
+        const link = this.#link?.open ? this.#link : await this.#home.link(signal)
+        try {
+          return (await link.ask({ session: this.instanceId }, event, { id })) as SessionSnapshot
+        } catch (error) {
+          if (link.open || codeOf(error) !== 'PEER_LOST' || signal.aborted) throw error
+        }
       }
+    } finally {
+      clearTimeout(timer)
     }
   }
 
@@ -319,10 +343,12 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (this.#state === 'Disconnected') return
     this.#throwIfOver()
     const link = this.#link
+    let unheard = true
     this.#send({ type: 'session.disconnecting' })
     if (this.#state === 'Disconnecting' && link) {
       try {
         this.#far = (await link.ask({ session: this.instanceId }, event)) as SessionSnapshot
+        unheard = false
       } catch (error) {
         if (link.open) {
           // Refused (an idle timeout out of bounds, say): nothing has changed.
@@ -335,24 +361,38 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#left = true
     this.#detached()
     this.#send({ type: 'session.disconnected' })
+    // Without its link it is left over there as well, but not for as long as it was said.
+    if (unheard && event.idleTimeout !== undefined) await this.#tellHowLong(event)
+  }
+
+  async #tellHowLong(event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<void> {
+    try {
+      const far = await this.#tell(event)
+      if (this.#state !== 'Disconnected') return
+      this.#far = far
+      this.#changed()
+    } catch (cause) {
+      const { location } = this.options
+      throw new PeerLostError(
+        `session ${this.#far.name} is left, but ${location} could not be told for how long: its idle timeout is unknown`,
+        { cause, hint: 'connect it, and disconnect it again, when it can be reached' },
+      )
+    }
   }
 
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
 
   startRetry(): void {
-    this.#retry = setTimeout(
-      () => {
-        this.#reason ??= new PeerUnreachableError(
-          `${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`,
-        )
-        this.#send({ type: 'link.given-up' })
-      },
-      Math.min(this.options.lostAfter, LONGEST_TIMER),
-    )
+    this.#retry = new Alarm(this.options.lostAfter, () => {
+      this.#reason ??= new PeerUnreachableError(
+        `${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`,
+      )
+      this.#send({ type: 'link.given-up' })
+    })
   }
 
   endRetry(): void {
-    clearTimeout(this.#retry)
+    this.#retry?.cancel()
     this.#attempts?.abort()
   }
 
@@ -367,6 +407,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   async #reconnect(signal: AbortSignal): Promise<void> {
+    const since = performance.now()
     for (const pause of backOff()) {
       if (signal.aborted) return
       try {
@@ -394,7 +435,9 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         if (!passing) return this.#send({ type: 'link.refused', reason })
         if (this.#asked) return this.#send({ type: 'link.given-up' })
       }
-      await untilAborted(new Promise((resolve) => setTimeout(resolve, pause).unref()), signal)
+      // Whoever waits wants to know within two seconds that it is there again.
+      const wait = performance.now() - since < LONG_GONE ? Math.min(pause, SOON) : pause
+      await untilAborted(new Promise((resolve) => setTimeout(resolve, wait).unref()), signal)
     }
   }
 
@@ -453,18 +496,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
-  async #forward(event: SessionEvent, job: string | undefined, options: Cancel): Promise<unknown> {
+  async #forward(event: SessionEvent, job: string | undefined, options: Cancel, patient = false): Promise<unknown> {
     const id = Link.requestId()
-    let process: string | undefined
+    let memory: string | undefined
     for (;;) {
-      const link = await this.#ready(options.signal)
-      // A run is in no row: asked for again of a peer that was started again, it might be done twice.
-      if (event.type === 'run' && process !== undefined && process !== link.client) {
-        throw new PeerRestartedError(`${this.options.location} was started again while it was asked for this`, {
-          hint: 'whether it was done is unknown',
-        })
+      const link = await this.#ready(options.signal, patient)
+      // It was started anew meanwhile, say: it cannot tell what it has done before.
+      if (memory !== undefined && memory !== link.memory && REPEAT[event.type] === 'once') {
+        throw new OutcomeUnknownError(`${this.options.location} remembers nothing of a ${event.type} it was asked`)
       }
-      process = link.client
+      memory = link.memory
       try {
         return await link.ask(this.#to(job), event, { signal: options.signal, id })
       } catch (error) {
@@ -532,15 +573,18 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#state = state
     this.#changed()
     if (state === 'Opened' || state === 'Opening') return
-    for (const watched of this.#jobs.values()) {
-      const { last } = watched
-      if (!last || isFinished(last.state) || last.state === 'Disconnected') continue
-      watched.last = Object.freeze({ ...last, state: 'Disconnected' as const, reason: this.#reason })
-      for (const listener of [...watched.listeners]) listener(watched.last)
-    }
+    for (const watched of this.#jobs.values()) this.#tellUnknown(watched)
     if (!SETTLED.has(state)) return
     const reason = this.#reason ?? new SessionClosedError(this.#far.name)
     for (const { lost } of this.#jobs.values()) for (const tell of [...lost]) tell(reason)
+  }
+
+  /** What it does cannot be known now. */
+  #tellUnknown(watched: WatchedJob): void {
+    const { last } = watched
+    if (!last || isFinished(last.state) || last.state === 'Disconnected') return
+    watched.last = Object.freeze({ ...last, state: 'Disconnected' as const, reason: this.#reason })
+    for (const listener of [...watched.listeners]) listener(watched.last)
   }
 
   #changed(): void {

@@ -3,6 +3,7 @@
 // Default deny, checked before any look-up: a refusal never tells whether an id exists. Each request is carried out once
 // per client, however often it is asked.
 import type { PeerId } from '@errand/transport'
+import type { Answers } from './answers.ts'
 import { DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -63,63 +64,6 @@ function beyondName(event: { readonly spec: WorkSpec }): string | undefined {
   return odd ?? (event.spec.command === event.spec.job ? undefined : 'another command')
 }
 
-/** They change nothing: asked again they are looked up again, and their answers, lists of jobs among them, not kept. */
-const QUERIES = new Set([
-  'jobs',
-  'job',
-  'runs',
-  'items',
-  'session',
-  'sessions',
-  'ping',
-  'local.sessions',
-  'local.session',
-  'local.peers',
-  'local.status',
-])
-
-/** Answers of one client, kept so that a request that is asked again is answered again and not done again. */
-const ANSWERS_KEPT = 1024
-
-/** A client that has asked nothing for so long does not come back to ask again. */
-const CLIENT_KEPT_MS = 10 * 60_000
-
-/** Remembers, per client process, what was answered. */
-export class Answers {
-  readonly #clients = new Map<string, { readonly answers: Map<number, Promise<unknown>>; usedAt: number }>()
-
-  once(client: string, id: number | undefined, act: () => Promise<unknown>): Promise<unknown> {
-    if (id === undefined) return act()
-    const { answers } = this.#of(client)
-    const known = answers.get(id)
-    if (known) return known
-    const answer = act()
-    answer.catch(() => undefined)
-    answers.set(id, answer)
-    if (answers.size > ANSWERS_KEPT) {
-      const [oldest] = answers.keys()
-      if (oldest !== undefined) answers.delete(oldest)
-    }
-    return answer
-  }
-
-  /** The client is gone for good. */
-  forget(client: string): void {
-    this.#clients.delete(client)
-  }
-
-  #of(client: string): { readonly answers: Map<number, Promise<unknown>>; usedAt: number } {
-    const now = Date.now()
-    let known = this.#clients.get(client)
-    if (!known) {
-      for (const [name, { usedAt }] of this.#clients) if (now - usedAt > CLIENT_KEPT_MS) this.#clients.delete(name)
-      this.#clients.set(client, (known = { answers: new Map(), usedAt: now }))
-    }
-    known.usedAt = now
-    return known
-  }
-}
-
 export class Server implements LinkServer {
   readonly principal: Principal
   readonly #served: Served
@@ -131,6 +75,14 @@ export class Server implements LinkServer {
     this.#answers = answers
   }
 
+  memoryOf(client: string): string {
+    return this.#answers.meet(client)
+  }
+
+  heard(link: Link, ids: readonly number[]): void {
+    this.#answers.heard(link.client, ids)
+  }
+
   handle(link: Link, to: Address, event: WireEvent, id: number | undefined, signal: AbortSignal): Promise<unknown> {
     // Policy before the memory of answers too: grants may have gone since.
     try {
@@ -138,7 +90,7 @@ export class Server implements LinkServer {
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    return this.#answers.once(link.client, QUERIES.has(event.type) ? undefined : id, async () => {
+    return this.#answers.once(link.client, id, event, async () => {
       if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
       const ref = this.#find(to.session)
       return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, signal)

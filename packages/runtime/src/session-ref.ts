@@ -12,8 +12,16 @@ export interface SessionRef {
   request(event: SessionEvent, job?: string, options?: Cancel): Promise<unknown>
   /** Whole chunks of a job and its children. */
   read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading
-  /** Follows a job until the returned function is called; `lost`: no more news can come, for good. */
-  watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void
+  /**
+   * Follows a job until the returned function is called; `lost`: no more news can come, for good. `known`: as it was when
+   * it was last heard of, for when it cannot be reached before there is any news.
+   */
+  watchJob(
+    job: string,
+    listener: (snapshot: JobSnapshot) => void,
+    lost?: (reason: Error) => void,
+    known?: JobSnapshot,
+  ): () => void
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void
   /** Another session of the same holder: where `receive` puts the job it takes up. */
   elsewhere(session: string): SessionRef

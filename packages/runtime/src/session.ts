@@ -1,12 +1,12 @@
 // A session on the peer that hosts it: its actor, its job table, its runspace. Everything a session owns ends with it.
 import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
+import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
-import { LONGEST_TIMER } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { engineOf } from './engine-choice.ts'
 import { SharedMapEngine } from './engine/map.ts'
-import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
+import { SessionBusyError, SessionClosedError, SessionExpiredError, SessionStateError, UsageError } from './errors.ts'
 import { JobEntry, type EntryPlan } from './job-entry.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
 import { JobHost, type JobOptions } from './job.ts'
@@ -89,6 +89,8 @@ export class HostSession implements SessionRef, SessionActions {
   readonly env: Record<string, string | undefined> | undefined
   /** Settles when nothing of it is left. */
   readonly closed: Promise<void>
+  /** Nobody came back to it in time. */
+  expired: SessionExpiredError | undefined
   readonly #home: SessionHome
   readonly #actor: SessionActor
   readonly #engines: SessionEngines
@@ -118,7 +120,7 @@ export class HostSession implements SessionRef, SessionActions {
   /** The client process that has it for itself. */
   #attached: string | undefined
   #idleTimeout: number
-  #lease: NodeJS.Timeout | undefined
+  #lease: Alarm | undefined
   #expiresAt: Date | undefined
   #closeGrace: number | undefined
   #closeReason = 'its session was closed'
@@ -247,12 +249,18 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** The client left or was lost: its work goes on, the lease begins. */
   detach(client: string, idleTimeout?: number): void {
-    if (this.#attached !== client) return
+    // Its link was lost before it could say how long: nobody has it, and it says so now. Said again, nothing is new.
+    const late = this.#expiresAt !== undefined && idleTimeout !== undefined && idleTimeout !== this.#idleTimeout
+    if (this.#attached !== client && !late) return
     this.#attached = undefined
     if (idleTimeout !== undefined) this.#idleTimeout = idleTimeout
     this.#left = thisMoment()
     void this.#row?.note()
     void this.#keepRuns()
+    if (late) {
+      this.endLease()
+      this.startLease()
+    }
     this.#send({ type: 'session.detach' })
     this.#changed()
   }
@@ -374,19 +382,23 @@ export class HostSession implements SessionRef, SessionActions {
 
   startLease(): void {
     // A home session stands until its owner closes it; what a temporary one owns waits a minute for its client.
-    if (this.#shared || this.#idleTimeout > LONGEST_TIMER) return
+    if (this.#shared) return
     const left = Math.max(0, this.#idleTimeout - this.#leftFor)
     this.#leftFor = 0
     this.#expiresAt = new Date(Date.now() + left)
-    this.#lease = setTimeout(() => {
-      this.#closeReason = `nobody came back within ${this.#idleTimeout / 1000} s`
-      this.#send({ type: 'session.expired' })
-    }, left)
-    this.#lease.unref()
+    this.#lease = new Alarm(left, () => this.#expire(), { keep: false })
+  }
+
+  #expire(): void {
+    const why = `nobody came back to session ${this.name} within ${this.#idleTimeout / 1000} s`
+    this.#closeReason = why
+    this.#closeCode = 'SESSION_EXPIRED'
+    this.expired = new SessionExpiredError(`${why}: it has ended, and its jobs with it`)
+    this.#send({ type: 'session.expired' })
   }
 
   endLease(): void {
-    clearTimeout(this.#lease)
+    this.#lease?.cancel()
     this.#expiresAt = undefined
   }
 

@@ -1,7 +1,8 @@
 // Waiting for several jobs at once.
 import type { Cancel } from '@errand/transport'
+import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
-import { LONGEST_TIMER, milliseconds } from './duration.ts'
+import { milliseconds } from './duration.ts'
 import { standsStill } from './job-event.ts'
 import { checkStates } from './job-filter.ts'
 import type { Duration, Job, JobState } from './surface.ts'
@@ -75,15 +76,14 @@ class Waiting<J extends Job<any>> {
     const leave = new AbortController()
     const onAbort = (): void => this.#over.reject(signal!.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
-    const timer =
-      limit === undefined ? undefined : setTimeout(() => this.#over.resolve(), Math.min(limit, LONGEST_TIMER))
+    const timer = limit === undefined ? undefined : new Alarm(limit, () => this.#over.resolve())
     // Also those that stand still: somebody may set them going again.
     const open = new Set(this.#jobs).difference(this.#there)
     const followed = [...open].map((job) => this.#follow(job, leave.signal).catch(this.#over.reject))
     try {
       await this.#over.promise
     } finally {
-      clearTimeout(timer)
+      timer?.cancel()
       signal?.removeEventListener('abort', onAbort)
       leave.abort()
       await Promise.all(followed)

@@ -224,11 +224,59 @@ export type PeerEvent =
 
 export type WireEvent = SessionEvent | PeerEvent
 
+/**
+ * What a request is that is asked again because its answer was lost. `again`: a question, or one that leads to the same
+ * however often it is done; done again, its answer is not kept. `kept`: done once, its answer is kept until it was heard;
+ * a peer that remembers nothing may be asked it too, for it has an id of its own or cannot be done twice. `once`: the same,
+ * and of a peer that remembers nothing nobody can know whether it was done.
+ */
+export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'once' } = {
+  start: 'kept',
+  run: 'once',
+  jobs: 'again',
+  job: 'again',
+  runs: 'again',
+  stop: 'kept',
+  remove: 'kept',
+  send: 'once',
+  'end-input': 'once',
+  answer: 'once',
+  suspend: 'once',
+  resume: 'once',
+  throttle: 'once',
+  items: 'again',
+  acknowledge: 'again',
+  save: 'once',
+  disconnect: 'again',
+  connect: 'again',
+  receive: 'once',
+  close: 'kept',
+  session: 'again',
+  ping: 'again',
+  // These also attach who asks, and that has to be done anew over each link.
+  'session.open': 'again',
+  'session.attach': 'again',
+  'session.home': 'again',
+  sessions: 'again',
+  'local.connect': 'once',
+  'local.home': 'again',
+  'local.sessions': 'again',
+  'local.session': 'again',
+  'local.launch': 'once',
+  'local.peers': 'again',
+  'local.invite': 'once',
+  'local.join': 'once',
+  'local.allow': 'once',
+  'local.deny': 'once',
+  'local.status': 'again',
+  'local.shutdown': 'once',
+}
+
 /** Messages on the control channel. */
 export type ControlMessage =
   | { t: 'hello'; v: number; link: string; client: string; name: string }
-  | { t: 'welcome'; v: number; name: string; self: string }
-  | { t: 'ask'; id: number; to: Address; event: WireEvent }
+  | { t: 'welcome'; v: number; name: string; self: string; memory?: string }
+  | { t: 'ask'; id: number; to: Address; event: WireEvent; heard?: readonly number[] }
   | { t: 'ok'; id: number; value?: unknown }
   | { t: 'no'; id: number; error: Error }
   | { t: 'give-up'; id: number }
@@ -459,8 +507,8 @@ export function checkEvent(value: unknown): WireEvent {
 const address: Check = (value) => shape({ session: maybe(string), job: maybe(string) })(value)
 const CONTROL_MESSAGES: Record<string, Check> = {
   hello: shape({ v: count, link: string, client: string, name: string }),
-  welcome: shape({ v: count, name: string, self: string }),
-  ask: shape({ id: count, to: address, event: record }),
+  welcome: shape({ v: count, name: string, self: string, memory: maybe(string) }),
+  ask: shape({ id: count, to: address, event: record, heard: maybe(list(count, OPEN_REQUESTS)) }),
   ok: shape({ id: count }),
   no: shape({ id: count, error: (value) => Error.isError(value) }),
   'give-up': shape({ id: count }),

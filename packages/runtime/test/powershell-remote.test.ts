@@ -294,7 +294,7 @@ describe('when the line is cut', () => {
     await until('two lines have come', async () => (await all(job.receive({ keep: true, from: 0 }))).length === 2)
     await session.disconnect()
     await until('it has expired', async () => (await brief.here.sessions({ on: 'far' })).length === 0)
-    expect(codeOf(await refusal('a connection', () => session.connect()))).toBe('SESSION_NOT_FOUND')
+    expect(codeOf(await refusal('a connection', () => session.connect()))).toBe('SESSION_EXPIRED')
     expect((await within('the job', job.finished)).state).toBe('Failed')
     expect(await outputs(job.receive())).toEqual(lines(1, 2))
   })

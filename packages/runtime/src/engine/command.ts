@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { constants } from 'node:os'
+import { Alarm } from '../alarm.ts'
 import { CommandExitError, CommandStartError, asError, nativeError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter, valuesOf, type RawChunk } from '../record.ts'
@@ -78,17 +79,17 @@ export class CommandEngine implements Engine {
     const writer = new RecordWriter((chunk) => io.chunk(chunk))
     const streams = [child.stdout, child.stderr].filter((stream) => stream !== null)
     let stopping: StopRequest | undefined
-    let force: NodeJS.Timeout | undefined
+    let force: Alarm | undefined
     controls.credit = (bytes) => {
       writer.credit(bytes)
       if (!writer.full) for (const stream of streams) stream.resume()
     }
     controls.stop = (request) => {
       stopping = request
-      clearTimeout(force)
+      force?.cancel()
       if (request.grace <= 0) return void tree.end()
       tree.signal('SIGTERM')
-      force = setTimeout(() => void tree.end(), request.grace)
+      force = new Alarm(request.grace, () => void tree.end())
     }
     const take = (write: (line: string) => void) => (line: string) => {
       write(line)
@@ -124,7 +125,7 @@ export class CommandEngine implements Engine {
     child.once('close', (code, signal) => exited.resolve(endingOf(file, code, signal)))
     const ending = await exited.promise
     clearInterval(watching)
-    clearTimeout(force)
+    force?.cancel()
     await tree.end()
     writer.end()
     io.ended(

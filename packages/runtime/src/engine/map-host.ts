@@ -2,7 +2,7 @@
 //
 // An item that does not wait costs its call and little else. One that does is waited for, or, where several may be under
 // way at once, followed while the next ones begin. After each, what it said is saved before it counts as done.
-import { LONGEST_TIMER } from '../duration.ts'
+import { Alarm } from '../alarm.ts'
 import { asError, ProtocolError, TimeoutError } from '../errors.ts'
 import type { Ending } from '../job-machine.ts'
 import { valuesOf, type RecordWriter } from '../record.ts'
@@ -187,10 +187,7 @@ export class MapLoop<R extends Running> {
     const own = new AbortController()
     const stop = (): void => own.abort(signal.reason)
     signal.addEventListener('abort', stop, { once: true })
-    const limit = setTimeout(
-      () => own.abort(new TimeoutError(`it took longer than ${ms} ms`)),
-      Math.min(ms, LONGEST_TIMER),
-    )
+    const limit = new Alarm(ms, () => own.abort(new TimeoutError(`it took longer than ${ms} ms`)))
     const mine: R = { ...this.#running, abort: own }
     const over = Promise.withResolvers<never>()
     own.signal.addEventListener('abort', () => over.reject(own.signal.reason), { once: true })
@@ -200,7 +197,7 @@ export class MapLoop<R extends Running> {
       work?.catch(() => undefined) // what it still throws after its time is nobody's news
       await Promise.race([work, over.promise])
     } finally {
-      clearTimeout(limit)
+      limit.cancel()
       signal.removeEventListener('abort', stop)
     }
   }

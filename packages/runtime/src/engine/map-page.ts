@@ -22,6 +22,12 @@ export const PAGE_BYTES: number = BYTES_AT + CHUNK_BYTES
 /** More than a chunk is long: which chunk it is and how much of it is here are one number. */
 const SIZES: number = 2 * CHUNK_BYTES
 
+/** Milliseconds of a clock that nobody sets, and that is the same in all threads: `performance.now()` is each one's own. */
+function sharedNow(): number {
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1_000 + nanoseconds / 1e6
+}
+
 export class MapPage {
   readonly #numbers: Float64Array
   readonly #bytes: Uint8Array
@@ -57,9 +63,9 @@ export class MapPage {
   work(busy: boolean): void {
     const since = this.#numbers[SINCE]!
     if (busy === since > 0) return
-    if (busy) this.#numbers[SINCE] = Date.now()
+    if (busy) this.#numbers[SINCE] = sharedNow()
     else {
-      this.#numbers[BUSY] = this.#numbers[BUSY]! + Date.now() - since
+      this.#numbers[BUSY] = this.#numbers[BUSY]! + sharedNow() - since
       this.#numbers[SINCE] = 0
     }
   }
@@ -90,7 +96,7 @@ export class MapPage {
   /** For so many milliseconds it has had something to do. */
   get busy(): number {
     const since = this.#numbers[SINCE]!
-    return this.#numbers[BUSY]! + (since > 0 ? Date.now() - since : 0)
+    return this.#numbers[BUSY]! + (since > 0 ? sharedNow() - since : 0)
   }
 
   /** Which ones are under way. */

@@ -1,5 +1,6 @@
 // Who works for a map: a thread of its own, or a session on another peer. The map gives both parts of its inputs, takes
 // in what they say, and hears how they end.
+import type { Alarm } from '../alarm.ts'
 import { asError, ProtocolError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { RawChunk } from '../record.ts'
@@ -16,7 +17,7 @@ export interface Given {
   /** Items its worker had been given before it. */
   readonly before: number
   begunAt: number
-  limit: NodeJS.Timeout | undefined
+  limit: Alarm | undefined
 }
 
 /** What a map hears of its workers. */
@@ -86,7 +87,7 @@ export abstract class MapWorker {
     const place = this.parts.findIndex(({ part }) => part.seq === seq)
     const [given] = place < 0 ? [] : this.parts.splice(place, 1)
     if (!given) return undefined
-    clearTimeout(given.limit)
+    given.limit?.cancel()
     this.held -= given.part.to - given.part.from
     return given
   }
@@ -130,7 +131,7 @@ export class ThreadWorker extends MapWorker {
           events.still(this)
         },
         ended: (ending) => {
-          for (const { limit } of this.parts) clearTimeout(limit)
+          for (const { limit } of this.parts) limit?.cancel()
           warm.isolate.kill()
           void warm.isolate.exited.then(() => {
             // What it had said and not sent when it died.

@@ -4,7 +4,7 @@
 // Parts grow as long as they are done quickly, so that an item that takes a second is alone in its part and a hundred
 // thousand empty ones cost a few dozen messages. No item is begun twice: of a worker that died, those under way have
 // failed, and only those that nobody had begun go to another.
-import { LONGEST_TIMER } from '../duration.ts'
+import { Alarm } from '../alarm.ts'
 import { codeOf, EngineExitError, ItemsFailedError, PeerLostError, TimeoutError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { MapItems } from '../map-items.ts'
@@ -296,8 +296,7 @@ class MapExecution implements Execution {
     worker.give(part)
     if (this.#itemTimeout === undefined || !(worker instanceof ThreadWorker)) return
     // An item that lets nothing else run cannot be told that its time is over.
-    const wait = Math.min(this.#itemTimeout + TIMEOUT_GRACE, LONGEST_TIMER)
-    worker.parts.at(-1)!.limit = setTimeout(() => worker.kill(), wait)
+    worker.parts.at(-1)!.limit = new Alarm(this.#itemTimeout + TIMEOUT_GRACE, () => worker.kill())
   }
 
   /** Its records have a place among those of the other parts. */

@@ -2,7 +2,7 @@
 //
 // What it says goes on flowing into our log whoever reads it; the far cursor moves only as our reader does, so that a
 // client that dies leaves nothing behind that the next one would not get.
-import { LONGEST_TIMER } from '../duration.ts'
+import { Alarm } from '../alarm.ts'
 import { isFinished } from '../child-jobs.ts'
 import { asError, codeOf, InputClosedError, JobStoppedError, PeerLostError, SessionClosedError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
@@ -58,7 +58,7 @@ class RemoteExecution implements Execution {
   #credit = CREDIT_BYTES
   #wake: (() => void) | undefined
   #lost = false
-  #leaseEnd: NodeJS.Timeout | undefined
+  #leaseEnd: Alarm | undefined
   #verdict: Ending | undefined
   /** The far run's id, once there is one. */
   readonly #begun = Promise.withResolvers<string>()
@@ -164,7 +164,7 @@ class RemoteExecution implements Execution {
       const run =
         this.#target.run ??
         // Not given up when stopped meanwhile: it would run on over there. The answer says what to stop.
-        ((await session.request({ type: 'run', spec: spec.work })) as JobSnapshot)
+        (await session.begin(spec.work, this.#over.signal))
       this.#far = run.instanceId
       this.#io.taken?.(run.instanceId)
       this.#begun.resolve(run.instanceId)
@@ -179,7 +179,7 @@ class RemoteExecution implements Execution {
       stopWatching?.()
       stopFollowing?.()
       this.#begun.reject(new InputClosedError('it has ended'))
-      clearTimeout(this.#leaseEnd)
+      this.#leaseEnd?.cancel()
       // What the call started over there ends with its session; the job has ended when that is done.
       if (this.#session?.temporary) await this.#session.close().catch(() => undefined)
     }
@@ -211,7 +211,7 @@ class RemoteExecution implements Execution {
   #onSession(session: RemoteSession): void {
     const { state } = session
     if (state === 'Opened') {
-      clearTimeout(this.#leaseEnd)
+      this.#leaseEnd?.cancel()
       if (this.#lost) this.#io.back?.()
       this.#lost = false
       return
@@ -223,14 +223,9 @@ class RemoteExecution implements Execution {
     }
     if (state !== 'Disconnected') return
     if (session.temporary) return this.#giveUp(`${this.#target.location} could not be reached again`, session)
-    clearTimeout(this.#leaseEnd)
-    const lease = session.snapshot.idleTimeout
-    if (lease > LONGEST_TIMER) return
-    this.#leaseEnd = setTimeout(
-      () => this.#giveUp(`the session on ${this.#target.location} must have ended by now`, session),
-      lease,
-    )
-    this.#leaseEnd.unref()
+    this.#leaseEnd?.cancel()
+    const must = `the session on ${this.#target.location} must have ended by now`
+    this.#leaseEnd = new Alarm(session.snapshot.idleTimeout, () => this.#giveUp(must, session), { keep: false })
   }
 
   /** What the far job waits for, and whether it stands still, is ours to show. */

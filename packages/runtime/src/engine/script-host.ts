@@ -6,6 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { format } from 'node:util'
 import { decode } from '@errand/transport'
+import { LONGEST_TIMER } from '../duration.ts'
 import { cutStack } from '../error-stack.ts'
 import { asError, ErrandError, JobStoppedError, nativeError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
@@ -181,7 +182,7 @@ export class ScriptHost implements Engine {
       get session() {
         return (opened ??= session(spec))
       },
-      sleep: (ms) => rest.while(delay(ms, undefined, { signal: abort.signal })),
+      sleep: (ms) => rest.while(sleep(ms, abort.signal)),
       ask: (question) => {
         // What it said before goes ahead of what it asks.
         writer.flush()
@@ -231,17 +232,25 @@ async function pump(value: unknown, running: Running): Promise<boolean> {
 
 /** Asked between two records, where waiting for nothing would cost more than the record. `turn`: when it began. */
 function mustPause({ writer, rest }: Running, turn: number, now: number = Date.now()): boolean {
-  return rest.wanted || writer.full || now - turn >= TURN_MS
+  // Also where the clock was set back meanwhile.
+  return rest.wanted || writer.full || Math.abs(now - turn) >= TURN_MS
 }
 
 /** Stands still when asked to, waits for credit, and gives way to the event loop; tells when the turn began. */
 async function pause({ writer, abort, rest }: Running, turn: number): Promise<number> {
   if (rest.wanted) await rest.while(undefined)
   if (writer.full) await writer.ready(abort.signal)
-  if (Date.now() - turn < TURN_MS) return turn
+  if (Math.abs(Date.now() - turn) < TURN_MS) return turn
   // What never waits runs in microtasks: without this no stop and no credit would ever be heard.
   await new Promise<void>((resolve) => setImmediate(resolve))
   return Date.now()
+}
+
+/** Also longer than one timer can wait. */
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  let left = ms
+  for (; left > LONGEST_TIMER; left -= LONGEST_TIMER) await delay(LONGEST_TIMER, undefined, { signal })
+  await delay(left, undefined, { signal })
 }
 
 /** What the work was given. */

@@ -1,0 +1,106 @@
+// What was answered to whom: a request that is asked again is answered again, and not done again.
+//
+// An answer is kept until its client says that it has heard it, with its next request; so there is mostly one per client.
+// What need not be kept is not (REPEAT in wire.ts).
+import { LimitError, OutcomeUnknownError } from './errors.ts'
+import { REPEAT, type WireEvent } from './wire.ts'
+
+/** Answers of one client that it has not said to have heard. Beyond, the oldest is forgotten. */
+const ANSWERS_KEPT = 1024
+
+/** A client without a link for so long has lost what was kept for it, when room is needed for another. */
+const CLIENT_KEPT_MS = 10 * 60_000
+
+interface Kept {
+  readonly answer: Promise<unknown>
+  settled: boolean
+}
+
+interface Client {
+  /** Tells this memory from the next one of the same client. */
+  readonly memory: string
+  readonly kept: Map<number, Kept>
+  /** The newest request whose answer was forgotten unheard. */
+  forgotten: number
+  /** When its last link ended (`performance.now()`); undefined while it has one. */
+  leftAt: number | undefined
+}
+
+export class Answers {
+  readonly #clients = new Map<string, Client>()
+
+  /** Answers that are kept, those under way among them. */
+  get size(): number {
+    return [...this.#clients.values()].reduce((sum, { kept }) => sum + kept.size, 0)
+  }
+
+  /** A client has a link: names what is remembered of it. Another name than before: nothing that it asked before is. */
+  meet(client: string): string {
+    const known = this.#of(client)
+    known.leftAt = undefined
+    return known.memory
+  }
+
+  /** Its last link has ended; it may come back. */
+  leave(client: string): void {
+    const known = this.#clients.get(client)
+    if (known) known.leftAt = performance.now()
+  }
+
+  /** It is gone for good. */
+  forget(client: string): void {
+    this.#clients.delete(client)
+  }
+
+  /** It has these answers, and will not ask for them again. */
+  heard(client: string, ids: readonly number[]): void {
+    const kept = this.#clients.get(client)?.kept
+    for (const id of ids) kept?.delete(id)
+  }
+
+  /** @throws OutcomeUnknownError (rejects) where that was answered and the answer is forgotten; LimitError */
+  once(client: string, id: number | undefined, { type }: WireEvent, act: () => Promise<unknown>): Promise<unknown> {
+    if (id === undefined) return act()
+    const known = this.#of(client)
+    const there = known.kept.get(id)
+    if (there) return there.answer
+    const keeps = REPEAT[type] !== 'again'
+    if (keeps && id <= known.forgotten) {
+      return Promise.reject(new OutcomeUnknownError(`${type} was asked before, and its answer is kept no more`))
+    }
+    if (known.kept.size >= ANSWERS_KEPT && !makeRoom(known)) {
+      return Promise.reject(new LimitError(`more than ${ANSWERS_KEPT} requests of one client are under way`))
+    }
+    const kept: Kept = { answer: act(), settled: false }
+    known.kept.set(id, kept)
+    const settle = (): void => {
+      kept.settled = true
+      // One that is asked for again while it is under way is the same all the same: a second stop is a harder one.
+      if (!keeps) known.kept.delete(id)
+    }
+    kept.answer.then(settle, settle)
+    return kept.answer
+  }
+
+  #of(client: string): Client {
+    let known = this.#clients.get(client)
+    if (!known) {
+      const before = performance.now() - CLIENT_KEPT_MS
+      for (const [name, { leftAt }] of this.#clients)
+        if (leftAt !== undefined && leftAt < before) this.#clients.delete(name)
+      known = { memory: crypto.randomUUID(), kept: new Map(), forgotten: 0, leftAt: undefined }
+      this.#clients.set(client, known)
+    }
+    return known
+  }
+}
+
+/** Forgets the oldest that is not under way. */
+function makeRoom(client: Client): boolean {
+  for (const [id, { settled }] of client.kept) {
+    if (!settled) continue
+    client.forgotten = Math.max(client.forgotten, id)
+    return client.kept.delete(id)
+  }
+  return false
+}
