@@ -5,10 +5,12 @@ import { SessionNotFoundError, SessionStateError } from './errors.ts'
 import type { Link } from './link.ts'
 import type { Network, Place } from './network.ts'
 import { untilAborted } from './output-log.ts'
-import { RemoteSession } from './remote-session.ts'
+import { namedSession } from './named-session.ts'
+import { RemoteSession, type LostRun, type RemoteSessionOptions } from './remote-session.ts'
+import type { JobHost } from './job.ts'
 import type { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { JobSnapshot, SessionSnapshot } from './surface.ts'
+import type { JobSnapshot, PeerId, SessionSnapshot } from './surface.ts'
 import type { HeldOptions, PeerEvent, TargetSpec } from './wire.ts'
 
 /** What holding needs of its peer. */
@@ -45,17 +47,15 @@ export class Holding {
     return this.all().filter((session) => session.options.id > 0)
   }
 
-  /** By number, instanceId, name, or a prefix of the instanceId. @throws SessionNotFoundError */
+  /** By number, instanceId, name, or a prefix of the instanceId. @throws SessionNotFoundError, SessionAmbiguousError */
   named(which: number | string): RemoteSession {
-    const text = String(which)
-    const listed = this.listed()
-    const found =
-      listed.find((session) => String(session.options.id) === text) ??
-      this.all().find((session) => session.instanceId === text) ??
-      listed.find((session) => session.snapshot.name === text) ??
-      (text.length >= 4 ? listed.find((session) => session.instanceId.startsWith(text)) : undefined)
-    if (!found) throw new SessionNotFoundError(which, this.#holder.name)
-    return found
+    const exact = typeof which === 'string' ? this.#sessions.get(which) : undefined
+    return exact ?? namedSession(which, this.listed(), ({ snapshot }) => snapshot, this.#holder.name)
+  }
+
+  /** A peer has come to us: what was lost with it need not wait before it is tried again. */
+  heardOf(peer: PeerId): void {
+    for (const session of this.all()) if (session.options.peerId === peer) session.heardOf()
   }
 
   /** Opens a session there, or takes one up. */
@@ -81,14 +81,17 @@ export class Holding {
     return opening
   }
 
-  /** Ours on that peer, whoever of our clients opened them; what is held here shows as it is here. */
+  /** Ours on that peer, whoever of our clients opened them, by its numbers; what is held here shows as it is here. */
   async on(to: string, signal?: AbortSignal): Promise<SessionSnapshot[]> {
     const { network } = this.#holder
     const place = network.place(to)
     const link = await network.linkTo(place, signal)
     const far = (await link.ask({}, { type: 'sessions' }, { signal })) as SessionSnapshot[]
     const { location, peer: peerId, carrier: transport } = place
-    return far.map((one) => this.#sessions.get(one.instanceId)?.snapshot ?? { ...one, location, peerId, transport })
+    return far.map((one) => {
+      const held = this.#sessions.get(one.instanceId)
+      return { ...(held?.snapshot ?? { ...one, location, peerId, transport }), id: one.id }
+    })
   }
 
   /** The engine that runs a child there. @throws PeerNotFoundError, SessionNotFoundError: before anything is made */
@@ -107,7 +110,7 @@ export class Holding {
 
   async #open(place: Place, options: HeldOptions, temporary: boolean, signal?: AbortSignal): Promise<RemoteSession> {
     const link = await this.#holder.network.linkTo(place, signal)
-    const { lostAfter, session, force, temporary: _, ...rest } = options
+    const { lostAfter, reconnect, session, force, temporary: _, ...rest } = options
     const openId = crypto.randomUUID()
     const name = `Runspace${this.#last + 1}`
     const event: PeerEvent =
@@ -125,7 +128,7 @@ export class Holding {
     }
     const far = await asked
     const known = this.#sessions.get(far.instanceId)
-    if (!known) return this.#hold(place, link, far, { id: temporary ? 0 : ++this.#last, temporary, lostAfter })
+    if (!known) return this.#hold(place, link, far, { id: temporary ? 0 : ++this.#last, temporary, lostAfter, reconnect })
     await known.connect(signal)
     return known
   }
@@ -134,13 +137,15 @@ export class Holding {
     place: Place,
     link: Link,
     far: SessionSnapshot,
-    { id, temporary, lostAfter }: { id: number; temporary: boolean; lostAfter?: number | undefined },
+    options: Pick<RemoteSessionOptions, 'id' | 'temporary'> & Pick<HeldOptions, 'lostAfter' | 'reconnect'>,
   ): RemoteSession {
+    const { id, temporary, lostAfter, reconnect = false } = options
     const { network } = this.#holder
     const session: RemoteSession = new RemoteSession(
       {
         link: (signal) => network.linkTo(place, signal),
         takeUp: (from, name) => this.#takeUpOnce(from, name),
+        leave: (lost, runs) => this.#leave(lost, runs),
         sessionRef: (instanceId) => this.#holder.sessionRef(instanceId),
         ended: (over) => void this.#sessions.delete(over.instanceId),
       },
@@ -151,6 +156,7 @@ export class Holding {
         transport: place.carrier,
         lostAfter: lostAfter ?? this.#holder.lostAfter,
         temporary,
+        reconnect,
       },
       link,
       far,
@@ -181,9 +187,27 @@ export class Holding {
     // A run that works for a map says nothing to anybody else.
     const found = runs.findLast(({ run }) => run.hasMoreData && run.type !== 'PSTaskJob')
     if (!found) return undefined
+    return (await this.#adopt(session, found.run, found.cursor, name)).snapshot()
+  }
+
+  #adopt(
+    session: RemoteSession,
+    run: Pick<JobSnapshot, 'instanceId' | 'command'>,
+    cursor: number,
+    name: string | undefined,
+  ): Promise<JobHost> {
     const { location } = session.options
-    const engine = new RemoteEngine({ location, open: async () => session, run: found.run })
-    return (await local.takeUp(found.run, found.cursor, name, engine, location)).snapshot()
+    const engine = new RemoteEngine({ location, open: async () => session, run })
+    return this.#holder.local.takeUp(run, cursor, name, engine, location)
+  }
+
+  /** What was only called, and lost with its session, is a job from now on: Disconnected, until the session is back. */
+  #leave(session: RemoteSession, runs: readonly LostRun[]): void {
+    for (const { spec, taken } of runs) {
+      const run = { instanceId: spec.startId, command: spec.command }
+      // This peer is closing: nobody would ask for it.
+      this.#adopt(session, run, taken, spec.name).catch(() => undefined)
+    }
   }
 
   /** Leaves what is persistent, so that its work goes on over there. */

@@ -7,7 +7,8 @@ import { startProcess } from './engine/process-isolate.ts'
 import { RunspaceEngine } from './engine/runspace.ts'
 import { ThreadEngine } from './engine/thread.ts'
 import { startWorker } from './engine/worker-isolate.ts'
-import { SessionNotFoundError, UsageError } from './errors.ts'
+import { UsageError } from './errors.ts'
+import { namedSession } from './named-session.ts'
 import type { Principal } from './serve.ts'
 import { HostSession, type SessionEngines, type SessionHome } from './session.ts'
 import type { SessionSnapshot } from './surface.ts'
@@ -49,15 +50,22 @@ export class Hosting {
 
   /** Asked twice with one id, also over another link: one session. @throws UsageError */
   open(principal: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
-    const known = this.#opened.get(options.openId)
+    // Nobody gets at another's session by its id.
+    const key = `${principal.peer} ${options.openId}`
+    const known = this.#opened.get(key)
     if (known) return known
-    const opening = this.#open(principal, client, options)
-    this.#opened.set(options.openId, opening)
-    opening.catch(() => this.#opened.delete(options.openId))
+    const opening = this.#open(principal, client, options, key)
+    this.#opened.set(key, opening)
+    opening.catch(() => this.#opened.delete(key))
     return opening
   }
 
-  async #open({ owner }: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
+  async #open(
+    { owner }: Principal,
+    client: string,
+    options: OpenSession,
+    key: string,
+  ): Promise<SessionSnapshot> {
     if (this.all().filter((session) => session.owner === owner).length >= SESSIONS_MOST) {
       throw new UsageError(`${SESSIONS_MOST} sessions are open here already`, { hint: 'close some first' })
     }
@@ -67,19 +75,19 @@ export class Hosting {
       new HostSession(this.#home, ++this.#last, options.temporary ? 'temporary' : 'persistent', owner, options),
     )
     session.attach(client)
-    void session.closed.then(() => this.#opened.delete(options.openId))
+    void session.closed.then(() => this.#opened.delete(key))
     return session.snapshotFor(client)
   }
 
-  /** By number, name or instanceId, among the owner's own. @throws SessionNotFoundError, SessionStateError */
+  /**
+   * By number, name or instanceId, among the owner's own; a temporary one is nobody's but its client's.
+   * @throws SessionNotFoundError, SessionAmbiguousError, SessionStateError
+   */
   attach(principal: Principal, client: string, which: string | number, force: boolean): SessionSnapshot {
-    const text = String(which)
-    const mine = this.all().filter((session) => session.owner === principal.owner)
-    const session =
-      mine.find((one) => one.instanceId === text) ??
-      mine.find((one) => String(one.id) === text) ??
-      mine.find((one) => one.name === text)
-    if (!session) throw new SessionNotFoundError(which, this.#home.name)
+    const mine = this.all().filter(
+      (session) => session.owner === principal.owner && (session.kind !== 'temporary' || session.openedBy === client),
+    )
+    const session = namedSession(which, mine, (one) => one, this.#home.name)
     session.attach(client, force)
     return session.snapshotFor(client)
   }
@@ -93,6 +101,11 @@ export class Hosting {
   /** A client process is gone: its sessions go on, detached. */
   clientLost(client: string): void {
     for (const session of this.all()) session.detach(client)
+  }
+
+  /** A key that stood for itself alone has got a name: what it has open it brings along. */
+  rename(owner: string, to: string): void {
+    for (const session of this.all()) if (session.owner === owner) session.moveTo(to)
   }
 
   /** An owner may no longer be here. */

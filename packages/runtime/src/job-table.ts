@@ -29,6 +29,8 @@ export class JobTable {
   readonly #where: string
   readonly #listed = new JobIndex()
   readonly #runs = new Map<string, JobHost>()
+  /** Of runs on other peers: aborts with what whoever reads them is to be told. */
+  readonly #waited = new Map<string, AbortController>()
   /** What was started by which id: under way, or the job's instanceId for as long as it is there. */
   readonly #started = new Map<string, Promise<JobHost> | string>()
   /** Runs that are over and read to the end, as they were: whose reader lost its link may ask for that end again. */
@@ -94,7 +96,17 @@ export class JobTable {
     }
   }
 
+  /** A run gets a number, and is a job like any other; who waits for it is told why it need not. */
+  enlist(run: JobHost, id: number, lost: Error): void {
+    if (!this.#runs.delete(run.instanceId)) return
+    run.enlist(id)
+    this.add(run)
+    this.#waited.get(run.instanceId)?.abort(lost)
+    this.#waited.delete(run.instanceId)
+  }
+
   forget(job: TableJob): void {
+    this.#waited.delete(job.instanceId)
     // Whoever asks may hold the job as it was before it became a row.
     const present = this.#listed.get(job.instanceId)
     if (present instanceof JobRow) for (const one of [present, ...present.children]) this.#unshare(one.command)
@@ -207,6 +219,21 @@ export class JobTable {
     const over = this.#retired.get(job)
     if (over) return over
     const found = this.find(job)
+    if (found.children.length > 0 && this.#runs.has(job)) return yield* this.#readRun(job, request, signal)
+    return yield* this.#readJob(found, request, signal)
+  }
+
+  /** Until it is lost. @throws PeerLostError */
+  async *#readRun(job: string, request: ReadRequest, signal: AbortSignal | undefined): JobReading {
+    let lost = this.#waited.get(job)
+    if (!lost) this.#waited.set(job, (lost = new AbortController()))
+    const either = signal ? AbortSignal.any([signal, lost.signal]) : lost.signal
+    const last = yield* this.#readJob(this.find(job), request, either)
+    if (!signal?.aborted) lost.signal.throwIfAborted()
+    return last
+  }
+
+  async *#readJob(found: TableJob, request: ReadRequest, signal: AbortSignal | undefined): JobReading {
     const { location } = request
     const wanted = (one: TableJob): boolean => location === undefined || same(location, one.location)
     if (found.children.length === 0 || request.recurse === false) {

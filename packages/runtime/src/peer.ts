@@ -119,6 +119,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       server: (peer, client) => new Server(this.#principal(peer, client), this, this.#answers),
       onLink: (link, dialled) => this.#onLink(link, dialled),
       refused: (peer, what) => options.log?.('refused', { peer, what }),
+      moved: (owner, to, alone) => this.#moved(owner, to, alone),
     })
     this.#hosting = new Hosting(this)
     this.#holding = new Holding({
@@ -230,6 +231,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     return principal.self ? (hosted ?? this.#holding.get(instanceId)) : (this.#holding.get(instanceId) ?? hosted)
   }
 
+  admit({ kind }: Principal, link: Link, ref: SessionRef, event: SessionEvent['type']): void {
+    // A session's own scripts are part of it; leaving what one has not got is no crime.
+    if (kind !== 'script' && ref instanceof HostSession && event !== 'disconnect') ref.admit(link.client, event)
+  }
+
   view(ref: SessionRef, client: string): SessionSnapshot {
     return ref instanceof HostSession ? ref.snapshotFor(client) : ref.snapshot
   }
@@ -318,6 +324,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   #onLink(link: Link, dialled: boolean): void {
     this.#activeAt = Date.now()
     if (dialled) return
+    // One that only dials out can be reached again now.
+    this.#holding.heardOf(link.peer)
     this.#clients.set(link.client, link)
     void link.closed.then(() => {
       this.#activeAt = Date.now()
@@ -359,9 +367,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       case 'local.deny': {
         const denied = await this.#network.deny(event.peer, event.forget === true)
         // An owner's other keys keep their sessions; those this one had are detached with its links.
-        const owner = denied.owner ?? denied.id
-        const shared = this.#book.all().some((peer) => peer.id !== denied.id && peer.owner === owner)
-        return shared ? undefined : this.#hosting.closeOwned(owner)
+        return this.#closeUnlessOwned(denied.owner ?? denied.id)
       }
       case 'local.status':
         return this.#status()
@@ -370,6 +376,17 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       default:
         throw new UsageError(`${event.type} comes over a link`)
     }
+  }
+
+  /** Nobody could ever take up what is an owner's who has no key any more that may come here. */
+  #closeUnlessOwned(owner: string): void {
+    if (!this.#book.standsFor(owner)) this.#hosting.closeOwned(owner)
+  }
+
+  /** A key stands for another owner from now on. `alone`: it stood for nobody but itself. */
+  #moved(owner: string, to: string, alone: boolean): void {
+    if (alone) this.#hosting.rename(owner, to)
+    else this.#closeUnlessOwned(owner)
   }
 
   async #sessions(

@@ -16,7 +16,7 @@ import {
   TimeoutError,
 } from './errors.ts'
 import { Link, type JobReading } from './link.ts'
-import { untilAborted } from './output-log.ts'
+import { OWNER, untilAborted } from './output-log.ts'
 import {
   remoteSessionMachine,
   type RemoteSessionActions,
@@ -25,13 +25,17 @@ import {
 } from './remote-session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
-import type { ReadRequest, SessionEvent } from './wire.ts'
+import type { ReadRequest, SessionEvent, WorkSpec } from './wire.ts'
 
+/** Runs remembered whose end nobody has read; the oldest goes first, as where they run. */
+const RUNS_KEPT = 64
 /** How long a peer may take to answer that a session is closed, in ms; after that its lease ends it. */
 const CLOSE_TIMEOUT = 10_000
 
 /** States that pass by themselves. */
 const WAITING: ReadonlySet<SessionState> = new Set<SessionState>(['Opening', 'Connecting'])
+/** Codes of what another attempt may overcome. */
+const PASSING: ReadonlySet<string> = new Set(['PEER_UNREACHABLE', 'PEER_LOST', 'CHANNEL_CLOSED'])
 const SETTLED: ReadonlySet<SessionState> = new Set<SessionState>(['Opened', 'Closed', 'Broken'])
 
 /** What a held session needs of the peer that holds it. */
@@ -41,8 +45,17 @@ export interface RemoteSessionHome {
   /** The local job that runs in this session, or the far run as a new local job. */
   takeUp(session: RemoteSession, name: string | undefined): Promise<JobSnapshot | undefined>
   sessionRef(instanceId: string): SessionRef
+  /** Runs that were lost with the session: each is left behind as a job here. */
+  leave(session: RemoteSession, runs: readonly LostRun[]): void
   /** It is Closed or Broken: out of the table. */
   ended(session: RemoteSession): void
+}
+
+/** A run that may go on there although whoever called it has been told that it is lost. */
+export interface LostRun {
+  readonly spec: WorkSpec
+  /** How many of its records the caller has taken. */
+  readonly taken: number
 }
 
 export interface RemoteSessionOptions {
@@ -54,6 +67,8 @@ export interface RemoteSessionOptions {
   readonly transport: string
   readonly lostAfter: number
   readonly temporary: boolean
+  /** Given up, it is taken up again when its peer is back. */
+  readonly reconnect?: boolean
 }
 
 export class RemoteSession implements SessionRef, RemoteSessionActions {
@@ -72,8 +87,20 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   /** Aborts when the session is let go of: everything that is read over it stops there. */
   #attachment = new AbortController()
   #unwatch: (() => void) | undefined
-  /** A connect by command: its first failure is the answer. */
-  #asked = false
+  /** Those who connect by command: the first failure is their answer. */
+  readonly #connecting = new Set<(refusal: Error) => void>()
+  /** It is tried because of them alone: their answer ends that. */
+  #commanded = false
+  /** It is being left by command: nothing is lost by that. */
+  #leaving = false
+  /** One of them takes it away from whoever has it. */
+  #force = false
+  /** Ends the pause before the next attempt. */
+  #sooner: (() => void) | undefined
+  /** Looks out for its peer when it has been given up. */
+  #lookout: AbortController | undefined
+  /** Runs that were asked for here, by id, until somebody has read their end. */
+  readonly #runs = new Map<string, { readonly spec: WorkSpec; taken: number; sent: boolean }>()
   #snapshot: SessionSnapshot | undefined
 
   /** Over a link on which the session has just been opened or attached. */
@@ -129,16 +156,50 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         await this.#disconnect(event)
         return this.snapshot
       case 'connect':
-        await this.connect(options.signal)
+        await this.connect(options.signal, event.force)
         return this.snapshot
+      case 'run':
+        return this.#call(event, options)
       case 'receive':
         await this.connect(options.signal)
         return this.#home.takeUp(this, event.name)
       case 'close':
         await this.close(event.grace)
         return this.snapshot
+      case 'acknowledge':
+        this.#note(event)
+        return this.#forward(event, job, options)
       default:
         return this.#forward(event, job, options)
+    }
+  }
+
+  /** A run that somebody here has as a job already: losing the session leaves that one. */
+  async run(spec: WorkSpec): Promise<JobSnapshot> {
+    return (await this.#forward({ type: 'run', spec }, undefined, {})) as JobSnapshot
+  }
+
+  /** A run that is nothing but a call: were the session lost under it, nobody here would know of it. */
+  async #call(event: Extract<SessionEvent, { type: 'run' }>, options: Cancel): Promise<unknown> {
+    const { spec } = event
+    const call = { spec, taken: 0, sent: false }
+    if (!this.temporary) this.#runs.set(spec.startId, call)
+    const [oldest] = this.#runs.keys()
+    if (this.#runs.size > RUNS_KEPT && oldest !== undefined) this.#runs.delete(oldest)
+    try {
+      return await this.#forward(event, undefined, options, () => (call.sent = true))
+    } catch (error) {
+      // Refused, or never sent: there is no such run.
+      this.#runs.delete(spec.startId)
+      throw error
+    }
+  }
+
+  #note({ reader, seqs }: Extract<SessionEvent, { type: 'acknowledge' }>): void {
+    if (reader !== OWNER || this.#runs.size === 0) return
+    for (const [job, seq] of seqs) {
+      const call = this.#runs.get(job)
+      if (call) call.taken = Math.max(call.taken, seq)
     }
   }
 
@@ -164,6 +225,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
           const step = await reading.next()
           if (step.done) {
             if (here.aborted && !signal?.aborted) break
+            if (!here.aborted) this.#runs.delete(job)
             return step.value
           }
           if (here.aborted) break
@@ -214,22 +276,47 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   // ── by command ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Opens it again, or waits while it is being reconnected. @throws what kept it from opening */
-  async connect(signal?: AbortSignal): Promise<void> {
+  /**
+   * Opens it again. While it is being reconnected anyway, it is tried at once, and what becomes of this does not end that.
+   * `force`: also from another client, who then has it no more. @throws what kept it from opening
+   */
+  async connect(signal?: AbortSignal, force = false): Promise<void> {
     if (this.#state === 'Opened') return
     this.#throwIfOver()
-    this.#asked = true
-    this.#reason = undefined
-    this.#send({ type: 'session.connect' })
+    signal?.throwIfAborted()
+    const refused = Promise.withResolvers<void>()
+    let refusal: Error | undefined
+    const refuse = (error: Error): void => {
+      refusal = error
+      refused.resolve()
+    }
+    this.#connecting.add(refuse)
+    this.#force ||= force
+    if (this.#state === 'Disconnected') {
+      this.#commanded = true
+      this.#reason = undefined
+      this.#send({ type: 'session.connect' })
+    } else this.#sooner?.()
+    const over = new AbortController()
+    const either = signal ? AbortSignal.any([signal, over.signal]) : over.signal
     try {
-      await this.#until((state) => state !== 'Connecting', signal)
+      await Promise.race([this.#until((state) => state !== 'Connecting', either), refused.promise])
     } finally {
-      this.#asked = false
+      over.abort()
+      this.#connecting.delete(refuse)
+      if (this.#connecting.size === 0) {
+        this.#commanded = false
+        this.#force = false
+      }
     }
     signal?.throwIfAborted()
-    if ((this.#state as SessionState) !== 'Opened') {
-      throw this.#reason ?? new SessionStateError(`session ${this.#far.name} is ${this.#state}`)
-    }
+    if ((this.#state as SessionState) === 'Opened') return
+    throw refusal ?? this.#reason ?? new SessionStateError(`session ${this.#far.name} is ${this.#state}`)
+  }
+
+  /** Its peer was heard of: there is no use in waiting any longer before it is tried again. */
+  heardOf(): void {
+    this.#sooner?.()
   }
 
   /** Ends the far session and its jobs; where it cannot be reached the entry here goes all the same, and that is said. */
@@ -251,6 +338,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#reason = undefined
     this.#send({ type: 'session.closed' })
     if (failed === undefined || this.temporary) return
+    // Its new client's work goes on.
+    if (codeOf(failed) === 'SESSION_STATE') throw failed
     throw new PeerUnreachableError(`session ${this.#far.name} on ${this.options.location} could not be told to close`, {
       cause: failed,
       hint: `it is no longer listed here; over there it ends by itself after ${this.#far.idleTimeout / 1000} s`,
@@ -271,24 +360,29 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   async #disconnect(event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<void> {
-    if (this.#state === 'Disconnected') return
+    if (this.#state === 'Disconnected') return this.#lookout?.abort()
     this.#throwIfOver()
     const link = this.#link
-    this.#send({ type: 'session.disconnecting' })
-    if (this.#state === 'Disconnecting' && link) {
-      try {
-        this.#far = (await link.ask({ session: this.instanceId }, event)) as SessionSnapshot
-      } catch (error) {
-        if (link.open) {
-          // Refused (an idle timeout out of bounds, say): nothing has changed.
-          this.#send({ type: 'session.opened' })
-          throw error
+    this.#leaving = true
+    try {
+      this.#send({ type: 'session.disconnecting' })
+      if (this.#state === 'Disconnecting' && link) {
+        try {
+          this.#far = (await link.ask({ session: this.instanceId }, event)) as SessionSnapshot
+        } catch (error) {
+          if (link.open) {
+            // Refused (an idle timeout out of bounds, say): nothing has changed.
+            this.#send({ type: 'session.opened' })
+            throw error
+          }
         }
       }
+      this.#reason = undefined
+      this.#detached()
+      this.#send({ type: 'session.disconnected' })
+    } finally {
+      this.#leaving = false
     }
-    this.#reason = undefined
-    this.#detached()
-    this.#send({ type: 'session.disconnected' })
   }
 
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
@@ -296,9 +390,10 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   startRetry(): void {
     this.#retry = setTimeout(
       () => {
-        this.#reason ??= new PeerUnreachableError(
-          `${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`,
-        )
+        const { location, lostAfter } = this.options
+        this.#reason = new PeerUnreachableError(`${location} could not be reached for ${lostAfter / 1000} s`, {
+          cause: this.#reason,
+        })
         this.#send({ type: 'link.given-up' })
       },
       Math.min(this.options.lostAfter, LONGEST_TIMER),
@@ -325,11 +420,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       if (signal.aborted) return
       try {
         const link = await this.#home.link(signal)
-        const far = (await link.ask(
-          {},
-          { type: 'session.attach', session: this.instanceId },
-          { signal },
-        )) as SessionSnapshot
+        const event = { type: 'session.attach' as const, session: this.instanceId, ...(this.#force && { force: true }) }
+        const far = (await link.ask({}, event, { signal })) as SessionSnapshot
         if (signal.aborted) return
         this.#far = far
         this.#reason = undefined
@@ -338,12 +430,44 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       } catch (error) {
         if (signal.aborted) return
         const reason = asError(error)
-        const passing = ['PEER_UNREACHABLE', 'PEER_LOST', 'CHANNEL_CLOSED'].includes(codeOf(reason) ?? '')
+        const code = codeOf(reason) ?? ''
         this.#reason = reason
-        if (!passing) return this.#send({ type: 'link.refused', reason })
-        if (this.#asked) return this.#send({ type: 'link.given-up' })
+        // Another client has it: it is still there, and may be ours again.
+        if (code === 'SESSION_STATE') return this.#send({ type: 'link.given-up' })
+        if (!PASSING.has(code)) return this.#send({ type: 'link.refused', reason })
+        if (this.#commanded) return this.#send({ type: 'link.given-up' })
+        for (const refuse of [...this.#connecting]) refuse(reason)
       }
-      await untilAborted(new Promise((resolve) => setTimeout(resolve, pause).unref()), signal)
+      await this.#pause(pause, signal)
+    }
+  }
+
+  /** Before the next attempt, unless there is news. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    const over = Promise.withResolvers<void>()
+    const timer = setTimeout(over.resolve, ms).unref()
+    this.#sooner = over.resolve
+    try {
+      await untilAborted(over.promise, signal)
+    } finally {
+      clearTimeout(timer)
+      if (this.#sooner === over.resolve) this.#sooner = undefined
+    }
+  }
+
+  /** Given up, but wanted: as soon as its peer can be reached again it is tried as after a loss. */
+  async #lookOut(signal: AbortSignal): Promise<void> {
+    for (const pause of backOff()) {
+      await this.#pause(pause, signal)
+      if (signal.aborted) return
+      try {
+        await this.#home.link(signal)
+      } catch (error) {
+        if (codeOf(error) === 'PEER_CLOSED') return
+        continue
+      }
+      if (!signal.aborted) this.#send({ type: 'session.connect' })
+      return
     }
   }
 
@@ -371,6 +495,15 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         this.#reason = new SessionClosedError(far.name, { hint: `it was closed on ${this.options.location}` })
         this.#send({ type: 'session.closed', reason: this.#reason })
       }
+      // Attached no more, and not by our word: another client has taken it.
+      if (far.state === 'Disconnected' && this.#state === 'Opened') {
+        this.#reason = new SessionStateError(
+          `session ${far.name} on ${this.options.location} was taken by another client; what runs there goes on`,
+          { hint: 'connect it when it is free again, or take it back with force' },
+        )
+        this.#detached()
+        this.#send({ type: 'session.taken' })
+      }
       this.#changed()
     })
     for (const [job, watched] of this.#jobs) this.#watch(job, watched, link)
@@ -397,10 +530,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
-  async #forward(event: SessionEvent, job: string | undefined, options: Cancel): Promise<unknown> {
+  async #forward(
+    event: SessionEvent,
+    job: string | undefined,
+    options: Cancel,
+    onSend?: () => void,
+  ): Promise<unknown> {
     const id = Link.requestId()
     for (;;) {
       const link = await this.#ready(options.signal)
+      onSend?.()
       try {
         return await link.ask(this.#to(job), event, { signal: options.signal, id })
       } catch (error) {
@@ -426,10 +565,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (this.#state !== 'Disconnected' && this.#state !== 'Disconnecting') return
     const { name } = this.#far
     const { location } = this.options
+    if (codeOf(this.#reason) === 'SESSION_STATE') throw this.#reason!
     if (this.#reason) {
       throw new PeerLostError(`${location} could not be reached again; what goes on in session ${name} is unknown`, {
         cause: this.#reason,
-        hint: 'connect the session when it can be reached, and receive what it did',
+        hint: 'connect the session when it can be reached, and receive what it did: a run is left here as a job',
       })
     }
     throw new SessionStateError(`session ${name} on ${location} is ${this.#state}`, { hint: 'connect it first' })
@@ -466,7 +606,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #enter(state: SessionState): void {
     if (state === this.#state) return
     this.#state = state
+    this.#lookout?.abort()
+    // Before anybody hears of it: whoever is told that a run is lost finds its job.
+    const lost = state === 'Disconnected' && this.#reason && !this.#leaving ? codeOf(this.#reason) : undefined
+    if (lost) this.#leaveRuns()
     this.#changed()
+    // Who took it is asked for it, not waited for.
+    if (lost && lost !== 'SESSION_STATE' && this.options.reconnect) {
+      this.#lookout = new AbortController()
+      void this.#lookOut(this.#lookout.signal)
+    }
     if (state === 'Opened' || state === 'Opening') return
     for (const watched of this.#jobs.values()) {
       const { last } = watched
@@ -477,6 +626,13 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (!SETTLED.has(state)) return
     const reason = this.#reason ?? new SessionClosedError(this.#far.name)
     for (const { lost } of this.#jobs.values()) for (const tell of [...lost]) tell(reason)
+  }
+
+  /** What was only called goes on there, perhaps, and nobody waits for it any more. */
+  #leaveRuns(): void {
+    const runs = [...this.#runs.values()].filter(({ sent }) => sent)
+    this.#runs.clear()
+    if (runs.length > 0) this.#home.leave(this, runs)
   }
 
   #changed(): void {

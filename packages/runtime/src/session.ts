@@ -6,7 +6,8 @@ import { LONGEST_TIMER } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { engineOf } from './engine-choice.ts'
 import { SharedMapEngine } from './engine/map.ts'
-import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
+import { RemoteEngine } from './engine/remote.ts'
+import { PeerLostError, SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { StopRequest } from './job-machine.ts'
 import type { TableJob } from './job-row.ts'
@@ -71,12 +72,12 @@ export class HostSession implements SessionRef, SessionActions {
   readonly id: number
   readonly name: string
   readonly kind: SessionKind
-  /** Whose it is; '' is this peer's own owner. */
-  readonly owner: string
   readonly cwd: string | undefined
   readonly env: Record<string, string | undefined> | undefined
   /** Settles when nothing of it is left. */
   readonly closed: Promise<void>
+  #owner: string
+  #openedBy: string | undefined
   readonly #home: SessionHome
   readonly #actor: SessionActor
   readonly #engines: SessionEngines
@@ -101,7 +102,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.#home = home
     this.id = id
     this.kind = kind
-    this.owner = owner
+    this.#owner = owner
     this.name = options.name ?? (kind === 'home' || kind === 'local' ? kind : `Runspace${id}`)
     this.cwd = options.cwd
     this.env = options.env
@@ -122,6 +123,21 @@ export class HostSession implements SessionRef, SessionActions {
     this.#actor = createActor(sessionMachine, { input: this })
     this.#actor.subscribe({ next: () => this.#changed(), error: () => this.#settleClosed() })
     this.#actor.start()
+  }
+
+  /** Whose it is; '' is this peer's own owner. */
+  get owner(): string {
+    return this.#owner
+  }
+  /** The client that had it first. */
+  get openedBy(): string | undefined {
+    return this.#openedBy
+  }
+
+  /** The same owner, by another name. */
+  moveTo(owner: string): void {
+    this.#owner = owner
+    this.#changed()
   }
 
   get snapshot(): SessionSnapshot {
@@ -171,8 +187,24 @@ export class HostSession implements SessionRef, SessionActions {
       })
     }
     this.#attached = client
+    this.#openedBy ??= client
     this.#send({ type: 'session.attach' })
     this.#changed()
+  }
+
+  /**
+   * Whether this client may do this: who has it, everything; others look at it, and close it where nobody has it. So a
+   * client that another one took it from disturbs nothing of what goes on there. @throws SessionStateError
+   */
+  admit(client: string, event: SessionEvent['type']): void {
+    if (this.#shared || this.#attached === client || event === 'session') return
+    if (this.#attached === undefined) {
+      if (event === 'close') return
+      throw new SessionStateError(`session ${this.name} is attached to nobody`, { hint: 'connect it first' })
+    }
+    throw new SessionStateError(`session ${this.name} is attached to another client; ${event} is for that one`, {
+      hint: 'disconnect it there, or take it with force',
+    })
   }
 
   /** The client left or was lost: its work goes on, the lease begins. */
@@ -437,7 +469,29 @@ export class HostSession implements SessionRef, SessionActions {
       )
     }
     host.start()
+    if (targets && !listed) this.#leaveIfLost(host)
     return host
+  }
+
+  /**
+   * A run whose sessions were lost under it, all that it still waits for, is told so and stays behind as a job: its work
+   * may go on there, and can be received when a session is back.
+   */
+  #leaveIfLost(run: JobHost): void {
+    const unwatch = run.watch(({ state }) => {
+      if (isFinished(state)) return unwatch()
+      const open = run.children.filter((child) => !isFinished(child.state))
+      if (state !== 'Disconnected' || !open.every(({ engine }) => engine instanceof RemoteEngine && engine.lost)) return
+      unwatch()
+      const { location, reason } = open[0]!.snapshot()
+      const id = ++this.#lastJob
+      const lost = new PeerLostError(`${location} could not be reached again; the run is job ${id} from now on`, {
+        cause: reason,
+        hint: `connect the session when it can be reached, and receive job ${id}`,
+      })
+      this.#table.enlist(run, id, lost)
+      this.#changed()
+    })
   }
 
   #child(
@@ -487,12 +541,13 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** A run of a session we hold, started by another client: from here on a job of this table. */
   async takeUp(
-    run: JobSnapshot,
+    run: Pick<JobSnapshot, 'command'>,
     cursor: number,
     name: string | undefined,
     engine: Engine,
     location: string,
   ): Promise<JobHost> {
+    this.#throwIfClosed()
     const common = this.#common(++this.#lastJob)
     const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
     const shared = { ...common, type: 'RemoteJob' as const, location, spec }

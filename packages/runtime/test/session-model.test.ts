@@ -230,6 +230,7 @@ describe('a session and its model, as its holder sees it', () => {
             return this.link as unknown as Link
           },
           takeUp: async () => undefined,
+          leave: () => expect.fail('nothing was run'),
           sessionRef: () => expect.fail('nobody asks for another'),
           ended: () => void this.ended++,
         },
@@ -250,6 +251,8 @@ describe('a session and its model, as its holder sees it', () => {
     outcomes: string[] = []
     /** Who waits for it to be connected. */
     connecting: number[] = []
+    /** It is tried because of them alone. */
+    commanded = false
 
     get over(): boolean {
       return this.state === 'Closed' || this.state === 'Broken'
@@ -266,10 +269,10 @@ describe('a session and its model, as its holder sees it', () => {
       return this.linked
     }
 
-    /** One attempt to attach again. */
+    /** One attempt to attach again. Its failure is the answer of who connects by command; a retry goes on all the same. */
     attempt(): void {
       if (!this.dial()) {
-        if (this.connecting.length > 0) this.settle('Disconnected', 'PEER_UNREACHABLE')
+        this.settle(this.commanded ? 'Disconnected' : 'Connecting', 'PEER_UNREACHABLE')
       } else if (this.world === 'gone') this.settle('Broken', 'SESSION_NOT_FOUND')
       else this.settle('Opened', 'ok')
     }
@@ -294,6 +297,7 @@ describe('a session and its model, as its holder sees it', () => {
     model.linked = false
     if (!had || model.state !== 'Opened') return
     model.state = 'Connecting'
+    model.commanded = false
     model.lost = 0
     model.attempt()
   })
@@ -317,8 +321,10 @@ describe('a session and its model, as its holder sees it', () => {
     if (model.over) return void model.outcomes.push(model.state === 'Closed' ? 'SESSION_CLOSED' : 'SESSION_NOT_FOUND')
     if (model.state === 'Opened') return void model.outcomes.push('ok')
     model.connecting.push(model.outcomes.push('pending') - 1)
-    if (model.state === 'Connecting') return
+    // Also while it is being retried it is tried at once.
+    if (model.state === 'Connecting') return model.attempt()
     model.state = 'Connecting'
+    model.commanded = true
     model.lost = 0
     model.attempt()
   })

@@ -18,7 +18,7 @@ export interface RemoteTarget {
   /** The session to run in: borrowed, or opened for this one call. */
   open(signal: AbortSignal): Promise<RemoteSession>
   /** A run that is there already, to be taken up. */
-  readonly run?: JobSnapshot
+  readonly run?: Pick<JobSnapshot, 'instanceId'>
 }
 
 export class RemoteEngine implements Engine {
@@ -26,6 +26,11 @@ export class RemoteEngine implements Engine {
   readonly #running = new Set<RemoteExecution>()
   /** The session it runs in, once there is one. */
   session: RemoteSession | undefined
+
+  /** The session was lost, and is not tried any more: what runs in it is out of reach until somebody connects it. */
+  get lost(): boolean {
+    return this.session?.state === 'Disconnected' && this.session.reason !== undefined
+  }
 
   constructor(target: RemoteTarget) {
     this.#target = target
@@ -56,6 +61,8 @@ class RemoteExecution implements Execution {
   #credit = CREDIT_BYTES
   #wake: (() => void) | undefined
   #lost = false
+  /** The session was left or given up, and that was said. */
+  #given = false
   #leaseEnd: NodeJS.Timeout | undefined
   #verdict: Ending | undefined
   /** The far run's id, once there is one. */
@@ -150,10 +157,12 @@ class RemoteExecution implements Execution {
       this.#session = session
       onSession(session)
       stopWatching = session.onChange(() => this.#onSession(session))
+      // Taken up, it may be of a session that is away.
+      this.#onSession(session)
       const run =
         this.#target.run ??
         // Not given up when stopped meanwhile: it would run on over there. The answer says what to stop.
-        ((await session.request({ type: 'run', spec: spec.work })) as JobSnapshot)
+        (await session.run(spec.work))
       this.#far = run.instanceId
       this.#begun.resolve(run.instanceId)
       this.#io.begun?.()
@@ -173,7 +182,7 @@ class RemoteExecution implements Execution {
     }
   }
 
-  async #copy(session: RemoteSession, run: JobSnapshot): Promise<JobSnapshot | undefined> {
+  async #copy(session: RemoteSession, run: Pick<JobSnapshot, 'instanceId'>): Promise<JobSnapshot | undefined> {
     const request = { reader: OWNER, follow: true, from: 0 }
     const reading = session.copy(run.instanceId, request, this.#over.signal)
     for (;;) {
@@ -195,6 +204,7 @@ class RemoteExecution implements Execution {
       clearTimeout(this.#leaseEnd)
       if (this.#lost) this.#io.back?.()
       this.#lost = false
+      this.#given = false
       return
     }
     if (state !== 'Connecting' && state !== 'Disconnected' && state !== 'Disconnecting') return
@@ -202,7 +212,10 @@ class RemoteExecution implements Execution {
       this.#lost = true
       this.#io.lost?.(session.reason ?? new SessionClosedError(session.snapshot.name, { hint: 'it was disconnected' }))
     }
-    if (state !== 'Disconnected') return
+    if (state !== 'Disconnected' || this.#given) return
+    this.#given = true
+    // Why it is not tried any more is news, too: whoever waits for a run hears of it.
+    if (session.reason) this.#io.lost?.(session.reason)
     if (session.temporary) return this.#giveUp(`${this.#target.location} could not be reached again`, session)
     clearTimeout(this.#leaseEnd)
     const lease = session.snapshot.idleTimeout
