@@ -49,6 +49,8 @@ export interface NetworkOptions {
   /** A link came to be: ours (dialled) or a client's (accepted). */
   readonly onLink: (link: Link, dialled: boolean) => void
   readonly refused: (peer: PeerId, what: string) => void
+  /** A peer has come to us: it can be reached now, wherever it is. */
+  readonly connected: (peer: PeerId) => void
   /** A key stands for another owner from now on. `alone`: before, it stood for nobody but itself, and nobody else for it. */
   readonly moved: (owner: string, to: string, alone: boolean) => void
 }
@@ -216,6 +218,7 @@ export class Network {
       admits: (peer) =>
         book.get(peer) !== undefined || this.#strangers.has(peer) || book.invitation(peer) !== undefined,
       accept: (channel) => this.#accept(channel),
+      connected: (peer) => this.#options.connected(peer),
     }
   }
 

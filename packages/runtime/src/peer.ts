@@ -119,6 +119,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       server: (peer, client) => new Server(this.#principal(peer, client), this, this.#answers),
       onLink: (link, dialled) => this.#onLink(link, dialled),
       refused: (peer, what) => options.log?.('refused', { peer, what }),
+      // One that only dials out can be reached again now.
+      connected: (peer) => this.#holding.heardOf(peer),
       moved: (owner, to, alone) => this.#moved(owner, to, alone),
     })
     this.#hosting = new Hosting(this)
@@ -324,8 +326,6 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   #onLink(link: Link, dialled: boolean): void {
     this.#activeAt = Date.now()
     if (dialled) return
-    // One that only dials out can be reached again now.
-    this.#holding.heardOf(link.peer)
     this.#clients.set(link.client, link)
     void link.closed.then(() => {
       this.#activeAt = Date.now()
