@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import { choice, type Flags } from '../flags.ts'
-import { follow, outcome, untilDetached } from '../follow.ts'
+import { follow, outcome, sayingNews, untilDetached } from '../follow.ts'
 import { sessionWord } from '../places.ts'
 import { jobId } from '../render/job.ts'
 import { jobDocument, pick, sessionDocument, SESSION_FIELDS } from '../render/json.ts'
@@ -15,12 +15,12 @@ import { defined } from '../work.ts'
 /** errand session new PEER…: stays open until it is closed, or has been left for its idle timeout. */
 export async function open(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const names = flags.name?.split(',') ?? []
-  const { idleTimeout, buffering, lostAfter, cwd, env } = flags
+  const { idleTimeout, buffering, lostAfter, reconnect, cwd, env } = flags
   const peer = await context.connect()
   const opened = await Promise.allSettled(
     words.map((to, index) =>
       peer.connect(to, {
-        ...defined({ name: names[index], idleTimeout, buffering, lostAfter, cwd, env }),
+        ...defined({ name: names[index], idleTimeout, buffering, lostAfter, reconnect, cwd, env }),
         signal: context.signal,
       }),
     ),
@@ -107,9 +107,10 @@ export async function receive(context: Context, flags: Flags, [word]: readonly s
     )
     return EXIT.done
   }
-  return untilDetached(context, async (signal) =>
-    outcome(context, await follow([job], printerOf(context, flags, [job]), {}, signal)),
-  )
+  return untilDetached(context, async (signal) => {
+    await using _ = sayingNews(context, [{ place: { location: undefined, table: peer }, job }], signal)
+    return outcome(context, await follow([job], printerOf(context, flags, [job]), {}, signal))
+  })
 }
 
 /** errand session remove SESSION…: also what runs in it. */
@@ -143,7 +144,7 @@ async function takeUp(context: Context, flags: Flags, peer: Peer, word: string):
   const { signal } = context
   if (flags.on === undefined) {
     const session = await sessionOf(peer, word, signal)
-    if (session.state !== 'Opened') await session.connect({ signal })
+    if (session.state !== 'Opened') await session.connect({ ...defined({ force: flags.force }), signal })
     return session
   }
   const [on, ...others] = flags.on
