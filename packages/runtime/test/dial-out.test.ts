@@ -74,9 +74,11 @@ describe('on the memory network', () => {
 class Gateway {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  #shut = false
 
   constructor(port: number) {
     this.#server = createServer((socket) => {
+      if (this.#shut) return void socket.destroy()
       const onward = connectTo(port, '127.0.0.1')
       for (const [one, other] of [
         [socket, onward],
@@ -99,8 +101,14 @@ class Gateway {
     return (this.#server.address() as { port: number }).port
   }
 
+  /** Ends all there is, and lets nothing through until it is opened again. */
   cut(): void {
+    this.#shut = true
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  open(): void {
+    this.#shut = false
   }
 
   async close(): Promise<void> {
@@ -161,6 +169,7 @@ describe('on libp2p, in two processes', () => {
       (await server.ask('sessions')).find((one) => one.instanceId === session)?.state
     gateway.cut()
     await until('it is lost', async () => (await stateOf()) === 'Connecting')
+    gateway.open()
     await until('it is back', async () => (await stateOf()) === 'Opened')
     await gate.open()
     expect(await outputs(await server.ask('follow', job, { follow: true }))).toEqual(lines(4, 6))
