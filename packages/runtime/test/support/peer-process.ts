@@ -30,6 +30,8 @@ export interface PeerProcessOptions extends Pick<
   network: boolean
   /** 0: any. */
   port: number
+  /** Where it listens. Default 127.0.0.1. */
+  host?: string
   /** Answers on the home's socket, as this machine's daemon does. */
   daemon: boolean
 }
@@ -93,12 +95,12 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
 }
 
 const options = JSON.parse(process.argv[2]!) as PeerProcessOptions
-const { home, network, port, daemon, ...rest } = options
+const { home, network, port, host = '127.0.0.1', daemon, ...rest } = options
 const peer = await createPeer({
   ...rest,
   home,
   serveLocal: daemon,
-  ...(network && { transport: libp2p({ listen: [`/ip4/127.0.0.1/tcp/${port}`], keyFile: join(home, 'key') }) }),
+  ...(network && { transport: libp2p({ listen: [`/ip4/${host}/tcp/${port}`], keyFile: join(home, 'key') }) }),
 })
 const reply = (message: Reply, sent?: () => void): void => void process.send!(message, undefined, undefined, sent)
 
