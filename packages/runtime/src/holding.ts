@@ -146,6 +146,7 @@ export class Holding {
         link: (signal) => network.linkTo(place, signal),
         takeUp: (from, name) => this.#takeUpOnce(from, name),
         leave: (lost, runs) => this.#leave(lost, runs),
+        took: (from, run, seq) => void this.#took(from, run, seq),
         sessionRef: (instanceId) => this.#holder.sessionRef(instanceId),
         ended: (over) => void this.#sessions.delete(over.instanceId),
       },
@@ -197,7 +198,7 @@ export class Holding {
     name: string | undefined,
   ): Promise<JobHost> {
     const { location } = session.options
-    const engine = new RemoteEngine({ location, open: async () => session, run })
+    const engine = new RemoteEngine({ location, open: async () => session, run, session })
     return this.#holder.local.takeUp(run, cursor, name, engine, location)
   }
 
@@ -208,6 +209,15 @@ export class Holding {
       // This peer is closing: nobody would ask for it.
       this.#adopt(session, run, taken, spec.name).catch(() => undefined)
     }
+  }
+
+  async #took(session: RemoteSession, run: string, seq: number): Promise<void> {
+    const children = this.#holder.local.unfinished.flatMap((job) => job.children)
+    const left = children.find(
+      ({ engine }) => engine instanceof RemoteEngine && engine.session === session && engine.run === run,
+    )
+    await left?.ready
+    await left?.log?.passTo(seq)
   }
 
   /** Leaves what is persistent, so that its work goes on over there. */

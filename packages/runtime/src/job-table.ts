@@ -214,27 +214,17 @@ export class JobTable {
     return itemsOf(this.find(job), from, limit)
   }
 
-  /** Chunks of a job and its children, then the job as it is after the last. @throws JobNotFoundError, UsageError */
+  /**
+   * Chunks of a job and its children, then the job as it is after the last.
+   * @throws JobNotFoundError, UsageError; PeerLostError: a run that was lost meanwhile
+   */
   async *read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
     const over = this.#retired.get(job)
     if (over) return over
     const found = this.find(job)
-    if (found.children.length > 0 && this.#runs.has(job)) return yield* this.#readRun(job, request, signal)
-    return yield* this.#readJob(found, request, signal)
-  }
-
-  /** Until it is lost. @throws PeerLostError */
-  async *#readRun(job: string, request: ReadRequest, signal: AbortSignal | undefined): JobReading {
-    let lost = this.#waited.get(job)
-    if (!lost) this.#waited.set(job, (lost = new AbortController()))
-    const either = signal ? AbortSignal.any([signal, lost.signal]) : lost.signal
-    const last = yield* this.#readJob(this.find(job), request, either)
-    if (!signal?.aborted) lost.signal.throwIfAborted()
-    return last
-  }
-
-  async *#readJob(found: TableJob, request: ReadRequest, signal: AbortSignal | undefined): JobReading {
     const { location } = request
+    const lost = found.children.length > 0 && this.#runs.has(job) ? this.#lossOf(job) : undefined
+    const either = lost && signal ? AbortSignal.any([signal, lost]) : (lost ?? signal)
     const wanted = (one: TableJob): boolean => location === undefined || same(location, one.location)
     if (found.children.length === 0 || request.recurse === false) {
       if (!wanted(found)) return found.snapshot()
@@ -246,13 +236,21 @@ export class JobTable {
         })
       }
       const there = found.children.filter(wanted)
-      yield* mergeReads(there, request, signal)
+      yield* mergeReads(there, request, either)
+      if (!signal?.aborted) lost?.throwIfAborted()
       // Who asked for one place does not wait for the others.
       if (location !== undefined) return this.#now(found).snapshot()
     }
     // Whoever read to the end learns how it ended: the end of the log comes a moment before the job's.
-    if (request.follow) await untilAborted(found.finished, signal)
+    if (request.follow) await untilAborted(found.finished, either)
+    if (!signal?.aborted) lost?.throwIfAborted()
     return this.#now(found).snapshot()
+  }
+
+  #lossOf(run: string): AbortSignal {
+    let loss = this.#waited.get(run)
+    if (!loss) this.#waited.set(run, (loss = new AbortController()))
+    return loss.signal
   }
 
   /** The same job: meanwhile it may have become a row. */

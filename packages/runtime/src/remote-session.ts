@@ -47,6 +47,8 @@ export interface RemoteSessionHome {
   sessionRef(instanceId: string): SessionRef
   /** Runs that were lost with the session: each is left behind as a job here. */
   leave(session: RemoteSession, runs: readonly LostRun[]): void
+  /** Of one that was left: its caller had taken more of it than had been heard of then. */
+  took(session: RemoteSession, run: string, seq: number): void
   /** It is Closed or Broken: out of the table. */
   ended(session: RemoteSession): void
 }
@@ -167,6 +169,10 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         await this.close(event.grace)
         return this.snapshot
       case 'acknowledge':
+        // Nothing can be told over there now; what was left here begins behind it.
+        if (event.reader === OWNER && this.#state === 'Disconnected') {
+          for (const [run, seq] of event.seqs) this.#home.took(this, run, seq)
+        }
         this.#note(event)
         return this.#forward(event, job, options)
       default:

@@ -532,11 +532,14 @@ export class HostSession implements SessionRef, SessionActions {
     return { id, peer, here, stopGrace, session: () => this.snapshot }
   }
 
-  async #giveLog(host: JobHost): Promise<void> {
+  /** `cursor`: of a copy, where its reader begins. */
+  async #giveLog(host: JobHost, cursor?: number): Promise<void> {
     const { store } = this.#home
-    host.attachLog(
-      new OutputLog(await store.log(logName(this.instanceId, host)), store.logLimit, (bytes) => host.credit(bytes)),
-    )
+    const stored = await store.log(logName(this.instanceId, host))
+    const log = new OutputLog(stored, store.logLimit, (bytes) => host.credit(bytes))
+    // Before anybody can read it.
+    if (cursor !== undefined) log.begin(0, cursor)
+    host.attachLog(log)
   }
 
   /** A run of a session we hold, started by another client: from here on a job of this table. */
@@ -564,12 +567,17 @@ export class HostSession implements SessionRef, SessionActions {
       position: 1,
     })
     parent.adopt([child])
-    await this.#giveLog(child)
-    // Before anybody can read: all of it is copied, and its reader goes on where the last one stopped.
-    child.log?.begin(0, cursor)
+    // At once: whoever is told that a run was lost finds it.
     this.#table.add(parent)
-    parent.start()
     this.#changed()
+    try {
+      // All of it is copied, and its reader goes on where the last one stopped.
+      await this.#giveLog(child, cursor)
+    } catch (error) {
+      this.#table.forget(parent)
+      throw error
+    }
+    parent.start()
     return parent
   }
 

@@ -231,6 +231,7 @@ describe('a session and its model, as its holder sees it', () => {
           },
           takeUp: async () => undefined,
           leave: () => expect.fail('nothing was run'),
+          took: () => expect.fail('nothing was run'),
           sessionRef: () => expect.fail('nobody asks for another'),
           ended: () => void this.ended++,
         },

@@ -17,8 +17,9 @@ export interface RemoteTarget {
   readonly location: string
   /** The session to run in: borrowed, or opened for this one call. */
   open(signal: AbortSignal): Promise<RemoteSession>
-  /** A run that is there already, to be taken up. */
+  /** A run that is there already, to be taken up, in this session. */
   readonly run?: Pick<JobSnapshot, 'instanceId'>
+  readonly session?: RemoteSession
 }
 
 export class RemoteEngine implements Engine {
@@ -27,6 +28,11 @@ export class RemoteEngine implements Engine {
   /** The session it runs in, once there is one. */
   session: RemoteSession | undefined
 
+  /** Of a run that was taken up: its id over there. */
+  get run(): string | undefined {
+    return this.#target.run?.instanceId
+  }
+
   /** The session was lost, and is not tried any more: what runs in it is out of reach until somebody connects it. */
   get lost(): boolean {
     return this.session?.state === 'Disconnected' && this.session.reason !== undefined
@@ -34,6 +40,7 @@ export class RemoteEngine implements Engine {
 
   constructor(target: RemoteTarget) {
     this.#target = target
+    this.session = target.session
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
