@@ -532,7 +532,9 @@ export class FakePeer extends FakeTable implements LocalPeer {
     return this.held.filter(({ location }) => o.on === undefined || location === o.on).map(({ snapshot }) => snapshot)
   }
   async session(which: number | string | SessionSnapshot): Promise<Session> {
-    const found = this.held.find(({ id, name }) => id === which || (typeof which === 'string' && name.toLowerCase() === which.toLowerCase()))
+    const found = this.held.find(
+      ({ id, name }) => id === which || (typeof which === 'string' && name.toLowerCase() === which.toLowerCase()),
+    )
     if (!found) throw failure('SESSION_NOT_FOUND', `no session ${JSON.stringify(which)} on laptop`)
     return found
   }

@@ -74,7 +74,10 @@ describe('session', () => {
     ] as const) {
       expect((await errand(['start', '--on', word, '-e', '1'], { peer })).code, word).toBe(0)
       const { on } = peer.table.at(-1)!.options as { on?: [FakeSession | string] }
-      expect(on?.map((one) => (typeof one === 'string' ? one : one.id)), word).toEqual([to])
+      expect(
+        on?.map((one) => (typeof one === 'string' ? one : one.id)),
+        word,
+      ).toEqual([to])
     }
   })
   it('whoever waits hears what becomes of the link: lost, given up, back', async () => {

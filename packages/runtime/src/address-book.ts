@@ -85,8 +85,7 @@ export class AddressBook {
   /** Whether somebody may come here in that name: with `connect`, or all. */
   standsFor(owner: string): boolean {
     return this.all().some(
-      (peer) =>
-        (peer.owner ?? peer.id) === owner && (peer.grants.includes('connect') || peer.grants.includes('admin')),
+      (peer) => (peer.owner ?? peer.id) === owner && (peer.grants.includes('connect') || peer.grants.includes('admin')),
     )
   }
 

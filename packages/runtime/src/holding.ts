@@ -128,7 +128,8 @@ export class Holding {
     }
     const far = await asked
     const known = this.#sessions.get(far.instanceId)
-    if (!known) return this.#hold(place, link, far, { id: temporary ? 0 : ++this.#last, temporary, lostAfter, reconnect })
+    if (!known)
+      return this.#hold(place, link, far, { id: temporary ? 0 : ++this.#last, temporary, lostAfter, reconnect })
     await known.connect(signal)
     return known
   }

@@ -60,12 +60,7 @@ export class Hosting {
     return opening
   }
 
-  async #open(
-    { owner }: Principal,
-    client: string,
-    options: OpenSession,
-    key: string,
-  ): Promise<SessionSnapshot> {
+  async #open({ owner }: Principal, client: string, options: OpenSession, key: string): Promise<SessionSnapshot> {
     if (this.all().filter((session) => session.owner === owner).length >= SESSIONS_MOST) {
       throw new UsageError(`${SESSIONS_MOST} sessions are open here already`, { hint: 'close some first' })
     }

@@ -28,7 +28,7 @@ import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surfa
 import type { ReadRequest, SessionEvent, WorkSpec } from './wire.ts'
 
 /** Runs remembered whose end nobody has read; the oldest goes first, as where they run. */
-const RUNS_KEPT = 64
+const CALLS_KEPT = 64
 /** How long a peer may take to answer that a session is closed, in ms; after that its lease ends it. */
 const CLOSE_TIMEOUT = 10_000
 
@@ -101,8 +101,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #sooner: (() => void) | undefined
   /** Looks out for its peer when it has been given up. */
   #lookout: AbortController | undefined
-  /** Runs that were asked for here, by id, until somebody has read their end. */
-  readonly #runs = new Map<string, { readonly spec: WorkSpec; taken: number; sent: boolean }>()
+  /** Runs that were sent from here, by id, until somebody has read their end. */
+  readonly #runs = new Map<string, { readonly spec: WorkSpec; taken: number }>()
   #snapshot: SessionSnapshot | undefined
 
   /** Over a link on which the session has just been opened or attached. */
@@ -188,14 +188,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   /** A run that is nothing but a call: were the session lost under it, nobody here would know of it. */
   async #call(event: Extract<SessionEvent, { type: 'run' }>, options: Cancel): Promise<unknown> {
     const { spec } = event
-    const call = { spec, taken: 0, sent: false }
-    if (!this.temporary) this.#runs.set(spec.startId, call)
-    const [oldest] = this.#runs.keys()
-    if (this.#runs.size > RUNS_KEPT && oldest !== undefined) this.#runs.delete(oldest)
+    const sent = (): void => {
+      if (this.temporary || this.#runs.has(spec.startId)) return
+      this.#runs.set(spec.startId, { spec, taken: 0 })
+      const [oldest] = this.#runs.keys()
+      if (this.#runs.size > CALLS_KEPT && oldest !== undefined) this.#runs.delete(oldest)
+    }
     try {
-      return await this.#forward(event, undefined, options, () => (call.sent = true))
+      return await this.#forward(event, undefined, options, sent)
     } catch (error) {
-      // Refused, or never sent: there is no such run.
+      // Refused: there is no such run.
       this.#runs.delete(spec.startId)
       throw error
     }
@@ -536,12 +538,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
-  async #forward(
-    event: SessionEvent,
-    job: string | undefined,
-    options: Cancel,
-    onSend?: () => void,
-  ): Promise<unknown> {
+  async #forward(event: SessionEvent, job: string | undefined, options: Cancel, onSend?: () => void): Promise<unknown> {
     const id = Link.requestId()
     for (;;) {
       const link = await this.#ready(options.signal)
@@ -636,7 +633,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   /** What was only called goes on there, perhaps, and nobody waits for it any more. */
   #leaveRuns(): void {
-    const runs = [...this.#runs.values()].filter(({ sent }) => sent)
+    const runs = [...this.#runs.values()]
     this.#runs.clear()
     if (runs.length > 0) this.#home.leave(this, runs)
   }

@@ -126,7 +126,11 @@ describe('a link', () => {
     await server.allow('alice', all, { owner: 'us' })
     await server.allow('bob', all, { owner: 'us' })
     let id = 0
-    const ask = async (who: 'A' | 'B', event: object, to: object = {}): Promise<{ t: string; value: any; error: any }> => {
+    const ask = async (
+      who: 'A' | 'B',
+      event: object,
+      to: object = {},
+    ): Promise<{ t: string; value: any; error: any }> => {
       await (who === 'A' ? control : second).send({ t: 'ask', id: ++id, to, event })
       return (await (who === 'A' ? answers : others).next()).value
     }
@@ -146,7 +150,9 @@ describe('a link', () => {
     ]
     const tryAll = async (who: 'A' | 'B'): Promise<void> => {
       for (const [event, of] of every) {
-        expect(await ask(who, event, { ...session, ...(of && { job: of }) }), JSON.stringify(event)).toMatchObject(refused)
+        expect(await ask(who, event, { ...session, ...(of && { job: of }) }), JSON.stringify(event)).toMatchObject(
+          refused,
+        )
       }
     }
     await tryAll('B')

@@ -127,7 +127,12 @@ describe('an owner with several keys', () => {
     // Nobody could ever take it up: the last key takes its owner's sessions with it, also behind one that is still in the book.
     await far.deny('phone')
     await far.allow('laptop', GRANTS)
-    expect(await within('the list', until('they are closed', async () => (await seen(laptop!)).length === 0))).toBe(true)
+    expect(
+      await within(
+        'the list',
+        until('they are closed', async () => (await seen(laptop!)).length === 0),
+      ),
+    ).toBe(true)
   })
 
   test('a key that stood for itself brings its sessions along to the name it gets; they go on as they were', async () => {
@@ -360,7 +365,9 @@ describe('a line that is lost', () => {
       network.heal('laptop', 'far')
       await open(gate)
       expect(await session.receive(), 'the same client gets the same job').toBe(job)
-      expect(await outputs(job!.receive({ follow: true })), 'what its caller had is not given again').toEqual(lines(4, 5))
+      expect(await outputs(job!.receive({ follow: true })), 'what its caller had is not given again').toEqual(
+        lines(4, 5),
+      )
       expect((await job!.finished).state).toBe('Completed')
       expect(await outputs(job!.children[0]!.receive({ from: 0 }))).toEqual(lines(1, 5))
       expect((await laptop.jobs()).map(({ id }) => id)).toEqual([1])

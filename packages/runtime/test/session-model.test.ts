@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { PeerUnreachableError, PeerLostError, SessionNotFoundError } from '../src/errors.ts'
 import type { Link } from '../src/link.ts'
-import { RemoteSession } from '../src/remote-session.ts'
+import { RemoteSession, type LostRun } from '../src/remote-session.ts'
 import { HostSession, type SessionHome } from '../src/session.ts'
 import { memoryStore } from '../src/store/memory.ts'
 import type { SessionSnapshot, SessionState } from '../src/surface.ts'
@@ -337,6 +337,43 @@ describe('a session and its model, as its holder sees it', () => {
   const closedThere = step('it is closed there', (model, real) => {
     real.link.tell?.({ ...FAR, state: 'Closed' })
     if (model.state === 'Opened') model.settle('Closed', 'SESSION_STATE')
+  })
+
+  test('of runs that nobody has read, the latest 64 are left behind when it is lost, and none that was never sent', async () => {
+    let world: World = 'there'
+    let link = new ScriptedLink(() => world)
+    const left: LostRun[] = []
+    const session: RemoteSession = new RemoteSession(
+      {
+        link: async () => {
+          if (world === 'unreachable') throw new PeerUnreachableError('b does not answer')
+          return (link = new ScriptedLink(() => world)) as unknown as Link
+        },
+        takeUp: async () => undefined,
+        leave: (_, runs) => void left.push(...runs),
+        took: () => expect.fail('nothing was taken'),
+        sessionRef: () => expect.fail('nobody asks for another'),
+        ended: () => undefined,
+      },
+      { id: 1, location: 'b', peerId: 'b', transport: 'memory', lostAfter: LOST_AFTER, temporary: false },
+      link as unknown as Link,
+      FAR,
+    )
+    const run = (n: number): Promise<unknown> =>
+      session.request({ type: 'run', spec: { kind: 'code', source: '1', command: '1', startId: String(n) } })
+    for (let n = 0; n < 66; n++) await run(n)
+    await session.request({ type: 'acknowledge', reader: 'owner', seqs: [['65', 3]] })
+    world = 'unreachable'
+    link.lose()
+    await settled()
+    const outcomes = new Outcomes()
+    outcomes.follow(() => run(66))
+    await vi.advanceTimersByTimeAsync(LOST_AFTER)
+    expect([session.state, outcomes.all]).toEqual(['Disconnected', ['PEER_LOST']])
+    expect(left.map(({ spec }) => spec.startId)).toEqual(Array.from({ length: 64 }, (_, n) => String(n + 2)))
+    expect(left.map(({ taken }) => taken)).toEqual([...Array.from({ length: 63 }, () => 0), 3])
+    await session.close().catch(() => undefined) // it cannot be told
+    await vi.advanceTimersByTimeAsync(WHILE)
   })
 
   test('agree after every step, whatever becomes of the link', async () => {
