@@ -23,12 +23,11 @@ import {
   type RemoteSessionActor,
   type RemoteSessionEvent,
 } from './remote-session-machine.ts'
+import { SentCalls, type LostRun } from './sent-calls.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { ReadRequest, SessionEvent, WorkSpec } from './wire.ts'
 
-/** Runs remembered whose end nobody has read; the oldest goes first, as where they run. */
-const CALLS_KEPT = 64
 /** How long a peer may take to answer that a session is closed, in ms; after that its lease ends it. */
 const CLOSE_TIMEOUT = 10_000
 
@@ -51,13 +50,6 @@ export interface RemoteSessionHome {
   took(session: RemoteSession, run: string, seq: number): void
   /** It is Closed or Broken: out of the table. */
   ended(session: RemoteSession): void
-}
-
-/** A run that may go on there although whoever called it has been told that it is lost. */
-export interface LostRun {
-  readonly spec: WorkSpec
-  /** How many of its records the caller has taken. */
-  readonly taken: number
 }
 
 export interface RemoteSessionOptions {
@@ -101,8 +93,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #sooner: (() => void) | undefined
   /** Looks out for its peer when it has been given up. */
   #lookout: AbortController | undefined
-  /** Runs that were sent from here, by id, until somebody has read their end. */
-  readonly #runs = new Map<string, { readonly spec: WorkSpec; taken: number }>()
+  readonly #calls = new SentCalls()
   #snapshot: SessionSnapshot | undefined
 
   /** Over a link on which the session has just been opened or attached. */
@@ -173,7 +164,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         if (event.reader === OWNER && this.#state === 'Disconnected') {
           for (const [run, seq] of event.seqs) this.#home.took(this, run, seq)
         }
-        this.#note(event)
+        this.#calls.took(event)
         return this.#forward(event, job, options)
       default:
         return this.#forward(event, job, options)
@@ -188,26 +179,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   /** A run that is nothing but a call: were the session lost under it, nobody here would know of it. */
   async #call(event: Extract<SessionEvent, { type: 'run' }>, options: Cancel): Promise<unknown> {
     const { spec } = event
-    const sent = (): void => {
-      if (this.temporary || this.#runs.has(spec.startId)) return
-      this.#runs.set(spec.startId, { spec, taken: 0 })
-      const [oldest] = this.#runs.keys()
-      if (this.#runs.size > CALLS_KEPT && oldest !== undefined) this.#runs.delete(oldest)
-    }
     try {
-      return await this.#forward(event, undefined, options, sent)
+      return await this.#forward(event, undefined, options, () => !this.temporary && this.#calls.sent(spec))
     } catch (error) {
-      // Refused: there is no such run.
-      this.#runs.delete(spec.startId)
+      this.#calls.over(spec.startId)
       throw error
-    }
-  }
-
-  #note({ reader, seqs }: Extract<SessionEvent, { type: 'acknowledge' }>): void {
-    if (reader !== OWNER || this.#runs.size === 0) return
-    for (const [job, seq] of seqs) {
-      const call = this.#runs.get(job)
-      if (call) call.taken = Math.max(call.taken, seq)
     }
   }
 
@@ -233,7 +209,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
           const step = await reading.next()
           if (step.done) {
             if (here.aborted && !signal?.aborted) break
-            if (!here.aborted) this.#runs.delete(job)
+            if (!here.aborted) this.#calls.over(job)
             return step.value
           }
           if (here.aborted) break
@@ -633,8 +609,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   /** What was only called goes on there, perhaps, and nobody waits for it any more. */
   #leaveRuns(): void {
-    const runs = [...this.#runs.values()]
-    this.#runs.clear()
+    const runs = this.#calls.take()
     if (runs.length > 0) this.#home.leave(this, runs)
   }
 

@@ -10,8 +10,9 @@ const NAMESPACE = `errand-${process.pid}`
 const [OURS, THEIRS] = [`er${process.pid}`.slice(0, 13) + 'a', `er${process.pid}`.slice(0, 13) + 'b']
 const net = (host: number): string => `10.231.${process.pid % 250}.${host}`
 
+const IP = 'ip'
 function ip(line: string): void {
-  execFileSync('ip', line.split(' '), { stdio: ['ignore', 'ignore', 'pipe'] })
+  execFileSync(IP, line.split(' '), { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
 function canIsolate(): boolean {
@@ -49,7 +50,7 @@ describe.skipIf(!canIsolate())('a client with a new address', () => {
 
   /** The addresses from which it is connected with the server. */
   const from = (): string[] => {
-    const table = execFileSync('ip', ['netns', 'exec', NAMESPACE, 'cat', '/proc/net/tcp'], { encoding: 'utf8' })
+    const table = execFileSync(IP, ['netns', 'exec', NAMESPACE, 'cat', '/proc/net/tcp'], { encoding: 'utf8' })
     // Established ones, as the kernel writes them: the bytes of an address in its own order.
     const rows = [...table.matchAll(/^\s*\d+: (\w{8}):\w{4} (\w{8}):\w{4} 01 /gm)]
     const address = (hex: string): string => [...Buffer.from(hex, 'hex')].toReversed().join('.')

@@ -35,7 +35,9 @@ export class RemoteEngine implements Engine {
 
   /** The session was lost, and is not tried any more: what runs in it is out of reach until somebody connects it. */
   get lost(): boolean {
-    return this.session?.state === 'Disconnected' && this.session.reason !== undefined
+    const { session } = this
+    // What ran in a temporary one has failed with it.
+    return session?.state === 'Disconnected' && session.reason !== undefined && !session.temporary
   }
 
   constructor(target: RemoteTarget) {
