@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { FakeJob, FakePeer, FakeSession, failure } from './fake-peer.ts'
-import { errand, Running } from './harness.ts'
+import { LinkNews } from '../src/link-news.ts'
+import { contextOf, errand, Running, Sink } from './harness.ts'
 
 describe('session', () => {
   it('new opens one there, and it stays open', async () => {
@@ -31,6 +32,19 @@ describe('session', () => {
     ])
     expect(await errand(['session', 'list', '9'], { peer })).toMatchObject({ code: 3 })
     expect(await errand(['session', 'list'])).toEqual({ code: 0, out: '', err: 'no sessions\n' })
+  })
+  it('list by a name that several have shows them all, each once; one that nobody has is not found', async () => {
+    const peer = new FakePeer()
+    for (const [id, name] of [
+      [1, 'build'],
+      [2, 'Build'],
+      [3, 'other'],
+    ] as const) {
+      peer.hold(new FakeSession(id, 'a', name))
+    }
+    expect((await errand(['Get-PSSession', '-Name', 'build', '-q'], { peer })).out).toBe('1\n2\n')
+    expect((await errand(['session', 'list', 'build', '2', '-q'], { peer })).out).toBe('1\n2\n')
+    expect((await errand(['session', 'list', 'build', 'none', '-q'], { peer })).code).toBe(3)
   })
   it('disconnect leaves, connect takes up again, both once', async () => {
     const peer = new FakePeer()
@@ -97,6 +111,26 @@ describe('session', () => {
     child!.end()
     job.end()
     expect((await one.ended).code).toBe(0)
+  })
+  it('whoever works in a session hears of its link too, each thing once', () => {
+    const stderr = new Sink()
+    const news = new LinkNews(contextOf({ stdout: new Sink(), stderr }))
+    const { snapshot } = new FakeSession(1, 'server01')
+    const reason = new Error('the link to server01 is lost; trying again for 240 s')
+    news.session(snapshot)
+    for (let n = 0; n < 2; n++) news.session({ ...snapshot, state: 'Connecting', reason })
+    news.session({ ...snapshot, state: 'Disconnected', reason: new Error('server01 could not be reached for 240 s') })
+    for (let n = 0; n < 2; n++) news.session(snapshot)
+    expect(stderr.text).toBe(
+      [
+        'warning: the link to server01 is lost; trying again for 240 s',
+        'warning: server01 could not be reached for 240 s',
+        'errand: server01 is back\n',
+      ].join('\n'),
+    )
+    // Left by command: that is no news to who left.
+    news.session({ ...snapshot, state: 'Disconnected' })
+    expect(stderr.text).toMatch(/is back\n$/)
   })
   it('receive follows what runs there, or prints its job', async () => {
     const peer = new FakePeer()

@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
-import { AddressBook, checkGrants, DEFAULT_GRANTS } from './address-book.ts'
+import { AddressBook, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'
 import type { PeerStatus } from './client.ts'
 import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
@@ -152,6 +152,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     for (const [id, grants] of Object.entries(policy?.peers ?? {}))
       await this.#book.put({ id, grants: checkGrants(grants) })
     for (const [owner, ids] of Object.entries(policy?.owners ?? {})) {
+      checkOwner(owner)
       for (const id of ids) await this.#book.put({ id, owner, grants: this.#book.get(id)?.grants ?? DEFAULT_GRANTS })
     }
     if (serveLocal) {

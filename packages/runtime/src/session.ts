@@ -551,6 +551,7 @@ export class HostSession implements SessionRef, SessionActions {
     location: string,
   ): Promise<JobHost> {
     this.#throwIfClosed()
+    this.#table.throwIfFull(1)
     const common = this.#common(++this.#lastJob)
     const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
     const shared = { ...common, type: 'RemoteJob' as const, location, spec }

@@ -2,7 +2,7 @@
 // network that comes and goes. Time is the test's. What fails prints the seed and the path to it.
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { PeerUnreachableError, PeerLostError, SessionNotFoundError } from '../src/errors.ts'
+import { PeerUnreachableError, PeerLostError, SessionNotFoundError, SessionStateError } from '../src/errors.ts'
 import type { Link } from '../src/link.ts'
 import { RemoteSession } from '../src/remote-session.ts'
 import type { LostRun } from '../src/sent-calls.ts'
@@ -161,7 +161,8 @@ describe('a session and its model, as its holder sees it', () => {
   const LOST_AFTER = 240_000
   /** Longer than the longest pause between two attempts. */
   const WHILE = 60_000
-  type World = 'there' | 'unreachable' | 'gone'
+  /** `taken`: it is there, and another client has it. */
+  type World = 'there' | 'unreachable' | 'gone' | 'taken'
 
   const FAR: SessionSnapshot = Object.freeze({
     id: 1,
@@ -197,9 +198,11 @@ describe('a session and its model, as its holder sees it', () => {
       this.#ended.resolve(new Error('the line is cut'))
     }
 
-    async ask(_: unknown, event: { type: string }): Promise<unknown> {
+    async ask(_: unknown, event: { type: string; force?: boolean }): Promise<unknown> {
       if (!this.open) throw new PeerLostError('the link is gone')
       if (this.#world() === 'gone') throw new SessionNotFoundError(FAR.name, 'b')
+      if (this.#world() === 'taken' && !event.force && event.type !== 'disconnect')
+        throw new SessionStateError('another client has it')
       return event.type === 'close' ? { ...FAR, state: 'Closed' } : FAR
     }
 
@@ -255,6 +258,8 @@ describe('a session and its model, as its holder sees it', () => {
     connecting: number[] = []
     /** It is tried because of them alone. */
     commanded = false
+    /** One of them takes it from whoever has it. */
+    force = false
 
     get over(): boolean {
       return this.state === 'Closed' || this.state === 'Broken'
@@ -262,6 +267,7 @@ describe('a session and its model, as its holder sees it', () => {
 
     settle(state: SessionState, outcome: string): void {
       this.state = state
+      this.force = false
       for (const index of this.connecting.splice(0)) this.outcomes[index] = outcome
     }
 
@@ -276,6 +282,7 @@ describe('a session and its model, as its holder sees it', () => {
       if (!this.dial()) {
         this.settle(this.commanded ? 'Disconnected' : 'Connecting', 'PEER_UNREACHABLE')
       } else if (this.world === 'gone') this.settle('Broken', 'SESSION_NOT_FOUND')
+      else if (this.world === 'taken' && !this.force) this.settle('Disconnected', 'SESSION_STATE')
       else this.settle('Opened', 'ok')
     }
   }
@@ -318,21 +325,33 @@ describe('a session and its model, as its holder sees it', () => {
     model.outcomes.push('ok')
     if (model.state !== 'Disconnected') model.settle('Disconnected', 'SESSION_STATE')
   })
-  const connect = step('it is connected', (model, { session, outcomes }) => {
-    outcomes.follow(() => session.connect())
-    if (model.over) return void model.outcomes.push(model.state === 'Closed' ? 'SESSION_CLOSED' : 'SESSION_NOT_FOUND')
-    if (model.state === 'Opened') return void model.outcomes.push('ok')
-    model.connecting.push(model.outcomes.push('pending') - 1)
-    // Also while it is being retried it is tried at once.
-    if (model.state === 'Connecting') return model.attempt()
-    model.state = 'Connecting'
-    model.commanded = true
-    model.lost = 0
-    model.attempt()
+  const taken = step('another client takes it', (model, real) => {
+    if (model.world !== 'there') return
+    model.world = 'taken'
+    real.world = 'taken'
+    real.link.tell?.({ ...FAR, state: 'Disconnected', availability: 'Busy' })
+    if (model.state === 'Opened') model.settle('Disconnected', 'SESSION_STATE')
   })
+  const connectBy = (force: boolean): Step<Model, Real> =>
+    step(`it is connected${force ? ' by force' : ''}`, (model, { session, outcomes }) => {
+      outcomes.follow(() => session.connect(undefined, force))
+      if (model.over) return void model.outcomes.push(model.state === 'Closed' ? 'SESSION_CLOSED' : 'SESSION_NOT_FOUND')
+      if (model.state === 'Opened') return void model.outcomes.push('ok')
+      model.connecting.push(model.outcomes.push('pending') - 1)
+      model.force ||= force
+      // Also while it is being retried it is tried at once.
+      if (model.state === 'Connecting') return model.attempt()
+      model.state = 'Connecting'
+      model.commanded = true
+      model.lost = 0
+      model.attempt()
+    })
+  const connect = connectBy(false)
   const close = step('it is closed', (model, { session, outcomes }) => {
     outcomes.follow(() => session.close())
-    model.outcomes.push(model.over || model.dial() ? 'ok' : 'PEER_UNREACHABLE')
+    const reached = model.over || model.dial()
+    const theirs = !model.over && model.world === 'taken'
+    model.outcomes.push(!reached ? 'PEER_UNREACHABLE' : theirs ? 'SESSION_STATE' : 'ok')
     if (!model.over) model.settle('Closed', 'SESSION_STATE')
   })
   const closedThere = step('it is closed there', (model, real) => {
@@ -383,7 +402,8 @@ describe('a session and its model, as its holder sees it', () => {
       fc.constantFrom(lose, elapse),
       fc.constantFrom(lose, elapse),
       fc.constantFrom(disconnect, connect),
-      fc.constantFrom(disconnect, connect, connect, connect, close, closedThere),
+      fc.constantFrom(disconnect, connect, connect, connectBy(true), close, closedThere),
+      fc.constantFrom(taken, become('there'), connectBy(true)),
     ]
     const property = fc.asyncProperty(fc.commands(steps, { maxCommands: 30, size: 'max' }), async (commands) => {
       const real = new Real()

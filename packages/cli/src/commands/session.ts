@@ -46,7 +46,7 @@ export async function list(context: Context, flags: Flags, words: readonly strin
     const hosted = await Promise.all(flags.on.map((on) => peer.sessions({ on, signal })))
     found = hosted.flat().filter((session) => words.length === 0 || words.some((word) => isNamed(session, word)))
   } else if (words.length > 0) {
-    found = (await Promise.all(words.map((word) => sessionOf(peer, word, signal)))).map(({ snapshot }) => snapshot)
+    found = await meant(peer, words, signal)
   } else found = await peer.sessions({ signal })
   const { name } = flags
   const sessions = found.filter(
@@ -163,10 +163,24 @@ function documentsOf(sessions: readonly SessionSnapshot[], fields: readonly stri
   return sessions.map((session) => pick(sessionDocument(session), fields, SESSION_FIELDS))
 }
 
+/** Those we hold that words name, each once: all of a name that several have. @throws SessionNotFoundError */
+async function meant(peer: Peer, words: readonly string[], signal: AbortSignal): Promise<SessionSnapshot[]> {
+  const held = await peer.sessions({ signal })
+  const found = await Promise.all(
+    words.map(async (word) => {
+      const named = held.filter((session) => isNamed(session, word))
+      return named.length > 0 ? named : [(await sessionOf(peer, word, signal)).snapshot]
+    }),
+  )
+  return [...new Map(found.flat().map((session) => [session.instanceId, session])).values()]
+}
+
 function isNamed(session: SessionSnapshot, word: string): boolean {
   const which = sessionWord(word) ?? word
   if (typeof which === 'number') return session.id === which
-  return session.instanceId.startsWith(which) || session.name.toLowerCase() === which.toLowerCase()
+  return (
+    (which.length >= 4 && session.instanceId.startsWith(which)) || session.name.toLowerCase() === which.toLowerCase()
+  )
 }
 
 /** `*` and `?`, the whole name, any case. */
