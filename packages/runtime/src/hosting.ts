@@ -11,7 +11,7 @@ import { UsageError } from './errors.ts'
 import { namedSession } from './named-session.ts'
 import type { Principal } from './serve.ts'
 import { HostSession, type SessionEngines, type SessionHome } from './session.ts'
-import type { SessionSnapshot } from './surface.ts'
+import type { PeerId, SessionSnapshot } from './surface.ts'
 import type { OpenSession } from './wire.ts'
 
 const IDLE_LEAST = 60_000
@@ -101,6 +101,14 @@ export class Hosting {
   /** A key that stood for itself alone has got a name: what it has open it brings along. */
   rename(owner: string, to: string): void {
     for (const session of this.all()) if (session.owner === owner) session.moveTo(to)
+  }
+
+  /** A key may no longer be here, or not in that name: what nobody else can take up ends with it, and at once. */
+  closeTemporary(peer: PeerId): void {
+    for (const session of this.all()) {
+      if (session.kind === 'temporary' && session.openedBy?.startsWith(`${peer} `))
+        void session.close(0, 'its owner may no longer be here')
+    }
   }
 
   /** An owner may no longer be here. */

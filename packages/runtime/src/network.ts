@@ -52,7 +52,7 @@ export interface NetworkOptions {
   /** A peer has come to us: it can be reached now, wherever it is. */
   readonly connected: (peer: PeerId) => void
   /** A key stands for another owner from now on. `alone`: before, it stood for nobody but itself, and nobody else for it. */
-  readonly moved: (owner: string, to: string, alone: boolean) => void
+  readonly moved: (peer: PeerId, owner: string, to: string, alone: boolean) => void
 }
 
 /** A ticket's life, when nothing else is said. */
@@ -336,7 +336,7 @@ export class Network {
     const owner = book.get(change.id)?.owner ?? change.id
     if (owner === before) return
     const alone = before === change.id && !book.standsFor(before)
-    this.#options.moved(before, owner, alone)
+    this.#options.moved(change.id, before, owner, alone)
     if (!alone) this.#cutOff(change.id, new DeniedError(`in another name from now on: ${owner}`))
   }
 

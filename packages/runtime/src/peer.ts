@@ -121,7 +121,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       refused: (peer, what) => options.log?.('refused', { peer, what }),
       // One that only dials out can be reached again now.
       connected: (peer) => this.#holding.heardOf(peer),
-      moved: (owner, to, alone) => this.#moved(owner, to, alone),
+      moved: (peer, owner, to, alone) => this.#moved(peer, owner, to, alone),
     })
     this.#hosting = new Hosting(this)
     this.#holding = new Holding({
@@ -368,6 +368,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       case 'local.deny': {
         const denied = await this.#network.deny(event.peer, event.forget === true)
         // An owner's other keys keep their sessions; those this one had are detached with its links.
+        this.#hosting.closeTemporary(denied.id)
         return this.#closeUnlessOwned(denied.owner ?? denied.id)
       }
       case 'local.status':
@@ -385,9 +386,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   /** A key stands for another owner from now on. `alone`: it stood for nobody but itself. */
-  #moved(owner: string, to: string, alone: boolean): void {
-    if (alone) this.#hosting.rename(owner, to)
-    else this.#closeUnlessOwned(owner)
+  #moved(peer: PeerId, owner: string, to: string, alone: boolean): void {
+    if (alone) return this.#hosting.rename(owner, to)
+    this.#hosting.closeTemporary(peer)
+    this.#closeUnlessOwned(owner)
   }
 
   async #sessions(

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { createMemoryNetwork, memory, type MemoryNetwork } from '@errand/transport/memory'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { codeOf, createPeer, type Grant, type Peer, type PeerOptions, type ScriptContext } from '../src/index.ts'
-import { all, outputs, refusal, until, within } from './support/peers.ts'
-import { counter, lines } from './support/scripts.ts'
+import { alive, all, outputs, refusal, until, within } from './support/peers.ts'
+import { counter, family, lines } from './support/scripts.ts'
 
 const GRANTS: Grant[] = ['connect', 'run:script', 'run:command']
 const BEAT = { heartbeat: 50, suspicion: 250 }
@@ -133,6 +133,20 @@ describe('an owner with several keys', () => {
         until('they are closed', async () => (await seen(laptop!)).length === 0),
       ),
     ).toBe(true)
+  })
+
+  test('what a key that is revoked, or moved, has called there ends at once, whoever else its owner is', async () => {
+    for (const cut of [() => far.deny('laptop'), () => far.allow('laptop', GRANTS, { owner: 'you' })]) {
+      await far.allow('laptop', GRANTS, { owner: 'me' })
+      const laptop = await peer('laptop')
+      const job = await laptop.start(family, { on: 'far' })
+      const pids = await outputs(job.receive({ follow: true, limit: 2 }))
+      expect(pids.map(alive)).toEqual([true, true])
+      await cut()
+      await until('nothing of it runs', () => !pids.some(alive))
+      expect((await within('the job', job.finished)).state).toBe('Failed')
+      await laptop.close()
+    }
   })
 
   test('a key that stood for itself brings its sessions along to the name it gets; they go on as they were', async () => {
