@@ -115,6 +115,18 @@ describe('jobs on other peers', { timeout: 120_000 }, () => {
     await machines.ok('laptop', 'session', 'remove', id)
   })
 
+  it('P104 started in a session that is left at once: Disconnected; received, it is 2, and from there', async () => {
+    const line = ['Invoke-Command', '-cn', 'server01', '-InDisconnectedSession', '{ 1 + 1 }']
+    const { code, stdout } = await machines.type('laptop', line)
+    expect(code).toBe(0)
+    const id = lines(stdout).at(-1)!.trim().split(/\s+/)[0]!
+    const [row] = JSON.parse(await machines.ok('laptop', 'session', 'list', id, '--json')) as object[]
+    expect(row).toMatchObject({ state: 'Disconnected', availability: 'None', location: 'server01' })
+    const received = lines(await machines.ok('laptop', 'Receive-PSSession', '-Id', id, '--json'))
+    expect(received.map((one) => JSON.parse(one) as object)).toMatchObject([{ value: 2, location: 'server01' }])
+    await machines.ok('laptop', 'Remove-PSSession', id)
+  })
+
   it('an owner with two machines: each sees what the other has there, takes it up by its number, and not unasked', async () => {
     await machines.up('phone')
     await machines.ok('phone', 'join', (await machines.ok('server01', 'invite', '--owner', 'me')).trim())
