@@ -24,6 +24,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   SCRIPT_INCOMPLETE: EXIT.usage,
   FREE_VARIABLE: EXIT.usage,
   JOB_AMBIGUOUS: EXIT.usage,
+  SESSION_AMBIGUOUS: EXIT.usage,
   INVALID_ANSWER: EXIT.usage,
   INVALID_INPUT: EXIT.usage,
   JOB_NOT_OFFERED: EXIT.unknown,

@@ -33,6 +33,7 @@ export interface Flags {
   eof?: boolean
   throttle?: number
   lostAfter?: string
+  reconnect?: boolean
   detach?: boolean
   follow?: boolean
   wait?: boolean
@@ -143,6 +144,7 @@ const FLAGS = {
     parse: count(1),
   },
   lostAfter: { flags: '--lost-after <duration>', help: 'how long a lost link is retried (default 4m)' },
+  reconnect: { flags: '--reconnect', help: 'given up, take it up again when its peer is back' },
   detach: { flags: '--detach', help: 'open a session, start, disconnect; prints the session (needs --on)' },
   follow: { flags: '-f, --follow', help: 'go on to the end; Ctrl-C only detaches' },
   wait: { flags: '--wait', help: "go on to the end; exits with the job's code" },
@@ -165,7 +167,7 @@ const FLAGS = {
   any: { flags: '--any', help: 'until one of them is finished' },
   for: { flags: '--for <state>', help: 'until it is in this state instead of finished', parse: manyOf(JOB_STATES) },
   grace: { flags: '--grace <duration>', help: 'how long to ask before it is ended by force (default 5s)' },
-  force: { flags: '--force', help: 'also what is not finished' },
+  force: { flags: '--force', help: 'also what is not finished, or what another client has' },
   state: { flags: '-s, --state <state>', help: 'only those in these states', parse: list },
   hasMore: { flags: '--has-more', help: 'only those with something to receive' },
   children: { flags: '--children', help: 'children too, as 3.1' },

@@ -4,6 +4,7 @@ import type { Context } from './context.ts'
 import { EXIT, exitCodeOfJobs, failureOfJobs } from './exit-codes.ts'
 import { BROKEN_PIPE } from './failure.ts'
 import { onInterrupt } from './interrupt.ts'
+import { LinkNews } from './link-news.ts'
 import { sayError } from './render/error.ts'
 import type { PlacedJob } from './places.ts'
 import { jobId } from './render/job.ts'
@@ -37,14 +38,15 @@ export async function follow(
 }
 
 /**
- * Says what jobs ask, and how to answer, for as long as it is not disposed: whoever waits for a Blocked job without
- * knowing it waits for ever. Not where a program reads (`--json`) or nobody wants words (`--quiet`).
+ * Says what jobs ask, and how to answer, and what becomes of the links to where they run, for as long as it is not
+ * disposed: whoever waits for a Blocked or Disconnected job without knowing it waits for ever. Not where a program reads
+ * (`--json`) or nobody wants words (`--quiet`).
  */
-export function sayingQuestions(context: Context, jobs: readonly PlacedJob[], signal: AbortSignal): AsyncDisposable {
+export function sayingNews(context: Context, jobs: readonly PlacedJob[], signal: AbortSignal): AsyncDisposable {
   const over = new AbortController()
   const either = AbortSignal.any([signal, over.signal])
   const silent = context.quiet || context.json !== undefined
-  const watching = silent ? [] : jobs.map((placed) => sayQuestions(context, placed, either))
+  const watching = silent ? [] : jobs.map((placed) => sayNews(context, placed, either))
   return {
     async [Symbol.asyncDispose]() {
       over.abort()
@@ -53,13 +55,15 @@ export function sayingQuestions(context: Context, jobs: readonly PlacedJob[], si
   }
 }
 
-async function sayQuestions(context: Context, { place, job }: PlacedJob, signal: AbortSignal): Promise<void> {
+async function sayNews(context: Context, { place, job }: PlacedJob, signal: AbortSignal): Promise<void> {
   let said: string | undefined
+  const link = new LinkNews(context)
   try {
     for await (const snapshot of job.watch({ signal })) {
       const question = snapshot.state === 'Blocked' ? snapshot.question : undefined
       if (question && question.id !== said) sayQuestion(context.terminal, snapshot, place.location)
       said = question?.id
+      link.job(snapshot)
     }
   } catch {
     // Its news have ended: whoever waits for the job itself hears why.

@@ -242,7 +242,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Sessions',
     usage: 'PEER…',
     summary: 'open a session there; prints its number (New-PSSession)',
-    flags: ['name', 'idleTimeout', 'buffering', 'cwd', 'env', 'lostAfter'],
+    flags: ['name', 'idleTimeout', 'buffering', 'cwd', 'env', 'lostAfter', 'reconnect'],
     words: [1, MANY],
     load: () => session('open'),
   },

@@ -23,12 +23,25 @@ export function sessionWord(word: string): string | number | undefined {
 
 /** The targets of `--on`. A peer goes by its name: the job opens a temporary session there. */
 export async function targetsOf(peer: Peer, on: readonly string[], context: Context): Promise<Target[]> {
-  return Promise.all(
-    on.map(async (word): Promise<Target> => {
-      const session = sessionWord(word)
-      return session === undefined ? word : peer.session(session, { signal: context.signal })
-    }),
-  )
+  const { signal } = context
+  return Promise.all(on.map(async (word): Promise<Target> => (await sessionMeant(peer, word, signal)) ?? word))
+}
+
+/**
+ * The session a word means: a number, `session:NAME`, or a name that no peer has. Undefined: it is for a peer, or for
+ * nobody, which whoever looks for the peer says better. @throws SessionNotFoundError, SessionAmbiguousError
+ */
+export async function sessionMeant(peer: Peer, word: string, signal: AbortSignal): Promise<Session | undefined> {
+  const which = sessionWord(word)
+  if (which !== undefined) return peer.session(which, { signal })
+  if (word.startsWith('/') || word.toLowerCase() === 'localhost') return undefined
+  const known = await peer.peers({ signal })
+  const small = word.toLowerCase()
+  if (known.some(({ name, id }) => name.toLowerCase() === small || id === word)) return undefined
+  return peer.session(word, { signal }).catch((error: unknown) => {
+    if (codeOf(error) !== 'SESSION_NOT_FOUND') throw error
+    return undefined
+  })
 }
 
 /**

@@ -115,6 +115,13 @@ export class FakeJob implements Job {
     this.#changed()
     return this
   }
+  /** Comes to a state that is no end. */
+  become(state: JobState, reason?: Error): this {
+    this.state = state
+    this.reason = reason
+    this.#changed()
+    return this
+  }
   #changed(): void {
     const wake = this.#wake
     this.#wake = Promise.withResolvers()
@@ -441,8 +448,8 @@ export class FakeSession extends FakeTable implements Session {
     this.state = 'Disconnected'
     this.availability = 'None'
   }
-  async connect(): Promise<void> {
-    this.calls.push(['connect', {}])
+  async connect(o: { force?: boolean; signal?: AbortSignal | undefined } = {}): Promise<void> {
+    this.calls.push(['connect', plain(o)])
     this.state = 'Opened'
     this.availability = 'Available'
   }
@@ -525,7 +532,9 @@ export class FakePeer extends FakeTable implements LocalPeer {
     return this.held.filter(({ location }) => o.on === undefined || location === o.on).map(({ snapshot }) => snapshot)
   }
   async session(which: number | string | SessionSnapshot): Promise<Session> {
-    const found = this.held.find(({ id, name }) => id === which || name === which)
+    const found = this.held.find(
+      ({ id, name }) => id === which || (typeof which === 'string' && name.toLowerCase() === which.toLowerCase()),
+    )
     if (!found) throw failure('SESSION_NOT_FOUND', `no session ${JSON.stringify(which)} on laptop`)
     return found
   }

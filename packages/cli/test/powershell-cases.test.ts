@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { powershellJobTable } from '../src/render/job.ts'
 import { powershellSessionTable } from '../src/render/session.ts'
 import { FakeJob, FakePeer, FakeSession } from './fake-peer.ts'
-import { errand } from './harness.ts'
+import { errand, Running } from './harness.ts'
 
 /** Where each column of PowerShell's tables begins. */
 const columns = (text: string): [string, number][] => {
@@ -56,6 +56,29 @@ describe('what is typed', () => {
     const line = ['icm', '-cn', 'server01', '-InDisconnectedSession', '-AsJob', '{ 1 }']
     expect(await errand(line, { peer })).toMatchObject({ code: 2, out: '' })
     expect([peer.table, peer.held]).toEqual([[], []])
+  })
+
+  test('P106 differs: -SessionName is a parameter of nothing; that session gets its name as any other', async () => {
+    const peer = new FakePeer().knows('server01')
+    const line = ['icm', '-cn', 'server01', '-SessionName', 'x', '{ 1 }']
+    expect(await errand(line, { peer })).toMatchObject({ code: 2, out: '' })
+    expect([peer.table, peer.held]).toEqual([[], []])
+  })
+
+  test('P128 received with -OutTarget Host its output is shown, to its end; nothing there is nothing, and no error', async () => {
+    const peer = new FakePeer()
+    const session = peer.hold(new FakeSession(1, 'a'))
+    expect(await errand(['Receive-PSSession', '-Id', '1', '-OutTarget', 'Host'], { peer })).toMatchObject({
+      code: 0,
+      out: '',
+    })
+    session.waiting = new FakeJob(5, ['x'], {})
+    const one = new Running(['Receive-PSSession', '-Id', '1', '-OutTarget', 'Host'], { peer })
+    session.waiting.yields('Output 9')
+    await one.stdout.has('Output 9\n')
+    expect(one.stdout.text).toBe('Output 9\n')
+    session.waiting.yields('Output 10').end()
+    expect(await one.ended).toEqual({ code: 0, out: 'Output 9\nOutput 10\n', err: '' })
   })
 })
 

@@ -115,6 +115,64 @@ describe('jobs on other peers', { timeout: 120_000 }, () => {
     await machines.ok('laptop', 'session', 'remove', id)
   })
 
+  it('P104 started in a session that is left at once: Disconnected; received, it is 2, and from there', async () => {
+    const line = ['Invoke-Command', '-cn', 'server01', '-InDisconnectedSession', '{ 1 + 1 }']
+    const { code, stdout } = await machines.type('laptop', line)
+    expect(code).toBe(0)
+    const id = lines(stdout).at(-1)!.trim().split(/\s+/)[0]!
+    const [row] = JSON.parse(await machines.ok('laptop', 'session', 'list', id, '--json')) as object[]
+    expect(row).toMatchObject({ state: 'Disconnected', availability: 'None', location: 'server01' })
+    const received = lines(await machines.ok('laptop', 'Receive-PSSession', '-Id', id, '--json'))
+    expect(received.map((one) => JSON.parse(one) as object)).toMatchObject([{ value: 2, location: 'server01' }])
+    await machines.ok('laptop', 'Remove-PSSession', id)
+  })
+
+  it('an owner with two machines: each sees what the other has there, takes it up by its number, and not unasked', async () => {
+    await machines.up('phone')
+    await machines.ok('phone', 'join', (await machines.ok('server01', 'invite', '--owner', 'me')).trim())
+    // The laptop was paired long ago, in its own name: what it has comes along.
+    await machines.ok('laptop', 'session', 'new', 'server01', '--name', 'shared')
+    await machines.ok('server01', 'peer', 'allow', 'laptop', '--owner', 'me')
+    expect(await machines.ok('server01', 'peer', 'list')).toMatch(/laptop +yes +me [^]*phone +no +me /)
+    const endless = 'for(let n=0;;n++){ yield n; await sleep(50) }'
+    const job = (await machines.ok('laptop', 'start', '--on', 'shared', '-e', endless)).trim()
+
+    interface Row {
+      id: number
+      name: string
+      state: string
+      availability: string
+    }
+    const seen = async (): Promise<Row | undefined> =>
+      (JSON.parse(await machines.ok('phone', 'session', 'list', '--on', 'server01', '--json')) as Row[]).find(
+        ({ name }) => name === 'shared',
+      )
+    const row = await seen()
+    expect(row).toMatchObject({ state: 'Disconnected', availability: 'Busy' })
+    const connect = ['session', 'connect', String(row!.id), '--on', 'server01']
+    const refused = await machines.type('phone', connect)
+    expect([refused.code, refused.stdout]).toEqual([1, ''])
+    expect(refused.stderr).toContain('attached to another client')
+    expect(await machines.ok('phone', ...connect, '--force')).toMatch(/shared +Opened +Busy/)
+
+    const mine = async (): Promise<Row | undefined> =>
+      (JSON.parse(await machines.ok('laptop', 'session', 'list', '--json')) as Row[]).find(
+        ({ name }) => name === 'shared',
+      )
+    await until(async () => (await mine())?.state === 'Disconnected')
+    expect(await machines.ok('laptop', 'list', job)).toContain('Disconnected')
+    const number = (await machines.ok('phone', 'session', 'receive', 'shared', '--out-target', 'job')).trim()
+    const numbers = lines(await machines.ok('phone', 'receive', number, '--from', '0', '--json')).map(
+      (line) => (JSON.parse(line) as { value: number }).value,
+    )
+    expect(numbers).toEqual(numbers.map((_, index) => index))
+
+    expect(await machines.ok('laptop', 'session', 'connect', 'shared', '--force')).toMatch(/shared +Opened +Busy/)
+    await until(async () => (await machines.ok('laptop', 'list', job)).includes('Running'))
+    await machines.ok('laptop', 'session', 'remove', 'shared')
+    await until(async () => (await seen()) === undefined)
+  })
+
   it('server01 restarted is reachable again without new pairing, at the same address', async () => {
     const before = JSON.parse(await machines.ok('server01', 'status', '--json')) as { addresses: string[] }
     await machines.ok('server01', 'down', '--force')

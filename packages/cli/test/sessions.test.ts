@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { FakeJob, FakePeer, FakeSession, failure } from './fake-peer.ts'
-import { errand, Running } from './harness.ts'
+import { LinkNews } from '../src/link-news.ts'
+import { contextOf, errand, Running, Sink } from './harness.ts'
 
 describe('session', () => {
   it('new opens one there, and it stays open', async () => {
@@ -32,6 +33,19 @@ describe('session', () => {
     expect(await errand(['session', 'list', '9'], { peer })).toMatchObject({ code: 3 })
     expect(await errand(['session', 'list'])).toEqual({ code: 0, out: '', err: 'no sessions\n' })
   })
+  it('list by a name that several have shows them all, each once; one that nobody has is not found', async () => {
+    const peer = new FakePeer()
+    for (const [id, name] of [
+      [1, 'build'],
+      [2, 'Build'],
+      [3, 'other'],
+    ] as const) {
+      peer.hold(new FakeSession(id, 'a', name))
+    }
+    expect((await errand(['Get-PSSession', '-Name', 'build', '-q'], { peer })).out).toBe('1\n2\n')
+    expect((await errand(['session', 'list', 'build', '2', '-q'], { peer })).out).toBe('1\n2\n')
+    expect((await errand(['session', 'list', 'build', 'none', '-q'], { peer })).code).toBe(3)
+  })
   it('disconnect leaves, connect takes up again, both once', async () => {
     const peer = new FakePeer()
     const session = peer.hold(new FakeSession(1, 'a'))
@@ -48,6 +62,75 @@ describe('session', () => {
     const peer = new FakePeer().knows('a')
     await errand(['session', 'connect', 'build', '--on', 'a', '--force'], { peer })
     expect(peer.connects).toEqual([['a', { session: 'build', force: true }]])
+  })
+  it('connect --force takes back what another client has taken', async () => {
+    const peer = new FakePeer()
+    const session = peer.hold(new FakeSession(1, 'a'))
+    session.state = 'Disconnected'
+    expect((await errand(['session', 'connect', '1', '--force'], { peer })).code).toBe(0)
+    expect(session.calls).toEqual([['connect', { force: true }]])
+  })
+  it('new --reconnect takes it up again when its peer is back', async () => {
+    const peer = new FakePeer().knows('a')
+    await errand(['session', 'new', 'a', '--lost-after', '1m', '--reconnect'], { peer })
+    expect(peer.connects).toEqual([['a', { lostAfter: '1m', reconnect: true }]])
+  })
+  it('--on takes a session’s name without its prefix where no peer has it; a peer comes first', async () => {
+    const peer = new FakePeer().knows('a', 'build')
+    peer.onStart = (job) => void job.end()
+    peer.hold(new FakeSession(1, 'a', 'build'))
+    peer.hold(new FakeSession(2, 'a', 'deploy'))
+    for (const [word, to] of [
+      ['deploy', 2],
+      ['Deploy', 2],
+      ['session:build', 1],
+      ['build', 'build'],
+    ] as const) {
+      expect((await errand(['start', '--on', word, '-e', '1'], { peer })).code, word).toBe(0)
+      const { on } = peer.table.at(-1)!.options as { on?: [FakeSession | string] }
+      expect(
+        on?.map((one) => (typeof one === 'string' ? one : one.id)),
+        word,
+      ).toEqual([to])
+    }
+  })
+  it('whoever waits hears what becomes of the link: lost, given up, back', async () => {
+    const peer = new FakePeer().knows('server01')
+    const lost = (text: string): Error => failure('PEER_UNREACHABLE', text)
+    const started = Promise.withResolvers<FakeJob>()
+    peer.onStart = started.resolve
+    const one = new Running(['run', '--on', 'server01', '-e', '1'], { peer })
+    const job = await started.promise
+    const [child] = job.children
+    child!.become('Disconnected', lost('the link to server01 is lost; trying again for 240 s'))
+    await one.stderr.has('warning: the link to server01 is lost; trying again for 240 s\n')
+    child!.become('Disconnected', lost('server01 could not be reached for 240 s'))
+    await one.stderr.has('warning: server01 could not be reached for 240 s\n')
+    child!.become('Running')
+    await one.stderr.has('errand: server01 is back\n')
+    child!.end()
+    job.end()
+    expect((await one.ended).code).toBe(0)
+  })
+  it('whoever works in a session hears of its link too, each thing once', () => {
+    const stderr = new Sink()
+    const news = new LinkNews(contextOf({ stdout: new Sink(), stderr }))
+    const { snapshot } = new FakeSession(1, 'server01')
+    const reason = new Error('the link to server01 is lost; trying again for 240 s')
+    news.session(snapshot)
+    for (let n = 0; n < 2; n++) news.session({ ...snapshot, state: 'Connecting', reason })
+    news.session({ ...snapshot, state: 'Disconnected', reason: new Error('server01 could not be reached for 240 s') })
+    for (let n = 0; n < 2; n++) news.session(snapshot)
+    expect(stderr.text).toBe(
+      [
+        'warning: the link to server01 is lost; trying again for 240 s',
+        'warning: server01 could not be reached for 240 s',
+        'errand: server01 is back\n',
+      ].join('\n'),
+    )
+    // Left by command: that is no news to who left.
+    news.session({ ...snapshot, state: 'Disconnected' })
+    expect(stderr.text).toMatch(/is back\n$/)
   })
   it('receive follows what runs there, or prints its job', async () => {
     const peer = new FakePeer()

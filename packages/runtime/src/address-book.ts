@@ -82,6 +82,13 @@ export class AddressBook {
     return [...this.#peers.values()]
   }
 
+  /** Whether somebody may come here in that name: with `connect`, or all. */
+  standsFor(owner: string): boolean {
+    return this.all().some(
+      (peer) => (peer.owner ?? peer.id) === owner && (peer.grants.includes('connect') || peer.grants.includes('admin')),
+    )
+  }
+
   /** By name (any case), peer id, or a prefix of at least eight characters of it. */
   find(which: string): KnownPeer | undefined {
     const exact = this.#peers.get(which)
@@ -196,6 +203,12 @@ export function checkGrants(grants: readonly string[]): Grant[] {
   const unknown = grants.filter((grant) => !(GRANTS as readonly string[]).includes(grant) && !isJobGrant(grant))
   if (unknown.length === 0) return grants as Grant[]
   throw new UsageError(`unknown grant ${unknown.join(', ')}`, { hint: `there are: ${GRANTS.join(' ')} run:job:NAME` })
+}
+
+/** What an owner may be called: a name of 1 to 64 characters, none of them a control. @throws UsageError */
+export function checkOwner(owner: string): string {
+  if (/^\P{Cc}{1,64}$/u.test(owner) && owner.trim() === owner) return owner
+  throw new UsageError('an owner is a name of 1 to 64 characters, without blanks around it')
 }
 
 /** `run:job:NAME`: exactly that job, also one that is not offered yet. */

@@ -102,6 +102,13 @@ export class SessionNotFoundError extends ErrandError {
     super('SESSION_NOT_FOUND', `no session ${show(which)} on ${where}`, { hint: '`errand session list` shows them' })
   }
 }
+export class SessionAmbiguousError extends ErrandError {
+  constructor(which: unknown, ids: readonly number[], where: string) {
+    super('SESSION_AMBIGUOUS', `${show(which)} names several sessions on ${where}: ${ids.join(', ')}`, {
+      hint: 'use a number',
+    })
+  }
+}
 export class SessionBusyError extends ErrandError {
   constructor(name: string) {
     super('SESSION_BUSY', `session ${name} is running something; it runs one thing at a time`, {

@@ -9,12 +9,15 @@ import type { TableJob } from './job-row.ts'
 import { Link } from './link.ts'
 import type { Network, Place } from './network.ts'
 import { untilAborted } from './output-log.ts'
-import { RemoteSession } from './remote-session.ts'
+import { namedSession } from './named-session.ts'
+import { RemoteSession, type RemoteSessionOptions } from './remote-session.ts'
+import type { LostRun } from './sent-calls.ts'
+import type { JobHost } from './job.ts'
 import type { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import { SESSION_ROW, type StoredHeld } from './stored-session.ts'
 import type { StoredRows } from './store/store.ts'
-import type { JobSnapshot, SessionSnapshot } from './surface.ts'
+import type { JobSnapshot, PeerId, SessionSnapshot } from './surface.ts'
 import type { HeldOptions, PeerEvent, TargetSpec } from './wire.ts'
 
 /** What holding needs of its peer. */
@@ -128,17 +131,15 @@ export class Holding {
     return new RemoteEngine({ location, open, again: true, ...(far !== undefined && { run: { instanceId: far } }) })
   }
 
-  /** By number, instanceId, name, or a prefix of the instanceId. @throws SessionNotFoundError */
+  /** By number, instanceId, name, or a prefix of the instanceId. @throws SessionNotFoundError, SessionAmbiguousError */
   named(which: number | string): RemoteSession {
-    const text = String(which)
-    const listed = this.listed()
-    const found =
-      listed.find((session) => String(session.options.id) === text) ??
-      this.all().find((session) => session.instanceId === text) ??
-      listed.find((session) => session.snapshot.name === text) ??
-      (text.length >= 4 ? listed.find((session) => session.instanceId.startsWith(text)) : undefined)
-    if (!found) throw new SessionNotFoundError(which, this.#holder.name)
-    return found
+    const exact = typeof which === 'string' ? this.#sessions.get(which) : undefined
+    return exact ?? namedSession(which, this.listed(), ({ snapshot }) => snapshot, this.#holder.name)
+  }
+
+  /** A peer has come to us: what was lost with it need not wait before it is tried again. */
+  heardOf(peer: PeerId): void {
+    for (const session of this.all()) if (session.options.peerId === peer) session.heardOf()
   }
 
   /** Opens a session there, or takes one up. */
@@ -166,13 +167,16 @@ export class Holding {
     return opening
   }
 
-  /** Ours on that peer, whoever of our clients opened them; what is held here shows as it is here. */
+  /** Ours on that peer, whoever of our clients opened them, by its numbers; what is held here shows as it is here. */
   async on(to: string, signal?: AbortSignal): Promise<SessionSnapshot[]> {
     const { network } = this.#holder
     const place = network.place(to)
     const { answer: far } = await this.#ask<SessionSnapshot[]>(place, { type: 'sessions' }, signal)
     const { location, peer: peerId, carrier: transport } = place
-    return far.map((one) => this.#sessions.get(one.instanceId)?.snapshot ?? { ...one, location, peerId, transport })
+    return far.map((one) => {
+      const held = this.#sessions.get(one.instanceId)
+      return { ...(held?.snapshot ?? { ...one, location, peerId, transport }), id: one.id }
+    })
   }
 
   /** The engine that runs a child there. @throws PeerNotFoundError, SessionNotFoundError: before anything is made */
@@ -197,7 +201,7 @@ export class Holding {
     kept = !temporary,
   ): Promise<RemoteSession> {
     await this.#holder.network.linkTo(place, signal)
-    const { lostAfter, session, force, temporary: _, ...rest } = options
+    const { lostAfter, reconnect, session, force, temporary: _, ...rest } = options
     const openId = crypto.randomUUID()
     const name = `Runspace${this.#last + 1}`
     const event: PeerEvent =
@@ -217,7 +221,7 @@ export class Holding {
     const known = this.#sessions.get(far.instanceId)
     if (!known) {
       const id = temporary ? 0 : ++this.#last
-      return this.#written(this.#hold(place, link, far, { id, temporary, lostAfter, kept }))
+      return this.#written(this.#hold(place, link, far, { id, temporary, lostAfter, reconnect, kept }))
     }
     await known.connect(signal)
     return known
@@ -248,7 +252,7 @@ export class Holding {
     place: Place,
     link: Link | { readonly was: string; readonly left: boolean },
     far: SessionSnapshot,
-    { id, temporary, lostAfter, kept, home = false }: HoldOptions,
+    { id, temporary, lostAfter, reconnect = false, kept, home = false }: HoldOptions,
   ): RemoteSession {
     const { network, rows } = this.#holder
     const restored = 'was' in link
@@ -259,6 +263,8 @@ export class Holding {
           return network.linkTo(place, signal)
         },
         takeUp: (from, name) => this.#takeUpOnce(from, name),
+        leave: (lost, runs) => this.#leave(lost, runs),
+        took: (from, run, seq) => void this.#took(from, run, seq),
         sessionRef: (instanceId) => this.#holder.sessionRef(instanceId),
         ended: (over) => this.#ended(over),
       },
@@ -269,6 +275,7 @@ export class Holding {
         transport: place.carrier,
         lostAfter: lostAfter ?? this.#holder.lostAfter,
         temporary,
+        reconnect,
       },
       link,
       far,
@@ -350,9 +357,36 @@ export class Holding {
     // A run that works for a map says nothing to anybody else.
     const found = runs.findLast(({ run }) => run.hasMoreData && run.type !== 'PSTaskJob')
     if (!found) return undefined
+    return (await this.#adopt(session, found.run, found.cursor, name)).snapshot()
+  }
+
+  #adopt(
+    session: RemoteSession,
+    run: Pick<JobSnapshot, 'instanceId' | 'command'>,
+    cursor: number,
+    name: string | undefined,
+  ): Promise<JobHost> {
     const { location } = session.options
-    const engine = new RemoteEngine({ location, open: async () => session, run: found.run })
-    return (await local.takeUp(found.run, found.cursor, name, engine, location)).snapshot()
+    const engine = new RemoteEngine({ location, open: async () => session, run, session })
+    return this.#holder.local.takeUp(run, cursor, name, engine, location)
+  }
+
+  /** What was only called, and lost with its session, is a job from now on: Disconnected, until the session is back. */
+  #leave(session: RemoteSession, runs: readonly LostRun[]): void {
+    for (const { spec, taken } of runs) {
+      const run = { instanceId: spec.startId, command: spec.command }
+      // This peer is closing: nobody would ask for it.
+      this.#adopt(session, run, taken, spec.name).catch(() => undefined)
+    }
+  }
+
+  async #took(session: RemoteSession, run: string, seq: number): Promise<void> {
+    const children = this.#holder.local.unfinished.flatMap((job) => job.children)
+    const left = children.find(
+      ({ engine }) => engine instanceof RemoteEngine && engine.session === session && engine.run === run,
+    )
+    await left?.ready
+    await left?.log?.passTo(seq)
   }
 
   /** Leaves what is persistent, so that its work goes on over there. */
@@ -368,6 +402,7 @@ interface HoldOptions {
   readonly id: number
   readonly temporary: boolean
   readonly lostAfter?: number | undefined
+  readonly reconnect?: boolean | undefined
   /** It is written down. */
   readonly kept: boolean
   /** It is our standing session there. */

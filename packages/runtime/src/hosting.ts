@@ -7,11 +7,12 @@ import { startProcess } from './engine/process-isolate.ts'
 import { RunspaceEngine } from './engine/runspace.ts'
 import { ThreadEngine } from './engine/thread.ts'
 import { startWorker } from './engine/worker-isolate.ts'
-import { SessionNotFoundError, UsageError } from './errors.ts'
+import { UsageError } from './errors.ts'
+import { namedSession } from './named-session.ts'
 import type { Principal } from './serve.ts'
 import { HostSession, type SessionEngines, type SessionHome } from './session.ts'
 import type { StoredSession } from './stored-session.ts'
-import type { SessionSnapshot } from './surface.ts'
+import type { PeerId, SessionSnapshot } from './surface.ts'
 import type { OpenSession } from './wire.ts'
 
 const IDLE_LEAST = 60_000
@@ -126,20 +127,16 @@ export class Hosting {
   }
 
   /**
-   * By number, name or instanceId, among the owner's own.
-   * @throws SessionNotFoundError, SessionExpiredError, SessionStateError
+   * By number, name or instanceId, among the owner's own; a temporary one is nobody's but its client's.
+   * @throws SessionNotFoundError, SessionAmbiguousError, SessionExpiredError, SessionStateError
    */
   attach(principal: Principal, client: string, which: string | number, force: boolean, was?: string): SessionSnapshot {
-    const text = String(which)
-    const mine = this.all().filter((session) => session.owner === principal.owner)
-    const session =
-      mine.find((one) => one.instanceId === text) ??
-      mine.find((one) => String(one.id) === text) ??
-      mine.find((one) => one.name === text)
-    if (!session) {
-      const gone = this.#expired.get(text)
-      throw gone?.owner === principal.owner ? gone.why : new SessionNotFoundError(which, this.#home.name)
-    }
+    const gone = this.#expired.get(String(which))
+    if (gone?.owner === principal.owner) throw gone.why
+    const mine = this.all().filter(
+      (session) => session.owner === principal.owner && (session.kind !== 'temporary' || session.openedBy === client),
+    )
+    const session = namedSession(which, mine, (one) => one, this.#home.name)
     session.attach(client, force, was)
     return session.snapshotFor(client)
   }
@@ -162,6 +159,19 @@ export class Hosting {
   /** A client process is gone: its sessions go on, detached. */
   clientLost(client: string): void {
     for (const session of this.all()) session.detach(client)
+  }
+
+  /** A key that stood for itself alone has got a name: what it has open it brings along. */
+  rename(owner: string, to: string): void {
+    for (const session of this.all()) if (session.owner === owner) session.moveTo(to)
+  }
+
+  /** A key may no longer be here, or not in that name: what nobody else can take up ends with it, and at once. */
+  closeTemporary(peer: PeerId): void {
+    for (const session of this.all()) {
+      if (session.kind === 'temporary' && session.openedBy?.startsWith(`${peer} `))
+        void session.close(0, 'its owner may no longer be here')
+    }
   }
 
   /** An owner may no longer be here. */

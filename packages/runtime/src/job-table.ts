@@ -39,6 +39,8 @@ export class JobTable {
   readonly #where: string
   readonly #listed = new JobIndex()
   readonly #runs = new Map<string, JobHost>()
+  /** Of runs on other peers: aborts with what whoever reads them is to be told. */
+  readonly #waited = new Map<string, AbortController>()
   /** What was started by which id: under way, or the job's instanceId for as long as it is there. */
   readonly #started = new Map<string, Promise<JobHost> | string>()
   /** Runs that are over and read to the end, as they were: whose reader lost its link may ask for that end again. */
@@ -129,8 +131,18 @@ export class JobTable {
     return this.#listed.ended()
   }
 
+  /** A run gets a number, and is a job like any other; who waits for it is told why it need not. */
+  enlist(run: JobHost, id: number, lost: Error): void {
+    if (!this.#runs.delete(run.instanceId)) return
+    run.enlist(id)
+    this.add(run)
+    this.#waited.get(run.instanceId)?.abort(lost)
+    this.#waited.delete(run.instanceId)
+  }
+
   /** Settles when it will not come back either. */
   forget(job: TableJob): Promise<unknown> | undefined {
+    this.#waited.delete(job.instanceId)
     // Whoever asks may hold the job as it was before it became a row.
     const present = this.#listed.get(job.instanceId)
     if (present instanceof JobRow) for (const one of [present, ...present.children]) this.#unshare(one.command)
@@ -243,7 +255,10 @@ export class JobTable {
     return itemsOf(this.find(job), from, limit)
   }
 
-  /** Chunks of a job and its children, then the job as it is after the last. @throws JobNotFoundError, UsageError */
+  /**
+   * Chunks of a job and its children, then the job as it is after the last.
+   * @throws JobNotFoundError, UsageError; PeerLostError: a run that was lost meanwhile
+   */
   async *read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
     const over = this.#retired.get(job)
     if (over) return over
@@ -251,6 +266,8 @@ export class JobTable {
     // Their ends are told behind what they said: that is to be known first.
     for (const one of [found, ...found.children]) if (one instanceof JobRow && !one.log) await one.ready
     const { location } = request
+    const lost = found.children.length > 0 && this.#runs.has(job) ? this.#lossOf(job) : undefined
+    const either = lost && signal ? AbortSignal.any([signal, lost]) : (lost ?? signal)
     const wanted = (one: TableJob): boolean => location === undefined || same(location, one.location)
     if (found.children.length === 0 || request.recurse === false) {
       if (!wanted(found)) return found.snapshot()
@@ -262,13 +279,21 @@ export class JobTable {
         })
       }
       const there = found.children.filter(wanted)
-      yield* mergeReads(there, request, signal)
+      yield* mergeReads(there, request, either)
+      if (!signal?.aborted) lost?.throwIfAborted()
       // Who asked for one place does not wait for the others.
       if (location !== undefined) return this.#now(found).snapshot()
     }
     // Whoever read to the end learns how it ended: the end of the log comes a moment before the job's.
-    if (request.follow) await untilAborted(found.finished, signal)
+    if (request.follow) await untilAborted(found.finished, either)
+    if (!signal?.aborted) lost?.throwIfAborted()
     return this.#now(found).snapshot()
+  }
+
+  #lossOf(run: string): AbortSignal {
+    let loss = this.#waited.get(run)
+    if (!loss) this.#waited.set(run, (loss = new AbortController()))
+    return loss.signal
   }
 
   /** The same job: meanwhile it may have become a row. */

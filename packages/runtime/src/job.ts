@@ -77,6 +77,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   readonly #options: JobOptions
   /** instanceId */
   readonly #session: string
+  #id: number
+  #name: string
   readonly #actor: JobActor
   readonly #settle: (snapshot: JobSnapshot) => void
   readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
@@ -127,6 +129,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#options = options
     this.instanceId = options.instanceId
     this.#session = options.session().instanceId
+    this.#id = options.id
+    this.#name = options.name
     this.#throttle = options.throttle ?? 32
     const { was, entry } = options
     this.#attempts = was?.open
@@ -153,10 +157,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   get id(): number {
-    return this.#options.id
+    return this.#id
   }
   get name(): string {
-    return this.#options.name
+    return this.#name
   }
   get spec(): WorkSpec {
     return this.#options.spec
@@ -235,6 +239,19 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     if (this.#execution) this.#execution.credit(bytes)
     // Between attempts nobody is owed anything: the next one begins with a credit of its own.
     else if (this.#attempts.count === 1) this.#credit += bytes
+  }
+
+  /** A run that was lost gets the number of a job, and its children with it. */
+  enlist(id: number): void {
+    this.#id = id
+    // One that was given a name keeps it.
+    if (this.#options.spec.name === undefined) this.#name = `Job${id}`
+    for (const child of this.children) {
+      child.#id = id
+      child.#name = `${this.#name}.${child.position}`
+      child.#changed()
+    }
+    this.#changed()
   }
 
   adopt(children: readonly JobHost[]): void {
@@ -405,7 +422,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   /** What is left of it now that it has ended. `share`: the same text, kept once for many. */
   row(home: RowHome, share: (text: string) => string): JobRow {
-    const { id, name, type, location, position, engine } = this.#options
+    const { id, name } = this
+    const { type, location, position, engine } = this.#options
     const log = this.#log
     const execution = this.#execution
     // A session that was opened for this alone has ended: nobody there asks what has been read here.
@@ -471,7 +489,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const { items } = this
     // Of a map at work the numbers change without any news.
     if (this.#snapshot && (!items || this.#ended)) return this.#snapshot
-    const { id, name, type, location, spec, position, was, session } = this.#options
+    const { id, name } = this
+    const { type, location, spec, position, was, session } = this.#options
     // One that came back was made before its peer had a name on the network.
     const peer = was ? session().peerId : this.#options.peer
     return (this.#snapshot = Object.freeze({
@@ -636,6 +655,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   lost(reason: Error): void {
     this.#reason = reason
     this.#send({ type: 'job.lost' })
+    // News also where it was lost before: now it is given up.
+    this.#changed()
   }
 
   back(): void {

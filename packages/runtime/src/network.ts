@@ -2,7 +2,7 @@
 // Who may come in at all is decided here, from the address book; what they may do is decided where they ask (serve.ts).
 import { encode, type Channel, type PeerId, type Transport, type TransportHost } from '@errand/transport'
 import { socket, socketPath } from '@errand/transport/socket'
-import { DEFAULT_GRANTS, checkGrants, peerInfo, type AddressBook, type KnownPeer } from './address-book.ts'
+import { DEFAULT_GRANTS, checkGrants, checkOwner, peerInfo, type AddressBook, type KnownPeer } from './address-book.ts'
 import {
   asError,
   codeOf,
@@ -49,6 +49,10 @@ export interface NetworkOptions {
   /** A link came to be: ours (dialled) or a client's (accepted). */
   readonly onLink: (link: Link, dialled: boolean) => void
   readonly refused: (peer: PeerId, what: string) => void
+  /** A peer has come to us: it can be reached now, wherever it is. */
+  readonly connected: (peer: PeerId) => void
+  /** A key stands for another owner from now on. `alone`: before, it stood for nobody but itself, and nobody else for it. */
+  readonly moved: (peer: PeerId, owner: string, to: string, alone: boolean) => void
 }
 
 /** A ticket's life, when nothing else is said. */
@@ -214,6 +218,7 @@ export class Network {
       admits: (peer) =>
         book.get(peer) !== undefined || this.#strangers.has(peer) || book.invitation(peer) !== undefined,
       accept: (channel) => this.#accept(channel),
+      connected: (peer) => this.#options.connected(peer),
     }
   }
 
@@ -248,7 +253,7 @@ export class Network {
     await book.invite({
       key,
       grants: checkGrants(o.grants ?? DEFAULT_GRANTS),
-      owner: o.owner,
+      owner: o.owner === undefined ? undefined : checkOwner(o.owner),
       uses: Math.max(1, o.uses ?? 1),
       expires: Date.now() + (o.ttl ?? TICKET_MS),
     })
@@ -317,7 +322,26 @@ export class Network {
     if (!(await book.use(key))) throw usedUp()
     const { grants, owner } = invitation
     const known = Array.isArray(addresses) ? addresses.filter((one) => typeof one === 'string').slice(0, 16) : []
-    await book.put({ id, name: name.slice(0, 64), addresses: known, grants, owner })
+    await this.#put({ id, name: name.slice(0, 64), addresses: known, grants, owner })
+  }
+
+  /**
+   * Into the book; what hangs on its owner follows. Links of a key that was another's till now end: what it has open there
+   * is not its own any more.
+   */
+  async #put(change: Partial<KnownPeer> & { id: PeerId }): Promise<void> {
+    const { book } = this.#options
+    const before = book.get(change.id)?.owner ?? change.id
+    await book.put(change)
+    const owner = book.get(change.id)?.owner ?? change.id
+    if (owner === before) return
+    const alone = before === change.id && !book.standsFor(before)
+    this.#options.moved(change.id, before, owner, alone)
+    if (!alone) this.#cutOff(change.id, new DeniedError(`in another name from now on: ${owner}`))
+  }
+
+  #cutOff(id: PeerId, reason: Error): void {
+    for (const link of [...this.#links]) if (link.peer === id) link.abort(reason)
   }
 
   async allow(which: string, grants: readonly string[], o: { name?: string; owner?: string }): Promise<void> {
@@ -325,12 +349,12 @@ export class Network {
     const there = /\/p2p\/([^/]+)$/.exec(which)?.[1]
     const id = book.find(which)?.id ?? there ?? which
     const { name, owner } = o
-    await book.put({
+    await this.#put({
       id,
       grants: checkGrants(grants),
       ...(there !== undefined && { addresses: [which] }),
       ...(name !== undefined && { name }),
-      ...(owner !== undefined && { owner }),
+      ...(owner !== undefined && { owner: owner === '' ? id : checkOwner(owner) }),
     })
   }
 
@@ -340,9 +364,7 @@ export class Network {
     const known = book.named(which)
     if (forget) await book.remove(known.id)
     else await book.put({ id: known.id, grants: [] })
-    for (const link of [...this.#links]) {
-      if (link.peer === known.id) link.abort(new DeniedError('no longer allowed here'))
-    }
+    this.#cutOff(known.id, new DeniedError('no longer allowed here'))
     await this.#network?.transport.disconnect(known.id)
     return known
   }

@@ -140,6 +140,12 @@ export class OutputLog {
     this.#listener?.()
   }
 
+  /** Reader `owner` has what comes before `seq` from elsewhere, also where nothing of it has been copied yet. */
+  async passTo(seq: number): Promise<void> {
+    if (this.end > this.start) return this.acknowledge(OWNER, seq)
+    if (seq > this.cursor(OWNER)) this.begin(this.start, seq)
+  }
+
   /** Told when a record came or `owner` moved. */
   onChange(listener: () => void): void {
     this.#listener = listener

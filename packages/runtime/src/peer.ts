@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
-import { AddressBook, checkGrants, DEFAULT_GRANTS } from './address-book.ts'
+import { AddressBook, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'
 import { Answers } from './answers.ts'
 import type { PeerStatus } from './client.ts'
 import { milliseconds } from './duration.ts'
@@ -138,6 +138,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       server: (peer, client) => new Server(this.#principal(peer, client), this, this.#answers),
       onLink: (link, dialled) => this.#onLink(link, dialled),
       refused: (peer, what) => options.log?.('refused', { peer, what }),
+      // One that only dials out can be reached again now.
+      connected: (peer) => this.#holding.heardOf(peer),
+      moved: (peer, owner, to, alone) => this.#moved(peer, owner, to, alone),
     })
     this.#hosting = new Hosting(this, () => this.#onGone())
     this.#holding = new Holding({
@@ -173,6 +176,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     for (const [id, grants] of Object.entries(policy?.peers ?? {}))
       await this.#book.put({ id, grants: checkGrants(grants) })
     for (const [owner, ids] of Object.entries(policy?.owners ?? {})) {
+      checkOwner(owner)
       for (const id of ids) await this.#book.put({ id, owner, grants: this.#book.get(id)?.grants ?? DEFAULT_GRANTS })
     }
     if (serveLocal) {
@@ -291,6 +295,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     if (this.local.instanceId === instanceId) return this.local
     // `localhost` is both ends of one session here: our own link means the hosted end, a client's the held one.
     return principal.self ? (hosted ?? this.#holding.get(instanceId)) : (this.#holding.get(instanceId) ?? hosted)
+  }
+
+  admit({ kind }: Principal, link: Link, ref: SessionRef, event: SessionEvent['type']): void {
+    // A session's own scripts are part of it; leaving what one has not got is no crime.
+    if (kind !== 'script' && ref instanceof HostSession && event !== 'disconnect') ref.admit(link.client, event)
   }
 
   view(ref: SessionRef, client: string): SessionSnapshot {
@@ -431,9 +440,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       case 'local.deny': {
         const denied = await this.#network.deny(event.peer, event.forget === true)
         // An owner's other keys keep their sessions; those this one had are detached with its links.
-        const owner = denied.owner ?? denied.id
-        const shared = this.#book.all().some((peer) => peer.id !== denied.id && peer.owner === owner)
-        return shared ? undefined : this.#hosting.closeOwned(owner)
+        this.#hosting.closeTemporary(denied.id)
+        return this.#closeUnlessOwned(denied.owner ?? denied.id)
       }
       case 'local.status':
         return this.#status()
@@ -442,6 +450,18 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       default:
         throw new UsageError(`${event.type} comes over a link`)
     }
+  }
+
+  /** Nobody could ever take up what is an owner's who has no key any more that may come here. */
+  #closeUnlessOwned(owner: string): void {
+    if (!this.#book.standsFor(owner)) this.#hosting.closeOwned(owner)
+  }
+
+  /** A key stands for another owner from now on. `alone`: it stood for nobody but itself. */
+  #moved(peer: PeerId, owner: string, to: string, alone: boolean): void {
+    if (alone) return this.#hosting.rename(owner, to)
+    this.#hosting.closeTemporary(peer)
+    this.#closeUnlessOwned(owner)
   }
 
   async #sessions(

@@ -19,10 +19,13 @@ export type RemoteSessionEvent =
   /** The user wants it back. */
   | { type: 'session.connect' }
   | { type: 'session.closed'; reason?: Error }
+  /** Another client has it now. */
+  | { type: 'session.taken' }
   | { type: 'link.lost'; reason: Error }
   | { type: 'link.back' }
-  /** The far peer answered, and the session is not ours any more, or gone. */
+  /** The far peer answered: the session is gone. */
   | { type: 'link.refused'; reason: Error }
+  /** It was tried for long enough, or there is no use in trying: another client has the session. */
   | { type: 'link.given-up' }
 
 export const remoteSessionMachine = setup({
@@ -50,6 +53,7 @@ export const remoteSessionMachine = setup({
       on: {
         'session.disconnecting': { target: 'Disconnecting' },
         'link.lost': { target: 'Connecting' },
+        'session.taken': { target: 'Disconnected' },
       },
     },
     Disconnecting: {

@@ -17,13 +17,14 @@ import {
   TimeoutError,
 } from './errors.ts'
 import { Link, type JobReading } from './link.ts'
-import { untilAborted } from './output-log.ts'
+import { OWNER, untilAborted } from './output-log.ts'
 import {
   remoteSessionMachine,
   type RemoteSessionActions,
   type RemoteSessionActor,
   type RemoteSessionEvent,
 } from './remote-session-machine.ts'
+import { SentCalls, type LostRun } from './sent-calls.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import { REPEAT, type ReadRequest, type SessionEvent, type WorkSpec } from './wire.ts'
@@ -36,6 +37,8 @@ const LONG_GONE = 4 * 60_000
 
 /** States that pass by themselves. */
 const WAITING: ReadonlySet<SessionState> = new Set<SessionState>(['Opening', 'Connecting'])
+/** Codes of what another attempt may overcome. */
+const PASSING: ReadonlySet<string> = new Set(['PEER_UNREACHABLE', 'PEER_LOST', 'CHANNEL_CLOSED'])
 const SETTLED: ReadonlySet<SessionState> = new Set<SessionState>(['Opened', 'Closed', 'Broken'])
 
 /** What a held session needs of the peer that holds it. */
@@ -45,6 +48,10 @@ export interface RemoteSessionHome {
   /** The local job that runs in this session, or the far run as a new local job. */
   takeUp(session: RemoteSession, name: string | undefined): Promise<JobSnapshot | undefined>
   sessionRef(instanceId: string): SessionRef
+  /** Runs that were lost with the session: each is left behind as a job here. */
+  leave(session: RemoteSession, runs: readonly LostRun[]): void
+  /** Of one that was left: its caller had taken more of it than had been heard of then. */
+  took(session: RemoteSession, run: string, seq: number): void
   /** It is Closed or Broken: out of the table. */
   ended(session: RemoteSession): void
 }
@@ -58,6 +65,8 @@ export interface RemoteSessionOptions {
   readonly transport: string
   readonly lostAfter: number
   readonly temporary: boolean
+  /** Given up, it is taken up again when its peer is back. */
+  readonly reconnect?: boolean
 }
 
 export class RemoteSession implements SessionRef, RemoteSessionActions {
@@ -76,8 +85,19 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   /** Aborts when the session is let go of: everything that is read over it stops there. */
   #attachment = new AbortController()
   #unwatch: (() => void) | undefined
-  /** A connect by command: its first failure is the answer. */
-  #asked = false
+  /** Those who connect by command: the first failure is their answer. */
+  readonly #connecting = new Set<(refusal: Error) => void>()
+  /** It is tried because of them alone: their answer ends that. */
+  #commanded = false
+  /** It is being left by command: nothing is lost by that. */
+  #leaving = false
+  /** One of them takes it away from whoever has it. */
+  #force = false
+  /** Ends the pause before the next attempt. */
+  #sooner: (() => void) | undefined
+  /** Looks out for its peer when it has been given up. */
+  #lookout: AbortController | undefined
+  readonly #calls = new SentCalls()
   #snapshot: SessionSnapshot | undefined
 
   /** The client process that has it over there: before, where it was taken up again after a start of ours. */
@@ -176,14 +196,23 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         await this.#disconnect(event)
         return this.snapshot
       case 'connect':
-        await this.connect(options.signal)
+        await this.connect(options.signal, event.force)
         return this.snapshot
+      case 'run':
+        return this.#call(event, options)
       case 'receive':
         await this.connect(options.signal)
         return this.#home.takeUp(this, event.name)
       case 'close':
         await this.close(event.grace)
         return this.snapshot
+      case 'acknowledge':
+        // Nothing can be told over there now; what was left here begins behind it.
+        if (event.reader === OWNER && this.#state === 'Disconnected') {
+          for (const [run, seq] of event.seqs) this.#home.took(this, run, seq)
+        }
+        this.#calls.took(event)
+        return this.#forward(event, job, options)
       default:
         return this.#forward(event, job, options)
     }
@@ -191,7 +220,19 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   /** Begins a run for a job of ours: also when its answer comes only after the session was given up and taken up again. */
   async begin(spec: WorkSpec, signal: AbortSignal): Promise<JobSnapshot> {
-    return (await this.#forward({ type: 'run', spec }, undefined, { signal }, true)) as JobSnapshot
+    return (await this.#forward({ type: 'run', spec }, undefined, { signal, patient: true })) as JobSnapshot
+  }
+
+  /** A run that is nothing but a call: were the session lost under it, nobody here would know of it. */
+  async #call(event: Extract<SessionEvent, { type: 'run' }>, options: Cancel): Promise<unknown> {
+    const { spec } = event
+    try {
+      const onSend = (): void => void (!this.temporary && this.#calls.sent(spec))
+      return await this.#forward(event, undefined, { ...options, onSend })
+    } catch (error) {
+      this.#calls.over(spec.startId)
+      throw error
+    }
   }
 
   /** For whoever waits for it: a session that is left, or given up, ends the reading. */
@@ -223,6 +264,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
           const step = await reading.next()
           if (step.done) {
             if (here.aborted && !signal?.aborted) break
+            if (!here.aborted) this.#calls.over(job)
             return step.value
           }
           if (here.aborted) break
@@ -279,23 +321,48 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   // ── by command ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Opens it again, or waits while it is being reconnected. @throws what kept it from opening */
-  async connect(signal?: AbortSignal): Promise<void> {
+  /**
+   * Opens it again. While it is being reconnected anyway, it is tried at once, and what becomes of this does not end that.
+   * `force`: also from another client, who then has it no more. @throws what kept it from opening
+   */
+  async connect(signal?: AbortSignal, force = false): Promise<void> {
     if (this.#state === 'Opened') return
     this.#throwIfOver()
-    this.#asked = true
+    signal?.throwIfAborted()
+    const refused = Promise.withResolvers<void>()
+    let refusal: Error | undefined
+    const refuse = (error: Error): void => {
+      refusal = error
+      refused.resolve()
+    }
+    this.#connecting.add(refuse)
+    this.#force ||= force
     this.#left = false
-    this.#reason = undefined
-    this.#send({ type: 'session.connect' })
+    if (this.#state === 'Disconnected') {
+      this.#commanded = true
+      this.#reason = undefined
+      this.#send({ type: 'session.connect' })
+    } else this.#sooner?.()
+    const over = new AbortController()
+    const either = signal ? AbortSignal.any([signal, over.signal]) : over.signal
     try {
-      await this.#until((state) => state !== 'Connecting', signal)
+      await Promise.race([this.#until((state) => state !== 'Connecting', either), refused.promise])
     } finally {
-      this.#asked = false
+      over.abort()
+      this.#connecting.delete(refuse)
+      if (this.#connecting.size === 0) {
+        this.#commanded = false
+        this.#force = false
+      }
     }
     signal?.throwIfAborted()
-    if ((this.#state as SessionState) !== 'Opened') {
-      throw this.#reason ?? new SessionStateError(`session ${this.#far.name} is ${this.#state}`)
-    }
+    if ((this.#state as SessionState) === 'Opened') return
+    throw refusal ?? this.#reason ?? new SessionStateError(`session ${this.#far.name} is ${this.#state}`)
+  }
+
+  /** Its peer was heard of: there is no use in waiting any longer before it is tried again. */
+  heardOf(): void {
+    this.#sooner?.()
   }
 
   /** Ends the far session and its jobs; where it cannot be reached the entry here goes all the same, and that is said. */
@@ -312,6 +379,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#reason = undefined
     this.#send({ type: 'session.closed' })
     if (failed === undefined || this.temporary) return
+    // Its new client's work goes on.
+    if (codeOf(failed) === 'SESSION_STATE') throw failed
     throw new PeerUnreachableError(`session ${this.#far.name} on ${this.options.location} could not be told to close`, {
       cause: failed,
       hint: `it is no longer listed here; over there it ends by itself after ${this.#far.idleTimeout / 1000} s`,
@@ -340,27 +409,32 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   async #disconnect(event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<void> {
-    if (this.#state === 'Disconnected') return
+    if (this.#state === 'Disconnected') return this.#lookout?.abort()
     this.#throwIfOver()
     const link = this.#link
     let unheard = true
-    this.#send({ type: 'session.disconnecting' })
-    if (this.#state === 'Disconnecting' && link) {
-      try {
-        this.#far = (await link.ask({ session: this.instanceId }, event)) as SessionSnapshot
-        unheard = false
-      } catch (error) {
-        if (link.open) {
-          // Refused (an idle timeout out of bounds, say): nothing has changed.
-          this.#send({ type: 'session.opened' })
-          throw error
+    this.#leaving = true
+    try {
+      this.#send({ type: 'session.disconnecting' })
+      if (this.#state === 'Disconnecting' && link) {
+        try {
+          this.#far = (await link.ask({ session: this.instanceId }, event)) as SessionSnapshot
+          unheard = false
+        } catch (error) {
+          if (link.open) {
+            // Refused (an idle timeout out of bounds, say): nothing has changed.
+            this.#send({ type: 'session.opened' })
+            throw error
+          }
         }
       }
+      this.#reason = undefined
+      this.#left = true
+      this.#detached()
+      this.#send({ type: 'session.disconnected' })
+    } finally {
+      this.#leaving = false
     }
-    this.#reason = undefined
-    this.#left = true
-    this.#detached()
-    this.#send({ type: 'session.disconnected' })
     // Without its link it is left over there as well, but not for as long as it was said.
     if (unheard && event.idleTimeout !== undefined) await this.#tellHowLong(event)
   }
@@ -383,10 +457,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
 
   startRetry(): void {
-    this.#retry = new Alarm(this.options.lostAfter, () => {
-      this.#reason ??= new PeerUnreachableError(
-        `${this.options.location} could not be reached for ${this.options.lostAfter / 1000} s`,
-      )
+    const { location, lostAfter } = this.options
+    this.#retry = new Alarm(lostAfter, () => {
+      this.#reason = new PeerUnreachableError(`${location} could not be reached for ${lostAfter / 1000} s`, {
+        cause: this.#reason,
+      })
       this.#send({ type: 'link.given-up' })
     })
   }
@@ -412,15 +487,13 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       if (signal.aborted) return
       try {
         const link = await this.#home.link(signal)
-        const far = (await link.ask(
-          {},
-          {
-            type: 'session.attach',
-            session: this.instanceId,
-            ...(this.#client !== undefined && { was: this.#client }),
-          },
-          { signal },
-        )) as SessionSnapshot
+        const event = {
+          type: 'session.attach' as const,
+          session: this.instanceId,
+          ...(this.#force && { force: true }),
+          ...(this.#client !== undefined && { was: this.#client }),
+        }
+        const far = (await link.ask({}, event, { signal })) as SessionSnapshot
         if (signal.aborted) return
         this.#far = far
         this.#client = undefined
@@ -430,14 +503,45 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       } catch (error) {
         if (signal.aborted) return
         const reason = asError(error)
-        const passing = ['PEER_UNREACHABLE', 'PEER_LOST', 'CHANNEL_CLOSED'].includes(codeOf(reason) ?? '')
+        const code = codeOf(reason) ?? ''
         this.#reason = reason
-        if (!passing) return this.#send({ type: 'link.refused', reason })
-        if (this.#asked) return this.#send({ type: 'link.given-up' })
+        // Another client has it: it is still there, and may be ours again.
+        if (code === 'SESSION_STATE') return this.#send({ type: 'link.given-up' })
+        if (!PASSING.has(code)) return this.#send({ type: 'link.refused', reason })
+        if (this.#commanded) return this.#send({ type: 'link.given-up' })
+        for (const refuse of [...this.#connecting]) refuse(reason)
       }
       // Whoever waits wants to know within two seconds that it is there again.
-      const wait = performance.now() - since < LONG_GONE ? Math.min(pause, SOON) : pause
-      await untilAborted(new Promise((resolve) => setTimeout(resolve, wait).unref()), signal)
+      await this.#pause(performance.now() - since < LONG_GONE ? Math.min(pause, SOON) : pause, signal)
+    }
+  }
+
+  /** Before the next attempt, unless there is news. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    const over = Promise.withResolvers<void>()
+    const timer = setTimeout(over.resolve, ms).unref()
+    this.#sooner = over.resolve
+    try {
+      await untilAborted(over.promise, signal)
+    } finally {
+      clearTimeout(timer)
+      if (this.#sooner === over.resolve) this.#sooner = undefined
+    }
+  }
+
+  /** Given up, but wanted: as soon as its peer can be reached again it is tried as after a loss. */
+  async #lookOut(signal: AbortSignal): Promise<void> {
+    for (const pause of backOff()) {
+      await this.#pause(pause, signal)
+      if (signal.aborted) return
+      try {
+        await this.#home.link(signal)
+      } catch (error) {
+        if (codeOf(error) === 'PEER_CLOSED') return
+        continue
+      }
+      if (!signal.aborted) this.#send({ type: 'session.connect' })
+      return
     }
   }
 
@@ -470,6 +574,15 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         this.#reason = new SessionClosedError(far.name, { hint: `it was closed on ${this.options.location}` })
         this.#send({ type: 'session.closed', reason: this.#reason })
       }
+      // Attached no more, and not by our word: another client has taken it.
+      if (far.state === 'Disconnected' && this.#state === 'Opened') {
+        this.#reason = new SessionStateError(
+          `session ${far.name} on ${this.options.location} was taken by another client; what runs there goes on`,
+          { hint: 'connect it when it is free again, or take it back with force' },
+        )
+        this.#detached()
+        this.#send({ type: 'session.taken' })
+      }
       this.#changed()
     })
     for (const [job, watched] of this.#jobs) this.#watch(job, watched, link)
@@ -496,18 +609,23 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
-  async #forward(event: SessionEvent, job: string | undefined, options: Cancel, patient = false): Promise<unknown> {
+  async #forward(
+    event: SessionEvent,
+    job: string | undefined,
+    { signal, patient = false, onSend }: Cancel & { readonly patient?: boolean; readonly onSend?: () => void },
+  ): Promise<unknown> {
     const id = Link.requestId()
     let memory: string | undefined
     for (;;) {
-      const link = await this.#ready(options.signal, patient)
+      const link = await this.#ready(signal, patient)
       // It was started anew meanwhile, say: it cannot tell what it has done before.
       if (memory !== undefined && memory !== link.memory && REPEAT[event.type] === 'once') {
         throw new OutcomeUnknownError(`${this.options.location} remembers nothing of a ${event.type} it was asked`)
       }
       memory = link.memory
+      onSend?.()
       try {
-        return await link.ask(this.#to(job), event, { signal: options.signal, id })
+        return await link.ask(this.#to(job), event, { signal, id })
       } catch (error) {
         if (link.open || codeOf(error) !== 'PEER_LOST') throw error
       }
@@ -531,10 +649,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (this.#state !== 'Disconnected' && this.#state !== 'Disconnecting') return
     const { name } = this.#far
     const { location } = this.options
+    if (codeOf(this.#reason) === 'SESSION_STATE') throw this.#reason!
     if (this.#reason) {
       throw new PeerLostError(`${location} could not be reached again; what goes on in session ${name} is unknown`, {
         cause: this.#reason,
-        hint: 'connect the session when it can be reached, and receive what it did',
+        hint: 'connect the session when it can be reached, and receive what it did: a run is left here as a job',
       })
     }
     throw new SessionStateError(`session ${name} on ${location} is ${this.#state}`, { hint: 'connect it first' })
@@ -571,7 +690,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #enter(state: SessionState): void {
     if (state === this.#state) return
     this.#state = state
+    this.#lookout?.abort()
+    // Before anybody hears of it: whoever is told that a run is lost finds its job.
+    const lost = state === 'Disconnected' && this.#reason && !this.#leaving ? codeOf(this.#reason) : undefined
+    if (lost) this.#leaveRuns()
     this.#changed()
+    // Who took it is asked for it, not waited for.
+    if (lost && lost !== 'SESSION_STATE' && this.options.reconnect) {
+      this.#lookout = new AbortController()
+      void this.#lookOut(this.#lookout.signal)
+    }
     if (state === 'Opened' || state === 'Opening') return
     for (const watched of this.#jobs.values()) this.#tellUnknown(watched)
     if (!SETTLED.has(state)) return
@@ -585,6 +713,12 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (!last || isFinished(last.state) || last.state === 'Disconnected') return
     watched.last = Object.freeze({ ...last, state: 'Disconnected' as const, reason: this.#reason })
     for (const listener of [...watched.listeners]) listener(watched.last)
+  }
+
+  /** What was only called goes on there, perhaps, and nobody waits for it any more. */
+  #leaveRuns(): void {
+    const runs = this.#calls.take()
+    if (runs.length > 0) this.#home.leave(this, runs)
   }
 
   #changed(): void {

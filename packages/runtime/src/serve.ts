@@ -28,6 +28,8 @@ export interface Principal {
 export interface Served {
   /** Sessions this principal may address, hosted or held. */
   session(principal: Principal, instanceId: string): SessionRef | undefined
+  /** Whether whoever is at the other end has that session now, for what it asks. @throws SessionStateError */
+  admit(principal: Principal, link: Link, ref: SessionRef, event: SessionEvent['type']): void
   /** A session as this client sees it. */
   view(ref: SessionRef, client: string): SessionSnapshot
   peerEvent(principal: Principal, link: Link, event: PeerEvent, signal: AbortSignal): Promise<unknown>
@@ -93,13 +95,16 @@ export class Server implements LinkServer {
     return this.#answers.once(link.client, id, event, async () => {
       if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
       const ref = this.#find(to.session)
+      this.#served.admit(this.principal, link, ref, event.type as SessionEvent['type'])
       return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, signal)
     })
   }
 
-  read(_: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
+  read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     this.#check({ type: 'session' })
-    return this.#find(to.session).read(to.job ?? '', request, signal)
+    const ref = this.#find(to.session)
+    this.#served.admit(this.principal, link, ref, 'jobs')
+    return ref.read(to.job ?? '', request, signal)
   }
 
   watch(link: Link, to: Address, push: (snapshot: unknown) => void): () => void {

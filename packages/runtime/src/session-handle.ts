@@ -106,8 +106,8 @@ export class SessionHandle implements Session {
     this.#disconnected = true
   }
 
-  async connect(o: Cancel = {}): Promise<void> {
-    await this.#ref.request({ type: 'connect' }, undefined, o)
+  async connect(o: { force?: boolean } & Cancel = {}): Promise<void> {
+    await this.#ref.request({ type: 'connect', ...(o.force && { force: true }) }, undefined, o)
     this.#disconnected = false
   }
 

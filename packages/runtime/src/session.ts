@@ -6,7 +6,15 @@ import { isFinished } from './child-jobs.ts'
 import type { Engine } from './engine/engine.ts'
 import { engineOf } from './engine-choice.ts'
 import { SharedMapEngine } from './engine/map.ts'
-import { SessionBusyError, SessionClosedError, SessionExpiredError, SessionStateError, UsageError } from './errors.ts'
+import { RemoteEngine } from './engine/remote.ts'
+import {
+  PeerLostError,
+  SessionBusyError,
+  SessionClosedError,
+  SessionExpiredError,
+  SessionStateError,
+  UsageError,
+} from './errors.ts'
 import { JobEntry, type EntryPlan } from './job-entry.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
 import { JobHost, type JobOptions } from './job.ts'
@@ -83,14 +91,14 @@ export class HostSession implements SessionRef, SessionActions {
   readonly id: number
   readonly name: string
   readonly kind: SessionKind
-  /** Whose it is; '' is this peer's own owner. */
-  readonly owner: string
   readonly cwd: string | undefined
   readonly env: Record<string, string | undefined> | undefined
   /** Settles when nothing of it is left. */
   readonly closed: Promise<void>
   /** Nobody came back to it in time. */
   expired: SessionExpiredError | undefined
+  #owner: string
+  #openedBy: string | undefined
   readonly #home: SessionHome
   readonly #actor: SessionActor
   readonly #engines: SessionEngines
@@ -139,7 +147,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.instanceId = was?.instanceId ?? crypto.randomUUID()
     this.id = id
     this.kind = kind
-    this.owner = owner
+    this.#owner = owner
     this.name = was?.name ?? options?.name ?? (kind === 'home' || kind === 'local' ? kind : `Runspace${id}`)
     this.cwd = options?.cwd
     this.env = options?.env
@@ -194,6 +202,21 @@ export class HostSession implements SessionRef, SessionActions {
     this.#send({ type: 'session.detach' })
   }
 
+  /** Whose it is; '' is this peer's own owner. */
+  get owner(): string {
+    return this.#owner
+  }
+  /** The client that had it first. */
+  get openedBy(): string | undefined {
+    return this.#openedBy
+  }
+
+  /** The same owner, by another name. */
+  moveTo(owner: string): void {
+    this.#owner = owner
+    this.#changed()
+  }
+
   get snapshot(): SessionSnapshot {
     return this.snapshotFor(undefined)
   }
@@ -243,8 +266,24 @@ export class HostSession implements SessionRef, SessionActions {
     this.#attached = client
     this.#left = undefined
     this.#row?.changed()
+    this.#openedBy ??= client
     this.#send({ type: 'session.attach' })
     this.#changed()
+  }
+
+  /**
+   * Whether this client may do this: who has it, everything; others look at it, and close it where nobody has it. So a
+   * client that another one took it from disturbs nothing of what goes on there. @throws SessionStateError
+   */
+  admit(client: string, event: SessionEvent['type']): void {
+    if (this.#shared || this.#attached === client || event === 'session') return
+    if (this.#attached === undefined) {
+      if (event === 'close') return
+      throw new SessionStateError(`session ${this.name} is attached to nobody`, { hint: 'connect it first' })
+    }
+    throw new SessionStateError(`session ${this.name} is attached to another client; ${event} is for that one`, {
+      hint: 'disconnect it there, or take it with force',
+    })
   }
 
   /** The client left or was lost: its work goes on, the lease begins. */
@@ -677,17 +716,18 @@ export class HostSession implements SessionRef, SessionActions {
       )
     }
     host.start()
+    if (targets && !listed) this.#leaveIfLost(host)
     return host
   }
 
   /** Accepted is on disk: with its children in one turn, all or none. @throws StoreError: nothing of it is left */
-  async #write(host: JobHost): Promise<void> {
+  async #write(host: JobHost, cursor?: number): Promise<void> {
     const all = [host, ...host.children]
     this.#table.coming += all.length
     try {
       const written = all.map((one) => one.entry!.put())
       const leaves = host.children.length > 0 ? host.children : all
-      await Promise.all([...written, ...leaves.map((one) => this.#giveLog(one))])
+      await Promise.all([...written, ...leaves.map((one) => this.#giveLog(one, cursor))])
       this.#throwIfClosed()
       this.#table.add(host)
       this.#changed()
@@ -699,6 +739,27 @@ export class HostSession implements SessionRef, SessionActions {
     } finally {
       this.#table.coming -= all.length
     }
+  }
+
+  /**
+   * A run whose sessions were lost under it, all that it still waits for, is told so and stays behind as a job: its work
+   * may go on there, and can be received when a session is back.
+   */
+  #leaveIfLost(run: JobHost): void {
+    const unwatch = run.watch(({ state }) => {
+      if (isFinished(state)) return unwatch()
+      const open = run.children.filter((child) => !isFinished(child.state))
+      if (state !== 'Disconnected' || !open.every(({ engine }) => engine instanceof RemoteEngine && engine.lost)) return
+      unwatch()
+      const { location, reason } = open[0]!.snapshot()
+      const id = ++this.#lastJob
+      const lost = new PeerLostError(`${location} could not be reached again; the run is job ${id} from now on`, {
+        cause: reason,
+        hint: `connect the session when it can be reached, and receive job ${id}`,
+      })
+      this.#table.enlist(run, id, lost)
+      this.#changed()
+    })
   }
 
   #child(
@@ -733,21 +794,26 @@ export class HostSession implements SessionRef, SessionActions {
     return { id, peer, here, stopGrace, session: () => this.snapshot }
   }
 
-  async #giveLog(host: JobHost): Promise<void> {
+  /** `cursor`: of a copy, where its reader begins. */
+  async #giveLog(host: JobHost, cursor?: number): Promise<void> {
     const store = this.#storeOf(host)
-    host.attachLog(
-      new OutputLog(await store.log(logName(this.instanceId, host)), store.logLimit, (bytes) => host.credit(bytes)),
-    )
+    const stored = await store.log(logName(this.instanceId, host))
+    const log = new OutputLog(stored, store.logLimit, (bytes) => host.credit(bytes))
+    // Before anybody can read it.
+    if (cursor !== undefined) log.begin(0, cursor)
+    host.attachLog(log)
   }
 
   /** A run of a session we hold, started by another client: from here on a job of this table. */
   async takeUp(
-    run: JobSnapshot,
+    run: Pick<JobSnapshot, 'command'>,
     cursor: number,
     name: string | undefined,
-    engine: Engine,
+    engine: RemoteEngine,
     location: string,
   ): Promise<JobHost> {
+    this.#throwIfClosed()
+    this.#table.throwIfFull(1)
     const common = this.#common(++this.#lastJob)
     const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
     const shared = { ...common, type: 'RemoteJob' as const, location, spec }
@@ -755,20 +821,28 @@ export class HostSession implements SessionRef, SessionActions {
     const entry = this.#entry(head, undefined, { spec, throttle: THROTTLE })
     const parent = new JobHost({ ...head, ...(entry && { entry }) })
     const own = { ...shared, instanceId: keptText(crypto.randomUUID()), name: `${head.name}.1`, position: 1 }
-    const held = run.session
     const written = this.#entry(own, head.instanceId, {
       spec: { ...spec, startId: `${spec.startId}.1` },
-      target: { session: held },
+      target: { session: engine.session!.instanceId },
     })
     const child = new JobHost({ ...own, engine, ...(written && { entry: written }) })
     parent.adopt([child])
-    if (parent.entry) await this.#write(parent)
-    else await this.#giveLog(child)
-    // Before anybody can read: all of it is copied, and its reader goes on where the last one stopped.
-    child.log?.begin(0, cursor)
-    if (!parent.entry) this.#table.add(parent)
-    parent.start()
+    if (parent.entry) {
+      await this.#write(parent, cursor)
+      parent.start()
+      return parent
+    }
+    // At once: whoever is told that a run was lost finds it.
+    this.#table.add(parent)
     this.#changed()
+    try {
+      // All of it is copied, and its reader goes on where the last one stopped.
+      await this.#giveLog(child, cursor)
+    } catch (error) {
+      this.#table.forget(parent)
+      throw error
+    }
+    parent.start()
     return parent
   }
 

@@ -524,9 +524,17 @@ export interface Session extends AsyncDisposable {
   setThrottle(most: number, o?: Cancel): Promise<void>
   /** Leaves; what runs there goes on. @throws SessionStateError unless Opened */
   disconnect(o?: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel): Promise<void>
-  /** The same handle, opened again. */
-  connect(o?: Cancel): Promise<void>
-  /** Takes up the run started through `on`: the same Job for the same client, a new one otherwise; undefined if none. */
+  /**
+   * The same handle, opened again; while a lost link is being retried, tried at once. `force`: also where another client
+   * has it, which is then told so: what it waits for there is lost to it and goes on. @throws SessionStateError while
+   * another client has it; PeerUnreachableError: a retry that was under way goes on; SessionNotFoundError
+   */
+  connect(o?: { force?: boolean } & Cancel): Promise<void>
+  /**
+   * Takes up what runs or ran there without anybody to take it: the same Job for the same client, a new one otherwise,
+   * with all streams, from where the owner's clients have read to. The latest first; asked again when that was read, the
+   * one before it. undefined if there is none.
+   */
   receive(o?: { name?: string } & Cancel): Promise<Job | undefined>
   /** Ends the session and its jobs. */
   close(o?: { grace?: Duration } & Cancel): Promise<void>
@@ -546,6 +554,8 @@ export interface ConnectOptions extends Cancel {
   env?: Env
   /** Take a session attached elsewhere away from whoever has it. */
   force?: boolean
+  /** When it was lost for longer than `lostAfter`: take it up again once its peer is back. Default false. */
+  reconnect?: boolean
   /** Not listed, and ended with whoever opened it, also when that is killed. Default false. */
   temporary?: boolean
 }
@@ -610,7 +620,11 @@ export interface Peer extends AsyncDisposable {
   invite(o?: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel): Promise<string>
   /** Takes a ticket: from now on this peer may go to the one that issued it. */
   join(ticket: string, o?: { name?: string } & Cancel): Promise<PeerInfo>
-  /** What a peer may do here from now on; a multiaddr also says where it is. */
+  /**
+   * What a peer may do here from now on; a multiaddr also says where it is. `owner`: in whose name. A key that had none
+   * brings its sessions along; one that is moved from another name leaves them there, and what it has open is closed.
+   * '' gives it back its own. @throws UsageError
+   */
   allow(peer: PeerId, grants: Grant[], o?: { name?: string; owner?: string } & Cancel): Promise<void>
   /** It may do nothing here any more, and what is open with it is closed; we may still go there. */
   deny(peer: PeerId, o?: Cancel): Promise<void>

@@ -145,6 +145,7 @@ export interface HeldOptions {
   readonly env?: Record<string, string | undefined> | undefined
   readonly force?: boolean | undefined
   readonly temporary?: boolean | undefined
+  readonly reconnect?: boolean | undefined
 }
 
 /** A read of a job's records: chunks on the data channel, with credit. */
@@ -193,7 +194,7 @@ export type SessionEvent =
       limit?: number
     }
   | { type: 'disconnect'; idleTimeout?: number; buffering?: 'block' | 'drop' }
-  | { type: 'connect' }
+  | { type: 'connect'; force?: boolean }
   | { type: 'receive'; name?: string }
   | { type: 'close'; grace?: number }
   | { type: 'session' }
@@ -453,7 +454,7 @@ const EVENTS: Record<string, Check> = {
     limit: maybe(count),
   }),
   disconnect: shape({ idleTimeout: maybe(count), buffering }),
-  connect: shape({}),
+  connect: shape({ force: maybe(flag) }),
   receive: shape({ name: maybe(string) }),
   close: shape({ grace: maybe(count) }),
   session: shape({}),
@@ -474,6 +475,7 @@ const EVENTS: Record<string, Check> = {
       env: maybe(env),
       force: maybe(flag),
       temporary: maybe(flag),
+      reconnect: maybe(flag),
     }),
   }),
   'local.home': shape({ on: string }),

@@ -295,6 +295,7 @@ describe('what is kept of answers', () => {
     const done: string[] = []
     const served = {
       session: () => ({}),
+      admit: () => undefined,
       sessionEvent: async (...[, , , event]: Parameters<Served['sessionEvent']>) => done.push(event.type),
     } as unknown as Served
     const owner: Principal = { kind: 'owner', peer: 'local', owner: '', may: () => true }

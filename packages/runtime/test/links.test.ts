@@ -118,6 +118,61 @@ describe('a link', () => {
     expect((await answers.next()).value).toMatchObject({ t: 'no', error: { code: 'SESSION_NOT_FOUND' } })
   })
 
+  it('gives a session to the client that has it: its owner’s others look at it, and touch nothing', async () => {
+    const { control, answers } = await hello(await speaker('alice'), 'A')
+    await answers.next()
+    const { control: second, answers: others } = await hello(await speaker('bob'), 'B')
+    await others.next()
+    await server.allow('alice', all, { owner: 'us' })
+    await server.allow('bob', all, { owner: 'us' })
+    let id = 0
+    const ask = async (
+      who: 'A' | 'B',
+      event: object,
+      to: object = {},
+    ): Promise<{ t: string; value: any; error: any }> => {
+      await (who === 'A' ? control : second).send({ t: 'ask', id: ++id, to, event })
+      return (await (who === 'A' ? answers : others).next()).value
+    }
+    const { value } = await ask('A', { type: 'session.open', options: { openId: 'o' } })
+    const session = { session: value.instanceId as string }
+    const spec = { kind: 'code', source: 'await sleep(600_000)', command: 'sleep', startId: crypto.randomUUID() }
+    const job = (await ask('A', { type: 'start', spec }, session)).value.instanceId as string
+    const refused = { t: 'no', error: { code: 'SESSION_STATE' } }
+    const every: [object, string?][] = [
+      [{ type: 'run', spec: { ...spec, startId: crypto.randomUUID() } }],
+      [{ type: 'start', spec: { ...spec, startId: crypto.randomUUID() } }],
+      [{ type: 'stop', grace: 0 }, job],
+      [{ type: 'remove', force: true }, job],
+      [{ type: 'acknowledge', reader: 'owner', seqs: [[job, 1]] }, job],
+      [{ type: 'jobs', filter: {} }],
+      [{ type: 'runs' }],
+    ]
+    const tryAll = async (who: 'A' | 'B'): Promise<void> => {
+      for (const [event, of] of every) {
+        expect(await ask(who, event, { ...session, ...(of && { job: of }) }), JSON.stringify(event)).toMatchObject(
+          refused,
+        )
+      }
+    }
+    await tryAll('B')
+    expect(await ask('B', { type: 'close' }, session)).toMatchObject(refused)
+    expect(await ask('B', { type: 'session' }, session)).toMatchObject({ t: 'ok' })
+    expect(await ask('B', { type: 'session.attach', session: session.session })).toMatchObject(refused)
+    expect(await ask('B', { type: 'session.attach', session: session.session, force: true })).toMatchObject({
+      t: 'ok',
+      value: { state: 'Opened' },
+    })
+    // Now it is the other one’s, and the first is one of the others.
+    await tryAll('A')
+    expect(await ask('A', { type: 'close' }, session)).toMatchObject(refused)
+    expect(await ask('B', { type: 'jobs', filter: {} }, session)).toMatchObject({ value: [{ state: 'Running' }] })
+    // While nobody has it, it can be closed, and nothing else.
+    expect(await ask('B', { type: 'disconnect' }, session)).toMatchObject({ t: 'ok' })
+    await tryAll('B')
+    expect(await ask('A', { type: 'close', grace: 0 }, session)).toMatchObject({ t: 'ok' })
+  })
+
   it('refuses unknown events and fields that do not fit, and goes on', async () => {
     const { control, answers } = await hello(await speaker('alice'), 'A')
     await answers.next()

@@ -338,6 +338,7 @@ describe('the machine of a session as its holder sees it', () => {
     disconnected: { type: 'session.disconnected' },
     connect: { type: 'session.connect' },
     closed: { type: 'session.closed' },
+    taken: { type: 'session.taken' },
     lost: { type: 'link.lost', reason },
     back: { type: 'link.back' },
     refused: { type: 'link.refused', reason },
@@ -351,6 +352,7 @@ describe('the machine of a session as its holder sees it', () => {
         Opened: {
           disconnecting: 'Disconnecting',
           lost: 'Connecting startRetry() reconnect()',
+          taken: 'Disconnected',
           closed: 'Closed conclude()',
         },
         Disconnecting: {

@@ -1,16 +1,15 @@
 // Jobs on another peer, as PowerShell's cases have it: as a job here, kept there, left and taken up again, cut off. Over a
 // network in this process, so that a line can be cut. Where errand differs on purpose the title says so, and
 // docs/POWERSHELL.md why.
-import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { memory } from '@errand/transport/memory'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { codeOf, createPeer, type Job, type JobRecord, type Peer, type ScriptContext } from '../src/index.ts'
-import { all, outputs, refusal, until, within } from './support/peers.ts'
+import { alive, all, outputs, refusal, until, within } from './support/peers.ts'
 import { pair, type Pair } from './support/pair.ts'
-import { counter, lines } from './support/scripts.ts'
+import { counter, family, lines } from './support/scripts.ts'
 
 let folder: string
 let gates = 0
@@ -244,8 +243,17 @@ describe('when the line is cut', () => {
     return { job, gate }
   }
 
-  test('P131 for a while: Disconnected and Running again, every line once; for longer than it is tried: Disconnected', async () => {
+  test('P131 for a while: a warning, Disconnected and Running again, every line once; for longer than it is tried: Disconnected', async () => {
     const { job, gate } = await halfway()
+    const [info] = await here.sessions()
+    const session = await here.session(info!)
+    const told: string[] = []
+    const watching = (async () => {
+      for await (const { state, reason } of session.watch()) {
+        told.push(reason === undefined ? state : `${state}: ${reason.message}`)
+        if (told.length > 1 && state === 'Opened') return
+      }
+    })()
     const following = outputs(job.receive({ follow: true }))
     two.network.cut('here', 'far')
     await within('the loss', job.wait({ for: ['Disconnected'] }))
@@ -254,6 +262,9 @@ describe('when the line is cut', () => {
     expect(await within('the stream', following)).toEqual(lines(1, 4))
     expect((await job.finished).state).toBe('Completed')
     expect(job.snapshot.history.map(({ state }) => state)).toContain('Disconnected')
+    await within('the news', watching)
+    expect(told).toContain('Connecting: the link to far is lost; trying again for 60 s')
+    expect(told.at(-1)).toBe('Opened')
 
     const second = await halfway(300)
     two.network.cut('here', 'far')
@@ -261,7 +272,13 @@ describe('when the line is cut', () => {
       (await here.sessions()).some(({ state, reason }) => state === 'Disconnected' && reason !== undefined),
     )
     expect(second.job.state).toBe('Disconnected')
+    const given = (await here.sessions()).find(({ state }) => state === 'Disconnected')
+    expect(given?.reason?.message).toBe('far could not be reached for 0.3 s')
     two.network.heal('here', 'far')
+    // Nothing of it is lost by that, nor doubled: it is connected, and goes on.
+    await open(second.gate)
+    await (await here.session(given!)).connect()
+    expect(await within('the rest', outputs(second.job.receive({ follow: true })))).toEqual(lines(1, 4))
   })
 
   test('P121 lost for good: the child is Failed with why, and so is the parent; what had come is kept', async () => {
@@ -301,14 +318,13 @@ describe('when the line is cut', () => {
 
   test('P129 a session that was left is closed there too; where nobody can be reached that is said, and it is listed no more', async () => {
     const left = await here.connect('far', { name: 'left' })
-    const log = path('log')
-    await left.start(counter, { args: [1_000_000, {}, log] })
-    await until('it works', () => existsSync(log))
+    const work = await left.start(family)
+    const pids = await outputs(work.receive({ follow: true, limit: 2 }))
     await left.disconnect()
+    expect(pids.map(alive)).toEqual([true, true])
     await left.close()
     expect(await here.sessions({ on: 'far' })).toEqual([])
-    const size = (await readFile(log)).length
-    expect((await readFile(log)).length).toBe(size)
+    await until('what ran in it is gone', () => !pids.some(alive))
 
     const lost = await here.connect('far', { name: 'lost' })
     await lost.disconnect()
@@ -327,6 +343,11 @@ describe('when the line is cut', () => {
     expect(codeOf(await refusal('stopping', () => job.stop()))).toMatch(/PEER_UNREACHABLE|PEER_LOST/)
     expect(job.state).toBe('Disconnected')
     two.network.heal('here', 'far')
+    const [session] = await here.sessions({ on: 'far' })
+    expect((await job.stop()).state).toBe('Stopped')
+    expect(job.children[0]?.state).toBe('Stopped')
+    // It was the run over there that was stopped: nothing has the runspace any more.
+    expect(await (await here.session(session!)).run(() => 1)).toBe(1)
   })
 
   test('P127 another peer sees nothing of it, and gets nothing of it, not even that it is there', async () => {

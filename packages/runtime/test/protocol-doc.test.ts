@@ -106,7 +106,7 @@ const events: ByType<wire.WireEvent> = {
   acknowledge: { reader: true, seqs: true },
   save: { path: true, format: true, read: true, keep: true, kinds: true, limit: true },
   disconnect: { idleTimeout: true, buffering: true },
-  connect: {},
+  connect: { force: true },
   receive: { name: true },
   close: { grace: true },
   session: {},
@@ -173,6 +173,7 @@ const held: Fields<wire.HeldOptions> = {
   env: true,
   force: true,
   temporary: true,
+  reconnect: true,
 }
 const read: Fields<wire.ReadRequest> = {
   reader: true,

@@ -20,6 +20,10 @@ function farRun(): { session: RemoteSession; asked: string[]; is: (state: JobSta
       asked.push(event.type)
       return run
     },
+    run: async () => {
+      asked.push('run')
+      return run
+    },
     watchJob: (_: string, listener: (snapshot: JobSnapshot) => void) => {
       tell = listener
       return () => {}

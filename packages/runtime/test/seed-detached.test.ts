@@ -61,7 +61,7 @@ describe.for(['localhost', 'server01'] as const)('detached on %s', (to) => {
     const row = { id: 1, location: to, computerType: 'RemoteMachine', state: 'Disconnected', availability: 'None' }
     expect(session.snapshot).toMatchObject(row)
     expect((await parent.sessions()).find(({ id }) => id === 1)).toMatchObject(row)
-    expect(session.name).not.toBe('')
+    expect(session.name).toBe('Runspace1')
     expect(session.transport).toBe(to === 'localhost' ? 'socket' : 'libp2p')
     expect(session.configurationName).not.toBe('')
     expect(session.snapshot.expiresAt).toBeInstanceOf(Date)

@@ -13,13 +13,15 @@ beforeAll(async () => {
 })
 afterAll(() => peers.close())
 
-test('S14 entering opens a session; later lines run on server01', async () => {
-  const session = await peers.laptop.connect('server01')
+test('S14 entering opens a session for itself; later lines run on server01; it is gone as one leaves', async () => {
+  const session = await peers.laptop.connect('server01', { temporary: true })
+  expect(await peers.laptop.sessions(), 'it is in no list').toEqual([])
   const pid = await session.run({ line: 'process.pid' })
   expect(pid).not.toBe(process.pid)
   expect(peers.server('server01').processes()).toContain(pid)
   expect(await session.run({ line: 'process.pid' })).toBe(pid)
   await session.close()
+  await until('its process is gone', () => !alive(pid as number))
 })
 
 test('S15 entering an existing session finds what it holds', async () => {

@@ -2,9 +2,10 @@
 // network that comes and goes. Time is the test's. What fails prints the seed and the path to it.
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { PeerUnreachableError, PeerLostError, SessionNotFoundError } from '../src/errors.ts'
+import { PeerUnreachableError, PeerLostError, SessionNotFoundError, SessionStateError } from '../src/errors.ts'
 import type { Link } from '../src/link.ts'
 import { RemoteSession } from '../src/remote-session.ts'
+import type { LostRun } from '../src/sent-calls.ts'
 import { HostSession, type SessionHome } from '../src/session.ts'
 import { memoryStore } from '../src/store/memory.ts'
 import type { SessionSnapshot, SessionState } from '../src/surface.ts'
@@ -160,7 +161,8 @@ describe('a session and its model, as its holder sees it', () => {
   const LOST_AFTER = 240_000
   /** Longer than the longest pause between two attempts. */
   const WHILE = 60_000
-  type World = 'there' | 'unreachable' | 'gone'
+  /** `taken`: it is there, and another client has it. */
+  type World = 'there' | 'unreachable' | 'gone' | 'taken'
 
   const FAR: SessionSnapshot = Object.freeze({
     id: 1,
@@ -196,9 +198,11 @@ describe('a session and its model, as its holder sees it', () => {
       this.#ended.resolve(new Error('the line is cut'))
     }
 
-    async ask(_: unknown, event: { type: string }): Promise<unknown> {
+    async ask(_: unknown, event: { type: string; force?: boolean }): Promise<unknown> {
       if (!this.open) throw new PeerLostError('the link is gone')
       if (this.#world() === 'gone') throw new SessionNotFoundError(FAR.name, 'b')
+      if (this.#world() === 'taken' && !event.force && event.type !== 'disconnect')
+        throw new SessionStateError('another client has it')
       return event.type === 'close' ? { ...FAR, state: 'Closed' } : FAR
     }
 
@@ -230,6 +234,8 @@ describe('a session and its model, as its holder sees it', () => {
             return this.link as unknown as Link
           },
           takeUp: async () => undefined,
+          leave: () => expect.fail('nothing was run'),
+          took: () => expect.fail('nothing was run'),
           sessionRef: () => expect.fail('nobody asks for another'),
           ended: () => void this.ended++,
         },
@@ -250,6 +256,10 @@ describe('a session and its model, as its holder sees it', () => {
     outcomes: string[] = []
     /** Who waits for it to be connected. */
     connecting: number[] = []
+    /** It is tried because of them alone. */
+    commanded = false
+    /** One of them takes it from whoever has it. */
+    force = false
 
     get over(): boolean {
       return this.state === 'Closed' || this.state === 'Broken'
@@ -257,6 +267,7 @@ describe('a session and its model, as its holder sees it', () => {
 
     settle(state: SessionState, outcome: string): void {
       this.state = state
+      this.force = false
       for (const index of this.connecting.splice(0)) this.outcomes[index] = outcome
     }
 
@@ -266,11 +277,12 @@ describe('a session and its model, as its holder sees it', () => {
       return this.linked
     }
 
-    /** One attempt to attach again. */
+    /** One attempt to attach again. Its failure is the answer of who connects by command; a retry goes on all the same. */
     attempt(): void {
       if (!this.dial()) {
-        if (this.connecting.length > 0) this.settle('Disconnected', 'PEER_UNREACHABLE')
+        this.settle(this.commanded ? 'Disconnected' : 'Connecting', 'PEER_UNREACHABLE')
       } else if (this.world === 'gone') this.settle('Broken', 'SESSION_NOT_FOUND')
+      else if (this.world === 'taken' && !this.force) this.settle('Disconnected', 'SESSION_STATE')
       else this.settle('Opened', 'ok')
     }
   }
@@ -294,6 +306,7 @@ describe('a session and its model, as its holder sees it', () => {
     model.linked = false
     if (!had || model.state !== 'Opened') return
     model.state = 'Connecting'
+    model.commanded = false
     model.lost = 0
     model.attempt()
   })
@@ -312,24 +325,75 @@ describe('a session and its model, as its holder sees it', () => {
     model.outcomes.push('ok')
     if (model.state !== 'Disconnected') model.settle('Disconnected', 'SESSION_STATE')
   })
-  const connect = step('it is connected', (model, { session, outcomes }) => {
-    outcomes.follow(() => session.connect())
-    if (model.over) return void model.outcomes.push(model.state === 'Closed' ? 'SESSION_CLOSED' : 'SESSION_NOT_FOUND')
-    if (model.state === 'Opened') return void model.outcomes.push('ok')
-    model.connecting.push(model.outcomes.push('pending') - 1)
-    if (model.state === 'Connecting') return
-    model.state = 'Connecting'
-    model.lost = 0
-    model.attempt()
+  const taken = step('another client takes it', (model, real) => {
+    if (model.world !== 'there') return
+    model.world = 'taken'
+    real.world = 'taken'
+    real.link.tell?.({ ...FAR, state: 'Disconnected', availability: 'Busy' })
+    if (model.state === 'Opened') model.settle('Disconnected', 'SESSION_STATE')
   })
+  const connectBy = (force: boolean): Step<Model, Real> =>
+    step(`it is connected${force ? ' by force' : ''}`, (model, { session, outcomes }) => {
+      outcomes.follow(() => session.connect(undefined, force))
+      if (model.over) return void model.outcomes.push(model.state === 'Closed' ? 'SESSION_CLOSED' : 'SESSION_NOT_FOUND')
+      if (model.state === 'Opened') return void model.outcomes.push('ok')
+      model.connecting.push(model.outcomes.push('pending') - 1)
+      model.force ||= force
+      // Also while it is being retried it is tried at once.
+      if (model.state === 'Connecting') return model.attempt()
+      model.state = 'Connecting'
+      model.commanded = true
+      model.lost = 0
+      model.attempt()
+    })
+  const connect = connectBy(false)
   const close = step('it is closed', (model, { session, outcomes }) => {
     outcomes.follow(() => session.close())
-    model.outcomes.push(model.over || model.dial() ? 'ok' : 'PEER_UNREACHABLE')
+    const reached = model.over || model.dial()
+    const theirs = !model.over && model.world === 'taken'
+    model.outcomes.push(!reached ? 'PEER_UNREACHABLE' : theirs ? 'SESSION_STATE' : 'ok')
     if (!model.over) model.settle('Closed', 'SESSION_STATE')
   })
   const closedThere = step('it is closed there', (model, real) => {
     real.link.tell?.({ ...FAR, state: 'Closed' })
     if (model.state === 'Opened') model.settle('Closed', 'SESSION_STATE')
+  })
+
+  test('of runs that nobody has read, the latest 64 are left behind when it is lost, and none that was never sent', async () => {
+    let world: World = 'there'
+    let link = new ScriptedLink(() => world)
+    const left: LostRun[] = []
+    const session: RemoteSession = new RemoteSession(
+      {
+        link: async () => {
+          if (world === 'unreachable') throw new PeerUnreachableError('b does not answer')
+          return (link = new ScriptedLink(() => world)) as unknown as Link
+        },
+        takeUp: async () => undefined,
+        leave: (_, runs) => void left.push(...runs),
+        took: () => expect.fail('nothing was taken'),
+        sessionRef: () => expect.fail('nobody asks for another'),
+        ended: () => undefined,
+      },
+      { id: 1, location: 'b', peerId: 'b', transport: 'memory', lostAfter: LOST_AFTER, temporary: false },
+      link as unknown as Link,
+      FAR,
+    )
+    const run = (n: number): Promise<unknown> =>
+      session.request({ type: 'run', spec: { kind: 'code', source: '1', command: '1', startId: String(n) } })
+    for (let n = 0; n < 66; n++) await run(n)
+    await session.request({ type: 'acknowledge', reader: 'owner', seqs: [['65', 3]] })
+    world = 'unreachable'
+    link.lose()
+    await settled()
+    const outcomes = new Outcomes()
+    outcomes.follow(() => run(66))
+    await vi.advanceTimersByTimeAsync(LOST_AFTER)
+    expect([session.state, outcomes.all]).toEqual(['Disconnected', ['PEER_LOST']])
+    expect(left.map(({ spec }) => spec.startId)).toEqual(Array.from({ length: 64 }, (_, n) => String(n + 2)))
+    expect(left.map(({ taken }) => taken)).toEqual([...Array.from({ length: 63 }, () => 0), 3])
+    await session.close().catch(() => undefined) // it cannot be told
+    await vi.advanceTimersByTimeAsync(WHILE)
   })
 
   test('agree after every step, whatever becomes of the link', async () => {
@@ -338,7 +402,8 @@ describe('a session and its model, as its holder sees it', () => {
       fc.constantFrom(lose, elapse),
       fc.constantFrom(lose, elapse),
       fc.constantFrom(disconnect, connect),
-      fc.constantFrom(disconnect, connect, connect, connect, close, closedThere),
+      fc.constantFrom(disconnect, connect, connect, connectBy(true), close, closedThere),
+      fc.constantFrom(taken, become('there'), connectBy(true)),
     ]
     const property = fc.asyncProperty(fc.commands(steps, { maxCommands: 30, size: 'max' }), async (commands) => {
       const real = new Real()

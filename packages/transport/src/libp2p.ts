@@ -187,7 +187,7 @@ class Libp2pTransport implements Transport {
         id: this.id,
         protocols: new Set(protocols.map(({ name }) => name)),
         idle: this.#options.idle ?? IDLE,
-        onOpen: (connection) => this.#onConnection(connection),
+        onOpen: (connection) => this.#onConnection(connection, host),
       })
       // Only peers that are admitted get as far as to say where they listen.
       node.addEventListener('peer:identify', ({ detail: { peerId, listenAddrs } }) => {
@@ -218,10 +218,11 @@ class Libp2pTransport implements Transport {
     }
   }
 
-  #onConnection(connection: Connection): void {
+  #onConnection(connection: Connection, host: TransportHost): void {
     const peer = connection.remotePeer.toString()
     if (connection.direction === 'outbound') this.#known.worked(peer, withPeer(connection.remoteAddr, peer).toString())
     this.#known.wake(peer)
+    if (connection.direction === 'inbound') host.connected?.(peer)
   }
 
   /** A fresh stream to the peer, over the connection there is or a new one. */

@@ -28,6 +28,8 @@ export interface Place {
   readonly peer: PeerId
   /** The channel's number on its network. */
   readonly channel: number
+  /** Whether it was opened from here. */
+  readonly opened: boolean
   /** Milliseconds that the next parcel from here takes. */
   latency(): number
 }

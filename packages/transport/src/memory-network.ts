@@ -63,6 +63,8 @@ export interface MemoryNetwork {
 
 /** Where a transport stands on the network. */
 export interface Occupant {
+  /** Reached over what it has opened itself, and not otherwise. */
+  readonly dialOnly: boolean
   admits(peer: PeerId): boolean
   answer(duplex: MemoryDuplex, peer: PeerId): void
   /** Its process is gone. */
@@ -180,6 +182,11 @@ export class Network implements MemoryNetwork, Wire {
     return this.#places.get(name)
   }
 
+  /** Whether a channel that `name` opened to `peer` is open. */
+  isConnected(name: PeerId, peer: PeerId): boolean {
+    return [...this.#ends].some(({ place }) => place.opened && place.name === name && place.peer === peer)
+  }
+
   /** The clock of one peer, which stands still while the peer does. */
   clockOf(name: PeerId): Clock {
     const held = (act: () => void) => (): void => {
@@ -204,8 +211,8 @@ export class Network implements MemoryNetwork, Wire {
   connect(from: PeerId, to: PeerId): MemoryDuplex {
     const channel = ++this.#channels
     const ends = [
-      new MemoryDuplex(this, { name: from, peer: to, channel, latency: this.#draws(channel, 0) }),
-      new MemoryDuplex(this, { name: to, peer: from, channel, latency: this.#draws(channel, 1) }),
+      new MemoryDuplex(this, { name: from, peer: to, channel, opened: true, latency: this.#draws(channel, 0) }),
+      new MemoryDuplex(this, { name: to, peer: from, channel, opened: false, latency: this.#draws(channel, 1) }),
     ] as const
     ends[0].join(ends[1])
     ends[1].join(ends[0])

@@ -10,25 +10,35 @@ import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } f
 export { type Clock, type Timer } from './clock.ts'
 export { type MemoryNetwork, type MemoryNetworkOptions, type Names, createMemoryNetwork } from './memory-network.ts'
 
+export interface MemoryOptions {
+  readonly network: MemoryNetwork
+  readonly name: string
+  /** It listens nowhere: others reach it only while a channel that it opened to them is open. Default false. */
+  readonly dialOnly?: boolean | undefined
+}
+
 /** A peer's place on a memory network, under `name`, which is its id and its address. */
-export function memory(options: { network: MemoryNetwork; name: string }): Transport {
-  return new MemoryTransport(options.network as Network, options.name)
+export function memory({ network, name, dialOnly = false }: MemoryOptions): Transport {
+  return new MemoryTransport(network as Network, name, dialOnly)
 }
 
 class MemoryTransport implements Transport {
   readonly carrier = 'memory'
   readonly id: PeerId
   readonly #network: Network
+  readonly #dialOnly: boolean
   #place: Occupant | undefined
   #switchboard: Switchboard | undefined
   #closing: Promise<void> | undefined
 
-  constructor(network: Network, name: string) {
+  constructor(network: Network, name: string, dialOnly: boolean) {
     this.#network = network
+    this.#dialOnly = dialOnly
     this.id = name
   }
 
   get addresses(): readonly string[] {
+    if (this.#dialOnly) return []
     return this.#place !== undefined && this.#network.occupantOf(this.id) === this.#place ? [this.id] : []
   }
 
@@ -38,8 +48,12 @@ class MemoryTransport implements Transport {
     if (this.#place !== undefined || this.#closing) throw new ChannelClosedError('a transport is started once')
     const switchboard = new Switchboard(host, this.#network.clockOf(this.id))
     const place: Occupant = {
+      dialOnly: this.#dialOnly,
       admits: (peer) => host.admits(peer),
-      answer: (duplex, peer) => switchboard.answer(duplex, peer),
+      answer: (duplex, peer) => {
+        switchboard.answer(duplex, peer)
+        host.connected?.(peer)
+      },
       killed: () => void this.close(),
     }
     if (!this.#network.occupy(this.id, place)) {
@@ -62,6 +76,9 @@ class MemoryTransport implements Transport {
     const there = this.#network.occupantOf(peer)
     if (there === undefined || this.#network.isCut(this.id, peer)) {
       throw new PeerUnreachableError(`${peer} does not answer on the memory network of seed ${this.#network.seed}`)
+    }
+    if (there.dialOnly && !this.#network.isConnected(peer, this.id)) {
+      throw new PeerUnreachableError(`${peer} listens nowhere, and is not connected with us`)
     }
     // Who stands still is asked when it moves again.
     if (!this.#network.isFrozen(peer) && !there.admits(this.id)) {

@@ -107,6 +107,11 @@ export interface TransportHost {
    * that it gives back is watched over: when it rejects, the channel is aborted with that, if it has not ended anyway.
    */
   accept(channel: Channel): void | Promise<void>
+  /**
+   * An admitted peer has connected to us: it can be reached now, also one that listens nowhere. May be said more than once.
+   * libp2p and memory.
+   */
+  connected?(peer: PeerId): void
 }
 
 export interface OpenOptions extends Cancel {

@@ -52,6 +52,14 @@ describe('libp2p peers', () => {
     await expect(alice.transport.open('nonsense', PLAIN.name)).rejects.toEqual(failing('MALFORMED'))
   })
 
+  test('announce who connects, and not whom they dial', async () => {
+    const came: [string, string][] = []
+    const alice = await started({ connected: (peer) => void came.push(['alice', peer]) })
+    const bob = await started({ connected: (peer) => void came.push(['bob', peer]) }, { listen: [] })
+    await bob.transport.open(alice.transport.id, PLAIN.name, { addresses: alice.transport.addresses })
+    expect(came).toEqual([['alice', bob.transport.id]])
+  })
+
   test('use one connection for all channels, whoever dialled it', async () => {
     const [alice, bob] = [await started(), await started()]
     const near = await alice.transport.open(bob.transport.id, PLAIN.name, { addresses: bob.transport.addresses })

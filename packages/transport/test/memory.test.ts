@@ -87,6 +87,31 @@ describe('memory network', () => {
     await expect(stalled).rejects.toEqual(failing('CHANNEL_CLOSED'))
   })
 
+  test('who only dials out is reached while a channel of its own is open, and is announced when it comes', async () => {
+    const network = createMemoryNetwork()
+    const came: string[] = []
+    const [alice, bob] = [memory({ network, name: 'alice' }), memory({ network, name: 'bob', dialOnly: true })]
+    const [hers, his] = [host({ connected: (peer) => void came.push(peer) }), host()]
+    await alice.start(hers)
+    await bob.start(his)
+    onTestFinished(async () => {
+      await Promise.all([alice.close(), bob.close()])
+    })
+    expect(bob.addresses).toEqual([])
+    await expect(alice.open('bob', PLAIN.name)).rejects.toEqual(failing('PEER_UNREACHABLE'))
+    expect(came).toEqual([])
+    const near = await bob.open('alice', PLAIN.name)
+    expect(came).toEqual(['bob'])
+    const back = await alice.open('bob', PLAIN.name)
+    void echo(await his.next())
+    await back.send(1)
+    expect(await back[Symbol.asyncIterator]().next()).toEqual({ done: false, value: 1 })
+    near.abort()
+    back.abort()
+    await expect.poll(() => network.size).toBe(0)
+    await expect(alice.open('bob', PLAIN.name)).rejects.toEqual(failing('PEER_UNREACHABLE'))
+  })
+
   test('latency delays every write by as much', async () => {
     const { near, far } = await two(30)
     void echo(far)

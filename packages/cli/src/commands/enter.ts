@@ -6,6 +6,7 @@ import { EXIT, exitCodeOf } from '../exit-codes.ts'
 import { BROKEN_PIPE } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { onInterrupt } from '../interrupt.ts'
+import { sayingLink } from '../link-news.ts'
 import { sessionWord } from '../places.ts'
 import { jobId } from '../render/job.ts'
 import { RecordPrinter } from '../render/record.ts'
@@ -15,6 +16,7 @@ export default async function enter(context: Context, flags: Flags, [word]: read
   const peer = await context.connect()
   const { session, temporary } = await sessionFor(context, flags, peer, word!)
   try {
+    await using _ = sayingLink(context, session)
     const exitCode = await new Prompt(context, session).read()
     if (temporary) await sayWhatEnds(context, session)
     return exitCode

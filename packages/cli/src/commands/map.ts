@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Job, Target } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import type { Flags } from '../flags.ts'
-import { followOwn, sayingQuestions } from '../follow.ts'
+import { followOwn, sayingNews } from '../follow.ts'
 import { inputOf } from '../input.ts'
 import { mapScript } from '../map-script.ts'
 import { targetsOf } from '../places.ts'
@@ -30,7 +30,7 @@ export default async function map(context: Context, flags: Flags, [word]: readon
   const jobs = [job]
   let exitCode: number
   {
-    await using _ = sayingQuestions(context, [{ place: { location: undefined, table: peer }, job }], context.signal)
+    await using _ = sayingNews(context, [{ place: { location: undefined, table: peer }, job }], context.signal)
     exitCode = await followOwn(context, jobs, printerOf(context, flags, jobs))
   }
   if (flags.rm && job.endedAt !== undefined) await job.remove()

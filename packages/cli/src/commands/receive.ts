@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
-import { follow, outcome, printAll, sayingQuestions, untilDetached } from '../follow.ts'
+import { follow, outcome, printAll, sayingNews, untilDetached } from '../follow.ts'
 import { jobsOf, placesOf } from '../places.ts'
 import { printerOf, type RecordPrinter } from '../render/record.ts'
 import { defined } from '../work.ts'
@@ -19,7 +19,7 @@ export default async function receive(context: Context, flags: Flags, words: rea
   const named = placed.map(({ job }) => job)
   const options = receiveOptions(flags)
   return untilDetached(context, async (signal) => {
-    await using _ = sayingQuestions(context, toTheEnd ? placed : [], signal)
+    await using _ = sayingNews(context, toTheEnd ? placed : [], signal)
     if (flags.out !== undefined) await save(context, flags, named, options, signal)
     else if (toTheEnd) await receiveToTheEnd(context, flags, named, options, signal)
     else await receiveNow(context, flags, named, options, signal)

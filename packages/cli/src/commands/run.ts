@@ -3,7 +3,7 @@ import type { Work } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT, exitCodeOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
-import { followOwn, sayingQuestions } from '../follow.ts'
+import { followOwn, sayingNews } from '../follow.ts'
 import { onInterrupt } from '../interrupt.ts'
 import type { PlacedJob } from '../places.ts'
 import { sayError } from '../render/error.ts'
@@ -26,7 +26,7 @@ export default async function run(context: Context, flags: Flags, words: readonl
   }
   if (typeof started === 'number') return started
   const jobs = started.map(({ job }) => job)
-  await using _ = sayingQuestions(context, started, context.signal)
+  await using _ = sayingNews(context, started, context.signal)
   const exitCode = await followOwn(context, jobs, printerOf(context, flags, jobs, { exits: true }))
   if (flags.rm) await Promise.all(jobs.filter((job) => job.endedAt !== undefined).map((job) => job.remove()))
   return exitCode

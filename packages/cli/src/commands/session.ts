@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import { choice, type Flags } from '../flags.ts'
-import { follow, outcome, untilDetached } from '../follow.ts'
+import { follow, outcome, sayingNews, untilDetached } from '../follow.ts'
 import { sessionWord } from '../places.ts'
 import { jobId } from '../render/job.ts'
 import { jobDocument, pick, sessionDocument, SESSION_FIELDS } from '../render/json.ts'
@@ -15,12 +15,12 @@ import { defined } from '../work.ts'
 /** errand session new PEER…: stays open until it is closed, or has been left for its idle timeout. */
 export async function open(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const names = flags.name?.split(',') ?? []
-  const { idleTimeout, buffering, lostAfter, cwd, env } = flags
+  const { idleTimeout, buffering, lostAfter, reconnect, cwd, env } = flags
   const peer = await context.connect()
   const opened = await Promise.allSettled(
     words.map((to, index) =>
       peer.connect(to, {
-        ...defined({ name: names[index], idleTimeout, buffering, lostAfter, cwd, env }),
+        ...defined({ name: names[index], idleTimeout, buffering, lostAfter, reconnect, cwd, env }),
         signal: context.signal,
       }),
     ),
@@ -46,7 +46,7 @@ export async function list(context: Context, flags: Flags, words: readonly strin
     const hosted = await Promise.all(flags.on.map((on) => peer.sessions({ on, signal })))
     found = hosted.flat().filter((session) => words.length === 0 || words.some((word) => isNamed(session, word)))
   } else if (words.length > 0) {
-    found = (await Promise.all(words.map((word) => sessionOf(peer, word, signal)))).map(({ snapshot }) => snapshot)
+    found = await meant(peer, words, signal)
   } else found = await peer.sessions({ signal })
   const { name } = flags
   const sessions = found.filter(
@@ -107,9 +107,10 @@ export async function receive(context: Context, flags: Flags, [word]: readonly s
     )
     return EXIT.done
   }
-  return untilDetached(context, async (signal) =>
-    outcome(context, await follow([job], printerOf(context, flags, [job]), {}, signal)),
-  )
+  return untilDetached(context, async (signal) => {
+    await using _ = sayingNews(context, [{ place: { location: undefined, table: peer }, job }], signal)
+    return outcome(context, await follow([job], printerOf(context, flags, [job]), {}, signal))
+  })
 }
 
 /** errand session remove SESSION…: also what runs in it. */
@@ -143,7 +144,7 @@ async function takeUp(context: Context, flags: Flags, peer: Peer, word: string):
   const { signal } = context
   if (flags.on === undefined) {
     const session = await sessionOf(peer, word, signal)
-    if (session.state !== 'Opened') await session.connect({ signal })
+    if (session.state !== 'Opened') await session.connect({ ...defined({ force: flags.force }), signal })
     return session
   }
   const [on, ...others] = flags.on
@@ -162,10 +163,24 @@ function documentsOf(sessions: readonly SessionSnapshot[], fields: readonly stri
   return sessions.map((session) => pick(sessionDocument(session), fields, SESSION_FIELDS))
 }
 
+/** Those we hold that words name, each once: all of a name that several have. @throws SessionNotFoundError */
+async function meant(peer: Peer, words: readonly string[], signal: AbortSignal): Promise<SessionSnapshot[]> {
+  const held = await peer.sessions({ signal })
+  const found = await Promise.all(
+    words.map(async (word) => {
+      const named = held.filter((session) => isNamed(session, word))
+      return named.length > 0 ? named : [(await sessionOf(peer, word, signal)).snapshot]
+    }),
+  )
+  return [...new Map(found.flat().map((session) => [session.instanceId, session])).values()]
+}
+
 function isNamed(session: SessionSnapshot, word: string): boolean {
   const which = sessionWord(word) ?? word
   if (typeof which === 'number') return session.id === which
-  return session.instanceId.startsWith(which) || session.name.toLowerCase() === which.toLowerCase()
+  return (
+    (which.length >= 4 && session.instanceId.startsWith(which)) || session.name.toLowerCase() === which.toLowerCase()
+  )
 }
 
 /** `*` and `?`, the whole name, any case. */

@@ -5,9 +5,9 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
-import { follow, outcome, sayingQuestions, untilDetached } from '../follow.ts'
+import { follow, outcome, sayingNews, untilDetached } from '../follow.ts'
 import { inputOf, type InputSource } from '../input.ts'
-import { idLines, jobDocuments, placesOf, sessionWord, targetsOf, type PlacedJob } from '../places.ts'
+import { idLines, jobDocuments, placesOf, sessionMeant, targetsOf, type PlacedJob } from '../places.ts'
 import { printerOf } from '../render/record.ts'
 import { defined, isCommand, startOptions, workOf } from '../work.ts'
 import { printSessions } from './session.ts'
@@ -31,7 +31,7 @@ export default async function start(context: Context, flags: Flags, words: reado
     return EXIT.done
   }
   return untilDetached(context, async (signal) => {
-    await using _ = sayingQuestions(context, started, signal)
+    await using _ = sayingNews(context, started, signal)
     const ended = flags.follow
       ? await follow(jobs, printerOf(context, flags, jobs), {}, signal)
       : await Promise.all(jobs.map((job) => job.wait({ signal })))
@@ -109,8 +109,8 @@ async function startDetached(context: Context, flags: Flags, peer: LocalPeer, wo
   const opened: Session[] = []
   const found = await Promise.allSettled(
     flags.on!.map(async (word): Promise<Session> => {
-      const held = sessionWord(word)
-      if (held !== undefined) return peer.session(held, { signal })
+      const held = await sessionMeant(peer, word, signal)
+      if (held !== undefined) return held
       const session = await peer.connect(word, { signal, ...defined({ lostAfter: flags.lostAfter }) })
       opened.push(session)
       return session

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
 import { Failure } from '../failure.ts'
-import { outcome, sayingQuestions, untilDetached } from '../follow.ts'
+import { outcome, sayingNews, untilDetached } from '../follow.ts'
 import { idLines, jobDocuments, jobsOf, placesOf, type PlacedJob } from '../places.ts'
 import { jobId } from '../render/job.ts'
 import { answerLine, questionText } from '../render/question.ts'
@@ -15,7 +15,7 @@ export default async function wait(context: Context, flags: Flags, words: readon
   const peer = await context.connect()
   const jobs = await jobsOf(await placesOf(peer, flags.at, context), words, context)
   return untilDetached(context, async (signal) => {
-    await using _ = sayingQuestions(context, jobs, signal)
+    await using _ = sayingNews(context, jobs, signal)
     const waiting = flags.any ? firstOf(jobs, flags.for, signal).then((one) => [one]) : allOf(jobs, flags.for, signal)
     const there = await waiting.catch((error: unknown) => {
       throw context.signal.aborted ? pending(context.signal.reason, jobs) : error

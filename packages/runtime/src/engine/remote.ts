@@ -17,8 +17,9 @@ export interface RemoteTarget {
   readonly location: string
   /** The session to run in: borrowed, or opened for this one call. */
   open(signal: AbortSignal): Promise<RemoteSession>
-  /** A run that is there already, to be taken up. */
+  /** A run that is there already, to be taken up, in this session. */
   readonly run?: Pick<JobSnapshot, 'instanceId'>
+  readonly session?: RemoteSession
   /** It is gone on with after we were started again: whatever state the session is in, and our log where it ends. */
   readonly again?: boolean
 }
@@ -29,8 +30,21 @@ export class RemoteEngine implements Engine {
   /** The session it runs in, once there is one. */
   session: RemoteSession | undefined
 
+  /** Of a run that was taken up: its id over there. */
+  get run(): string | undefined {
+    return this.#target.run?.instanceId
+  }
+
+  /** The session was lost, and is not tried any more: what runs in it is out of reach until somebody connects it. */
+  get lost(): boolean {
+    const { session } = this
+    // What ran in a temporary one has failed with it.
+    return session?.state === 'Disconnected' && session.reason !== undefined && !session.temporary
+  }
+
   constructor(target: RemoteTarget) {
     this.#target = target
+    this.session = target.session
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
@@ -58,6 +72,8 @@ class RemoteExecution implements Execution {
   #credit = CREDIT_BYTES
   #wake: (() => void) | undefined
   #lost = false
+  /** The session was left or given up, and that was said. */
+  #given = false
   #leaseEnd: Alarm | undefined
   #verdict: Ending | undefined
   /** The far run's id, once there is one. */
@@ -154,10 +170,11 @@ class RemoteExecution implements Execution {
       stopWatching = session.onChange(() => this.#onSession(session))
       const placed = this.#io.placed?.(session.instanceId)
       if (placed) await placed
+      // Where it is back already that is news.
+      if (this.#target.again) this.#lost = session.state === 'Opened'
+      // Taken up, it may be of a session that is away: the job hears that.
+      this.#onSession(session)
       if (this.#target.again) {
-        // Where it is back already that is news; where it is not, the job hears that.
-        this.#lost = session.state === 'Opened'
-        this.#onSession(session)
         if (!this.#target.run) await session.opened(this.#over.signal)
         if (this.#verdict) return this.#verdict
       }
@@ -214,6 +231,7 @@ class RemoteExecution implements Execution {
       this.#leaseEnd?.cancel()
       if (this.#lost) this.#io.back?.()
       this.#lost = false
+      this.#given = false
       return
     }
     if (state !== 'Connecting' && state !== 'Disconnected' && state !== 'Disconnecting') return
@@ -221,7 +239,10 @@ class RemoteExecution implements Execution {
       this.#lost = true
       this.#io.lost?.(session.reason ?? new SessionClosedError(session.snapshot.name, { hint: 'it was disconnected' }))
     }
-    if (state !== 'Disconnected') return
+    if (state !== 'Disconnected' || this.#given) return
+    this.#given = true
+    // Why it is not tried any more is news, too: whoever waits for a run hears of it.
+    if (session.reason) this.#io.lost?.(session.reason)
     if (session.temporary) return this.#giveUp(`${this.#target.location} could not be reached again`, session)
     this.#leaseEnd?.cancel()
     const must = `the session on ${this.#target.location} must have ended by now`

@@ -31,6 +31,8 @@ export interface PeerProcessOptions extends Pick<
   network: boolean
   /** 0: any. */
   port: number
+  /** Where it listens. Default 127.0.0.1. */
+  host?: string
   /** Answers on the home's socket, as this machine's daemon does. */
   daemon: boolean
   /** What it is told is on disk in its home. */
@@ -96,13 +98,13 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
 }
 
 const options = JSON.parse(process.argv[2]!) as PeerProcessOptions
-const { home, network, port, daemon, disk, ...rest } = options
+const { home, network, port, host = '127.0.0.1', daemon, disk, ...rest } = options
 const peer = await createPeer({
   ...rest,
   home,
   serveLocal: daemon,
   ...(disk && { store: sqlite(join(home, 'store.db')) }),
-  ...(network && { transport: libp2p({ listen: [`/ip4/127.0.0.1/tcp/${port}`], keyFile: join(home, 'key') }) }),
+  ...(network && { transport: libp2p({ listen: [`/ip4/${host}/tcp/${port}`], keyFile: join(home, 'key') }) }),
 })
 const reply = (message: Reply, sent?: () => void): void => void process.send!(message, undefined, undefined, sent)
 

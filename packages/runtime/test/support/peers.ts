@@ -130,6 +130,9 @@ export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return taken
 }
 
+/** `namespace`: the network namespace it runs in, which is there already (Linux, as root). */
+type PlacedOptions = PeerProcessOptions & { namespace?: string }
+
 /** A peer in a process of its own. Started again with the same home it is the same peer at the same address. */
 export class PeerProcess {
   readonly name: string
@@ -137,12 +140,12 @@ export class PeerProcess {
   readonly mark: string
   id = ''
   addresses: readonly string[] = []
-  #options: PeerProcessOptions
+  #options: PlacedOptions
   #child: ChildProcess | undefined
   #calls = 0
   #waiting = new Map<number, Waiting>()
 
-  constructor(options: PeerProcessOptions, mark: string) {
+  constructor(options: PlacedOptions, mark: string) {
     this.name = options.name
     this.home = options.home
     this.mark = mark
@@ -160,9 +163,13 @@ export class PeerProcess {
 
   async start(): Promise<this> {
     await mkdir(this.home, { recursive: true, mode: 0o700 }) // a daemon's home is nobody else's
-    const child = fork(PROGRAM, [JSON.stringify(this.#options)], {
+    const { namespace, ...options } = this.#options
+    const node = ['--conditions=source']
+    const child = fork(PROGRAM, [JSON.stringify(options)], {
       cwd: this.home,
-      execArgv: ['--conditions=source'],
+      ...(namespace === undefined
+        ? { execArgv: node }
+        : { execPath: 'ip', execArgv: ['netns', 'exec', namespace, process.execPath, ...node] }),
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: { ...process.env, [MARK]: this.mark },
@@ -242,7 +249,7 @@ interface Waiting {
   readonly record?: (one: JobRecord) => void
 }
 
-type Changes = Partial<Omit<PeerProcessOptions, 'name'>>
+type Changes = Partial<Omit<PlacedOptions, 'name'>>
 
 export class Peers {
   /** The peer that the test itself is. */

@@ -42,7 +42,7 @@ export function host(
 ): TransportHost & { next(): Promise<Channel>; accepted: number } {
   const channels: Channel[] = []
   const waiting: ((channel: Channel) => void)[] = []
-  const it = {
+  const it: TransportHost = {
     protocols: PROTOCOLS,
     admits: () => true,
     accept(channel: Channel) {
@@ -58,6 +58,7 @@ export function host(
       return it.protocols
     },
     admits: (peer, protocol) => it.admits(peer, protocol),
+    connected: (peer) => it.connected?.(peer),
     accept(channel) {
       accepted++
       return it.accept(channel)
