@@ -373,10 +373,9 @@ export class Holding {
 
   /** What was only called, and lost with its session, is a job from now on: Disconnected, until the session is back. */
   #leave(session: RemoteSession, runs: readonly LostRun[]): void {
-    for (const { spec, taken } of runs) {
-      const run = { instanceId: spec.startId, command: spec.command }
-      // This peer is closing: nobody would ask for it.
-      this.#adopt(session, run, taken, spec.name).catch(() => undefined)
+    for (const { id: instanceId, command, name, taken } of runs) {
+      // This peer is closing, or its table is full: over there it can still be received.
+      this.#adopt(session, { instanceId, command }, taken, name).catch(() => undefined)
     }
   }
 

@@ -8,19 +8,22 @@ const CALLS_KEPT = 64
 
 /** A run that may go on there although whoever called it has been told that it is lost. */
 export interface LostRun {
-  readonly spec: WorkSpec
+  readonly id: string
+  readonly command: string
+  /** That it was given. */
+  readonly name: string | undefined
   /** How many of its records the caller has taken. */
   readonly taken: number
 }
 
 export class SentCalls {
-  /** By the run's id. */
-  readonly #calls = new Map<string, { readonly spec: WorkSpec; taken: number }>()
+  /** By id. Not what they were called with: that may be large. */
+  readonly #calls = new Map<string, LostRun & { taken: number }>()
 
   /** It is on its way; also when it is sent once more, over another link. */
-  sent(spec: WorkSpec): void {
-    if (this.#calls.has(spec.startId)) return
-    this.#calls.set(spec.startId, { spec, taken: 0 })
+  sent({ startId: id, command, name }: WorkSpec): void {
+    if (this.#calls.has(id)) return
+    this.#calls.set(id, { id, command, name, taken: 0 })
     const [oldest] = this.#calls.keys()
     if (this.#calls.size > CALLS_KEPT && oldest !== undefined) this.#calls.delete(oldest)
   }

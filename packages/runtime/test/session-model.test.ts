@@ -390,7 +390,7 @@ describe('a session and its model, as its holder sees it', () => {
     outcomes.follow(() => run(66))
     await vi.advanceTimersByTimeAsync(LOST_AFTER)
     expect([session.state, outcomes.all]).toEqual(['Disconnected', ['PEER_LOST']])
-    expect(left.map(({ spec }) => spec.startId)).toEqual(Array.from({ length: 64 }, (_, n) => String(n + 2)))
+    expect(left.map(({ id }) => id)).toEqual(Array.from({ length: 64 }, (_, n) => String(n + 2)))
     expect(left.map(({ taken }) => taken)).toEqual([...Array.from({ length: 63 }, () => 0), 3])
     await session.close().catch(() => undefined) // it cannot be told
     await vi.advanceTimersByTimeAsync(WHILE)
