@@ -513,7 +513,7 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** Each job that had not ended goes on, or ends. Settles when those that end have. */
   async goOn(): Promise<void> {
-    await Promise.all(this.#revived.splice(0).map((one) => resume(one)))
+    await Promise.all(this.#revived.splice(0).map(async (one) => resume(one)))
   }
 
   #revivalHome(): RevivalHome {
@@ -536,10 +536,9 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   #remote({ target, lostAfter, held, far }: OpenJob): Engine {
-    const { takenUp } = this.#home
     // A session that is held may not be back when it is asked for this.
     const session = held ?? (target && 'session' in target ? target.session : undefined)
-    if (session !== undefined && takenUp) return takenUp.call(this.#home, session, far)
+    if (session !== undefined && this.#home.takenUp) return this.#home.takenUp(session, far)
     return this.#home.target(target!, lostAfter, true).engine
   }
 
