@@ -1,5 +1,19 @@
 // What happens to a disk: its host crashes, bytes of the file change or are missing, it is full, its worker dies.
-import { copyFileSync, fstatSync, openSync, closeSync, readSync, statSync, truncateSync, writeSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import {
+  closeSync,
+  copyFileSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { OutputLog } from '../src/output-log.ts'
 import { readLog } from '../src/job-reading.ts'
@@ -392,6 +406,62 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 function big(): Uint8Array {
   return new Uint8Array(BIG)
 }
+
+/** A file system of 8 MiB for `act`; undefined where this user may not mount one. */
+async function onSmallDisk(act: (disk: string) => Promise<void>): Promise<void> {
+  const disk = `${place.path}-disk`
+  mkdirSync(disk)
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', disk])
+  try {
+    await act(disk)
+  } finally {
+    execFileSync('umount', [disk])
+  }
+}
+
+const mayMount =
+  process.platform === 'linux' && spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
+
+test.skipIf(!mayMount)('a disk that is full is waited for, and goes on when somebody makes room', () =>
+  onSmallDisk(async (disk) => {
+    writeFileSync(join(disk, 'ballast'), new Uint8Array(7_000_000))
+    await using store = sqlite(join(disk, 'errand.db'), { onTrouble: () => undefined })
+    const log = await store.log('job')
+    const waiting: unknown[] = []
+    for (let first = 0; first < 20; first++) {
+      waiting.push(log.append(chunkOf(first, 1, BIG)))
+      await turn()
+    }
+    await expect(store.rows.put('job', 'a', big())).rejects.toMatchObject({ code: 'STORE_FULL' })
+    expect(log.accepted).toBeLessThan(20)
+    expect(await readAll(log)).toHaveLength(log.accepted)
+    rmSync(join(disk, 'ballast'))
+    await Promise.all(waiting)
+    await store.rows.put('job', 'a', 1)
+    expect(await readAll(log)).toHaveLength(20)
+  }),
+)
+
+test.skipIf(!mayMount)('a disk that the store has filled has room again when a log is dropped', () =>
+  onSmallDisk(async (disk) => {
+    await using store = sqlite(join(disk, 'errand.db'), { onTrouble: () => undefined })
+    const large = await store.log('large')
+    const other = await store.log('other')
+    let failed = false
+    const settle = (): void => void (failed = true)
+    const waiting: unknown[] = []
+    for (let first = 0; !failed; first++) {
+      waiting.push(Promise.resolve(large.append(chunkOf(first, 1, BIG))))
+      if (first % 10 === 9) await store.rows.put('job', 'a', first).catch(settle)
+    }
+    const after = other.append(chunkOf(0))
+    store.dropLog('large')
+    await after
+    await store.rows.put('job', 'b', 1)
+    await Promise.all(waiting)
+    expect(await readAll(other)).toEqual([chunkOf(0)])
+  }),
+)
 
 // ── the worker ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
