@@ -74,8 +74,7 @@ export class LinkSessionRef implements SessionRef {
   }
 
   read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
-    const { instead } = this.#line
-    if (!instead) return this.#line.link.read(this.#to(job), request, signal)
+    if (!this.#line.instead) return this.#line.link.read(this.#to(job), request, signal)
     return this.#readOn(job, request, signal)
   }
 

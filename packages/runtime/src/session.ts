@@ -564,7 +564,7 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** Each job that had not ended goes on, or ends. Settles when those that end have. */
   async goOn(): Promise<void> {
-    await Promise.all(this.#revived.splice(0).map((one) => resume(one)))
+    await Promise.all(this.#revived.splice(0).map(async (one) => resume(one)))
   }
 
   #revivalHome(): RevivalHome {
@@ -587,10 +587,9 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   #remote({ target, lostAfter, held, far }: OpenJob): Engine {
-    const { takenUp } = this.#home
     // A session that is held may not be back when it is asked for this.
     const session = held ?? (target && 'session' in target ? target.session : undefined)
-    if (session !== undefined && takenUp) return takenUp.call(this.#home, session, far)
+    if (session !== undefined && this.#home.takenUp) return this.#home.takenUp(session, far)
     return this.#home.target(target!, lostAfter, true).engine
   }
 
@@ -657,7 +656,7 @@ export class HostSession implements SessionRef, SessionActions {
     // When, how long and how often is seen to here, not where it runs; only a deadline is kept there as well.
     const work: WorkSpec = { ...withoutRules(spec), startId, input }
     const common = this.#common(id)
-    const waits = { delay: when.delay, after: when.after?.instanceId }
+    const kept = listed && this.#rows !== undefined
     const { throttle, lostAfter } = options
     // Peers that share a map have no jobs of their own here: it has one log, in which each item stands once.
     const shared = on && spec.map ? on.map((target) => this.#home.target(target, lostAfter, false)) : undefined
@@ -666,29 +665,38 @@ export class HostSession implements SessionRef, SessionActions {
       : on?.map((target, index) =>
           this.#child({ name, instanceId, listed }, work, target, index + 1, { lostAfter, again }, common),
         )
-    const kept = (head: EntryHeadOf, plan: EntryPlan): { entry?: JobEntry } => {
-      const entry = listed
-        ? this.#entry({ instanceId, id, name, ...head }, undefined, { ...plan, ...waits })
-        : undefined
-      return entry ? { entry } : {}
-    }
     let host: JobHost
     if (targets) {
-      const type = 'RemoteJob'
       const location = targets.map((child) => child.location).join(',')
+      const head = { ...common, instanceId, name, type: 'RemoteJob', location } as const
       const most = throttle ?? THROTTLE
-      const entry = kept({ type, location }, { spec: { ...work, deadline: spec.deadline }, throttle: most })
-      const job = { instanceId, name, type, location, spec: work, throttle: most, deadline: spec.deadline } as const
-      host = new JobHost({ ...common, ...job, ...when, ...entry })
+      const entry = kept ? this.#entry(head, undefined, { spec: work, throttle: most, ...waits(when) }) : undefined
+      host = new JobHost({ ...head, spec: work, throttle: most, deadline: spec.deadline, ...when, entry })
       host.adopt(targets)
     } else {
       const type = spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob'
       const location = shared ? shared.map((place) => place.location).join(',') : 'localhost'
       const placed = shared ? work : this.#placed(work)
-      const entry = kept({ type, location }, { spec: { ...placed, ...again }, ...(shared && { shared: true }) })
-      const runs = shared ? new SharedMapEngine(shared) : this.#engines[engine]
-      const job = { instanceId, name, type, location, spec: placed, engine: runs, deadline: spec.deadline } as const
-      host = new JobHost({ ...common, ...job, ...when, ...again, ...entry })
+      const entry = kept
+        ? this.#entry({ ...common, instanceId, name, type, location }, undefined, {
+            spec: { ...placed, ...again },
+            ...(shared && { shared: true }),
+            ...waits(when),
+          })
+        : undefined
+      host = new JobHost({
+        ...common,
+        instanceId,
+        name,
+        type,
+        location,
+        spec: placed,
+        engine: shared ? new SharedMapEngine(shared) : this.#engines[engine],
+        deadline: spec.deadline,
+        ...when,
+        ...again,
+        entry,
+      })
     }
     // In the table before anything is waited for: who started it may be reading it already. What is written down is there
     // when it is on disk: who has seen it finds it again.
@@ -776,9 +784,11 @@ export class HostSession implements SessionRef, SessionActions {
     const instanceId = keptText(crypto.randomUUID())
     const name = `${parent.name}.${position}`
     const head = { instanceId, id: common.id, name, type: 'RemoteJob', location, position } as const
-    const plan = { spec: { ...childSpec, ...again }, target, lostAfter }
-    const entry = parent.listed ? this.#entry(head, parent.instanceId, plan) : undefined
-    return new JobHost({ ...common, ...head, spec: childSpec, engine, ...again, ...(entry && { entry }) })
+    const kept = parent.listed && this.#rows !== undefined
+    const entry = kept
+      ? this.#entry(head, parent.instanceId, { spec: { ...childSpec, ...again }, target, lostAfter })
+      : undefined
+    return new JobHost({ ...common, ...head, spec: childSpec, engine, ...again, entry })
   }
 
   /** What a job waits for before it is launched. @throws JobNotFoundError: before anything is made */
@@ -866,7 +876,10 @@ export class HostSession implements SessionRef, SessionActions {
   }
 }
 
-type EntryHeadOf = Pick<JobOptions, 'type' | 'location'>
+/** As it is written down. */
+function waits({ delay, after }: Pick<JobOptions, 'delay' | 'after'>): Pick<EntryPlan, 'delay' | 'after'> {
+  return { delay, after: after?.instanceId }
+}
 
 /** The work alone. Mostly that is all there is, and copying an object but for some of it takes ten times what a copy does. */
 function withoutRules(spec: WorkSpec): WorkSpec {
