@@ -291,7 +291,9 @@ class StoreWorker {
   }
 }
 
-function* operationsOf({ operations }: Batch): Generator<[place: number, operation: (number | string)[], length: number]> {
+function* operationsOf({
+  operations,
+}: Batch): Generator<[place: number, operation: (number | string)[], length: number]> {
   for (let at = 0, place = 0; at < operations.length; place++) {
     const next = at + LENGTH[operations[at] as number]!
     const operation = operations.slice(at, next)

@@ -25,8 +25,8 @@ const RESERVED_LEAST = 256
 const RESERVED_MOST = 1 << 18
 /** Pieces that are deleted in one transaction. */
 const SLICE = 32
-/** A log of more pieces is known, when it is opened, by this many of them. */
-const KNOWN_PIECES = 1024
+/** A log of more pieces is known, when it is opened, by this many of them: looking at one takes 10 µs. */
+const KNOWN_PIECES = 256
 /** Pages given back to the file system at a time; and how many may lie unused before that begins. */
 const GIVEN_BACK = 256
 const UNUSED_MOST = (64 * 1024 * 1024) / PAGE
@@ -259,7 +259,11 @@ export class StoreFile {
       let unsafe = false
       for (const batch of batches) {
         let at = 0
-        for (let place = 0; place < batch.operations.length; place += message.LENGTH[batch.operations[place] as number]!) {
+        for (
+          let place = 0;
+          place < batch.operations.length;
+          place += message.LENGTH[batch.operations[place] as number]!
+        ) {
           const length = lengthAt(batch.operations, place)
           if (this.#perform(batch.operations, place, batch.bytes.subarray(at, at + length))) unsafe = true
           at += length
@@ -538,7 +542,9 @@ export class StoreFile {
 
   /** Of all logs, what of their numbers would be on disk for certain if what is written now were synced. */
   reserved(): () => void {
-    const ceilings = [...this.#active.keys()].filter((log) => log.durable < log.ceiling).map((log) => [log, log.ceiling] as const)
+    const ceilings = [...this.#active.keys()]
+      .filter((log) => log.durable < log.ceiling)
+      .map((log) => [log, log.ceiling] as const)
     return () => {
       for (const [log, ceiling] of ceilings) log.durable = Math.min(log.ceiling, ceiling)
     }
@@ -595,7 +601,10 @@ export class StoreFile {
     const ends: number[] = []
     const costs: number[] = []
     let before: number | undefined
-    const last = this.#get<{ first: number | null }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)?.first
+    const last = this.#get<{ first: number | null }>(
+      'SELECT max(first) AS first FROM piece WHERE log = ?',
+      log.id,
+    )?.first
     const { firsts, all } = this.#firsts(log)
     for (const first of firsts) {
       const piece = this.#pieceHead(log, first)
@@ -620,7 +629,8 @@ export class StoreFile {
       const end = last === null || last === undefined ? undefined : this.#read(log, last)?.end
       const lost = this.#get('SELECT 1 FROM lost_run WHERE run = ?', log.run) !== undefined
       // What was said behind the last good piece may have been seen: its numbers are never given again.
-      log.end = lost || (last !== null && end === undefined) ? Math.max(log.ceiling, end ?? 0) : Math.max(log.start, end ?? 0)
+      log.end =
+        lost || (last !== null && end === undefined) ? Math.max(log.ceiling, end ?? 0) : Math.max(log.start, end ?? 0)
       log.cost = costs.at(-1) ?? 0
     }
     return { ends: Float64Array.from(ends), costs: Float64Array.from(costs), before: before ?? 0 }
@@ -636,7 +646,8 @@ export class StoreFile {
     const last = this.#get<{ first: number }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)!.first
     const step = (last - firsts[0]!) / KNOWN_PIECES
     const some = new Set<number>()
-    for (let index = 0; index <= KNOWN_PIECES; index++) some.add(this.#firstBefore(log, firsts[0]! + index * step) ?? last)
+    for (let index = 0; index <= KNOWN_PIECES; index++)
+      some.add(this.#firstBefore(log, firsts[0]! + index * step) ?? last)
     return { firsts: [...some.add(last)], all: false }
   }
 
@@ -659,7 +670,11 @@ export class StoreFile {
   }
 
   #pieceHead(log: Log, first: number): PieceRow | undefined {
-    return this.#whole(log, first, 'SELECT first, count, before, cost, crc, heads FROM piece WHERE log = ? AND first = ?')
+    return this.#whole(
+      log,
+      first,
+      'SELECT first, count, before, cost, crc, heads FROM piece WHERE log = ? AND first = ?',
+    )
   }
 
   /** Its row, if that is what was written. */
@@ -752,7 +767,10 @@ export class StoreFile {
       if (!isDamage(error)) throw error
     }
     // A page of them is damaged: the others one by one.
-    const ids = this.#all<{ id: number; key: string }>('SELECT id, key FROM kept INDEXED BY kept_at WHERE kind = ?', kind)
+    const ids = this.#all<{ id: number; key: string }>(
+      'SELECT id, key FROM kept INDEXED BY kept_at WHERE kind = ?',
+      kind,
+    )
     return ids
       .toSorted((a, b) => a.id - b.id)
       .map(({ id, key }) => {
