@@ -37,7 +37,8 @@ function asAfterBoot(path: string): void {
   edit(path, (db) => db.exec("UPDATE meta SET value = 'an earlier one' WHERE name = 'boot'"))
 }
 
-const firsts = async (log: StoredLog, from = 0): Promise<number[]> => (await readAll(log, from)).map(({ first }) => first)
+const firsts = async (log: StoredLog, from = 0): Promise<number[]> =>
+  (await readAll(log, from)).map(({ first }) => first)
 
 /** What a reader of a job with this log is given. */
 async function records(stored: StoredLog, from = 0): Promise<unknown[]> {
@@ -146,7 +147,8 @@ async function filled(): Promise<void> {
   await using store = place.open()
   for (const name of ['job', 'other']) {
     const log = await store.log(name)
-    for (let first = 0; first < 20; first++) await log.append({ ...chunkOf(first + (name === 'job' ? 0 : 5000)), first })
+    for (let first = 0; first < 20; first++)
+      await log.append({ ...chunkOf(first + (name === 'job' ? 0 : 5000)), first })
   }
   for (let key = 0; key < 20; key++) await store.rows.put('job', `key ${key}`, `the value of ${key}.`)
 }
@@ -206,7 +208,8 @@ test('a damaged page of an index is made again of what it was of', async () => {
   await filled()
   const roots = edit(place.path, (db) =>
     ['piece_at', 'kept_at'].map(
-      (name) => (db.prepare('SELECT rootpage AS page FROM sqlite_schema WHERE name = ?').get(name) as { page: number }).page,
+      (name) =>
+        (db.prepare('SELECT rootpage AS page FROM sqlite_schema WHERE name = ?').get(name) as { page: number }).page,
     ),
   )
   for (const page of roots) fill(page)
@@ -469,7 +472,12 @@ test('when its worker dies every call that waits fails, and every later one', as
   const store = place.open()
   const log = await store.log('job')
   await log.append(chunkOf(0))
-  const calls = [store.rows.put('job', 'a', 1), Promise.resolve(log.append(chunkOf(1))), store.rows.all('job'), store.log('other')]
+  const calls = [
+    store.rows.put('job', 'a', 1),
+    Promise.resolve(log.append(chunkOf(1))),
+    store.rows.all('job'),
+    Promise.resolve(store.log('other')),
+  ]
   await store.terminate()
   for (const call of await Promise.allSettled(calls)) expect(call).toMatchObject({ reason: { code: 'STORE_FAILED' } })
   await expect(store.rows.put('job', 'a', 1)).rejects.toMatchObject({ code: 'STORE_FAILED' })

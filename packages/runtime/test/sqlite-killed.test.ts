@@ -12,36 +12,40 @@ const KILLS = Number(process.env['ERRAND_STORE_KILLS'] ?? 12)
 
 const place = storeFolder()
 
-test(`killed ${KILLS} times in the middle of writing, it has all that was accepted or put, and nothing half`, {
-  timeout: 30_000 + KILLS * 5_000,
-}, async () => {
-  const promised = new Map<string, number>()
-  const checked = new Map<string, number>()
-  for (let kill = 0; kill < KILLS; kill++) {
-    // Sooner or later, by what it says and not by the clock: the first promise, or one of the next hundreds.
-    await writeUntilKilled(kill % 4 === 0 ? 1 : (kill * 97) % 600, promised)
-    await using store = place.open()
-    await store.rows.all('job')
-    expect(place.troubles()).toEqual([])
-    for (const name of ['a', 'b', 'c']) {
-      const log = await store.log(name)
-      expect(log.end).toBeGreaterThanOrEqual(promised.get(name) ?? 0)
-      let next = checked.get(name) ?? 0
-      for (const chunk of await readAll(log, next, 100_000)) {
-        expect(chunk).toEqual(nextChunk(next))
-        next += chunk.count
+test(
+  `killed ${KILLS} times in the middle of writing, it has all that was accepted or put, and nothing half`,
+  {
+    timeout: 30_000 + KILLS * 5_000,
+  },
+  async () => {
+    const promised = new Map<string, number>()
+    const checked = new Map<string, number>()
+    for (let kill = 0; kill < KILLS; kill++) {
+      // Sooner or later, by what it says and not by the clock: the first promise, or one of the next hundreds.
+      await writeUntilKilled(kill % 4 === 0 ? 1 : (kill * 97) % 600, promised)
+      await using store = place.open()
+      await store.rows.all('job')
+      expect(place.troubles()).toEqual([])
+      for (const name of ['a', 'b', 'c']) {
+        const log = await store.log(name)
+        expect(log.end).toBeGreaterThanOrEqual(promised.get(name) ?? 0)
+        let next = checked.get(name) ?? 0
+        for (const chunk of await readAll(log, next, 100_000)) {
+          expect(chunk).toEqual(nextChunk(next))
+          next += chunk.count
+        }
+        // No hole, and no gap: nothing was lost.
+        expect(next).toBe(log.end)
+        checked.set(name, next)
       }
-      // No hole, and no gap: nothing was lost.
-      expect(next).toBe(log.end)
-      checked.set(name, next)
+      const rows = new Map((await store.rows.all('job')).map(({ key, value }) => [key, value as number]))
+      expect(rows.get('row') ?? 0).toBeGreaterThanOrEqual(promised.get('row') ?? 0)
+      expect(rows.get('twin')).toBe(rows.get('row'))
+      expect(place.troubles()).toEqual([])
     }
-    const rows = new Map((await store.rows.all('job')).map(({ key, value }) => [key, value as number]))
-    expect(rows.get('row') ?? 0).toBeGreaterThanOrEqual(promised.get('row') ?? 0)
-    expect(rows.get('twin')).toBe(rows.get('row'))
-    expect(place.troubles()).toEqual([])
-  }
-  expect(Math.min(...['a', 'b', 'c', 'row'].map((name) => promised.get(name) ?? 0))).toBeGreaterThan(0)
-})
+    expect(Math.min(...['a', 'b', 'c', 'row'].map((name) => promised.get(name) ?? 0))).toBeGreaterThan(0)
+  },
+)
 
 async function writeUntilKilled(promises: number, promised: Map<string, number>): Promise<void> {
   const child = spawn(process.execPath, ['--conditions=source', WRITER, place.path], {

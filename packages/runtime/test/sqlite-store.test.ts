@@ -223,8 +223,14 @@ type Op =
 
 const log = fc.nat(2)
 const operation: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ op: fc.constant('append'), log, count: fc.integer({ min: 1, max: 5 }), size: fc.nat(3000) }) },
-  { weight: 3, arbitrary: fc.record({ op: fc.constant('cursor'), log, reader: fc.constantFrom('owner', 'a'), seq: fc.nat(60) }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({ op: fc.constant('append'), log, count: fc.integer({ min: 1, max: 5 }), size: fc.nat(3000) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ op: fc.constant('cursor'), log, reader: fc.constantFrom('owner', 'a'), seq: fc.nat(60) }),
+  },
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('forget', 'check'), log, seq: fc.nat(60) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constantFrom('begin', 'drop', 'pack'), log }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('put'), key: fc.nat(4), value: fc.nat() }) },
@@ -232,82 +238,83 @@ const operation: fc.Arbitrary<Op> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constantFrom('reopen', 'settle') }) },
 ) as fc.Arbitrary<Op>
 
-test('whatever is done to it in whatever order, it is what the memory store is, also opened again', { timeout: 120_000 }, () =>
-  fc.assert(
-    fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 60 }), async (operations) => {
-      // The memory store counts what a chunk costs differently: neither of them reaches its limit.
-      const model = memoryStore({ logLimit: 1e9 })
-      const rows = new Map<string, number>()
-      const sealed = new Set<number>()
-      let store: SqliteStore = place.open({ logLimit: 1e9 })
-      const name = (index: number): string => `log ${index}`
-      const pending: unknown[] = []
-      try {
-        for (const one of [...operations, { op: 'reopen' } as Op]) {
-          const both = 'log' in one ? [await model.log(name(one.log)), await store.log(name(one.log))] : []
-          switch (one.op) {
-            case 'append':
-              if (sealed.has(one.log)) break
-              for (const each of both) pending.push(each.append(chunkOf(each.end, one.count, one.size)))
-              break
-            case 'cursor':
-              for (const each of both) void each.setCursor(one.reader, one.seq)
-              break
-            case 'forget':
-              for (const each of both) void each.forget(one.seq)
-              break
-            case 'begin':
-              if (both[0]!.end === both[0]!.start && !sealed.has(one.log))
-                for (const each of both) each.begin(each.end + 7, 'owner', each.end + 7)
-              break
-            case 'pack':
-              sealed.add(one.log)
-              for (const each of both) each.pack?.()
-              break
-            case 'drop':
-              sealed.delete(one.log)
-              void model.dropLog(name(one.log))
-              store.dropLog(name(one.log))
-              break
-            case 'check': {
-              await Promise.all(pending)
-              const [expected, found] = both as [(typeof both)[0], (typeof both)[0]]
-              expect(await readAll(found!, one.seq)).toEqual(await readAll(expected!, one.seq))
-              break
-            }
-            case 'put':
-              rows.set(`${one.key}`, one.value)
-              pending.push(store.rows.put('job', `${one.key}`, one.value))
-              break
-            case 'delete':
-              rows.delete(`${one.key}`)
-              pending.push(store.rows.delete('job', `${one.key}`))
-              break
-            case 'settle':
-              await Promise.all(pending)
-              break
-            case 'reopen':
-              await store[Symbol.asyncDispose]()
-              await Promise.all(pending)
-              store = place.open({ logLimit: 1e9 })
-              expect(await store.rows.all('job')).toEqual([...rows].map(([key, value]) => ({ key, value })))
-              for (const index of [0, 1, 2]) {
-                const [expected, found] = [await model.log(name(index)), await store.log(name(index))]
-                expect([found.start, found.end, found.accepted]).toEqual([expected.start, expected.end, expected.end])
-                for (const reader of ['owner', 'a', 'new'])
-                  expect(found.cursor(reader)).toBe(expected.cursor(reader))
-                expect(await readAll(found)).toEqual(await readAll(expected))
-                expect(found.bytesFrom(0) > 0).toBe(expected.bytesFrom(0) > 0)
+test(
+  'whatever is done to it in whatever order, it is what the memory store is, also opened again',
+  { timeout: 120_000 },
+  () =>
+    fc.assert(
+      fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 60 }), async (operations) => {
+        // The memory store counts what a chunk costs differently: neither of them reaches its limit.
+        const model = memoryStore({ logLimit: 1e9 })
+        const rows = new Map<string, number>()
+        const sealed = new Set<number>()
+        let store: SqliteStore = place.open({ logLimit: 1e9 })
+        const name = (index: number): string => `log ${index}`
+        const pending: unknown[] = []
+        try {
+          for (const one of [...operations, { op: 'reopen' } as Op]) {
+            const both = 'log' in one ? [await model.log(name(one.log)), await store.log(name(one.log))] : []
+            switch (one.op) {
+              case 'append':
+                if (sealed.has(one.log)) break
+                for (const each of both) pending.push(each.append(chunkOf(each.end, one.count, one.size)))
+                break
+              case 'cursor':
+                for (const each of both) void each.setCursor(one.reader, one.seq)
+                break
+              case 'forget':
+                for (const each of both) void each.forget(one.seq)
+                break
+              case 'begin':
+                if (both[0]!.end === both[0]!.start && !sealed.has(one.log))
+                  for (const each of both) each.begin(each.end + 7, 'owner', each.end + 7)
+                break
+              case 'pack':
+                sealed.add(one.log)
+                for (const each of both) each.pack?.()
+                break
+              case 'drop':
+                sealed.delete(one.log)
+                void model.dropLog(name(one.log))
+                store.dropLog(name(one.log))
+                break
+              case 'check': {
+                await Promise.all(pending)
+                const [expected, found] = both as [(typeof both)[0], (typeof both)[0]]
+                expect(await readAll(found!, one.seq)).toEqual(await readAll(expected!, one.seq))
+                break
               }
+              case 'put':
+                rows.set(`${one.key}`, one.value)
+                pending.push(store.rows.put('job', `${one.key}`, one.value))
+                break
+              case 'delete':
+                rows.delete(`${one.key}`)
+                pending.push(store.rows.delete('job', `${one.key}`))
+                break
+              case 'settle':
+                await Promise.all(pending)
+                break
+              case 'reopen':
+                await store[Symbol.asyncDispose]()
+                await Promise.all(pending)
+                store = place.open({ logLimit: 1e9 })
+                expect(await store.rows.all('job')).toEqual([...rows].map(([key, value]) => ({ key, value })))
+                for (const index of [0, 1, 2]) {
+                  const [expected, found] = [await model.log(name(index)), await store.log(name(index))]
+                  expect([found.start, found.end, found.accepted]).toEqual([expected.start, expected.end, expected.end])
+                  for (const reader of ['owner', 'a', 'new']) expect(found.cursor(reader)).toBe(expected.cursor(reader))
+                  expect(await readAll(found)).toEqual(await readAll(expected))
+                  expect(found.bytesFrom(0) > 0).toBe(expected.bytesFrom(0) > 0)
+                }
+            }
           }
+        } finally {
+          await store[Symbol.asyncDispose]()
         }
-      } finally {
-        await store[Symbol.asyncDispose]()
-      }
-      // The next run begins with nothing.
-      rmSync(place.path)
-    }),
-    { numRuns: 15 },
-  ),
+        // The next run begins with nothing.
+        rmSync(place.path)
+      }),
+      { numRuns: 15 },
+    ),
 )
-

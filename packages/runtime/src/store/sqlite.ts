@@ -353,7 +353,7 @@ export class SqliteStore implements Store, LogHome {
 type Question = ToWorker extends infer M ? (M extends { request: number } ? Omit<M, 'request'> : never) : never
 
 function closed(path: string): StoreError {
-  return new StoreError('STORE_CLOSED', `the store ${path} is closed`)
+  return errorOf({ code: 'STORE_CLOSED', message: `the store ${path} is closed` })
 }
 
 function errorOf({ code, message, hint }: Failure, cause?: unknown): StoreError {

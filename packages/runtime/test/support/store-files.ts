@@ -43,7 +43,7 @@ export function storeFolder(): StoreFolder {
 /** All that can be read from `from` on, a little at a time. */
 export async function readAll(log: StoredLog, from = 0, step = 3000): Promise<Chunk[]> {
   const all: Chunk[] = []
-  for (let next = from; ; ) {
+  for (let next = from; ;) {
     const some = await log.read(next, step)
     if (some.length === 0) return all
     for (const { first, count, errors, bytes } of some) {
