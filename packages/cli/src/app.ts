@@ -191,7 +191,7 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
 }
 
 function timeout(limit: string): Failure {
-  return new Failure('TIMEOUT', `not done after ${limit}; the outcome is unknown`, 'what has been started goes on: `errand list`')
+  return new Failure('TIMEOUT', `not done after ${limit}`, 'the outcome is unknown; what has been started goes on: `errand list`')
 }
 
 async function reachDaemon({ home, start, env, signal }: Reach): Promise<LocalPeer> {

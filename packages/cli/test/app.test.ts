@@ -145,7 +145,7 @@ describe('surroundings', () => {
     const { code, err } = await errand(['run', '-e', '1', '--timeout', '5ms'], { peer })
     expect({ code, err }).toEqual({
       code: 124,
-      err: 'errand: not done after 5ms\n  what has been started goes on: `errand list`\n',
+      err: 'errand: not done after 5ms\n  the outcome is unknown; what has been started goes on: `errand list`\n',
     })
     expect(peer.table[0]?.state).toBe('Running')
   })

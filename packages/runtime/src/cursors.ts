@@ -2,6 +2,9 @@
 import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot } from './surface.ts'
 
+/** Records handed over and not yet said to be taken: what comes again to another handle when this process is killed. */
+export const UNSAID_MOST = 256
+
 export class Cursors {
   readonly #ref: SessionRef
   readonly #job: string
@@ -11,6 +14,8 @@ export class Cursors {
   #scheduled: NodeJS.Immediate | undefined
   /** Said and not answered yet. */
   #unheard = 0
+  /** Handed over since it was last said how far the consumer is. */
+  #unsaid = 0
   #said: Promise<void> = Promise.resolve()
 
   /** `onAnswer`: told the job as it is after a move. */
@@ -26,6 +31,19 @@ export class Cursors {
     this.#taken.set(job, seq)
     // Where answers are slow, what was taken meanwhile goes together in the next message.
     if (this.#unheard === 0) this.#scheduled ??= setImmediate(() => this.#say())
+  }
+
+  /**
+   * Asked before so many records are handed over, when all before them have been taken. A consumer that never waits would
+   * come to the end of what is here before anything is said.
+   */
+  room(count: number): Promise<void> | undefined {
+    this.#unsaid += count
+    if (this.#unsaid <= UNSAID_MOST) return undefined
+    this.#unsaid = count
+    this.#say()
+    // What is said in a turn leaves at its end.
+    return new Promise((resolve) => setImmediate(resolve))
   }
 
   /** Says the rest at once; settles when all of it was heard, or cannot be. */

@@ -1,6 +1,6 @@
 // What one `receive` gives: a job's records as they are taken, the cursor behind them.
 import { isFinished } from './child-jobs.ts'
-import { Cursors } from './cursors.ts'
+import { Cursors, UNSAID_MOST } from './cursors.ts'
 import { ItemStream } from './item-stream.ts'
 import { eventOf } from './job-event.ts'
 import { readRequest } from './job-reading.ts'
@@ -96,7 +96,13 @@ class Reading<O> {
         const batch = wanted.length > left ? wanted.slice(0, left) : wanted
         left -= batch.length
         if (o.signal?.aborted) return
-        if (batch.length > 0) yield batch
+        for (let at = 0; at < batch.length; at += UNSAID_MOST) {
+          const part = batch.length > UNSAID_MOST ? batch.slice(at, at + UNSAID_MOST) : batch
+          const said = this.#cursors?.room(part.length)
+          if (said) await said
+          if (o.signal?.aborted) return
+          yield part
+        }
         if (o.signal?.aborted) return
         // Those behind it that are not wanted, too, unless the last one wanted was the last at all.
         const end = records.at(-1)

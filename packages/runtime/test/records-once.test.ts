@@ -3,8 +3,8 @@
 import { createMemoryNetwork, memory, type MemoryNetwork } from '@errand/transport/memory'
 import { describe, expect, test } from 'vitest'
 import { PeerHandle } from '../src/peer-handle.ts'
-import { PeerHost } from '../src/peer.ts'
-import type { Job, Peer, Session } from '../src/surface.ts'
+import { createPeer, PeerHost } from '../src/peer.ts'
+import type { Job, JobRecord, Peer, Session } from '../src/surface.ts'
 import { until } from './support/peers.ts'
 import { ToldEngine, type ToldJob } from './support/told-engine.ts'
 
@@ -321,4 +321,44 @@ describe('records, whatever the line and the clients do', () => {
       expect(failed).toEqual([])
     },
   )
+
+  test.each([
+    [20_000, 1],
+    [300, 100],
+    [40, 500],
+  ])('of a client that is killed in a burst (%i, %i times): at most 256 come again', async (each, times) => {
+    const network = createMemoryNetwork({ seed: each, latency: 5 })
+    const engine = new ToldEngine()
+    const far = await PeerHost.open({
+      name: 'far',
+      transport: memory({ network, name: 'far' }),
+      policy: {
+        owners: { me: ['a', 'b'] },
+        peers: { a: ['connect', 'run:script'], b: ['connect', 'run:script'] },
+      },
+    })
+    Object.assign(far, { engines: () => ({ runspace: engine, thread: engine, process: engine }) })
+    const [a, b] = await Promise.all(
+      ['a', 'b'].map((name) =>
+        createPeer({ name, transport: memory({ network, name }), policy: { peers: { far: [] } } }),
+      ),
+    )
+    const session = await a!.connect('far')
+    const job = await session.start({ code: 'what it is told' })
+    for (let n = 0; n < times; n++) engine.jobs.get(job.instanceId)!.say(each)
+    let last = -1
+    for await (const { seq } of job.receive()) {
+      last = seq
+      if (seq < 11_000) continue
+      network.kill('a')
+      break
+    }
+    const again = await until('it is free', () =>
+      b!.connect('far', { session: session.instanceId }).catch(() => undefined),
+    )
+    const { value } = await (await again.job(job.id)).receive()[Symbol.asyncIterator]().next()
+    expect((value as JobRecord).seq).toBeLessThanOrEqual(last + 1)
+    expect((value as JobRecord).seq).toBeGreaterThan(last - WINDOW)
+    await Promise.all([a!.close(), b!.close(), far.close()])
+  })
 })
