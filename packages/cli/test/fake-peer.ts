@@ -409,6 +409,7 @@ export class FakeSession extends FakeTable implements Session {
       state,
       availability,
       idleTimeout: 7_200_000,
+      buffering: 'block' as const,
       jobs,
       epoch: 1,
     }

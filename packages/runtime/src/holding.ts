@@ -125,9 +125,10 @@ export class Holding {
     }
     const far = await asked
     const known = this.#sessions.get(far.instanceId)
-    if (!known) return this.#hold(place, link, far, { id: temporary ? 0 : ++this.#last, temporary, lostAfter })
-    await known.connect(signal)
-    return known
+    const held = known ?? this.#hold(place, link, far, { id: temporary ? 0 : ++this.#last, temporary, lostAfter })
+    // One that was opened just now was told how it is to buffer.
+    if (session !== undefined) await held.connect(signal, options.buffering)
+    return held
   }
 
   #hold(

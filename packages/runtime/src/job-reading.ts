@@ -3,7 +3,7 @@ import { JobStateError, UsageError } from './errors.ts'
 import { eventChunk, isTold } from './job-event.ts'
 import type { TableJob } from './job-row.ts'
 import { OWNER, untilAborted } from './output-log.ts'
-import { KINDS, recordsOf, singleRecord, type ReadChunk } from './record.ts'
+import { KINDS, recordsOf, type ReadChunk } from './record.ts'
 import type { ItemSnapshot, JobRecord, JobSnapshot, ReceiveOptions } from './surface.ts'
 import type { ReadRequest } from './wire.ts'
 
@@ -95,17 +95,6 @@ async function* chunksOf(
   const { log } = host
   if (!log || signal?.aborted) return
   const from = request.from ?? log.cursor(request.reader)
-  if (from < log.start) {
-    // Older than what is kept: said as one record in the place of the last that is gone.
-    const first = log.start - 1
-    yield {
-      ...singleRecord('gap', log.start - from),
-      first,
-      from: first,
-      job: host.instanceId,
-      location: host.location,
-    }
-  }
   // One generator and no other within it: each costs a small run as much as reading its chunk.
   const until = log.endOf(request.follow)
   for (let next = from; ;) {

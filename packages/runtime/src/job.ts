@@ -25,7 +25,7 @@ import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type Tab
 import type { MapItems } from './map-items.ts'
 import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
-import type { JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
+import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
 import { mapThrottleLimit } from './work.ts'
 
@@ -86,6 +86,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #credit = 0
   #state: JobState = 'NotStarted'
   #hasMoreData = true
+  /** As it was told last. */
+  #paused = false
+  /** It runs elsewhere, and waits there. */
+  #farFull = false
   #reason: Error | undefined
   #exitCode: number | undefined
   #streamed: boolean | undefined
@@ -184,6 +188,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#log = log
     log.onChange(() => this.#onLog())
     this.#ready?.resolve()
+  }
+
+  /** As its session has it, unless it runs in another: that one's counts. A map's log is where the map is. */
+  setBuffering(how: Buffering): void {
+    const { engine, spec } = this.#options
+    if (!(engine instanceof RemoteEngine) && !spec.map?.shared) this.#log?.setBuffering(how)
   }
 
   async acknowledge(reader: string, seq: number): Promise<void> {
@@ -383,6 +393,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       type,
       state: this.#state,
       hasMoreData: this.#more(),
+      ...(this.#full && { paused: 'output-full' as const }),
       reason: this.#reason,
       exitCode: this.#exitCode,
       begunAt: this.#begunAt,
@@ -448,6 +459,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   #attempt(engine: Engine): void {
     this.#wantsRoom = false
+    this.#farFull = false
     this.#base = this.#attempts.count === 1 ? 0 : (this.#log?.end ?? 0)
     try {
       this.#execute(engine)
@@ -505,6 +517,16 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#send({ type: 'job.back', state: this.#questions.size > 0 ? 'Blocked' : 'Running' })
     // Asked to stop while it could not be reached: now it can.
     if (this.#stopRequest) this.#send({ type: 'job.stop', request: this.#stopRequest })
+  }
+
+  buffered(how: Buffering): void {
+    this.#log?.setBuffering(how)
+  }
+
+  full(full: boolean): void {
+    if (full === this.#farFull) return
+    this.#farFull = full
+    this.#changed()
   }
 
   /** An attempt has ended: with it the job, unless it is to be tried again. */
@@ -765,14 +787,23 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     return this.#log?.hasMoreData ?? false
   }
 
+  /** It waits for its reader, and will go on; so does a parent's child. */
+  get #full(): boolean {
+    if (isFinished(this.#state)) return false
+    if (this.children.length > 0) return this.children.some((child) => child.#full)
+    return this.#farFull || this.#log?.paused === true
+  }
+
   #onLog(): void {
     const more = this.#more()
+    const paused = this.#log?.paused === true
     // A count of errors alone is no news worth a message per chunk; the next snapshot has it.
     this.#snapshot = undefined
     if (this.#parent) this.#parent.#snapshot = undefined
     if (this.#wantsRoom && !this.#log?.paused) this.#again()
-    if (more === this.#hasMoreData) return
+    if (more === this.#hasMoreData && paused === this.#paused) return
     this.#hasMoreData = more
+    this.#paused = paused
     this.#changed()
     if (this.#parent) this.#parent.#changed()
   }

@@ -24,7 +24,7 @@ import {
   type RemoteSessionEvent,
 } from './remote-session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
+import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
 
 /** How long a peer may take to answer that a session is closed, in ms; after that its lease ends it. */
@@ -129,7 +129,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         await this.#disconnect(event)
         return this.snapshot
       case 'connect':
-        await this.connect(options.signal)
+        await this.connect(options.signal, event.buffering)
         return this.snapshot
       case 'receive':
         await this.connect(options.signal)
@@ -214,8 +214,19 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   // ── by command ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Opens it again, or waits while it is being reconnected. @throws what kept it from opening */
-  async connect(signal?: AbortSignal): Promise<void> {
+  /**
+   * Opens it again, or waits while it is being reconnected; `buffering`: as its jobs are to do from now on.
+   * @throws what kept it from opening
+   */
+  async connect(signal?: AbortSignal, buffering?: Buffering): Promise<void> {
+    await this.#open(signal)
+    if (buffering === undefined || buffering === this.#far.buffering) return
+    const event = { type: 'connect' as const, buffering }
+    this.#far = (await this.#forward(event, undefined, { signal })) as SessionSnapshot
+    this.#changed()
+  }
+
+  async #open(signal: AbortSignal | undefined): Promise<void> {
     if (this.#state === 'Opened') return
     this.#throwIfOver()
     this.#asked = true

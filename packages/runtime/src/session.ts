@@ -19,7 +19,7 @@ import { saveJob } from './save.ts'
 import { sessionMachine, type SessionActions, type SessionActor, type SessionMachineEvent } from './session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Store } from './store/store.ts'
-import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
+import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } from './wire.ts'
 
 /** Connections a fan-out opens at once (PowerShell's default ThrottleLimit). */
@@ -91,6 +91,7 @@ export class HostSession implements SessionRef, SessionActions {
   /** The client process that has it for itself. */
   #attached: string | undefined
   #idleTimeout: number
+  #buffering: Buffering
   #lease: NodeJS.Timeout | undefined
   #expiresAt: Date | undefined
   #closeGrace: number | undefined
@@ -110,6 +111,7 @@ export class HostSession implements SessionRef, SessionActions {
       { peer: home.id, session: this.instanceId },
       kind === 'local' ? home.name : `${home.name} (session ${this.name})`,
     )
+    this.#buffering = options.buffering ?? 'block'
     this.#idleTimeout = kind === 'temporary' ? home.temporaryLease : (options.idleTimeout ?? home.idleTimeout)
     const { promise, resolve } = Promise.withResolvers<void>()
     this.closed = promise
@@ -149,6 +151,7 @@ export class HostSession implements SessionRef, SessionActions {
       availability: over || state === 'Closing' ? 'None' : busy ? 'Busy' : mine ? 'Available' : 'None',
       idleTimeout: this.#idleTimeout,
       expiresAt: this.#expiresAt,
+      buffering: this.#buffering,
       jobs: this.#table.size,
       epoch: this.#epoch,
     })
@@ -176,11 +179,30 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   /** The client left or was lost: its work goes on, the lease begins. */
-  detach(client: string, idleTimeout?: number): void {
+  detach(client: string, idleTimeout?: number, buffering?: Buffering): void {
+    if (this.kind === 'home') return this.#setBuffering(buffering)
     if (this.#attached !== client) return
+    this.#setBuffering(buffering)
     this.#attached = undefined
     if (idleTimeout !== undefined) this.#idleTimeout = idleTimeout
     this.#send({ type: 'session.detach' })
+    this.#changed()
+  }
+
+  /** By the word of the client that has it. @throws SessionStateError */
+  rebuffer(client: string, buffering: Buffering): void {
+    this.#throwIfClosed()
+    if (this.kind !== 'home' && this.#attached !== client) {
+      throw new SessionStateError(`session ${this.name} is not attached to this client`, { hint: 'connect it first' })
+    }
+    this.#setBuffering(buffering)
+  }
+
+  /** Also of what runs already: who waits for a reader is let go, or the oldest records are kept from now on. */
+  #setBuffering(buffering: Buffering = this.#buffering): void {
+    if (buffering === this.#buffering) return
+    this.#buffering = buffering
+    for (const host of this.#table.unfinished()) for (const one of [host, ...host.children]) one.setBuffering(buffering)
     this.#changed()
   }
 
@@ -483,6 +505,7 @@ export class HostSession implements SessionRef, SessionActions {
     host.attachLog(
       new OutputLog(await store.log(logName(this.instanceId, host)), store.logLimit, (bytes) => host.credit(bytes)),
     )
+    host.setBuffering(this.#buffering)
   }
 
   /** A run of a session we hold, started by another client: from here on a job of this table. */

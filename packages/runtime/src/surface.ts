@@ -66,6 +66,8 @@ export type JobState =
   | 'Stopped'
 export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob' | 'PSTaskJob'
 export type SessionState = 'Opening' | 'Opened' | 'Disconnecting' | 'Disconnected' | 'Connecting' | 'Closed' | 'Broken'
+/** What happens when reader `owner` leaves as much unread as is kept: the producer waits, or the oldest records go. */
+export type Buffering = 'block' | 'drop'
 export type Availability = 'None' | 'Available' | 'Busy'
 
 /** `output` is what a script yields or returns; the rest are PowerShell's streams; a `gap` marks lost records. */
@@ -181,6 +183,11 @@ export interface JobSnapshot {
   readonly type: JobType
   readonly state: JobState
   readonly hasMoreData: boolean
+  /**
+   * It is in that state, and waits for its reader: as much as is kept was left unread by reader `owner` (of a parent: of one
+   * of its children). It goes on when some of it is received, or when its session's buffering becomes `drop`.
+   */
+  readonly paused?: 'output-full' | undefined
   readonly reason?: Error | undefined
   readonly exitCode?: number | undefined
   readonly begunAt?: Date | undefined
@@ -221,6 +228,8 @@ export interface SessionSnapshot {
   readonly idleTimeout: number
   /** When it ends unless taken up: known while nobody is attached. */
   readonly expiresAt?: Date | undefined
+  /** Of its jobs. */
+  readonly buffering: Buffering
   /** Jobs in its table. */
   readonly jobs: number
   /** Counts runspaces: one more each time variables were lost. */
@@ -522,10 +531,10 @@ export interface Session extends AsyncDisposable {
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
   /** So many of its thread jobs at once from now on, those that wait already among them. 1 to 1 000 000, at first 5. */
   setThrottle(most: number, o?: Cancel): Promise<void>
-  /** Leaves; what runs there goes on. @throws SessionStateError unless Opened */
-  disconnect(o?: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel): Promise<void>
-  /** The same handle, opened again. */
-  connect(o?: Cancel): Promise<void>
+  /** Leaves; what runs there goes on, with `buffering` in this way from now on. @throws SessionStateError unless Opened */
+  disconnect(o?: { idleTimeout?: Duration; buffering?: Buffering } & Cancel): Promise<void>
+  /** The same handle, opened again; `buffering` also changes that of one that is open. */
+  connect(o?: { buffering?: Buffering } & Cancel): Promise<void>
   /** Takes up the run started through `on`: the same Job for the same client, a new one otherwise; undefined if none. */
   receive(o?: { name?: string } & Cancel): Promise<Job | undefined>
   /** Ends the session and its jobs. */
@@ -539,7 +548,13 @@ export interface ConnectOptions extends Cancel {
   name?: string
   /** Default 2 h; 1 min to 30 d. */
   idleTimeout?: Duration
-  buffering?: 'block' | 'drop'
+  /**
+   * What its jobs do when reader `owner` leaves as much unread as the peer keeps of one (64 MiB in memory): `block`, they
+   * wait, at a `yield`, a pipe, an item; or `drop`, they go on, and the oldest records go: in their place a reader finds a
+   * `gap` that says how many. Also of a session that is taken up: what runs there is let go, or waits, from now on. Default:
+   * a new one blocks, one that is taken up stays as it was.
+   */
+  buffering?: Buffering
   /** How long a lost link is retried before Disconnected. Default 4 min. */
   lostAfter?: Duration
   cwd?: string

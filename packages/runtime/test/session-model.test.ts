@@ -173,6 +173,7 @@ describe('a session and its model, as its holder sees it', () => {
     computerType: 'RemoteMachine',
     state: 'Opened',
     availability: 'Available',
+    buffering: 'block',
     idleTimeout: 7_200_000,
     jobs: 0,
     epoch: 1,

@@ -137,9 +137,11 @@ class RemoteExecution implements Execution {
 
   acknowledge(seq: number): void {
     if (this.#far === undefined || !this.#session || this.#session.temporary) return
-    void this.#session
-      .request({ type: 'acknowledge', reader: OWNER, seqs: [[this.#far, seq]] }, this.#far)
-      .catch(() => undefined) // not heard over there: those records come again to whoever takes the run up
+    this.#tellRead(this.#session, this.#far, seq)
+  }
+
+  #tellRead(session: RemoteSession, far: string, seq: number): void {
+    void session.request({ type: 'acknowledge', reader: OWNER, seqs: [[far, seq]] }, far).catch(() => undefined) // not heard over there: those records come again to whoever takes the run up
   }
 
   async #run(spec: ExecutionSpec, onSession: (session: RemoteSession) => void): Promise<Ending> {
@@ -149,6 +151,7 @@ class RemoteExecution implements Execution {
       const session = await this.#target.open(this.#opening.signal)
       this.#session = session
       onSession(session)
+      this.#io.buffered?.(session.snapshot.buffering)
       stopWatching = session.onChange(() => this.#onSession(session))
       const run =
         this.#target.run ??
@@ -159,7 +162,7 @@ class RemoteExecution implements Execution {
       this.#io.begun?.()
       stopFollowing = session.watchJob(run.instanceId, (snapshot) => this.#follow(snapshot))
       if (this.#stopping) this.stop(this.#stopping)
-      const last = await this.#copy(session, run)
+      const last = await this.#copy(session, run, session.temporary || spec.work.map?.shared === true)
       return this.#verdict ?? endingOf(last, this.#stopping)
     } catch (error) {
       return this.#verdict ?? this.#endingAfter(asError(error))
@@ -173,7 +176,12 @@ class RemoteExecution implements Execution {
     }
   }
 
-  async #copy(session: RemoteSession, run: JobSnapshot): Promise<JobSnapshot | undefined> {
+  /**
+   * `alone`: nobody else will ever read that run. Then what we have is read: else its log would fill while ours is emptied,
+   * and it would wait for ever.
+   */
+  async #copy(session: RemoteSession, run: JobSnapshot, alone: boolean): Promise<JobSnapshot | undefined> {
+    let untold = 0
     const request = { reader: OWNER, follow: true, from: 0 }
     const reading = session.copy(run.instanceId, request, this.#over.signal)
     for (;;) {
@@ -182,6 +190,11 @@ class RemoteExecution implements Execution {
       const { count, errors, bytes, first } = step.value
       this.#credit -= bytes.byteLength
       this.#io.chunk({ count, errors, bytes }, first)
+      untold += bytes.byteLength
+      if (alone && untold >= CREDIT_BYTES / 2) {
+        untold = 0
+        this.#tellRead(session, run.instanceId, first + count)
+      }
       // A run that is being stopped is read to its end: what it had said is bounded over there.
       while (this.#credit <= 0 && !this.#over.signal.aborted && !this.#stopping)
         await new Promise<void>((resolve) => (this.#wake = resolve))
@@ -191,6 +204,7 @@ class RemoteExecution implements Execution {
   /** The session's state is the child's news: unreachable is Disconnected, never Failed, until the lease must be over. */
   #onSession(session: RemoteSession): void {
     const { state } = session
+    this.#io.buffered?.(session.snapshot.buffering)
     if (state === 'Opened') {
       clearTimeout(this.#leaseEnd)
       if (this.#lost) this.#io.back?.()
@@ -214,9 +228,10 @@ class RemoteExecution implements Execution {
     this.#leaseEnd.unref()
   }
 
-  /** What the far job waits for, and whether it stands still, is ours to show. */
-  #follow({ question, state }: JobSnapshot): void {
+  /** What the far job waits for, a reader too, and whether it stands still, is ours to show. */
+  #follow({ question, state, paused }: JobSnapshot): void {
     if (isFinished(state)) return
+    this.#io.full?.(paused !== undefined)
     if (this.#question !== undefined && this.#question !== question?.id) this.#io.answered?.(this.#question)
     if (question && this.#question !== question.id) this.#io.asked?.(question)
     this.#question = question?.id

@@ -9,6 +9,9 @@ const LOG_LIMIT = 64 * 1024 * 1024
 /** The log of an ended job up to this size is kept as one string: a typed array costs 300 B more than its bytes. */
 const PACKED_MOST = 4096
 
+/** In the place of a chunk that is forgotten until its array is cut: its bytes go at once. */
+const GONE: Chunk = { first: 0, count: 0, errors: 0, bytes: new Uint8Array(0) }
+
 /** The reader that retention waits for: of most logs the only one. */
 const OWNER = 'owner'
 
@@ -29,6 +32,7 @@ class MemoryLog implements StoredLog {
   #owner: number | undefined
   #others: Map<string, number> | undefined
   #packed: Packed | undefined
+  #began = 0
   start = 0
   end = 0
 
@@ -42,6 +46,7 @@ class MemoryLog implements StoredLog {
 
   begin(first: number, reader: string, from: number): void {
     if (this.end > this.start) throw new Error('a log begins once')
+    this.#began = first
     this.start = first
     this.end = first
     this.#place(reader, from)
@@ -70,7 +75,7 @@ class MemoryLog implements StoredLog {
   }
 
   cursor(reader: string): number {
-    return (reader === OWNER ? this.#owner : this.#others?.get(reader)) ?? this.start
+    return (reader === OWNER ? this.#owner : this.#others?.get(reader)) ?? this.#began
   }
 
   setCursor(reader: string, seq: number): void {
@@ -90,6 +95,7 @@ class MemoryLog implements StoredLog {
     this.start = Math.max(this.start, chunks[index]?.first ?? this.end)
     if (this.#packed) this.#packed = packed(chunks.slice(index))
     else {
+      this.#chunks.fill(GONE, this.#oldest, index)
       this.#oldest = index
       this.#cut()
     }
@@ -129,7 +135,7 @@ class MemoryLog implements StoredLog {
     while (this.#bytes - this.#before[this.#oldest]! > this.#limit) {
       const chunk = this.#chunks[this.#oldest]!
       if (chunk.first + chunk.count > cursor) return
-      this.#oldest++
+      this.#chunks[this.#oldest++] = GONE
       this.start = chunk.first + chunk.count
     }
     this.#cut()
