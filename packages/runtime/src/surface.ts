@@ -549,7 +549,7 @@ export interface ConnectOptions extends Cancel {
   /** Default 2 h; 1 min to 30 d. */
   idleTimeout?: Duration
   /**
-   * What its jobs do when reader `owner` leaves as much unread as the peer keeps of one (64 MiB in memory): `block`, they
+   * What its jobs do when reader `owner` leaves as much unread as the peer keeps of one (48 MiB in memory): `block`, they
    * wait, at a `yield`, a pipe, an item; or `drop`, they go on, and the oldest records go: in their place a reader finds a
    * `gap` that says how many. Also of a session that is taken up: what runs there is let go, or waits, from now on. Default:
    * a new one blocks, one that is taken up stays as it was.

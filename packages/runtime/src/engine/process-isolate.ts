@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { openPipe, type Channel, type Protocol } from '@errand/transport'
+import { liesAlone, openPipe, type Channel, type Protocol } from '@errand/transport'
 import * as Comlink from 'comlink'
+import { noteParts } from '../chunk-memory.ts'
 import { asError } from '../errors.ts'
 import { isolateEntry, isolateFlags } from './isolate-entry.ts'
 import { spawnTree } from './process-tree.ts'
@@ -145,8 +146,10 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
       for (const frame of said) send(frame)
       for await (const frame of channel as AsyncIterable<Frame>) {
         if ('c' in frame) for (const listener of [...way.listeners]) listener({ data: frame.c })
-        else if (take) take(frame.m)
-        else early.push(frame.m)
+        else if (take) {
+          for (const message of frame.m) noteParts(message, liesAlone)
+          take(frame.m)
+        } else early.push(frame.m)
       }
     } catch (error) {
       waiting = undefined

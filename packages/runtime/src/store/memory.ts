@@ -1,11 +1,12 @@
 // The store of a process that keeps nothing: arrays. Logs end with the process.
+import { giveBack } from '../chunk-memory.ts'
 import type { Chunk } from '../record.ts'
 import type { Store, StoredLog } from './store.ts'
 
 /** What keeping a chunk costs beside its bytes: the objects around them (measured: 350 to 850 B). */
 const CHUNK_COST = 512
-/** Memory per job that reader `owner` may leave unread (docs/ARCHITECTURE.md, Who notices what). */
-const LOG_LIMIT = 64 * 1024 * 1024
+/** Memory per job that reader `owner` may leave unread: with what is around it less than the 64 MiB of guarantee G8. */
+const LOG_LIMIT = 48 * 1024 * 1024
 /** The log of an ended job up to this size is kept as one string: a typed array costs 300 B more than its bytes. */
 const PACKED_MOST = 4096
 
@@ -33,6 +34,8 @@ class MemoryLog implements StoredLog {
   #others: Map<string, number> | undefined
   #packed: Packed | undefined
   #began = 0
+  /** Chunks that begin before this record may be in somebody's hands. */
+  #given = 0
   start = 0
   end = 0
 
@@ -70,6 +73,7 @@ class MemoryLog implements StoredLog {
       const chunk = chunks[index]!
       found.push(chunk)
       bytes += chunk.bytes.byteLength
+      this.#given = Math.max(this.#given, chunk.first + chunk.count)
     }
     return found
   }
@@ -95,8 +99,11 @@ class MemoryLog implements StoredLog {
     this.start = Math.max(this.start, chunks[index]?.first ?? this.end)
     if (this.#packed) this.#packed = packed(chunks.slice(index))
     else {
-      this.#chunks.fill(GONE, this.#oldest, index)
-      this.#oldest = index
+      for (; this.#oldest < index; this.#oldest++) {
+        const { first, bytes } = this.#chunks[this.#oldest]!
+        if (first >= this.#given) giveBack(bytes)
+        this.#chunks[this.#oldest] = GONE
+      }
       this.#cut()
     }
   }
