@@ -454,8 +454,8 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   receive(o: ReceiveOptions & { writeEvents: true }): AsyncIterable<JobRecord<O> | JobEvent>
   receive(o?: ReceiveOptions): AsyncIterable<JobRecord<O>>
   /**
-   * Waits as `wait` does, then every output from the first on. Moves no cursor. @throws JobFailedError; LimitError when
-   * some of it is kept no more
+   * Waits as `wait` does, then every output from the first on. Moves no cursor: a job that says more than is kept unread is
+   * `paused` until somebody receives it. @throws JobFailedError; LimitError when some of it is kept no more
    */
   output(o?: Cancel): Promise<O[]>
   /** Writes the records to a file on the job's own peer (0600) and moves the cursor as `receive` does. */

@@ -1,7 +1,8 @@
 // Who sends beyond what was granted, on a lane or a link, is ended: it does not fill the memory of who was to take it.
-import { decode, encode } from '@errand/transport'
+import { decode, encode, type Channel } from '@errand/transport'
 import { describe, expect, it, test } from 'vitest'
 import {
+  ANSWERS_FULL,
   LaneChannel,
   LaneEngine,
   OPEN_LINKS,
@@ -9,7 +10,9 @@ import {
   type Isolate,
   type LaneMessage,
 } from '../src/engine/lane.ts'
+import { pipeLane } from '../src/engine/process-isolate.ts'
 import { createPeer } from '../src/index.ts'
+import { JobInput } from '../src/job-input.ts'
 import { Link, type LinkServer } from '../src/link.ts'
 import { CREDIT_BYTES } from '../src/record.ts'
 import { memoryStore } from '../src/store/memory.ts'
@@ -100,11 +103,78 @@ describe('an isolate', () => {
   })
 })
 
+describe('what the scripts of an isolate ask for', () => {
+  it('is not answered without end to one that does not read', async () => {
+    const { isolate, say, killed } = isolateOf()
+    const channels: LaneChannel[] = []
+    let waiting = 0
+    const wire = Object.defineProperty({ ...isolate.wire }, 'waiting', { get: () => waiting })
+    const engine = new LaneEngine({ ...isolate, wire }, (channel) => void channels.push(channel as LaneChannel))
+    say(['link', 1, encode({})])
+    waiting = ANSWERS_FULL
+    await channels[0]!.send('an answer')
+    expect(killed()).toBe(false)
+    waiting++
+    await channels[0]!.send('one more')
+    expect(killed()).toBe(true)
+    await settled()
+    expect(engine.gone).toBe(true)
+  })
+
+  it('is counted until it has left for the process', async () => {
+    const gates: PromiseWithResolvers<void>[] = []
+    const channel = {
+      send: () => (gates.push(Promise.withResolvers()), gates.at(-1)!.promise),
+      async *[Symbol.asyncIterator]() {
+        await new Promise<never>(() => {})
+        yield
+      },
+    } as unknown as Channel
+    const { wire } = pipeLane(Promise.resolve(channel))
+    await settled()
+    wire.post([['link', 1, bytesOf(1000)]])
+    wire.post([
+      ['link', 1, bytesOf(10)],
+      ['credit', 1, 5],
+      ['link', 2, null],
+    ])
+    await settled()
+    expect([wire.waiting, gates.length]).toEqual([1010, 1])
+    gates[0]!.resolve()
+    await settled()
+    expect([wire.waiting, gates.length]).toEqual([10, 2])
+    gates[1]!.resolve()
+    await settled()
+    expect(wire.waiting).toBe(0)
+  })
+})
+
+describe('the input of a job', () => {
+  it('takes so many chunks of which nobody reads, however small, and none that hold nothing', async () => {
+    const input = new JobInput()
+    const small = { count: 1, errors: 0, bytes: bytesOf(1) }
+    let refused: unknown
+    let taken = 0
+    const room: Promise<void>[] = []
+    for (; taken < 1_000_000 && refused === undefined; taken++) {
+      const sent = input.send(small)
+      sent.catch((error: unknown) => (refused = error))
+      room.push(sent)
+      if (taken % 10_000 === 0) await settled()
+    }
+    expect(refused).toMatchObject({ code: 'LIMIT' })
+    expect(taken).toBeLessThan(160_000)
+    await input.send({ count: 0, errors: 0, bytes: bytesOf(0) })
+    input.close(() => new Error('over'))
+    expect((await Promise.allSettled(room)).length).toBe(taken)
+  })
+})
+
 describe('a hostile script', { timeout: 60_000 }, () => {
   /** Takes the port that its records leave by, and sends past everything that counts them. */
   async function* worker(): AsyncGenerator<number> {
     const { MessagePort } = process.getBuiltinModule('node:worker_threads')
-    const { postMessage } = MessagePort.prototype
+    const postMessage = Reflect.get(MessagePort.prototype, 'postMessage') as typeof MessagePort.prototype.postMessage
     let port: typeof MessagePort.prototype | undefined
     let x = 0
     MessagePort.prototype.postMessage = function (this: typeof MessagePort.prototype, value: unknown, list?: never) {

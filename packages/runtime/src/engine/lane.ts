@@ -62,6 +62,8 @@ export interface LaneServer {
 /** Messages to and from the other isolate, batched per turn. */
 export interface LaneWire {
   post(messages: readonly LaneMessage[]): void
+  /** Bytes of links that were posted and have not left; a thread's port does not know. */
+  readonly waiting?: number
   receive(take: (messages: readonly LaneMessage[]) => void): void
 }
 
@@ -124,6 +126,9 @@ export class Turn<T> {
     this.#send(items)
   }
 }
+
+/** Bytes that wait for an isolate to read them beyond which what its scripts asked for is not answered any more. */
+export const ANSWERS_FULL = 64 * 1024 * 1024
 
 /** One end of a channel that rides on a lane. Both ends limit themselves: requests are few, reads have credit. */
 export class LaneChannel implements Channel {
@@ -567,7 +572,11 @@ export class LaneEngine implements Engine {
     if (!channel) {
       if (value === null) return
       if (this.#links.size >= OPEN_LINKS) return this.#refuse(`opened more than ${OPEN_LINKS} links to its session`)
-      channel = new LaneChannel('script', (bytes) => this.#out.push(['link', n, bytes]))
+      channel = new LaneChannel('script', (bytes) => {
+        // It asks, and does not read what it is told: that would wait here for as long as it likes.
+        if ((this.#isolate.wire.waiting ?? 0) > ANSWERS_FULL) return this.#refuse('does not read what it asked for')
+        this.#out.push(['link', n, bytes])
+      })
       this.#links.set(n, channel)
       void channel.closed.then(() => this.#links.delete(n))
       this.#openLink(channel)
