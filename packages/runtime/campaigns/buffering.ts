@@ -6,7 +6,7 @@
 
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -126,6 +126,7 @@ export async function run(args: readonly string[]): Promise<void> {
   if (!(ms >= 1000)) throw new Error(`buffering [SECONDS] [--store PATH], not '${args.join(' ')}'`)
   const folder = await mkdtemp(join(tmpdir(), 'errand-'))
   const { store } = values
+  if (store !== undefined) await mkdir(store, { recursive: true })
   try {
     await using here = await createPeer({
       name: 'here',
@@ -139,7 +140,7 @@ export async function run(args: readonly string[]): Promise<void> {
     // Each has a peer that did nothing before.
     for (const buffering of ['block', 'drop'] as const) {
       const keyFile = join(folder, `${buffering}.key`)
-      const kept = store === undefined ? {} : { store: join(store, buffering) }
+      const kept = store === undefined ? {} : { store: join(store, `${buffering}.db`) }
       const server = await startServer({ name: buffering, keyFile, ...kept })
       try {
         faults.push(...(await measure(here, server, buffering, ms)))
