@@ -238,7 +238,14 @@ export const CMDLETS: readonly Cmdlet[] = [
     name: 'New-PSSession',
     aliases: ['nsn'],
     path: 'session new',
-    parameters: { ComputerName: words, Cn: words, HostName: words, Name: option('-n'), Verbose: flag('-v') },
+    parameters: {
+      ComputerName: words,
+      Cn: words,
+      HostName: words,
+      Name: option('-n'),
+      OutputBufferingMode: option('--buffering', lower),
+      Verbose: flag('-v'),
+    },
   },
   {
     name: 'Get-PSSession',
@@ -278,7 +285,12 @@ export const CMDLETS: readonly Cmdlet[] = [
     name: 'Connect-PSSession',
     aliases: ['cnsn'],
     path: 'session connect',
-    parameters: { ...SESSIONS, ComputerName: option('--on'), Cn: option('--on') },
+    parameters: {
+      ...SESSIONS,
+      ComputerName: option('--on'),
+      Cn: option('--on'),
+      OutputBufferingMode: option('--buffering', lower),
+    },
   },
   {
     name: 'Disconnect-PSSession',

@@ -175,7 +175,11 @@ const FLAGS = {
   before: { flags: '--before <time>', help: 'ended before: a time, or 5m for that long ago' },
   after: { flags: '--after <time>', help: 'ended after: a time, or 5m for that long ago' },
   idleTimeout: { flags: '--idle-timeout <duration>', help: 'how long it lives without a client (default 2h)' },
-  buffering: { flags: '--buffering <how>', help: 'at the limit: block or drop', parse: oneOf(['block', 'drop']) },
+  buffering: {
+    flags: '--buffering <how>',
+    help: 'what its jobs do when nobody reads: block (wait) or drop (the oldest)',
+    parse: oneOf(['block', 'drop']),
+  },
   outTarget: {
     flags: '--out-target <where>',
     help: 'host: print what it says; job: print the job id',

@@ -260,7 +260,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Sessions',
     usage: 'SESSION…',
     summary: 'take it up again (Connect-PSSession)',
-    flags: ['on', 'name', 'force'],
+    flags: ['on', 'name', 'force', 'buffering'],
     words: [1, MANY],
     load: () => session('connect'),
   },

@@ -26,6 +26,22 @@ async function folder(files: Record<string, string>): Promise<string> {
   return path
 }
 
+describe('a job that waits for its reader', () => {
+  it('is listed with the line that lets it go on, and says so in its document', async () => {
+    const { peer, job } = await one()
+    job.paused = 'output-full'
+    const { out, err } = await errand(['list'], { peer })
+    expect(out).toMatch(/^ID .*\n1 .* Running .*\n$/)
+    expect(err).toBe('job 1 is paused: as much as is kept of it was left unread\n  errand receive 1\n')
+    expect(JSON.parse((await errand(['list', '--json=state,paused'], { peer })).out)).toEqual([
+      { state: 'Running', paused: 'output-full' },
+    ])
+    job.paused = undefined
+    expect(JSON.parse((await errand(['list', '--json=paused'], { peer })).out)).toEqual([{ paused: null }])
+    expect((await errand(['list'], { peer })).err).toBe('')
+  })
+})
+
 describe('a Blocked job', () => {
   it('is listed with what it asks and the line that answers it', async () => {
     const { peer, job } = await one()

@@ -189,6 +189,7 @@ export class FakeJob implements Job {
         history: [...history],
       },
       ...(question && { question }),
+      ...(this.paused && { paused: this.paused }),
       ...(this.position !== undefined && { parentId: id, position: this.position }),
       children: this.children.map((child) => child.snapshot),
     }
@@ -247,6 +248,8 @@ export class FakeJob implements Job {
   async endInput(): Promise<void> {
     this.calls.push(['endInput', {}])
   }
+  /** It waits for its reader. */
+  paused: 'output-full' | undefined
   /** It is Blocked until somebody has answered; `fits` may refuse an answer. */
   asks(prompt: string, more: Partial<Question> = {}, fits: (value: unknown) => boolean = () => true): this {
     this.question = { id: String(++this.#asked), prompt, askedAt: new Date('2026-11-22T09:00:01Z'), ...more }
@@ -416,6 +419,7 @@ export class FakeSession extends FakeTable implements Session {
       state,
       availability,
       idleTimeout: 7_200_000,
+      buffering: 'block' as const,
       jobs,
       epoch: 1,
     }
@@ -448,7 +452,7 @@ export class FakeSession extends FakeTable implements Session {
     this.state = 'Disconnected'
     this.availability = 'None'
   }
-  async connect(o: { force?: boolean; signal?: AbortSignal | undefined } = {}): Promise<void> {
+  async connect(o: object = {}): Promise<void> {
     this.calls.push(['connect', plain(o)])
     this.state = 'Opened'
     this.availability = 'Available'

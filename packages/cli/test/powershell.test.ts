@@ -104,6 +104,8 @@ describe('session cmdlets', () => {
     [['Exit-PSSession'], 'exit'],
     [['cnsn', '-Session', '1'], 'session connect 1'],
     [['Connect-PSSession', '-cn', 'a', '-Name', 'x'], 'session connect --on a x'],
+    [['cnsn', '1', '-OutputBufferingMode', 'Block'], 'session connect --buffering block 1'],
+    [['New-PSSession', 'a', '-OutputBufferingMode', 'Drop'], 'session new --buffering drop a'],
     [
       ['Disconnect-PSSession', '1', '-IdleTimeoutSec', '60', '-OutputBufferingMode', 'Drop'],
       'session disconnect --idle-timeout 60s --buffering drop 1',

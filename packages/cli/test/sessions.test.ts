@@ -58,6 +58,21 @@ describe('session', () => {
     expect(session.calls.map(([call]) => call)).toEqual(['disconnect', 'connect'])
     expect(session.calls[0]?.[1]).toMatchObject({ idleTimeout: '120s' })
   })
+  it('connect and disconnect say how it is to buffer, connect also of one that is open', async () => {
+    const peer = new FakePeer().knows('a')
+    const session = peer.hold(new FakeSession(1, 'a'))
+    await errand(['session', 'connect', '1', '--buffering', 'drop'], { peer })
+    await errand(['Disconnect-PSSession', '1', '-OutputBufferingMode', 'Block'], { peer })
+    expect(session.calls).toMatchObject([
+      ['connect', { buffering: 'drop' }],
+      ['disconnect', { buffering: 'block' }],
+    ])
+    await errand(['session', 'connect', 'build', '--on', 'a', '--buffering', 'drop'], { peer })
+    expect(peer.connects).toEqual([['a', { session: 'build', buffering: 'drop' }]])
+    expect(await errand(['session', 'connect', '1', '--buffering', 'both'], { peer })).toMatchObject({ code: 2 })
+    const [document] = JSON.parse((await errand(['session', 'list', '--json'], { peer })).out) as object[]
+    expect(document).toMatchObject({ buffering: 'block' })
+  })
   it('connect --on takes up what another client left', async () => {
     const peer = new FakePeer().knows('a')
     await errand(['session', 'connect', 'build', '--on', 'a', '--force'], { peer })

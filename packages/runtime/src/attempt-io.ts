@@ -2,7 +2,7 @@
 import type { ExecutionIO } from './engine/engine.ts'
 import type { Ending } from './job-machine.ts'
 import type { RawChunk } from './record.ts'
-import type { Question } from './surface.ts'
+import type { Buffering, Question } from './surface.ts'
 
 /** An object of methods, and not of closures: of small jobs there are many. */
 export class AttemptIO implements ExecutionIO {
@@ -58,5 +58,11 @@ export class AttemptIO implements ExecutionIO {
   }
   back(): void {
     this.#owner?.back()
+  }
+  buffered(how: Buffering): void {
+    this.#owner?.buffered(how)
+  }
+  full(full: boolean): void {
+    this.#owner?.full(full)
   }
 }

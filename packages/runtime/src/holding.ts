@@ -219,12 +219,14 @@ export class Holding {
     }
     const { link, answer: far } = await asked
     const known = this.#sessions.get(far.instanceId)
-    if (!known) {
+    let held = known
+    if (!held) {
       const id = temporary ? 0 : ++this.#last
-      return this.#written(this.#hold(place, link, far, { id, temporary, lostAfter, reconnect, kept }))
+      held = await this.#written(this.#hold(place, link, far, { id, temporary, lostAfter, reconnect, kept }))
     }
-    await known.connect(signal)
-    return known
+    // One that was opened just now was told how it is to buffer.
+    if (known || session !== undefined) await held.connect(signal, { buffering: options.buffering })
+    return held
   }
 
   /**

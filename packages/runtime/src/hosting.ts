@@ -98,7 +98,6 @@ export class Hosting {
       throw new UsageError(`${SESSIONS_MOST} sessions are open here already`, { hint: 'close some first' })
     }
     if (options.idleTimeout !== undefined && !options.temporary) boundedIdle(options.idleTimeout)
-    refuseDrop(options.buffering)
     const session = this.#add(
       new HostSession(this.#home, ++this.#last, options.temporary ? 'temporary' : 'persistent', owner, options),
     )
@@ -229,11 +228,6 @@ function lazyEngine(make: () => LaneEngine): Engine {
     },
     [Symbol.asyncDispose]: async () => made?.[Symbol.asyncDispose](),
   }
-}
-
-/** A session that nobody reads blocks its producers; dropping the oldest instead is not built yet. @throws UsageError */
-export function refuseDrop(buffering: string | undefined): void {
-  if (buffering === 'drop') throw new UsageError("buffering 'drop' is not there yet; sessions block, and lose nothing")
 }
 
 /** @throws UsageError */

@@ -2,7 +2,7 @@
 // holds whatever happens on the way.
 import { createChunkWriter } from '@errand/transport'
 import { asError, codeOf, LimitError } from './errors.ts'
-import { CHUNK_BYTES, outputOf, type RawChunk } from './record.ts'
+import { CHUNK_BYTES, isGap, outputOf, type RawChunk } from './record.ts'
 import { OWNER, untilAborted } from './output-log.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { StartOptions } from './surface.ts'
@@ -211,14 +211,23 @@ async function pour(
   }
 }
 
-/** Chunk by chunk, undecoded: what is read here counts as taken by its owner. */
+/**
+ * Chunk by chunk, undecoded: what is read here counts as taken by its owner. Where records of the source were dropped the
+ * input ends with an error: a job must not take what is left for all there was.
+ */
 async function pipe(outlet: InputOutlet, { ref, instanceId }: JobSource, signal: AbortSignal): Promise<void> {
   const reading = ref.read(instanceId, { reader: OWNER, follow: true }, signal)
   try {
     for (;;) {
       const step = await reading.next()
       if (step.done || signal.aborted) return
-      const { job, first, count } = step.value
+      const { job, first, count, from } = step.value
+      if (isGap(step.value)) {
+        const lost = first + count - Math.max(first, from)
+        throw new LimitError(`${lost} records of the job that is its input were dropped before they could be read`, {
+          hint: 'a session that blocks drops nothing',
+        })
+      }
       await outlet.pass(step.value, signal)
       await ref.request({ type: 'acknowledge', reader: OWNER, seqs: [[job, first + count]] }, instanceId)
     }

@@ -7,6 +7,8 @@ import { CREDIT_BYTES, type RawChunk } from './record.ts'
 const HIGH = CREDIT_BYTES
 /** Bytes waiting here beyond which `send` refuses: for senders who do not wait. */
 const FULL = 16 * 1024 * 1024
+/** What a chunk that waits costs beside its bytes, so that a flood of tiny ones is bounded too. */
+const CHUNK_COST = 128
 
 export class JobInput {
   readonly #queue: RawChunk[] = []
@@ -23,7 +25,9 @@ export class JobInput {
   send(chunk: RawChunk): Promise<void> {
     const closed = this.#closed?.() ?? (this.#ending && new InputClosedError('its input has been ended'))
     if (closed) return Promise.reject(closed)
-    if (this.#bytes + chunk.bytes.byteLength > FULL) {
+    // It holds nothing, and would take room.
+    if (chunk.bytes.byteLength === 0) return Promise.resolve()
+    if (this.#bytes + chunk.bytes.byteLength + CHUNK_COST * this.#queue.length > FULL) {
       return Promise.reject(
         new LimitError(`more than ${FULL >> 20} MiB of input wait to be read`, {
           hint: 'await `send` before sending more',

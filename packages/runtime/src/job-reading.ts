@@ -3,7 +3,7 @@ import { JobStateError, UsageError } from './errors.ts'
 import { eventChunk, isTold } from './job-event.ts'
 import type { TableJob } from './job-row.ts'
 import { OWNER, untilAborted } from './output-log.ts'
-import { KINDS, recordsOf, singleRecord, type ReadChunk } from './record.ts'
+import { KINDS, recordsOf, type ReadChunk } from './record.ts'
 import type { ItemSnapshot, JobRecord, JobSnapshot, ReceiveOptions } from './surface.ts'
 import type { ReadRequest } from './wire.ts'
 
@@ -95,33 +95,17 @@ async function* chunksOf(
   const { log } = host
   if (!log || signal?.aborted) return
   const from = request.from ?? log.cursor(request.reader)
-  // Older than what is kept.
-  if (from < log.start) yield gap(host, from, log.start)
   // One generator and no other within it: each costs a small run as much as reading its chunk.
   const until = log.endOf(request.follow)
-  for (let next = Math.max(from, log.start); ;) {
+  for (let next = from; ;) {
     const chunks = await log.more(next, until, signal)
-    if (signal?.aborted) return
-    const end = Math.min(until, log.endOf(false))
-    if (chunks.length === 0) {
-      if (next >= end) return
-      // The last ones were lost, to a crash of the host or to damage: with `follow` there may come more behind them.
-      yield gap(host, next, end)
-      next = end
-    }
+    if (chunks.length === 0) return
     for (const { first, count, errors, bytes } of chunks) {
       if (first >= until || signal?.aborted) return
-      if (first > next) yield gap(host, next, first)
       yield { first, count, errors, bytes, job: host.instanceId, location: host.location, from: Math.max(from, first) }
       next = first + count
     }
   }
-}
-
-/** Records that are gone, said as one in the place of the last of them. */
-function gap(host: TableJob, from: number, end: number): ReadChunk {
-  const first = end - 1
-  return { ...singleRecord('gap', end - from), first, from: first, job: host.instanceId, location: host.location }
 }
 
 /** The chunks of several as they come, and the changes of those `told`, until all have ended. */

@@ -9,6 +9,7 @@ import { JobRow, type RowHome, type TableJob } from './job-row.ts'
 import { MapItems } from './map-items.ts'
 import { OutputLog } from './output-log.ts'
 import type { OpenJob, StoredJob } from './stored-job.ts'
+import type { Buffering } from './surface.ts'
 import type { StoredLog } from './store/store.ts'
 import type { WorkSpec } from './wire.ts'
 
@@ -22,6 +23,7 @@ export interface StoredFamily {
 export interface RevivalHome {
   readonly rowHome: RowHome
   readonly logLimit: number
+  readonly buffering: Buffering
   log(instanceId: string): Promise<StoredLog>
   share(text: string): string
   entry(job: StoredJob, open: OpenJob): JobEntry
@@ -88,7 +90,7 @@ export async function revivedHost(family: StoredFamily, home: RevivalHome): Prom
   if (leaf) {
     const over = (): OutputLog => OutputLog.over(stored, job.errors)
     const going = (log: StoredLog): OutputLog =>
-      new OutputLog(log, home.logLimit, (bytes) => host.credit(bytes), job.errors)
+      new OutputLog(log, home.logLimit, (bytes) => host.credit(bytes), home.buffering, job.errors)
     host.attachLog(open && stored ? going(stored) : over())
   }
   host.adopt(children.map((child) => child.host))

@@ -27,7 +27,7 @@ import type { MapItems } from './map-items.ts'
 import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { StoredJob } from './stored-job.ts'
-import type { JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
+import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
 import { mapThrottleLimit } from './work.ts'
 
@@ -95,6 +95,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #credit = 0
   #state: JobState = 'NotStarted'
   #hasMoreData = true
+  /** As it was told last. */
+  #paused = false
+  /** It runs elsewhere, and waits there. */
+  #farFull = false
   #reason: Error | undefined
   #exitCode: number | undefined
   #streamed: boolean | undefined
@@ -226,6 +230,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#log = log
     log.onChange(() => this.#onLog())
     this.#ready?.resolve()
+  }
+
+  /** As its session has it, unless it runs in another: that one's counts. A map's log is where the map is. */
+  setBuffering(how: Buffering): void {
+    const { engine, spec } = this.#options
+    if (!(engine instanceof RemoteEngine) && !spec.map?.shared) this.#log?.setBuffering(how)
   }
 
   async acknowledge(reader: string, seq: number): Promise<void> {
@@ -504,6 +514,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       type,
       state: this.#state,
       hasMoreData: this.#more(),
+      ...(this.#full && { paused: 'output-full' as const }),
       reason: this.#reason,
       exitCode: this.#exitCode,
       begunAt: this.#begunAt,
@@ -588,6 +599,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   #attempt(engine: Engine): void {
     this.#wantsRoom = false
+    this.#farFull = false
     try {
       this.#execute(engine)
     } catch (error) {
@@ -664,6 +676,16 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#send({ type: 'job.back', state: this.#questions.size > 0 ? 'Blocked' : 'Running' })
     // Asked to stop while it could not be reached: now it can.
     if (this.#stopRequest) this.#send({ type: 'job.stop', request: this.#stopRequest })
+  }
+
+  buffered(how: Buffering): void {
+    this.#log?.setBuffering(how)
+  }
+
+  full(full: boolean): void {
+    if (full === this.#farFull) return
+    this.#farFull = full
+    this.#changed()
   }
 
   /** An attempt has ended: with it the job, unless it is to be tried again. */
@@ -969,8 +991,16 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     return this.#log?.hasMoreData ?? false
   }
 
+  /** It waits for its reader, and will go on; so does a parent's child. */
+  get #full(): boolean {
+    if (isFinished(this.#state)) return false
+    if (this.children.length > 0) return this.children.some((child) => child.#full)
+    return this.#farFull || this.#log?.paused === true
+  }
+
   #onLog(): void {
     const more = this.#more()
+    const paused = this.#log?.paused === true
     // A count of errors alone is no news worth a message per chunk; the next snapshot has it.
     this.#snapshot = undefined
     if (this.#entry && !this.#ended && this.#log!.errors !== this.#errors) {
@@ -979,8 +1009,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     }
     if (this.#parent) this.#parent.#snapshot = undefined
     if (this.#wantsRoom && !this.#log?.paused) this.#again()
-    if (more === this.#hasMoreData) return
+    if (more === this.#hasMoreData && paused === this.#paused) return
     this.#hasMoreData = more
+    this.#paused = paused
     this.#changed()
     if (this.#parent) this.#parent.#changed()
   }

@@ -13,6 +13,7 @@ import {
   checkEvent,
   OPEN_READS,
   OPEN_REQUESTS,
+  OPEN_WATCHES,
   REPEAT,
   type Address,
   type ControlMessage,
@@ -40,6 +41,8 @@ export type JobReading = AsyncGenerator<ReadChunk, JobSnapshot | undefined, unde
 
 interface Reading {
   readonly queue: ReadChunk[]
+  /** Bytes that the other side may still send. */
+  credit: number
   wake: () => void
   ended: boolean
   error: Error | undefined
@@ -83,6 +86,7 @@ export class Link {
   readonly #serving = new Map<number, AbortController>()
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
   readonly #watches = new Map<string, () => void>()
+  #answering = 0
   #lastRead = 0
   #ended: { error: Error | undefined } | undefined
   /** The other side has said goodbye: it hears nothing any more, but what it said before may still be on its way. */
@@ -145,12 +149,20 @@ export class Link {
     }
   }
 
-  /** Follows the snapshots of a session or job until the returned function is called or the link ends (`lost`). */
+  /**
+   * Follows the snapshots of a session or job until the returned function is called or the link ends (`lost`).
+   * @throws LimitError
+   */
   watch<T>(to: Address, listener: (snapshot: T) => void, lost?: (cause: Error | undefined) => void): () => void {
     const watching: Watching = { listener: listener as (snapshot: unknown) => void, lost }
     const key = keyOf(to)
     let listeners = this.#watched.get(key)
     if (!listeners) {
+      if (this.#watched.size >= OPEN_WATCHES) {
+        throw new LimitError(`more than ${OPEN_WATCHES} jobs and sessions of ${this.peer} are watched`, {
+          hint: 'let go of handles of jobs that are not needed any more',
+        })
+      }
       this.#watched.set(key, (listeners = new Set()))
       this.#post({ t: 'watch', to })
     }
@@ -168,7 +180,14 @@ export class Link {
     if (!this.open) throw this.#lost()
     const r = ++this.#lastRead
     let wake = Promise.withResolvers<void>()
-    const reading: Reading = { queue: [], ended: false, error: undefined, job: undefined, wake: () => wake.resolve() }
+    const reading: Reading = {
+      queue: [],
+      credit: CREDIT_BYTES,
+      ended: false,
+      error: undefined,
+      job: undefined,
+      wake: () => wake.resolve(),
+    }
     this.#reads.set(r, reading)
     const onAbort = (): void => wake.resolve()
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -181,6 +200,7 @@ export class Link {
           yield chunk
           taken += chunk.bytes.byteLength
           if (taken >= CREDIT_BYTES / 2) {
+            reading.credit += taken
             this.#post({ t: 'credit', r, bytes: taken })
             taken = 0
           }
@@ -274,6 +294,7 @@ export class Link {
       case 'watch': {
         const key = keyOf(message.to)
         if (this.#watches.has(key)) return
+        if (this.#watches.size >= OPEN_WATCHES) throw new ProtocolError(`more than ${OPEN_WATCHES} watches on one link`)
         const of = message.to
         const stop = this.#serverOrRefuse().watch(this, of, (snapshot) => this.#post({ t: 'state', of, snapshot }))
         this.#watches.set(key, stop)
@@ -316,8 +337,12 @@ export class Link {
     switch (message.t) {
       case 'chunk': {
         const reading = this.#reads.get(message.r)
-        reading?.queue.push(message)
-        return reading?.wake()
+        if (!reading) return
+        // What we hold is what we granted, and one chunk: a sender that does not look at its credit is none to go on with.
+        if (reading.credit <= 0) throw new ProtocolError(`read ${message.r} was sent more than it gave credit for`)
+        reading.credit -= message.bytes.byteLength
+        reading.queue.push(message)
+        return reading.wake()
       }
       case 'end': {
         const reading = this.#reads.get(message.r)
@@ -344,8 +369,10 @@ export class Link {
 
   async #answer(id: number, to: Address, asked: unknown): Promise<void> {
     const abort = new AbortController()
+    // Counted, and not looked up: one may be asked twice under one id.
+    this.#answering++
     try {
-      if (this.#serving.size >= OPEN_REQUESTS)
+      if (this.#answering > OPEN_REQUESTS)
         throw new LimitError(`more than ${OPEN_REQUESTS} requests under way on one link`)
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
@@ -354,12 +381,14 @@ export class Link {
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
     } finally {
+      this.#answering--
       this.#serving.delete(id)
     }
   }
 
   /** Sends a read's chunks while there is credit. */
   async #pump(r: number, to: Address, request: ReadRequest, credit: number): Promise<void> {
+    if (this.#pumps.has(r)) return this.abort(new ProtocolError(`read ${r} is open already`))
     if (this.#pumps.size >= OPEN_READS) {
       return this.#postData({ t: 'end', r, error: new LimitError(`more than ${OPEN_READS} reads open on one link`) })
     }

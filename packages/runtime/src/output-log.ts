@@ -1,9 +1,11 @@
 // The output log of one job: the one place where its records are numbered, kept and read.
 //
 // Reading never destroys: each named reader has a cursor, and only the reader `owner` holds the producer back when it
-// leaves more than the store's limit unread (guarantee G8). A log is sealed once, after its last record.
-import { CREDIT_BYTES, type Chunk, type RawChunk } from './record.ts'
+// leaves more than the store's limit unread (guarantee G8). Then it waits (`block`), or the oldest of those go (`drop`):
+// whoever reads meets a gap in their place. A log is sealed once, after its last record.
+import { CREDIT_BYTES, gapChunk, isGap, type Chunk, type RawChunk } from './record.ts'
 import type { StoredLog } from './store/store.ts'
+import type { Buffering } from './surface.ts'
 
 /** The reader everybody means who names none; the only one that can pause a job. */
 export const OWNER = 'owner'
@@ -11,11 +13,22 @@ export const OWNER = 'owner'
 /** How much one step of a read takes from the store. */
 const READ_BYTES = CREDIT_BYTES
 
+/**
+ * Of the limit: so far below it `owner` must be before a producer that waits goes on, and so much more than needed goes at
+ * once of what is dropped. Else both would happen with every chunk, and be told.
+ */
+const SLACK = 1 / 16
+
 export class OutputLog {
   #stored: StoredLog
   readonly #limit: number
   readonly #onCredit: (bytes: number) => void
+  #buffering: Buffering
+  /** Credit that is kept back. */
   #held = 0
+  #paused = false
+  /** The store is forgetting what was dropped. */
+  #dropping = false
   #errors = 0
   #sealed = false
   #pending: Promise<void> = Promise.resolve()
@@ -23,17 +36,27 @@ export class OutputLog {
   #grown: PromiseWithResolvers<void> | undefined
   #listener: (() => void) | undefined
 
-  /** `onCredit` tells the producer how many bytes more it may send; `errors`: so many are in it already. */
-  constructor(stored: StoredLog, limit: number, onCredit: (bytes: number) => void, errors = 0) {
+  /**
+   * `limit`: bytes that `owner` may leave unread. `onCredit` tells the producer how many bytes more it may send; `errors`: so
+   * many are in it already.
+   */
+  constructor(
+    stored: StoredLog,
+    limit: number,
+    onCredit: (bytes: number) => void,
+    buffering: Buffering = 'block',
+    errors = 0,
+  ) {
     this.#errors = errors
     this.#stored = stored
     this.#limit = limit
     this.#onCredit = onCredit
+    this.#buffering = buffering
   }
 
   /** The log of a job that has ended, to be read again; without `stored` it was empty. */
   static over(stored: StoredLog = EMPTY, errors = 0): OutputLog {
-    const log = new OutputLog(stored, Number.POSITIVE_INFINITY, () => undefined, errors)
+    const log = new OutputLog(stored, Number.POSITIVE_INFINITY, () => undefined, 'block', errors)
     log.#sealed = true
     return log
   }
@@ -57,7 +80,15 @@ export class OutputLog {
   }
   /** The producer waits because `owner` left too much unread. */
   get paused(): boolean {
-    return this.#held > 0
+    return this.#paused
+  }
+
+  /** What happens at the limit from now on; a producer that waits is let go at once where the oldest may go. */
+  setBuffering(buffering: Buffering): void {
+    if (buffering === this.#buffering) return
+    this.#buffering = buffering
+    this.#fit()
+    this.#listener?.()
   }
 
   /** Of an empty log that will be a copy: its first record's number, and where reader `owner` begins. */
@@ -80,21 +111,24 @@ export class OutputLog {
   /** Numbers and keeps a chunk (or a copied one, numbered already). In order of call; the producer gets its credit back when it is accepted. */
   append(raw: RawChunk, first?: number): void {
     if (this.#sealed || raw.count === 0) return
+    const size = raw.bytes.byteLength
+    let chunk = raw
     if (first !== undefined) {
       // A copy keeps the original's numbers, and takes a chunk only where it ends. The original may have forgotten its
       // oldest records.
       const empty = this.#stored.end === this.#stored.start
       if (empty && first > this.#stored.end) this.begin(first, Math.max(first, this.#stored.cursor(OWNER)))
-      if (first + raw.count <= this.#stored.end) return this.#onCredit(raw.bytes.byteLength)
-      if (first !== this.#stored.end) {
-        throw new Error(`copied chunk starts at ${first}, the log ends at ${this.#stored.end}`)
-      }
+      const { end } = this.#stored
+      if (first + raw.count <= end) return this.#onCredit(size)
+      // Over there what we had not got yet may have been dropped together with what we have.
+      if (first < end && isGap(raw)) chunk = gapChunk(first + raw.count - end)
+      else if (first !== end) throw new Error(`copied chunk starts at ${first}, the log ends at ${end}`)
     }
-    this.#errors += raw.errors
-    const accepted = this.#stored.append({ ...raw, first: this.#stored.end })
+    this.#errors += chunk.errors
+    const accepted = this.#stored.append({ ...chunk, first: this.#stored.end })
     const done = (): void => {
-      this.#held += raw.bytes.byteLength
-      this.#release()
+      this.#held += size
+      this.#fit()
       this.#wake()
     }
     if (accepted) this.#pending = Promise.all([this.#pending, accepted]).then(done)
@@ -136,7 +170,7 @@ export class OutputLog {
     if (seq > this.#stored.end) return
     await this.#stored.setCursor(reader, seq)
     if (reader !== OWNER) return
-    this.#release()
+    this.#fit()
     this.#listener?.()
   }
 
@@ -156,11 +190,15 @@ export class OutputLog {
     return follow ? Number.POSITIVE_INFINITY : this.#stored.accepted
   }
 
-  /** The next whole chunks, from the one with record `from` on, before record `until`; none where there are no more. */
+  /**
+   * The next whole chunks, from the one with record `from` on, before record `until`; none where there are no more. In the
+   * place of what is gone, dropped or damaged, stands a gap.
+   */
   async more(from: number, until: number, signal?: AbortSignal): Promise<readonly Chunk[]> {
     while (!signal?.aborted && from < until) {
       const sealed = this.#sealed
-      if (from < this.#stored.accepted) return this.#stored.read(from, READ_BYTES)
+      const { accepted } = this.#stored
+      if (from < accepted) return withGaps(from, until, accepted, await this.#stored.read(from, READ_BYTES))
       if (sealed || until < Number.POSITIVE_INFINITY) break
       // Nothing was waited for since it was looked at: what comes from now on wakes us.
       await untilAborted((this.#grown ??= Promise.withResolvers()).promise, signal)
@@ -168,12 +206,41 @@ export class OutputLog {
     return []
   }
 
-  #release(): void {
-    if (this.#held === 0) return
-    if (this.#stored.bytesFrom(this.#stored.cursor(OWNER)) >= this.#limit) return
+  /** Whether its producer goes on. Asked whenever something was accepted, or `owner` has read. */
+  #fit(): void {
+    if (this.#dropping || (this.#held === 0 && this.#buffering === 'block')) return
+    const unread = this.#stored.bytesFrom(this.#stored.cursor(OWNER))
+    if (unread >= (this.#paused && this.#buffering === 'block' ? this.#limit * (1 - SLACK) : this.#limit)) {
+      this.#paused = this.#buffering === 'block'
+      if (this.#paused || this.#drop()) return
+    }
+    this.#paused = false
     const bytes = this.#held
     this.#held = 0
-    this.#onCredit(bytes)
+    if (bytes > 0) this.#onCredit(bytes)
+  }
+
+  /** The oldest go, whole chunks; the newest never does. True: that takes its time, and the producer waits as long. */
+  #drop(): boolean {
+    const stored = this.#stored
+    const most = this.#limit * (1 - SLACK)
+    let [low, high] = [stored.start, Math.max(stored.start, stored.accepted - 1)]
+    while (low < high) {
+      const middle = low + Math.floor((high - low) / 2)
+      if (stored.bytesFrom(middle) > most) low = middle + 1
+      else high = middle
+    }
+    const forgotten = stored.forget(low)
+    if (!forgotten) return false
+    this.#dropping = true
+    const over = (): void => {
+      this.#dropping = false
+      this.#fit()
+      this.#listener?.()
+    }
+    // Not forgotten, it is there still, and takes room: whoever said it waits until that is tried again.
+    forgotten.then(over, () => (this.#dropping = false))
+    return true
   }
 
   #wake(): void {
@@ -181,6 +248,23 @@ export class OutputLog {
     this.#grown = undefined
     this.#listener?.()
   }
+}
+
+/** Chunks as a store gives them, and in each hole between them, from `from` on and before `until`, a gap. */
+function withGaps(from: number, until: number, accepted: number, chunks: readonly Chunk[]): readonly Chunk[] {
+  const whole: Chunk[] = []
+  let next = from
+  const skip = (to: number): void => {
+    const end = Math.min(to, until)
+    if (end > next) whole.push({ ...gapChunk(end - next), first: next })
+  }
+  for (const chunk of chunks) {
+    skip(chunk.first)
+    whole.push(chunk)
+    next = chunk.first + chunk.count
+  }
+  if (chunks.length === 0) skip(accepted)
+  return whole
 }
 
 /** Nothing was said, and nothing will be. */

@@ -11,7 +11,7 @@ import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { Holding } from './holding.ts'
-import { boundedIdle, Hosting, refuseDrop, sessionEngines } from './hosting.ts'
+import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
 import { refuseWhileImporting } from './job-definition.ts'
 import { JobOffers } from './job-offers.ts'
 import { KeptRow } from './kept-row.ts'
@@ -318,10 +318,13 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const starts = event.type === 'start' || event.type === 'run'
     // What runs elsewhere is offered there. Policy has said yes before: see serve.ts.
     if (starts && !event.on && ref instanceof HostSession) this.#offers.throwUnlessOffered(event.spec)
-    if (!(ref instanceof HostSession) || event.type !== 'disconnect') return ref.request(event, job, { signal })
-    // Leaving is the client's act: the session it hosts learns who left.
-    refuseDrop(event.buffering)
-    ref.detach(link.client, event.idleTimeout === undefined ? undefined : boundedIdle(event.idleTimeout))
+    if (!(ref instanceof HostSession)) return ref.request(event, job, { signal })
+    // Leaving is the client's act: the session it hosts learns who left. So is saying how it is to buffer.
+    if (event.type === 'disconnect') {
+      const idleTimeout = event.idleTimeout === undefined ? undefined : boundedIdle(event.idleTimeout)
+      ref.detach(link.client, idleTimeout, event.buffering)
+    } else if (event.type === 'connect' && event.buffering !== undefined) ref.rebuffer(link.client, event.buffering)
+    else return ref.request(event, job, { signal })
     return ref.snapshotFor(link.client)
   }
 

@@ -19,6 +19,7 @@ export const KINDS: readonly Kind[] = [
 ]
 
 const OUTPUT: number = KINDS.indexOf('output')
+const GAP: number = KINDS.indexOf('gap')
 
 /** Records as their producer hands them over: not numbered yet. */
 export interface RawChunk {
@@ -150,10 +151,13 @@ export class RecordWriter {
   /** Settles when there is credit again. */
   async ready(signal: AbortSignal): Promise<void> {
     while (this.#credit <= 0 && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#waiting.push(resolve)
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      })
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const wake = (): void => resolve()
+      this.#waiting.push(wake)
+      signal.addEventListener('abort', wake, { once: true })
+      await promise
+      // A job may wait a million times: the signal, which lives as long, must not keep what each left behind.
+      signal.removeEventListener('abort', wake)
     }
   }
 
@@ -228,6 +232,19 @@ export function singleRecord(kind: Kind, value: unknown, item?: number): RawChun
   return { count: 1, errors: kind === 'error' ? 1 : 0, bytes: writer.finish() }
 }
 
+/**
+ * The chunk that stands in the place of so many records that are gone: it has all their numbers, and one record that says
+ * how many they were. So a sequence stays dense for whoever copies it.
+ */
+export function gapChunk(count: number): RawChunk {
+  return { ...singleRecord('gap', count), count }
+}
+
+/** Whether a chunk is one of those; nothing is decoded. */
+export function isGap({ bytes }: RawChunk): boolean {
+  return bytes[0] === 0x83 && bytes[1] === GAP
+}
+
 /** The outputs in a chunk: what a job's input is made of, whether they were sent or are another job's. */
 export function valuesOf(chunk: RawChunk): unknown[] {
   const items = decodeChunk(chunk.bytes, undefined, { copy: true })
@@ -271,8 +288,15 @@ function recordOf<O>(
 export function recordsOf<O>(chunk: ReadChunk): JobRecord<O>[] {
   // Copied: the bytes may be the store's own, and somebody else's to read again.
   const items = decodeChunk(chunk.bytes, undefined, { copy: true })
-  if (items.length !== chunk.count)
-    throw new ProtocolError(`a chunk of ${items.length} records says it has ${chunk.count}`)
+  if (items.length !== chunk.count) {
+    const [only] = items as unknown[][]
+    if (items.length !== 1 || only?.[0] !== GAP || only[2] !== chunk.count)
+      throw new ProtocolError(`a chunk of ${items.length} records says it has ${chunk.count}`)
+    // In the place of the last that is gone, and of those only that this reader would have been given.
+    const end = chunk.first + chunk.count
+    const dropped = end - Math.max(chunk.from, chunk.first)
+    return dropped > 0 ? [recordOf<O>(chunk, end - 1, new Date(only[1] as number), 'gap', dropped)] : []
+  }
   const records: JobRecord<O>[] = []
   for (let index = Math.max(0, chunk.from - chunk.first); index < items.length; index++) {
     const [code, at, value] = items[index] as [number, number, unknown]

@@ -26,7 +26,7 @@ import {
 } from './remote-session-machine.ts'
 import { SentCalls, type LostRun } from './sent-calls.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
+import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import { REPEAT, type ReadRequest, type SessionEvent, type WorkSpec } from './wire.ts'
 
 /** How long a peer may take to answer that a session is closed or left, in ms; after that its lease ends it. */
@@ -67,6 +67,10 @@ export interface RemoteSessionOptions {
   readonly temporary: boolean
   /** Given up, it is taken up again when its peer is back. */
   readonly reconnect?: boolean
+}
+
+type ConnectWishes = Pick<Extract<SessionEvent, { type: 'connect' }>, 'force'> & {
+  readonly buffering?: Buffering | undefined
 }
 
 export class RemoteSession implements SessionRef, RemoteSessionActions {
@@ -196,7 +200,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         await this.#disconnect(event)
         return this.snapshot
       case 'connect':
-        await this.connect(options.signal, event.force)
+        await this.connect(options.signal, event)
         return this.snapshot
       case 'run':
         return this.#call(event, options)
@@ -323,9 +327,19 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   /**
    * Opens it again. While it is being reconnected anyway, it is tried at once, and what becomes of this does not end that.
-   * `force`: also from another client, who then has it no more. @throws what kept it from opening
+   * `force`: also from another client, who then has it no more; `buffering`: as its jobs are to do from now on.
+   * @throws what kept it from opening
    */
-  async connect(signal?: AbortSignal, force = false): Promise<void> {
+  async connect(signal?: AbortSignal, o: ConnectWishes = {}): Promise<void> {
+    await this.#open(signal, o.force === true)
+    const { buffering } = o
+    if (buffering === undefined || buffering === this.#far.buffering) return
+    const event = { type: 'connect' as const, buffering }
+    this.#far = (await this.#forward(event, undefined, { ...(signal && { signal }) })) as SessionSnapshot
+    this.#changed()
+  }
+
+  async #open(signal: AbortSignal | undefined, force: boolean): Promise<void> {
     if (this.#state === 'Opened') return
     this.#throwIfOver()
     signal?.throwIfAborted()

@@ -9,6 +9,7 @@ import type { SessionRef } from './session-ref.ts'
 import type {
   Args,
   Availability,
+  Buffering,
   Duration,
   Job,
   JobFilter,
@@ -96,7 +97,7 @@ export class SessionHandle implements Session {
     await this.#ref.request({ type: 'throttle', most: throttleLimit(most) }, undefined, o)
   }
 
-  async disconnect(o: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel = {}): Promise<void> {
+  async disconnect(o: { idleTimeout?: Duration; buffering?: Buffering } & Cancel = {}): Promise<void> {
     const event = {
       type: 'disconnect' as const,
       ...(o.idleTimeout !== undefined && { idleTimeout: milliseconds(o.idleTimeout) }),
@@ -106,8 +107,10 @@ export class SessionHandle implements Session {
     this.#disconnected = true
   }
 
-  async connect(o: { force?: boolean } & Cancel = {}): Promise<void> {
-    await this.#ref.request({ type: 'connect', ...(o.force && { force: true }) }, undefined, o)
+  async connect(o: { force?: boolean; buffering?: Buffering } & Cancel = {}): Promise<void> {
+    const { force, buffering } = o
+    const event = { type: 'connect' as const, ...(force && { force }), ...(buffering !== undefined && { buffering }) }
+    await this.#ref.request(event, undefined, o)
     this.#disconnected = false
   }
 

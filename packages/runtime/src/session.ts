@@ -34,7 +34,7 @@ import type { SessionRef } from './session-ref.ts'
 import { SESSION_ROW, type StoredSession } from './stored-session.ts'
 import type { OpenJob } from './stored-job.ts'
 import type { Store, StoredRows } from './store/store.ts'
-import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
+import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } from './wire.ts'
 
 /** Connections a fan-out opens at once (PowerShell's default ThrottleLimit). */
@@ -128,6 +128,7 @@ export class HostSession implements SessionRef, SessionActions {
   /** The client process that has it for itself. */
   #attached: string | undefined
   #idleTimeout: number
+  #buffering: Buffering
   #lease: Alarm | undefined
   #expiresAt: Date | undefined
   #closeGrace: number | undefined
@@ -181,6 +182,7 @@ export class HostSession implements SessionRef, SessionActions {
       this.#rowHome,
       kind === 'local' ? home.name : `${home.name} (session ${this.name})`,
     )
+    this.#buffering = was?.buffering ?? options?.buffering ?? 'block'
     this.#idleTimeout =
       kind === 'temporary' ? home.temporaryLease : (was?.idleTimeout ?? options?.idleTimeout ?? home.idleTimeout)
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -214,6 +216,7 @@ export class HostSession implements SessionRef, SessionActions {
   /** The same owner, by another name. */
   moveTo(owner: string): void {
     this.#owner = owner
+    this.#row?.changed()
     this.#changed()
   }
 
@@ -242,6 +245,7 @@ export class HostSession implements SessionRef, SessionActions {
       availability: over || state === 'Closing' ? 'None' : busy ? 'Busy' : mine ? 'Available' : 'None',
       idleTimeout: this.#idleTimeout,
       expiresAt: this.#expiresAt,
+      buffering: this.#buffering,
       jobs: this.#table.size,
       epoch: this.#epoch,
     })
@@ -287,10 +291,12 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   /** The client left or was lost: its work goes on, the lease begins. */
-  detach(client: string, idleTimeout?: number): void {
+  detach(client: string, idleTimeout?: number, buffering?: Buffering): void {
+    if (this.kind === 'home') return this.#setBuffering(buffering)
     // Its link was lost before it could say how long: nobody has it, and it says so now. Said again, nothing is new.
     const late = this.#expiresAt !== undefined && idleTimeout !== undefined && idleTimeout !== this.#idleTimeout
     if (this.#attached !== client && !late) return
+    this.#setBuffering(buffering)
     this.#attached = undefined
     if (idleTimeout !== undefined) this.#idleTimeout = idleTimeout
     this.#left = thisMoment()
@@ -301,6 +307,24 @@ export class HostSession implements SessionRef, SessionActions {
       this.startLease()
     }
     this.#send({ type: 'session.detach' })
+    this.#changed()
+  }
+
+  /** By the word of the client that has it. @throws SessionStateError */
+  rebuffer(client: string, buffering: Buffering): void {
+    this.#throwIfClosed()
+    if (this.kind !== 'home' && this.#attached !== client) {
+      throw new SessionStateError(`session ${this.name} is not attached to this client`, { hint: 'connect it first' })
+    }
+    this.#setBuffering(buffering)
+  }
+
+  /** Also of what runs already: who waits for a reader is let go, or the oldest records are kept from now on. */
+  #setBuffering(buffering: Buffering = this.#buffering): void {
+    if (buffering === this.#buffering) return
+    this.#buffering = buffering
+    this.#row?.changed()
+    for (const host of this.#table.unfinished()) for (const one of [host, ...host.children]) one.setBuffering(buffering)
     this.#changed()
   }
 
@@ -492,6 +516,7 @@ export class HostSession implements SessionRef, SessionActions {
       options: this.#options,
       name: this.name,
       idleTimeout: this.#idleTimeout,
+      buffering: this.#buffering,
       epoch: this.#epoch,
       lastJob: this.#lastJob,
       left: this.#left,
@@ -572,6 +597,7 @@ export class HostSession implements SessionRef, SessionActions {
     return {
       rowHome: this.#rowHome,
       logLimit: store.logLimit,
+      buffering: this.#buffering,
       log: async (job) => store.log(logName(this.instanceId, { instanceId: job })),
       share: (text) => this.#table.share(text),
       common: (id) => this.#common(id),
@@ -812,6 +838,7 @@ export class HostSession implements SessionRef, SessionActions {
     // Before anybody can read it.
     if (cursor !== undefined) log.begin(0, cursor)
     host.attachLog(log)
+    host.setBuffering(this.#buffering)
   }
 
   /** A run of a session we hold, started by another client: from here on a job of this table. */

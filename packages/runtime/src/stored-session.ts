@@ -1,7 +1,7 @@
 // What is written of the peer itself, of a session it hosts, and of one it holds elsewhere.
 import { isMoment, type Moment } from './moment.ts'
 import type { SessionKind } from './session.ts'
-import type { SessionSnapshot } from './surface.ts'
+import type { Buffering, SessionSnapshot } from './surface.ts'
 import type { OpenSession } from './wire.ts'
 
 /** Of these rows' form. Another one is a later version's, and is left alone. */
@@ -24,6 +24,7 @@ export interface StoredSession {
   readonly options?: OpenSession | undefined
   readonly name: string
   readonly idleTimeout: number
+  readonly buffering: Buffering
   readonly epoch: number
   readonly lastJob: number
   /** Since when nobody has it; undefined while somebody does. */
@@ -75,6 +76,7 @@ export function readStoredSession(value: unknown): StoredSession | string {
       strings(row, 'instanceId', 'owner', 'name') &&
       counts(row, 'id', 'idleTimeout', 'epoch', 'lastJob') &&
       ['local', 'persistent', 'home'].includes(row['kind'] as string) &&
+      ['block', 'drop'].includes(row['buffering'] as string) &&
       (row['options'] === undefined || isObject(row['options'])) &&
       (row['left'] === undefined || isMoment(row['left'])),
   )

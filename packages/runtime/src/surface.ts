@@ -66,6 +66,8 @@ export type JobState =
   | 'Stopped'
 export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob' | 'PSTaskJob'
 export type SessionState = 'Opening' | 'Opened' | 'Disconnecting' | 'Disconnected' | 'Connecting' | 'Closed' | 'Broken'
+/** What happens when reader `owner` leaves as much unread as is kept: the producer waits, or the oldest records go. */
+export type Buffering = 'block' | 'drop'
 export type Availability = 'None' | 'Available' | 'Busy'
 
 /** `output` is what a script yields or returns; the rest are PowerShell's streams; a `gap` marks lost records. */
@@ -181,6 +183,11 @@ export interface JobSnapshot {
   readonly type: JobType
   readonly state: JobState
   readonly hasMoreData: boolean
+  /**
+   * It is in that state, and waits for its reader: as much as is kept was left unread by reader `owner` (of a parent: of one
+   * of its children). It goes on when some of it is received, or when its session's buffering becomes `drop`.
+   */
+  readonly paused?: 'output-full' | undefined
   readonly reason?: Error | undefined
   readonly exitCode?: number | undefined
   readonly begunAt?: Date | undefined
@@ -221,6 +228,8 @@ export interface SessionSnapshot {
   readonly idleTimeout: number
   /** When it ends unless taken up: known while nobody is attached. */
   readonly expiresAt?: Date | undefined
+  /** Of its jobs. */
+  readonly buffering: Buffering
   /** Jobs in its table. */
   readonly jobs: number
   /** Counts runspaces: one more each time variables were lost. */
@@ -445,8 +454,8 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   receive(o: ReceiveOptions & { writeEvents: true }): AsyncIterable<JobRecord<O> | JobEvent>
   receive(o?: ReceiveOptions): AsyncIterable<JobRecord<O>>
   /**
-   * Waits as `wait` does, then every output from the first on. Moves no cursor. @throws JobFailedError; LimitError when
-   * some of it is kept no more
+   * Waits as `wait` does, then every output from the first on. Moves no cursor: a job that says more than is kept unread is
+   * `paused` until somebody receives it. @throws JobFailedError; LimitError when some of it is kept no more
    */
   output(o?: Cancel): Promise<O[]>
   /** Writes the records to a file on the job's own peer (0600) and moves the cursor as `receive` does. */
@@ -522,14 +531,15 @@ export interface Session extends AsyncDisposable {
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
   /** So many of its thread jobs at once from now on, those that wait already among them. 1 to 1 000 000, at first 5. */
   setThrottle(most: number, o?: Cancel): Promise<void>
-  /** Leaves; what runs there goes on. @throws SessionStateError unless Opened */
-  disconnect(o?: { idleTimeout?: Duration; buffering?: 'block' | 'drop' } & Cancel): Promise<void>
+  /** Leaves; what runs there goes on, with `buffering` in this way from now on. @throws SessionStateError unless Opened */
+  disconnect(o?: { idleTimeout?: Duration; buffering?: Buffering } & Cancel): Promise<void>
   /**
    * The same handle, opened again; while a lost link is being retried, tried at once. `force`: also where another client
-   * has it, which is then told so: what it waits for there is lost to it and goes on. @throws SessionStateError while
-   * another client has it; PeerUnreachableError: a retry that was under way goes on; SessionNotFoundError
+   * has it, which is then told so: what it waits for there is lost to it and goes on. `buffering` also changes that of one
+   * that is open. @throws SessionStateError while another client has it; PeerUnreachableError: a retry that was under way
+   * goes on; SessionNotFoundError
    */
-  connect(o?: { force?: boolean } & Cancel): Promise<void>
+  connect(o?: { force?: boolean; buffering?: Buffering } & Cancel): Promise<void>
   /**
    * Takes up what runs or ran there without anybody to take it: the same Job for the same client, a new one otherwise,
    * with all streams, from where the owner's clients have read to. The latest first; asked again when that was read, the
@@ -547,7 +557,13 @@ export interface ConnectOptions extends Cancel {
   name?: string
   /** Default 2 h; 1 min to 30 d. */
   idleTimeout?: Duration
-  buffering?: 'block' | 'drop'
+  /**
+   * What its jobs do when reader `owner` leaves as much unread as the peer keeps of one (48 MiB in memory): `block`, they
+   * wait, at a `yield`, a pipe, an item; or `drop`, they go on, and the oldest records go: in their place a reader finds a
+   * `gap` that says how many. Also of a session that is taken up: what runs there is let go, or waits, from now on. Default:
+   * a new one blocks, one that is taken up stays as it was.
+   */
+  buffering?: Buffering
   /** How long a lost link is retried before Disconnected. Default 4 min. */
   lostAfter?: Duration
   cwd?: string

@@ -2,7 +2,7 @@
 // docs/PROTOCOL.md describes it field by field.
 import type { Protocol } from '@errand/transport'
 import { ProtocolError, UsageError } from './errors.ts'
-import type { Grant, JobFilter, SessionState } from './surface.ts'
+import type { Buffering, Grant, JobFilter, SessionState } from './surface.ts'
 
 /** Neighbouring versions talk; this is ours. */
 export const VERSION = 1
@@ -23,6 +23,8 @@ export const MAP_THROTTLE_MOST = 1024
 export const ITEMS_MOST = 1000
 /** Reads of one link open at once. */
 export const OPEN_READS = 1024
+/** Sessions and jobs watched over one link, in one direction: of a parent one, whatever its children. */
+export const OPEN_WATCHES = 65_536
 
 export interface Beat {
   readonly interval: number
@@ -129,7 +131,7 @@ export interface OpenSession {
   readonly name?: string | undefined
   readonly temporary?: boolean | undefined
   readonly idleTimeout?: number | undefined
-  readonly buffering?: 'block' | 'drop' | undefined
+  readonly buffering?: Buffering | undefined
   readonly cwd?: string | undefined
   readonly env?: Record<string, string | undefined> | undefined
 }
@@ -139,7 +141,7 @@ export interface HeldOptions {
   readonly session?: string | number | undefined
   readonly name?: string | undefined
   readonly idleTimeout?: number | undefined
-  readonly buffering?: 'block' | 'drop' | undefined
+  readonly buffering?: Buffering | undefined
   readonly lostAfter?: number | undefined
   readonly cwd?: string | undefined
   readonly env?: Record<string, string | undefined> | undefined
@@ -193,8 +195,8 @@ export type SessionEvent =
       kinds?: readonly string[]
       limit?: number
     }
-  | { type: 'disconnect'; idleTimeout?: number; buffering?: 'block' | 'drop' }
-  | { type: 'connect'; force?: boolean }
+  | { type: 'disconnect'; idleTimeout?: number; buffering?: Buffering }
+  | { type: 'connect'; force?: boolean; buffering?: Buffering }
   | { type: 'receive'; name?: string }
   | { type: 'close'; grace?: number }
   | { type: 'session' }
@@ -454,7 +456,7 @@ const EVENTS: Record<string, Check> = {
     limit: maybe(count),
   }),
   disconnect: shape({ idleTimeout: maybe(count), buffering }),
-  connect: shape({ force: maybe(flag) }),
+  connect: shape({ force: maybe(flag), buffering }),
   receive: shape({ name: maybe(string) }),
   close: shape({ grace: maybe(count) }),
   session: shape({}),

@@ -1,14 +1,52 @@
 import { describe, expect, it } from 'vitest'
 import { OutputLog, OWNER } from '../src/output-log.ts'
-import { CREDIT_BYTES, RecordWriter, recordsOf, type Chunk, type RawChunk } from '../src/record.ts'
+import fc from 'fast-check'
+import { CREDIT_BYTES, gapChunk, isGap, RecordWriter, recordsOf, type Chunk, type RawChunk } from '../src/record.ts'
 import { memoryStore } from '../src/store/memory.ts'
+import type { StoredLog } from '../src/store/store.ts'
+import type { Buffering } from '../src/surface.ts'
 
 const raw = (count: number, size = 10, errors = 0): RawChunk => ({ count, errors, bytes: new Uint8Array(size) })
 
-async function logWith(limit = 1000): Promise<{ log: OutputLog; credits: number[] }> {
+async function logWith(
+  limit = 1000,
+  buffering: Buffering = 'block',
+  stored?: StoredLog,
+): Promise<{ log: OutputLog; credits: number[] }> {
   const credits: number[] = []
-  const log = new OutputLog(await memoryStore().log('job'), limit, (bytes) => credits.push(bytes))
+  const kept = stored ?? (await memoryStore().log('job'))
+  const log = new OutputLog(kept, limit, (bytes) => credits.push(bytes), buffering)
   return { log, credits }
+}
+
+/** What a reader gets: `n` for a record, `-n` for a gap of so many; each with its number. */
+async function given(log: OutputLog, from: number, until = log.endOf(false)): Promise<(readonly [number, number])[]> {
+  const found: (readonly [number, number])[] = []
+  for (let next = from; ;) {
+    const chunks = await log.more(next, until)
+    if (chunks.length === 0) return found
+    for (const chunk of chunks) {
+      const { first, count } = chunk
+      if (first >= until) return found
+      if (isGap(chunk)) {
+        const [gap] = recordsOf({ ...chunk, from, job: 'j', location: 'l' })
+        if (gap?.kind === 'gap') found.push([gap.seq, -gap.dropped])
+      } else for (let seq = Math.max(first, from); seq < first + count; seq++) found.push([seq, seq])
+      next = first + count
+    }
+  }
+}
+
+/** Every number from `from` to `end` is there once: as a record or in a gap, in order. */
+function wholeness(found: readonly (readonly [number, number])[], from: number): { end: number; dropped: number } {
+  let [next, dropped] = [from, 0]
+  for (const [seq, what] of found) {
+    const count = what < 0 ? -what : 1
+    expect(seq).toBe(next + count - 1)
+    next += count
+    if (what < 0) dropped += count
+  }
+  return { end: next, dropped }
 }
 
 async function* reading(log: OutputLog, follow?: boolean, signal?: AbortSignal): AsyncGenerator<Chunk> {
@@ -120,11 +158,192 @@ describe('the output log', () => {
     expect(() => log.append(raw(1), 46)).toThrow(/ends at 45/)
   })
 
+  it('goes on only when the owner is a little below the limit again', async () => {
+    const { log, credits } = await logWith(32 * 572)
+    for (let count = 0; count < 32; count++) log.append(raw(1, 60))
+    expect([log.paused, credits.length]).toEqual([true, 31])
+    await log.acknowledge(OWNER, 1)
+    expect(log.paused).toBe(true)
+    await log.acknowledge(OWNER, 3)
+    expect([log.paused, credits.at(-1)]).toEqual([false, 60])
+  })
+
   it('takes nothing after it was sealed', async () => {
     const { log } = await logWith()
     await log.seal()
     log.append(raw(1))
     expect(log.end).toBe(0)
+  })
+})
+
+describe('a log that drops', () => {
+  it('keeps no producer back: the oldest go, and a gap says how many where a reader meets it', async () => {
+    const { log, credits } = await logWith(10 * 522, 'drop')
+    for (let count = 0; count < 100; count++) log.append(raw(3))
+    expect([log.paused, credits.length, log.end]).toEqual([false, 100, 300])
+    expect(log.start).toBeGreaterThan(260)
+    const found = await given(log, log.cursor(OWNER))
+    expect(found[0]).toEqual([log.start - 1, -log.start])
+    expect(wholeness(found, 0)).toEqual({ end: 300, dropped: log.start })
+    // Who never came before has missed as much, and who comes for some of it that.
+    expect(log.cursor('new')).toBe(0)
+    expect((await given(log, 200))[0]).toEqual([log.start - 1, -(log.start - 200)])
+    // Told once: the owner goes on behind it.
+    await log.acknowledge(OWNER, log.start)
+    expect(wholeness(await given(log, log.cursor(OWNER)), log.start)).toEqual({ end: 300, dropped: 0 })
+  })
+
+  it('drops nothing of which its owner keeps up, whatever others have left', async () => {
+    const { log } = await logWith(10 * 522, 'drop', (await memoryStore({ logLimit: 10 * 522 }).log('job')) as StoredLog)
+    await log.acknowledge('slow', 0)
+    for (let count = 0; count < 100; count++) {
+      log.append(raw(1))
+      if (count === 30) await log.acknowledge('slow', 5)
+      expect(log.start).toBeLessThanOrEqual(log.cursor(OWNER))
+      await log.acknowledge(OWNER, count + 1)
+    }
+    // Retention took what its owner has read; who was slower is told.
+    const found = await given(log, log.cursor('slow'))
+    expect(found[0]).toEqual([log.start - 1, 5 - log.start])
+    expect(wholeness(found, 5).end).toBe(100)
+  })
+
+  it('keeps the newest, however large it is', async () => {
+    const { log, credits } = await logWith(1000, 'drop')
+    for (let count = 0; count < 3; count++) log.append(raw(2, 5000))
+    expect([log.start, log.end, credits.length]).toEqual([4, 6, 3])
+    expect(await given(log, 0)).toEqual([
+      [3, -4],
+      [4, 4],
+      [5, 5],
+    ])
+  })
+
+  it('tells a reader in the middle of the log what went meanwhile, and one that does not follow no more than its part', async () => {
+    const { log } = await logWith(10 * 522, 'drop')
+    for (let count = 0; count < 8; count++) log.append(raw(1))
+    const until = log.endOf(false)
+    expect((await log.more(0, until)).length).toBe(8)
+    for (let count = 0; count < 40; count++) log.append(raw(1))
+    expect(log.start).toBeGreaterThan(8)
+    expect(await given(log, 4, until)).toEqual([[7, -4]])
+    expect(wholeness(await given(log, 4), 4).end).toBe(48)
+    expect((await log.more(8, until)).length).toBe(0)
+  })
+
+  it('lets a producer go that waits when it becomes one, and keeps one back when it is one no more', async () => {
+    const { log, credits } = await logWith(10 * 522)
+    let news = 0
+    log.onChange(() => news++)
+    for (let count = 0; count < 12; count++) log.append(raw(1))
+    expect([log.paused, credits.length]).toEqual([true, 9])
+    news = 0
+    log.setBuffering('drop')
+    expect([log.paused, credits.at(-1), news]).toEqual([false, 30, 1])
+    expect(wholeness(await given(log, 0), 0)).toEqual({ end: 12, dropped: log.start })
+    log.setBuffering('block')
+    while (!log.paused) log.append(raw(1))
+    const { start } = log
+    log.append(raw(1))
+    expect([log.paused, log.start]).toEqual([true, start])
+  })
+
+  it('waits for a store that takes its time to forget, and not for ever where it cannot', async () => {
+    const kept = (await memoryStore().log('job')) as StoredLog
+    const asked: PromiseWithResolvers<void>[] = []
+    const slow: StoredLog = Object.assign(Object.create(kept) as StoredLog, {
+      append: (chunk: Chunk) => kept.append(chunk),
+      read: (from: number, most: number) => kept.read(from, most),
+      cursor: (reader: string) => kept.cursor(reader),
+      bytesFrom: (seq: number) => kept.bytesFrom(seq),
+      setCursor: (reader: string, seq: number) => kept.setCursor(reader, seq),
+      forget: async (seq: number) => {
+        asked.push(Promise.withResolvers())
+        await asked.at(-1)!.promise
+        await kept.forget(seq)
+      },
+    })
+    for (const name of ['start', 'end', 'accepted'] as const) {
+      Object.defineProperty(slow, name, { get: () => kept[name] })
+    }
+    const { log, credits } = await logWith(10 * 522, 'drop', slow)
+    for (let count = 0; count < 12; count++) log.append(raw(1))
+    // Asked once, however much comes meanwhile.
+    expect([asked.length, credits.length]).toEqual([1, 9])
+    asked[0]!.reject(new Error('the disk is full'))
+    await new Promise((resolve) => setImmediate(resolve))
+    log.append(raw(1))
+    expect(asked.length).toBe(2)
+    asked[1]!.resolve()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(credits.reduce((sum, bytes) => sum + bytes, 0)).toBe(130)
+    expect(wholeness(await given(log, 0), 0)).toEqual({ end: 13, dropped: log.start })
+  })
+
+  it('copies a gap as one chunk, with the numbers of all that is gone, and what it has not of one that it has in part', async () => {
+    const { log: copy, credits } = await logWith(10_000)
+    copy.append(raw(5), 0)
+    copy.append(gapChunk(100), 5)
+    copy.append(raw(5), 105)
+    expect([copy.end, credits.length]).toEqual([110, 3])
+    expect(wholeness(await given(copy, 0), 0)).toEqual({ end: 110, dropped: 100 })
+    expect((await given(copy, 50))[0]).toEqual([104, -55])
+    // Read again over there, from 0: by then more had gone.
+    copy.append(gapChunk(130), 0)
+    expect(copy.end).toBe(130)
+    expect(credits.at(-1)).toBe(gapChunk(130).bytes.byteLength)
+    expect(wholeness(await given(copy, 0), 0)).toEqual({ end: 130, dropped: 120 })
+    copy.append(gapChunk(130), 0)
+    expect(copy.end).toBe(130)
+  })
+
+  it('says a gap for what its store has left out as damaged, also at the end of what there is', async () => {
+    const { log } = await logWith()
+    for (let count = 0; count < 5; count++) log.append(raw(2))
+    const stored = log.stored as { read: StoredLog['read'] }
+    const read = stored.read.bind(log.stored)
+    stored.read = async (from, most) => (await read(from, most)).filter(({ first }) => first !== 4 && first !== 8)
+    expect(wholeness(await given(log, 0), 0)).toEqual({ end: 10, dropped: 4 })
+    expect(await given(log, 8)).toEqual([[9, -2]])
+  })
+
+  it('loses nothing without saying so: what came and what is gone is what was said, whatever happens', async () => {
+    const act = fc.oneof(
+      fc.record({ say: fc.integer({ min: 1, max: 5 }), size: fc.integer({ min: 1, max: 2000 }) }),
+      fc.record({ read: fc.integer({ min: 1, max: 8 }) }),
+      fc.record({ mode: fc.constantFrom<Buffering>('block', 'drop') }),
+    )
+    const property = fc.asyncProperty(fc.array(act, { maxLength: 60 }), async (acts) => {
+      const { log, credits } = await logWith(
+        4000,
+        'drop',
+        (await memoryStore({ logLimit: 4000 }).log('job')) as StoredLog,
+      )
+      const found: (readonly [number, number])[] = []
+      let [said, next, credit] = [0, 0, 2000]
+      const take = async (most: number): Promise<void> => {
+        for (const [seq, what] of (await given(log, next)).slice(0, most)) {
+          found.push([seq, what])
+          next = seq + 1
+        }
+        await log.acknowledge(OWNER, next)
+      }
+      for (const one of acts) {
+        if ('mode' in one) log.setBuffering(one.mode)
+        else if ('read' in one) await take(one.read)
+        else if (credit + credits.reduce((sum, bytes) => sum + bytes, 0) > 0) {
+          credit -= one.size
+          said += one.say
+          log.append(raw(one.say, one.size))
+        }
+        // What is kept unread is bounded in both: by the limit, and what one producer may be ahead.
+        expect(log.stored.bytesFrom(log.cursor(OWNER))).toBeLessThan(4000 + 2 * (2000 + 512) + 512 * 60)
+        if (!log.paused) expect(credit + credits.reduce((sum, bytes) => sum + bytes, 0)).toBe(2000)
+      }
+      await take(Number.POSITIVE_INFINITY)
+      expect(wholeness(found, 0).end).toBe(said)
+    })
+    await fc.assert(property, { numRuns: 200 })
   })
 })
 
@@ -174,6 +393,23 @@ describe('the record writer', () => {
     abort.abort()
     await second
     expect(woken).toEqual(['credit', 'abort'])
+  })
+
+  it('leaves nothing behind at a signal that lives as long as the script, however often it waits', async () => {
+    const writer = new RecordWriter(() => undefined, 1)
+    const { signal } = new AbortController()
+    let listeners = 0
+    signal.addEventListener = () => void listeners++
+    signal.removeEventListener = () => void listeners--
+    for (let n = 0; n < 10; n++) {
+      writer.write('output', 'x'.repeat(200))
+      writer.flush()
+      const waiting = writer.ready(signal)
+      expect(listeners).toBe(1)
+      writer.credit(220)
+      await waiting
+      expect(listeners).toBe(0)
+    }
   })
 
   it('refuses at its bound what was said without a yield', () => {

@@ -15,6 +15,7 @@ function farRun(): { session: RemoteSession; asked: string[]; is: (state: JobSta
   const session = {
     state: 'Opened',
     temporary: false,
+    snapshot: { buffering: 'block' },
     onChange: () => () => {},
     request: async (event: SessionEvent) => {
       asked.push(event.type)

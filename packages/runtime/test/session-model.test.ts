@@ -175,6 +175,7 @@ describe('a session and its model, as its holder sees it', () => {
     computerType: 'RemoteMachine',
     state: 'Opened',
     availability: 'Available',
+    buffering: 'block',
     idleTimeout: 7_200_000,
     jobs: 0,
     epoch: 1,
@@ -334,7 +335,7 @@ describe('a session and its model, as its holder sees it', () => {
   })
   const connectBy = (force: boolean): Step<Model, Real> =>
     step(`it is connected${force ? ' by force' : ''}`, (model, { session, outcomes }) => {
-      outcomes.follow(() => session.connect(undefined, force))
+      outcomes.follow(() => session.connect(undefined, { force }))
       if (model.over) return void model.outcomes.push(model.state === 'Closed' ? 'SESSION_CLOSED' : 'SESSION_NOT_FOUND')
       if (model.state === 'Opened') return void model.outcomes.push('ok')
       model.connecting.push(model.outcomes.push('pending') - 1)

@@ -173,8 +173,8 @@ describe('a lost link', () => {
         return Promise.reject(new PeerUnreachableError('not there'))
       },
       takeUp: async () => undefined,
-            leave: () => undefined,
-            took: () => undefined,
+      leave: () => undefined,
+      took: () => undefined,
       sessionRef: () => session,
       ended: () => undefined,
     }

@@ -15,7 +15,7 @@
 // after END has gone both ways, so seeing it end any earlier means that the link was lost.
 
 import { FrameTooLargeError, ProtocolError } from './errors.ts'
-import { toRead } from './lent-memory.ts'
+import { made, toRead } from './lent-memory.ts'
 
 export const HELLO = 1
 export const WELCOME = 2
@@ -92,17 +92,22 @@ export class FrameDecoder {
   /** @throws FrameTooLargeError, ProtocolError */
   push(chunk: Uint8Array): void {
     let at = 0
+    let headers = 0
     while (at < chunk.length && !this.#stopped) {
       if (this.#need > 0) at = this.#readBody(chunk, at)
       else if (this.#headerBytes === 0 && chunk.length - at >= HEADER) {
         this.#header = readHeader(chunk, at)
         at += HEADER
+        headers += HEADER
         this.#begin()
       } else {
         this.#header = ((this.#header << 8) | chunk[at++]!) >>> 0
+        headers++
         if (++this.#headerBytes === HEADER) this.#begin()
       }
     }
+    // Where all else in it was copied it goes now.
+    if (headers > 0 && toRead.has(chunk)) toRead.used(chunk.subarray(0, headers))
   }
 
   #begin(): void {
@@ -150,6 +155,7 @@ export class FrameDecoder {
     if (body !== undefined && body.length >= bytes) return body
     const size = Math.min(this.#need, Math.max(TRUSTED_ALLOCATION, bytes, (body?.length ?? 0) * 2))
     const slab = Buffer.allocUnsafeSlow(size)
+    made(slab.buffer)
     const grown = new Uint8Array(slab.buffer, slab.byteOffset, size)
     if (body !== undefined) grown.set(body.subarray(0, this.#have))
     this.#body = grown

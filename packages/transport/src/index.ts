@@ -46,4 +46,5 @@ export {
 } from './codec.ts'
 export { type Lock, holdLock } from './lock.ts'
 export { backOff } from './patience.ts'
+export { liesAlone } from './lent-memory.ts'
 export { acceptPipe, openPipe } from './pipe.ts'

@@ -41,6 +41,18 @@ export class Lending {
   }
 }
 
+/** Noted on a buffer that was made for one value that was to come, and holds nothing else. */
+const alone: unique symbol = Symbol('alone')
+
+export function made(buffer: ArrayBufferLike & { [alone]?: true }): void {
+  buffer[alone] = true
+}
+
+/** Bytes that came in a value lie in memory that nothing else came in: it is the receiver's to give back. */
+export function liesAlone({ buffer }: { readonly buffer: ArrayBufferLike & { [alone]?: true } }): boolean {
+  return buffer[alone] === true
+}
+
 /** Below this a buffer of its own is rare, and the noting costs more than the collecting. */
 const WORTH_IT = 8 * 1024
 

@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'node:stream'
 import type { ByteDuplex, DuplexSink } from './duplex.ts'
+import { toRead } from './lent-memory.ts'
 
 /** Takes the stream over: nobody else may read, write or end it. It must not be half-open (`allowHalfOpen: false`). */
 export class SocketDuplex implements ByteDuplex {
@@ -29,7 +30,10 @@ export class SocketDuplex implements ByteDuplex {
     }
     stream.on('drain', () => sink.drained())
     stream.on('close', closed)
-    stream.on('data', (bytes: Buffer) => sink.data(bytes))
+    stream.on('data', (bytes: Buffer) => {
+      toRead.lend(bytes)
+      sink.data(bytes)
+    })
   }
 
   write(bytes: Uint8Array): boolean {

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ErrandError } from '../src/errors.ts'
 import { ABORT, END, FrameDecoder, HEADER, HELLO, MAX_CONTROL, controlFrame, writeHeader } from '../src/framing.ts'
+import { liesAlone, toRead } from '../src/lent-memory.ts'
 
 type Found = { kind: number; body: number[] }
 
@@ -154,5 +155,34 @@ describe('limits', () => {
     it.push(Buffer.concat([controlFrame(END), controlFrame(END)]))
     it.push(controlFrame(END))
     expect(kinds).toEqual([END])
+  })
+})
+
+describe('memory that a carrier has read into', () => {
+  /** Frames, one behind the other, as a carrier reads them: each piece in memory of its own. */
+  const read = (bodies: readonly number[], size: number): Uint8Array<ArrayBuffer>[] => {
+    const bytes = Buffer.concat(bodies.map((length, n) => valueFrame(new Uint8Array(length).fill(n + 1))))
+    return [...pieces(bytes, [size])].map((piece) => new Uint8Array(piece))
+  }
+
+  test('goes back when all of it was copied, headers and all, and not where some was handed out as it is', () => {
+    const found: Uint8Array[] = []
+    const it = new FrameDecoder({ value: (body) => found.push(body), control: () => undefined })
+    it.limit = 100_000
+    // The second piece ends a value and begins another, the third holds a small one whole, and the fourth is not worth it.
+    const parts = read([50_000, 30_000, 100, 40_000], 40_000)
+    for (const part of parts) {
+      toRead.lend(part)
+      it.push(part)
+    }
+    expect(parts.map((part) => part.buffer.detached)).toEqual([true, true, false, false])
+    expect(found.map((body) => [body.length, new Set(body)])).toEqual([
+      [50_000, new Set([1])],
+      [30_000, new Set([2])],
+      [100, new Set([3])],
+      [40_000, new Set([4])],
+    ])
+    // And who got what was copied has that memory to itself.
+    expect(found.map(liesAlone)).toEqual([true, true, false, true])
   })
 })

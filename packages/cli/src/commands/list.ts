@@ -6,7 +6,7 @@ import { usage } from '../failure.ts'
 import { jobStates, type Flags } from '../flags.ts'
 import { filteredJobs, idLines, jobDocuments, jobsOf, placesOf, type PlacedJob } from '../places.ts'
 import { jobTable, powershellJobTable } from '../render/job.ts'
-import { sayQuestion } from '../render/question.ts'
+import { sayWaiting } from '../render/question.ts'
 import { defined } from '../work.ts'
 
 export default async function list(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
@@ -28,7 +28,7 @@ export default async function list(context: Context, flags: Flags, words: readon
     for (const { place, job } of jobs) {
       // A parent speaks for its children.
       if (job.parent === undefined || !jobs.some((one) => one.job === job.parent))
-        sayQuestion(context.terminal, job.snapshot, place.location)
+        sayWaiting(context.terminal, job.snapshot, place.location)
     }
   }
   if (jobs.length === 0 && !context.quiet && context.json === undefined) context.terminal.say('no jobs')

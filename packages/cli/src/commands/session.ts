@@ -142,14 +142,15 @@ function sessionOf(peer: Peer, word: string, signal: AbortSignal): Promise<Sessi
 
 async function takeUp(context: Context, flags: Flags, peer: Peer, word: string): Promise<Session> {
   const { signal } = context
+  const { force, buffering } = flags
   if (flags.on === undefined) {
     const session = await sessionOf(peer, word, signal)
-    if (session.state !== 'Opened') await session.connect({ ...defined({ force: flags.force }), signal })
+    if (session.state !== 'Opened' || buffering) await session.connect({ ...defined({ force, buffering }), signal })
     return session
   }
   const [on, ...others] = flags.on
   if (on === undefined || others.length > 0) throw usage('--on names one PEER here: the one that hosts the session')
-  return peer.connect(on, { session: sessionWord(word) ?? word, ...defined({ force: flags.force }), signal })
+  return peer.connect(on, { session: sessionWord(word) ?? word, ...defined({ force, buffering }), signal })
 }
 
 async function showSessions(context: Context, sessions: readonly SessionSnapshot[]): Promise<void> {

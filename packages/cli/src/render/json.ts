@@ -44,6 +44,7 @@ export const JOB_FIELDS: readonly string[] = [
   'question',
   'epoch',
   'history',
+  'paused',
   'at',
 ]
 
@@ -69,6 +70,7 @@ export function jobDocument(job: JobSnapshot, at?: string): Record<string, unkno
     question: job.question === undefined ? null : questionDocument(job.question),
     epoch: job.epoch ?? 1,
     history: job.history.map(({ state, at: since }) => ({ state, at: iso(since) })),
+    paused: job.paused ?? null,
     ...(at === undefined ? {} : { at }),
   }
 }
@@ -104,6 +106,7 @@ export const SESSION_FIELDS: readonly string[] = [
   'jobs',
   'epoch',
   'reason',
+  'buffering',
 ]
 
 export function sessionDocument(session: SessionSnapshot): Record<string, unknown> {
@@ -123,6 +126,7 @@ export function sessionDocument(session: SessionSnapshot): Record<string, unknow
     jobs: session.jobs,
     epoch: session.epoch,
     reason: session.reason === undefined ? null : errorFields(session.reason),
+    buffering: session.buffering,
   }
 }
 

@@ -1,4 +1,4 @@
-// What a Blocked job asks, in words: the question, and the line to type.
+// What a job waits for from whoever looks at it, in words: the question, and the line to type.
 import type { JobSnapshot, Question } from '@errand/runtime/client'
 import type { Terminal } from '../terminal.ts'
 import { jobId } from './job.ts'
@@ -21,6 +21,15 @@ export function answerLine(job: JobSnapshot, at?: string): string {
   // What is secret is not typed where a shell would remember it.
   const value = secret ? [] : [choices?.[0] === undefined ? 'VALUE' : shellWord(choices[0])]
   return ['errand', ...(at === undefined ? [] : ['--at', at]), 'answer', jobId(job), ...value].join(' ')
+}
+
+/** What it waits for from whoever looks at it, on stderr: an answer, or to be received. */
+export function sayWaiting(terminal: Terminal, job: JobSnapshot, at?: string): void {
+  sayQuestion(terminal, job, at)
+  if (!job.paused) return
+  const line = ['errand', ...(at === undefined ? [] : ['--at', at]), 'receive', jobId(job)].join(' ')
+  terminal.say(`${terminal.word('yellow', `job ${jobId(job)} is paused:`)} as much as is kept of it was left unread`)
+  terminal.say(`  ${terminal.word('dim', line)}`)
 }
 
 /** Both, on stderr. Nothing for a job that asks nothing. */

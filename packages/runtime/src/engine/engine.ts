@@ -6,7 +6,7 @@
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { MapItems } from '../map-items.ts'
 import type { RawChunk } from '../record.ts'
-import type { Question, SessionSnapshot } from '../surface.ts'
+import type { Buffering, Question, SessionSnapshot } from '../surface.ts'
 import type { WorkSpec } from '../wire.ts'
 
 export interface ExecutionSpec {
@@ -49,6 +49,10 @@ export interface ExecutionIO {
   /** Remote engine only: it cannot be reached (it may go on), and: it can again. */
   lost?(reason: Error): void
   back?(): void
+  /** Remote engine only: what happens where it runs when nobody reads; of the copy here the same is wanted. */
+  buffered?(how: Buffering): void
+  /** Remote engine only: where it runs it waits for its reader, or does not any more. */
+  full?(full: boolean): void
 }
 
 export interface Execution {

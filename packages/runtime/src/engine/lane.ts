@@ -11,7 +11,9 @@ import type { Remote } from 'comlink'
 import { LONGEST_TIMER } from '../duration.ts'
 import { asError, EngineExitError, JobStoppedError, ProtocolError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
+import { CREDIT_BYTES, type RawChunk } from '../record.ts'
 import type { Question, SessionSnapshot } from '../surface.ts'
+import { MAP_THROTTLE_MOST } from '../wire.ts'
 import type { Claims } from './claims.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
@@ -60,6 +62,8 @@ export interface LaneServer {
 /** Messages to and from the other isolate, batched per turn. */
 export interface LaneWire {
   post(messages: readonly LaneMessage[]): void
+  /** Bytes of links that were posted and have not left; a thread's port does not know. */
+  readonly waiting?: number
   receive(take: (messages: readonly LaneMessage[]) => void): void
 }
 
@@ -122,6 +126,9 @@ export class Turn<T> {
     this.#send(items)
   }
 }
+
+/** Bytes that wait for an isolate to read them beyond which what its scripts asked for is not answered any more. */
+export const ANSWERS_FULL = 64 * 1024 * 1024
 
 /** One end of a channel that rides on a lane. Both ends limit themselves: requests are few, reads have credit. */
 export class LaneChannel implements Channel {
@@ -342,6 +349,7 @@ const SESSION_FIELDS = [
   'availability',
   'idleTimeout',
   'expiresAt',
+  'buffering',
   'epoch',
 ] as const satisfies readonly (keyof SessionSnapshot)[]
 
@@ -353,6 +361,16 @@ const SHARED_MS = 1_500
 
 /** How long a script that has ended may keep its isolate from saying whether it rests. */
 const RESTS_MS = 500
+
+/**
+ * Bytes that an execution may say beyond its credit: what a script had said without a `yield` goes with its ending, whoever
+ * reads: twice PENDING_BYTES, as the last of it may be as large as a record can be. More is not ours: its isolate ends.
+ */
+export const OVERDRAFT_BYTES = 32 * 1024 * 1024
+/** Each of a map's threads, in an isolate that has several, begins with a credit of its own. */
+const MAP_OVERDRAFT_BYTES: number = OVERDRAFT_BYTES + MAP_THROTTLE_MOST * CREDIT_BYTES
+/** Links that the scripts of one isolate may have to their sessions: one each. */
+export const OPEN_LINKS = 1024
 
 /** In the place of `ended`. `rests`: nothing goes on in the isolate; false where nobody wanted to hear it. */
 export type LaneEnded = (ending: Ending, rests: boolean) => void
@@ -382,6 +400,8 @@ interface Remaining {
   force: NodeJS.Timeout | undefined
   /** It has ended, and its isolate is to say whether it rests. */
   ending: Ending | undefined
+  /** Bytes of records that it may still say. */
+  credit: number
 }
 
 /** The engine at the other end of a lane. */
@@ -397,6 +417,8 @@ export class LaneEngine implements Engine {
   /** As it was told last. */
   #session: SessionSnapshot | undefined
   #gone: Error | undefined
+  /** What it did that no isolate of ours does: nothing it says counts any more. */
+  #fault: ProtocolError | undefined
   #heard = 0
 
   /** `shared`: several executions live in it and its own engine can end one by force; we only if it does not. */
@@ -438,7 +460,8 @@ export class LaneEngine implements Engine {
       queueMicrotask(() => (ended ? ended(ending, false) : io.ended(ending)))
       return { credit() {}, stop() {}, takeBack: undefined }
     }
-    const execution: Remaining = { io, ended, tells, stopping: undefined, force: undefined, ending: undefined }
+    const credit = CREDIT_BYTES + (spec.work.map ? MAP_OVERDRAFT_BYTES : OVERDRAFT_BYTES)
+    const execution: Remaining = { io, ended, tells, stopping: undefined, force: undefined, ending: undefined, credit }
     this.#executions.set(x, execution)
     this.#heard = performance.now()
     this.#isolate.hold(true)
@@ -452,7 +475,10 @@ export class LaneEngine implements Engine {
     return {
       // In a pool it may have to wait for its turn.
       queued: this.#shared,
-      credit: (bytes) => this.#out.push(['credit', x, bytes]),
+      credit: (bytes) => {
+        execution.credit += bytes
+        this.#out.push(['credit', x, bytes])
+      },
       input: ({ count, bytes }) => this.#out.push(['input', x, count, bytes]),
       endInput: (error) => this.#out.push(['input-end', x, error ? encode(error, { lossy: true }) : null]),
       answer: (question, value) => this.#commands.push({ do: 'answer', x, question, value: alone(value) }),
@@ -487,11 +513,12 @@ export class LaneEngine implements Engine {
 
   /** What comes out of an isolate is as trustworthy as the script in it: checked here, where it is taken. */
   #take(message: LaneMessage): void {
-    if (!fits(message)) return this.#isolate.kill()
+    if (this.#fault) return
+    if (!fits(message)) return this.#refuse('said what no isolate says')
     if (message[0] === 'link') return this.#link(message[1], message[2])
     const execution = this.#executions.get(message[1])
     if (!execution) return
-    if (message[0] === 'chunk') execution.io.chunk({ count: message[2], errors: message[3], bytes: message[4] })
+    if (message[0] === 'chunk') this.#chunk(execution, { count: message[2], errors: message[3], bytes: message[4] })
     else if (message[0] === 'started') execution.io.started?.(message[2])
     else if (message[0] === 'begun') execution.io.begun?.()
     else if (message[0] === 'input-read') execution.io.inputRead?.(message[2])
@@ -500,6 +527,22 @@ export class LaneEngine implements Engine {
     else if (message[0] === 'answered') execution.io.answered?.(message[2], refusalOf(message[3]))
     else if (message[0] === 'ended') this.#ended(message[1], execution, endingOf(message[2]))
     else if (message[0] === 'rests' && execution.ending) this.#over(message[1], execution, execution.ending, message[2])
+  }
+
+  /** Not taken beyond what it was granted: who sends without looking must not fill this process's memory. */
+  #chunk(execution: Remaining, chunk: RawChunk): void {
+    const { byteLength } = chunk.bytes
+    if (execution.credit <= 0) return this.#refuse('said more than it was given credit for')
+    // Each takes some bytes, however small: what counts otherwise would use up the numbers.
+    if (chunk.count > byteLength || chunk.errors > chunk.count) return this.#refuse('said what no isolate says')
+    execution.credit -= byteLength
+    execution.io.chunk(chunk)
+  }
+
+  /** Its end is the ending of all that it was at. */
+  #refuse(what: string): void {
+    this.#fault ??= new ProtocolError(`an isolate ${what}`)
+    this.#isolate.kill()
   }
 
   #ended(x: number, execution: Remaining, ending: Ending): void {
@@ -521,14 +564,19 @@ export class LaneEngine implements Engine {
   #asked(io: ExecutionIO, bytes: Uint8Array): void {
     const question = questionOf(bytes)
     if (question) io.asked?.(question)
-    else this.#isolate.kill()
+    else this.#refuse('asked what is no question')
   }
 
   #link(n: number, value: Uint8Array | null): void {
     let channel = this.#links.get(n)
     if (!channel) {
       if (value === null) return
-      channel = new LaneChannel('script', (bytes) => this.#out.push(['link', n, bytes]))
+      if (this.#links.size >= OPEN_LINKS) return this.#refuse(`opened more than ${OPEN_LINKS} links to its session`)
+      channel = new LaneChannel('script', (bytes) => {
+        // It asks, and does not read what it is told: that would wait here for as long as it likes.
+        if ((this.#isolate.wire.waiting ?? 0) > ANSWERS_FULL) return this.#refuse('does not read what it asked for')
+        this.#out.push(['link', n, bytes])
+      })
       this.#links.set(n, channel)
       void channel.closed.then(() => this.#links.delete(n))
       this.#openLink(channel)
@@ -538,6 +586,7 @@ export class LaneEngine implements Engine {
 
   #exited(how: IsolateEnd): void {
     const what =
+      this.#fault?.message.replace(/^an isolate/, 'was ended: it') ??
       how.why ??
       (how.signal
         ? `was killed by ${how.signal}`

@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { openPipe, type Channel, type Protocol } from '@errand/transport'
+import { liesAlone, openPipe, type Channel, type Protocol } from '@errand/transport'
 import * as Comlink from 'comlink'
+import { noteParts } from '../chunk-memory.ts'
 import { asError } from '../errors.ts'
 import { isolateEntry, isolateFlags } from './isolate-entry.ts'
 import { spawnTree } from './process-tree.ts'
@@ -127,15 +128,23 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
   let take: ((messages: readonly LaneMessage[]) => void) | undefined
   const early: (readonly LaneMessage[])[] = []
   let waiting: Frame[] | undefined = []
+  /** Bytes of links that have not left. */
+  let unsent = 0
   let channel: Channel | undefined
   let last: Promise<void> = Promise.resolve()
   // One after the other, as fast as the pipe takes them. A frame that cannot be sent ends the lane, and with it the
   // process: going on without it would lose what it carried.
-  const send = (frame: Frame): void => {
+  const send = (frame: Frame, answers = 0): void => {
     if (waiting) return void waiting.push(frame)
-    last = last.then(() => channel?.send(frame)).catch((error: unknown) => channel?.abort(asError(error)))
+    unsent += answers
+    last = last
+      .then(() => channel?.send(frame))
+      .then(
+        () => void (unsent -= answers),
+        (error: unknown) => channel?.abort(asError(error)),
+      )
   }
-  const way: Way = { send, listeners: new Set() }
+  const way: Way = { send: (frame) => send(frame), listeners: new Set() }
   const endpoint = endpointOver(way)
   const drained = (async () => {
     try {
@@ -145,8 +154,10 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
       for (const frame of said) send(frame)
       for await (const frame of channel as AsyncIterable<Frame>) {
         if ('c' in frame) for (const listener of [...way.listeners]) listener({ data: frame.c })
-        else if (take) take(frame.m)
-        else early.push(frame.m)
+        else if (take) {
+          for (const message of frame.m) noteParts(message, liesAlone)
+          take(frame.m)
+        } else early.push(frame.m)
       }
     } catch (error) {
       waiting = undefined
@@ -160,7 +171,10 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
     endpoint,
     wire: {
       post: (messages) => {
-        for (const batch of batches(messages)) send({ m: batch })
+        for (const batch of batches(messages)) send({ m: batch }, linkBytes(batch))
+      },
+      get waiting() {
+        return unsent
       },
       receive(listener) {
         take = listener
@@ -188,6 +202,12 @@ function endpointOver(way: Way): Comlink.Endpoint {
     removeEventListener: (_: string, listener: (event: { data: unknown }) => void) => way.listeners.delete(listener),
     start() {},
   } as unknown as Comlink.Endpoint
+}
+
+function linkBytes(messages: readonly LaneMessage[]): number {
+  let bytes = 0
+  for (const message of messages) if (message[0] === 'link') bytes += message[2]?.byteLength ?? 0
+  return bytes
 }
 
 /** So that a batch of many chunks stays a frame; a larger record goes alone. */

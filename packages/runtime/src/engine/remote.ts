@@ -155,9 +155,11 @@ class RemoteExecution implements Execution {
 
   acknowledge(seq: number): void {
     if (this.#far === undefined || !this.#session || this.#session.temporary) return
-    void this.#session
-      .request({ type: 'acknowledge', reader: OWNER, seqs: [[this.#far, seq]] }, this.#far)
-      .catch(() => undefined) // not heard over there: those records come again to whoever takes the run up
+    this.#tellRead(this.#session, this.#far, seq)
+  }
+
+  #tellRead(session: RemoteSession, far: string, seq: number): void {
+    void session.request({ type: 'acknowledge', reader: OWNER, seqs: [[far, seq]] }, far).catch(() => undefined) // not heard over there: those records come again to whoever takes the run up
   }
 
   async #run(spec: ExecutionSpec, onSession: (session: RemoteSession) => void): Promise<Ending> {
@@ -167,6 +169,7 @@ class RemoteExecution implements Execution {
       const session = await this.#target.open(this.#opening.signal)
       this.#session = session
       onSession(session)
+      this.#io.buffered?.(session.snapshot.buffering)
       stopWatching = session.onChange(() => this.#onSession(session))
       const placed = this.#io.placed?.(session.instanceId)
       if (placed) await placed
@@ -188,7 +191,8 @@ class RemoteExecution implements Execution {
       this.#io.begun?.()
       stopFollowing = session.watchJob(run.instanceId, (snapshot) => this.#follow(snapshot))
       if (this.#stopping) this.stop(this.#stopping)
-      const last = await this.#copy(session, run.instanceId, spec.from ?? 0)
+      const alone = session.temporary || spec.work.map?.shared === true
+      const last = await this.#copy(session, run.instanceId, spec.from ?? 0, alone)
       return await this.#judged(this.#verdict ?? endingOf(last, this.#stopping))
     } catch (error) {
       return this.#verdict ?? this.#endingAfter(asError(error))
@@ -209,7 +213,12 @@ class RemoteExecution implements Execution {
     return ending
   }
 
-  async #copy(session: RemoteSession, run: string, from: number): Promise<JobSnapshot | undefined> {
+  /**
+   * `alone`: nobody else will ever read that run. Then what we have is read: else its log would fill while ours is emptied,
+   * and it would wait for ever.
+   */
+  async #copy(session: RemoteSession, run: string, from: number, alone: boolean): Promise<JobSnapshot | undefined> {
+    let untold = 0
     const request = { reader: OWNER, follow: true, from }
     const reading = session.copy(run, request, this.#over.signal)
     for (;;) {
@@ -218,6 +227,11 @@ class RemoteExecution implements Execution {
       const { count, errors, bytes, first } = step.value
       this.#credit -= bytes.byteLength
       this.#io.chunk({ count, errors, bytes }, first)
+      untold += bytes.byteLength
+      if (alone && untold >= CREDIT_BYTES / 2) {
+        untold = 0
+        this.#tellRead(session, run, first + count)
+      }
       // A run that is being stopped is read to its end: what it had said is bounded over there.
       while (this.#credit <= 0 && !this.#over.signal.aborted && !this.#stopping)
         await new Promise<void>((resolve) => (this.#wake = resolve))
@@ -227,6 +241,7 @@ class RemoteExecution implements Execution {
   /** The session's state is the child's news: unreachable is Disconnected, never Failed, until the lease must be over. */
   #onSession(session: RemoteSession): void {
     const { state } = session
+    this.#io.buffered?.(session.snapshot.buffering)
     if (state === 'Opened') {
       this.#leaseEnd?.cancel()
       if (this.#lost) this.#io.back?.()
@@ -249,9 +264,10 @@ class RemoteExecution implements Execution {
     this.#leaseEnd = new Alarm(session.snapshot.idleTimeout, () => this.#giveUp(must, session), { keep: false })
   }
 
-  /** What the far job waits for, and whether it stands still, is ours to show. */
-  #follow({ question, state }: JobSnapshot): void {
+  /** What the far job waits for, a reader too, and whether it stands still, is ours to show. */
+  #follow({ question, state, paused }: JobSnapshot): void {
     if (isFinished(state)) return
+    this.#io.full?.(paused !== undefined)
     if (this.#question !== undefined && this.#question !== question?.id) this.#io.answered?.(this.#question)
     if (question && this.#question !== question.id) this.#io.asked?.(question)
     this.#question = question?.id

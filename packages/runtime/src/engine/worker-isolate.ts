@@ -2,6 +2,7 @@
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
+import { noteParts } from '../chunk-memory.ts'
 import { codeOf } from '../errors.ts'
 import { Claims, CLAIMS_BYTES } from './claims.ts'
 import { isolateEntry, isolateFlags } from './isolate-entry.ts'
@@ -91,7 +92,10 @@ export function portWire(port: MessagePort): LaneWire {
       port.postMessage(sent, moved)
     },
     receive(take) {
-      port.on('message', (messages: readonly LaneMessage[]) => take(messages))
+      port.on('message', (messages: readonly LaneMessage[]) => {
+        for (const message of messages) noteParts(message)
+        take(messages)
+      })
     },
   }
 }

@@ -1,13 +1,17 @@
 // The store of a process that keeps nothing: arrays. Logs end with the process.
+import { giveBack } from '../chunk-memory.ts'
 import type { Chunk } from '../record.ts'
 import type { Store, StoredLog } from './store.ts'
 
 /** What keeping a chunk costs beside its bytes: the objects around them (measured: 350 to 850 B). */
 const CHUNK_COST = 512
-/** Memory per job that reader `owner` may leave unread (docs/ARCHITECTURE.md, Who notices what). */
-const LOG_LIMIT = 64 * 1024 * 1024
+/** Memory per job that reader `owner` may leave unread: with what is around it less than the 64 MiB of guarantee G8. */
+const LOG_LIMIT = 48 * 1024 * 1024
 /** The log of an ended job up to this size is kept as one string: a typed array costs 300 B more than its bytes. */
 const PACKED_MOST = 4096
+
+/** In the place of a chunk that is forgotten until its array is cut: its bytes go at once. */
+const GONE: Chunk = { first: 0, count: 0, errors: 0, bytes: new Uint8Array(0) }
 
 /** The reader that retention waits for: of most logs the only one. */
 const OWNER = 'owner'
@@ -29,6 +33,9 @@ class MemoryLog implements StoredLog {
   #owner: number | undefined
   #others: Map<string, number> | undefined
   #packed: Packed | undefined
+  #began = 0
+  /** Chunks that begin before this record may be in somebody's hands. */
+  #given = 0
   start = 0
   end = 0
 
@@ -42,6 +49,7 @@ class MemoryLog implements StoredLog {
 
   begin(first: number, reader: string, from: number): void {
     if (this.end > this.start) throw new Error('a log begins once')
+    this.#began = first
     this.start = first
     this.end = first
     this.#place(reader, from)
@@ -65,12 +73,13 @@ class MemoryLog implements StoredLog {
       const chunk = chunks[index]!
       found.push(chunk)
       bytes += chunk.bytes.byteLength
+      this.#given = Math.max(this.#given, chunk.first + chunk.count)
     }
     return found
   }
 
   cursor(reader: string): number {
-    return (reader === OWNER ? this.#owner : this.#others?.get(reader)) ?? this.start
+    return (reader === OWNER ? this.#owner : this.#others?.get(reader)) ?? this.#began
   }
 
   setCursor(reader: string, seq: number): void {
@@ -90,7 +99,11 @@ class MemoryLog implements StoredLog {
     this.start = Math.max(this.start, chunks[index]?.first ?? this.end)
     if (this.#packed) this.#packed = packed(chunks.slice(index))
     else {
-      this.#oldest = index
+      for (; this.#oldest < index; this.#oldest++) {
+        const { first, bytes } = this.#chunks[this.#oldest]!
+        if (first >= this.#given) giveBack(bytes)
+        this.#chunks[this.#oldest] = GONE
+      }
       this.#cut()
     }
   }
@@ -129,7 +142,7 @@ class MemoryLog implements StoredLog {
     while (this.#bytes - this.#before[this.#oldest]! > this.#limit) {
       const chunk = this.#chunks[this.#oldest]!
       if (chunk.first + chunk.count > cursor) return
-      this.#oldest++
+      this.#chunks[this.#oldest++] = GONE
       this.start = chunk.first + chunk.count
     }
     this.#cut()

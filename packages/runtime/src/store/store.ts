@@ -12,7 +12,8 @@ import type { Chunk } from '../record.ts'
  * - Beyond the store's `logLimit` it may forget what reader `owner` has read, oldest first: `start` moves. More only when
  *   told to (`forget`).
  * - A cursor is the seq its reader will read next; it only moves forward. It is kept a moment later: after a crash a reader
- *   may be given again what it had taken in that moment, under the same numbers.
+ *   may be given again what it had taken in that moment, under the same numbers. A reader that is new stands where the log
+ *   began (0, or what `begin` said), also when the store has forgotten that: what it missed is its to be told.
  */
 export interface StoredLog {
   /** Seq of the oldest record still there. */

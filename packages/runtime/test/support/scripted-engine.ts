@@ -128,12 +128,13 @@ const SESSION: SessionSnapshot = Object.freeze({
   state: 'Opened',
   availability: 'Available',
   idleTimeout: 0,
+  buffering: 'block',
   jobs: 0,
   epoch: 1,
 })
 
 /** A job as a session makes it, with its log; without an engine it is a parent, and has none. */
-export function scriptedJob(options: Partial<JobOptions>, stored?: StoredLog): JobHost {
+export function scriptedJob(options: Partial<JobOptions>, stored?: StoredLog, limit = 64 * 1024 * 1024): JobHost {
   const host = new JobHost({
     instanceId: crypto.randomUUID(),
     id: 1,
@@ -149,7 +150,7 @@ export function scriptedJob(options: Partial<JobOptions>, stored?: StoredLog): J
   })
   if (options.engine) {
     const log = stored ?? (memoryStore().log(host.instanceId) as StoredLog)
-    host.attachLog(new OutputLog(log, 64 * 1024 * 1024, (bytes) => host.credit(bytes)))
+    host.attachLog(new OutputLog(log, limit, (bytes) => host.credit(bytes)))
   }
   return host
 }
