@@ -5,12 +5,13 @@
 
 import { cases as jobCases, jobs } from './jobs/cases.ts'
 import { targets as jobTargets } from './jobs/targets.ts'
-import { remoteRun } from './remote-run.ts'
+import { cases as remoteCases, remote } from './remote/cases.ts'
+import { targets as remoteTargets } from './remote/targets.ts'
 import { cases as transportCases, transport } from './transport/cases.ts'
 import type { Row, Skipped } from './transport/row.ts'
 import { targets as transportTargets } from './transport/targets.ts'
 
-const targets = { ...transportTargets, ...jobTargets }
+const targets = { ...transportTargets, ...remoteTargets, ...jobTargets }
 
 interface Suite {
   readonly cases: readonly string[]
@@ -20,7 +21,7 @@ interface Suite {
 
 const suites: Readonly<Record<Row['suite'], Suite>> = {
   transport: { cases: transportCases, rows: transport },
-  session: { cases: ['remote-run-empty'], rows: remoteRun },
+  remote: { cases: remoteCases, rows: remote },
   jobs: { cases: jobCases, rows: jobs },
 }
 
@@ -52,7 +53,11 @@ for (const [name, suite] of Object.entries(suites)) {
       continue
     }
     if (json) console.log(JSON.stringify(row))
-    else console.log(line(row.case, figure(row.ours), figure(row.peer), row.unit, row.ratio.toFixed(2), row.peerName))
+    else {
+      const { ours, peer, unit, ratio, peerName, store } = row
+      const beside = store === undefined ? peerName : `${peerName}; store: ${store}`
+      console.log(line(row.case, figure(ours), figure(peer), unit, ratio.toFixed(2), beside))
+    }
     const miss = missOf(row)
     if (miss !== undefined) missed.push(miss)
   }
