@@ -1,9 +1,8 @@
 // A session at the other end of a link. When the link ends, what is there goes on or not: its jobs show Disconnected.
-import type { Cancel } from '@errand/transport'
 import { PeerLostError } from './errors.ts'
 import { isFinished } from './child-jobs.ts'
 import type { JobReading, Link } from './link.ts'
-import type { SessionRef } from './session-ref.ts'
+import type { RequestOptions, SessionRef } from './session-ref.ts'
 import type { JobSnapshot, SessionSnapshot } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
 
@@ -35,8 +34,8 @@ export class LinkSessionRef implements SessionRef {
     return this.#snapshot
   }
 
-  async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
-    const answer = await this.#link.ask({ session: this.#snapshot.instanceId, job }, event, { signal: options.signal })
+  async request(event: SessionEvent, job?: string, { signal, late }: RequestOptions = {}): Promise<unknown> {
+    const answer = await this.#link.ask({ session: this.#snapshot.instanceId, job }, event, { signal, late })
     // An answer is newer than what was pushed before it.
     if (event.type === 'disconnect' || event.type === 'connect' || event.type === 'close')
       this.update(answer as SessionSnapshot)

@@ -41,6 +41,8 @@ interface Reading {
   job: JobSnapshot | undefined
 }
 
+type LateMessage = { t: 'ok'; id: number } | { t: 'state'; of: Address; snapshot: object }
+
 interface Watching {
   readonly listener: (snapshot: unknown) => void
   readonly lost: ((cause: Error | undefined) => void) | undefined
@@ -49,6 +51,10 @@ interface Watching {
 /** Ids of this process's requests: unique per client, also across its links. */
 /** How long the second channel of a link may take to end when the first has. */
 const GOODBYE_MS = 2_000
+
+/** How long what nobody waits for stays here for company, and how many such messages at most. */
+const LATE_MS = 5
+const LATE_MOST = 64
 
 let lastRequest = 0
 
@@ -67,6 +73,11 @@ export class Link {
   readonly #serving = new Map<number, AbortController>()
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
   readonly #watches = new Map<string, () => void>()
+  /** What nobody waits for: it leaves with the next message, or soon. A session's snapshot replaces the one before it. */
+  readonly #late = new Map<string, LateMessage>()
+  #lateTimer: NodeJS.Timeout | undefined
+  /** Of sessions that are watched over there: as they were told last. */
+  readonly #told = new Map<string, object>()
   #lastRead = 0
   #ended: { error: Error | undefined } | undefined
   /** The other side has said goodbye: it hears nothing any more, but what it said before may still be on its way. */
@@ -96,11 +107,14 @@ export class Link {
     return this.#ended === undefined && !this.#parting
   }
 
-  /** Asks and waits for the answer. @throws PeerLostError when the link ends first: whether it was done is unknown */
+  /**
+   * Asks and waits for the answer. `late`: nobody waits for it, so it comes without a value, and with what else is said.
+   * @throws PeerLostError when the link ends first: whether it was done is unknown
+   */
   async ask(
     to: Address,
     event: WireEvent,
-    options: { signal?: AbortSignal | undefined; id?: number } = {},
+    options: { signal?: AbortSignal | undefined; id?: number; late?: boolean | undefined } = {},
   ): Promise<unknown> {
     options.signal?.throwIfAborted()
     if (!this.open) throw this.#lost()
@@ -113,7 +127,7 @@ export class Link {
     }
     options.signal?.addEventListener('abort', onAbort, { once: true })
     try {
-      this.#post({ t: 'ask', id, to, event })
+      this.#post({ t: 'ask', id, to, event, ...(options.late && { late: true }) })
       return await promise
     } finally {
       options.signal?.removeEventListener('abort', onAbort)
@@ -179,6 +193,7 @@ export class Link {
 
   /** Says goodbye: what was sent arrives, then the channels end. */
   async close(): Promise<void> {
+    this.#sendLate()
     if (!this.#ended) await Promise.allSettled([this.#control.end(), this.#data.end()])
     this.#end(undefined)
   }
@@ -238,7 +253,7 @@ export class Link {
   #onControl(message: ControlMessage): void {
     switch (message.t) {
       case 'ask':
-        return void this.#answer(message.id, message.to, message.event)
+        return void this.#answer(message)
       case 'ok':
         return this.#asked.get(message.id)?.resolve(message.value)
       case 'no':
@@ -249,7 +264,12 @@ export class Link {
         const key = keyOf(message.to)
         if (this.#watches.has(key)) return
         const of = message.to
-        const stop = this.#serverOrRefuse().watch(this, of, (snapshot) => this.#post({ t: 'state', of, snapshot }))
+        const push = (snapshot: unknown): void => {
+          // Of a session nobody waits for: Busy is no news while the end of a small run is about to follow.
+          if (of.job === undefined) this.#postLate(key, { t: 'state', of, snapshot: snapshot as object })
+          else this.#post({ t: 'state', of, snapshot })
+        }
+        const stop = this.#serverOrRefuse().watch(this, of, push)
         this.#watches.set(key, stop)
         return
       }
@@ -257,6 +277,8 @@ export class Link {
         const key = keyOf(message.to)
         this.#watches.get(key)?.()
         this.#watches.delete(key)
+        this.#late.delete(key)
+        this.#told.delete(key)
         return
       }
       case 'state':
@@ -306,7 +328,7 @@ export class Link {
     }
   }
 
-  async #answer(id: number, to: Address, asked: unknown): Promise<void> {
+  async #answer({ id, to, event: asked, late }: Extract<ControlMessage, { t: 'ask' }>): Promise<void> {
     const abort = new AbortController()
     try {
       if (this.#serving.size >= OPEN_REQUESTS)
@@ -314,7 +336,8 @@ export class Link {
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
-      this.#post({ t: 'ok', id, value })
+      if (late) this.#postLate(`ok ${id}`, { t: 'ok', id })
+      else this.#post({ t: 'ok', id, value })
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
     } finally {
@@ -345,6 +368,7 @@ export class Link {
         if (signal.aborted) return
         const { job, location, first, count, errors, from, bytes } = step.value
         pump.credit -= bytes.byteLength
+        this.#sendLate()
         await this.#data.send({ t: 'chunk', r, job, location, first, count, errors, from, bytes } satisfies DataMessage)
       }
     } catch (error) {
@@ -364,7 +388,36 @@ export class Link {
 
   /** Sent without waiting: control messages are small and few per request, and the channel's end is the news. */
   #post(message: ControlMessage): void {
-    if (this.open) this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
+    if (!this.open) return
+    this.#sendLate()
+    this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
+  }
+
+  /** In the company of the next message; each one alone would cost both ends as much as a small run does. */
+  #postLate(key: string, message: LateMessage): void {
+    if (!this.open) return
+    this.#late.delete(key)
+    this.#late.set(key, message)
+    if (this.#late.size >= LATE_MOST) return this.#sendLate()
+    // Not stopped when it has left before: what comes then may leave a little earlier.
+    this.#lateTimer ??= setTimeout(() => {
+      this.#lateTimer = undefined
+      this.#sendLate()
+    }, LATE_MS)
+  }
+
+  #sendLate(): void {
+    if (this.#late.size === 0) return
+    const late = [...this.#late]
+    this.#late.clear()
+    for (const [key, message] of late) {
+      if (message.t === 'state') {
+        const told = this.#told.get(key)
+        if (told && isSame(told, message.snapshot)) continue
+        this.#told.set(key, message.snapshot)
+      }
+      this.#post(message)
+    }
   }
 
   /**
@@ -397,6 +450,7 @@ export class Link {
 
   #postData(message: DataMessage): void {
     if (!this.open) return
+    this.#sendLate()
     this.#data.send(message).catch((error) => this.#broken(error))
   }
 
@@ -417,6 +471,8 @@ export class Link {
   #end(error: Error | undefined): void {
     if (this.#ended) return
     this.#ended = { error }
+    clearTimeout(this.#lateTimer)
+    this.#late.clear()
     // The sibling channel must not outlive the one that ended.
     this.#control.abort(error)
     this.#data.abort(error)
@@ -439,6 +495,12 @@ export class Link {
     this.#watched.clear()
     for (const watching of watchings) watching.lost?.(error)
   }
+}
+
+/** Field by field. */
+function isSame(one: object, other: object): boolean {
+  const [fields, others] = [Object.entries(one), other as Record<string, unknown>]
+  return fields.length === Object.keys(other).length && fields.every(([key, value]) => value === others[key])
 }
 
 function keyOf(to: Address): string {

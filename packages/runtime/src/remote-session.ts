@@ -3,7 +3,7 @@
 // Requests carry one id over all links, so that a lost answer may be asked for again. Reads go on behind the last chunk
 // they had. Watches are renewed; while the link is gone the jobs there show Disconnected: what they do is unknown.
 import { createActor } from 'xstate'
-import { backOff, type Cancel } from '@errand/transport'
+import { backOff } from '@errand/transport'
 import { isFinished } from './child-jobs.ts'
 import { LONGEST_TIMER } from './duration.ts'
 import {
@@ -23,7 +23,7 @@ import {
   type RemoteSessionActor,
   type RemoteSessionEvent,
 } from './remote-session-machine.ts'
-import type { SessionRef } from './session-ref.ts'
+import type { RequestOptions, SessionRef } from './session-ref.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
 
@@ -121,7 +121,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   // ── SessionRef ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
+  async request(event: SessionEvent, job?: string, options: RequestOptions = {}): Promise<unknown> {
     switch (event.type) {
       case 'session':
         return this.snapshot
@@ -397,12 +397,12 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
-  async #forward(event: SessionEvent, job: string | undefined, options: Cancel): Promise<unknown> {
+  async #forward(event: SessionEvent, job: string | undefined, { signal, late }: RequestOptions): Promise<unknown> {
     const id = Link.requestId()
     for (;;) {
-      const link = await this.#ready(options.signal)
+      const link = await this.#ready(signal)
       try {
-        return await link.ask(this.#to(job), event, { signal: options.signal, id })
+        return await link.ask(this.#to(job), event, { signal, late, id })
       } catch (error) {
         if (link.open || codeOf(error) !== 'PEER_LOST') throw error
       }

@@ -124,7 +124,8 @@ export class RunHandle<R> implements Run<R> {
   #begin(event: RunEvent, signal: AbortSignal | undefined, input: StartOptions['input']): Begun {
     signal?.throwIfAborted()
     const job = event.spec.startId
-    const answer = this.#ref.request(event)
+    // Its end says that it was begun; only what feeds it waits for that.
+    const answer = this.#ref.request(event, undefined, { late: input === undefined })
     answer.catch(() => (this.#refused = true))
     const reading = this.#ref.read(job, { reader: OWNER, follow: true })
     // A large call takes another way than the small request to read, and may come later: then the answer comes first.

@@ -227,7 +227,8 @@ export type WireEvent = SessionEvent | PeerEvent
 export type ControlMessage =
   | { t: 'hello'; v: number; link: string; client: string; name: string }
   | { t: 'welcome'; v: number; name: string; self: string }
-  | { t: 'ask'; id: number; to: Address; event: WireEvent }
+  /** `late`: nobody waits for the answer. */
+  | { t: 'ask'; id: number; to: Address; event: WireEvent; late?: boolean }
   | { t: 'ok'; id: number; value?: unknown }
   | { t: 'no'; id: number; error: Error }
   | { t: 'give-up'; id: number }
@@ -454,7 +455,7 @@ const address: Check = (value) => shape({ session: maybe(string), job: maybe(str
 const CONTROL_MESSAGES: Record<string, Check> = {
   hello: shape({ v: count, link: string, client: string, name: string }),
   welcome: shape({ v: count, name: string, self: string }),
-  ask: shape({ id: count, to: address, event: record }),
+  ask: shape({ id: count, to: address, event: record, late: maybe(flag) }),
   ok: shape({ id: count }),
   no: shape({ id: count, error: (value) => Error.isError(value) }),
   'give-up': shape({ id: count }),

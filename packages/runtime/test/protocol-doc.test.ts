@@ -67,7 +67,7 @@ type ByType<U extends { type: string }> = { [T in U['type']]: Fields<Extract<U, 
 const control: ByT<wire.ControlMessage> = {
   hello: { v: true, link: true, client: true, name: true },
   welcome: { v: true, name: true, self: true },
-  ask: { id: true, to: true, event: true },
+  ask: { id: true, to: true, event: true, late: true },
   ok: { id: true, value: true },
   no: { id: true, error: true },
   'give-up': { id: true },
