@@ -285,10 +285,10 @@ const maybe =
   (value) =>
     value === undefined || check(value)
 /** Every key is known and fits; unknown keys are a later version's and are let through unread. */
-const shape =
-  (fields: Record<string, Check>): Check =>
-  (value) =>
-    record(value) && Object.entries(fields).every(([key, check]) => check((value as Record<string, unknown>)[key]))
+const shape = (fields: Record<string, Check>): Check => {
+  const checks = Object.entries(fields)
+  return (value) => record(value) && checks.every(([key, check]) => check((value as Record<string, unknown>)[key]))
+}
 
 const env: Check = (value) =>
   record(value) && Object.values(value as object).every((item) => item === undefined || string(item))
