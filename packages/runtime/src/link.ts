@@ -30,7 +30,12 @@ export interface LinkServer {
   watch(link: Link, to: Address, push: (snapshot: unknown) => void): () => void
 }
 
-/** Chunks as they come, then the job as it was after the last. */
+/** What is left of a job's last snapshot where the read is `brief`. */
+export type JobOutcome = Pick<JobSnapshot, 'state' | 'reason' | 'streamed' | 'location'> & {
+  readonly children: readonly JobOutcome[]
+}
+
+/** Chunks as they come, then the job as it was after the last: where the read is `brief`, its {@link JobOutcome}. */
 export type JobReading = AsyncGenerator<ReadChunk, JobSnapshot | undefined, undefined>
 
 interface Reading {
@@ -52,7 +57,7 @@ interface Watching {
 /** How long the second channel of a link may take to end when the first has. */
 const GOODBYE_MS = 2_000
 
-/** How long what nobody waits for stays here for company, and how many such messages at most. */
+/** How long what nobody waits for stays here for company, in ms, and how many such messages at most. */
 const LATE_MS = 5
 const LATE_MOST = 64
 
@@ -73,7 +78,7 @@ export class Link {
   readonly #serving = new Map<number, AbortController>()
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
   readonly #watches = new Map<string, () => void>()
-  /** What nobody waits for: it leaves with the next message, or soon. A session's snapshot replaces the one before it. */
+  /** What nobody waits for: it leaves ahead of the next chunk or end, or soon. */
   readonly #late = new Map<string, LateMessage>()
   #lateTimer: NodeJS.Timeout | undefined
   /** Of sessions that are watched over there: as they were told last. */
@@ -265,7 +270,7 @@ export class Link {
         if (this.#watches.has(key)) return
         const of = message.to
         const push = (snapshot: unknown): void => {
-          // Of a session nobody waits for: Busy is no news while the end of a small run is about to follow.
+          // Nobody waits for a session's: that it is Busy is no news where the end of a small run is about to follow.
           if (of.job === undefined) this.#postLate(key, { t: 'state', of, snapshot: snapshot as object })
           else this.#post({ t: 'state', of, snapshot })
         }
@@ -360,7 +365,10 @@ export class Link {
       for (;;) {
         const step = await reading.next()
         if (signal.aborted) return
-        if (step.done) return this.#postData({ t: 'end', r, ...(step.value && { job: step.value }) })
+        if (step.done) {
+          const job = step.value && (request.brief ? outcomeOf(step.value) : step.value)
+          return this.#postData({ t: 'end', r, ...(job && { job }) })
+        }
         while (pump.credit <= 0 && !signal.aborted) {
           await wake.promise
           wake = Promise.withResolvers<void>()
@@ -389,11 +397,13 @@ export class Link {
   /** Sent without waiting: control messages are small and few per request, and the channel's end is the news. */
   #post(message: ControlMessage): void {
     if (!this.open) return
-    this.#sendLate()
     this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
   }
 
-  /** In the company of the next message; each one alone would cost both ends as much as a small run does. */
+  /**
+   * Ahead of the next chunk or end, which show that it is so, or soon: each one alone would cost both ends as much as a
+   * small run does. Under one key the last one counts.
+   */
   #postLate(key: string, message: LateMessage): void {
     if (!this.open) return
     this.#late.delete(key)
@@ -495,6 +505,11 @@ export class Link {
     this.#watched.clear()
     for (const watching of watchings) watching.lost?.(error)
   }
+}
+
+/** How it ended: of all that a snapshot says this is an eighth, and of an empty run the half of what travels. */
+function outcomeOf({ state, reason, streamed, location, children }: JobSnapshot): JobOutcome {
+  return { state, reason, streamed, location, children: children.map(outcomeOf) }
 }
 
 /** Field by field. */

@@ -159,6 +159,8 @@ export interface ReadRequest {
   readonly recurse?: boolean | undefined
   /** State changes too, each as a chunk of no records in its place among them. */
   readonly events?: boolean | undefined
+  /** The end says how the job ended, and nothing else of it. */
+  readonly brief?: boolean | undefined
 }
 
 /** Events to a session or one of its jobs, from anybody who may: the closed list (guards below). */
@@ -349,6 +351,7 @@ const read = shape({
   location: maybe(string),
   recurse: maybe(flag),
   events: maybe(flag),
+  brief: maybe(flag),
 })
 const target: Check = (value) => shape({ peer: string })(value) || shape({ session: string })(value)
 const started: Record<string, Check> = {

@@ -180,6 +180,7 @@ const read: Fields<wire.ReadRequest> = {
   location: true,
   recurse: true,
   events: true,
+  brief: true,
 }
 
 const job: Fields<JobSnapshot> = {
