@@ -28,7 +28,7 @@ export const echo: Rival = {
         await roundTrip(stream, message)
         return input === undefined ? undefined : input + 1
       },
-      [Symbol.asyncDispose]: async () => void (await node.stop()),
+      [Symbol.asyncDispose]: async () => node.stop(),
     }
   },
 }

@@ -49,7 +49,7 @@ test('small messages do not open the window each time; bulk does before it is us
       heard: () => {},
     })
     await made.start()
-    onTestFinished(async () => void (await made.stop()))
+    onTestFinished(async () => made.stop())
     return made
   }
   const [near, far] = [await node([]), await node(['/ip4/127.0.0.1/tcp/0'])]
