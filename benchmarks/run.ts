@@ -5,14 +5,15 @@
 
 import { cases as jobCases, jobs } from './jobs/cases.ts'
 import { targets as jobTargets } from './jobs/targets.ts'
-import { remoteRun } from './remote-run.ts'
+import { cases as remoteCases, remote } from './remote/cases.ts'
+import { targets as remoteTargets } from './remote/targets.ts'
 import { cases as storeCases, store } from './store/cases.ts'
 import { targets as storeTargets } from './store/targets.ts'
 import { cases as transportCases, transport } from './transport/cases.ts'
 import type { Row, Skipped } from './transport/row.ts'
 import { targets as transportTargets } from './transport/targets.ts'
 
-const targets = { ...transportTargets, ...jobTargets, ...storeTargets }
+const targets = { ...transportTargets, ...remoteTargets, ...jobTargets, ...storeTargets }
 
 interface Suite {
   readonly cases: readonly string[]
@@ -22,9 +23,14 @@ interface Suite {
 
 const suites: Readonly<Record<Row['suite'], Suite>> = {
   transport: { cases: transportCases, rows: transport },
-  session: { cases: ['remote-run-empty'], rows: remoteRun },
+  remote: { cases: [...remoteCases, ...storeCases], rows: remoteAndStore },
   jobs: { cases: jobCases, rows: jobs },
-  remote: { cases: storeCases, rows: store },
+}
+
+/** Who is elsewhere, and what outlives it. */
+async function* remoteAndStore(asked: ReadonlySet<string>): AsyncGenerator<Row | Skipped> {
+  yield* remote(asked)
+  yield* store(asked)
 }
 
 const args = process.argv.slice(2)
@@ -55,7 +61,11 @@ for (const [name, suite] of Object.entries(suites)) {
       continue
     }
     if (json) console.log(JSON.stringify(row))
-    else console.log(line(row.case, figure(row.ours), figure(row.peer), row.unit, row.ratio.toFixed(2), row.peerName))
+    else {
+      const { ours, peer, unit, ratio, peerName, store } = row
+      const beside = store === undefined ? peerName : `${peerName}; store: ${store}`
+      console.log(line(row.case, figure(ours), figure(peer), unit, ratio.toFixed(2), beside))
+    }
     const miss = missOf(row)
     if (miss !== undefined) missed.push(miss)
   }

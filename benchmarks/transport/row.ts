@@ -2,7 +2,7 @@
 
 /** One result. `ratio` is in goodness: 1 is as good as the peer, 2 twice as good, also where less is better. */
 export interface Row {
-  readonly suite: 'transport' | 'session' | 'jobs' | 'remote'
+  readonly suite: 'transport' | 'remote' | 'jobs'
   readonly case: string
   /** Of `ours` and `peer`: of something a second more is better, of a time or size (`ms`, `µs`, `MiB`) less. */
   readonly unit: string
@@ -10,6 +10,8 @@ export interface Row {
   readonly peer: number
   readonly peerName: string
   readonly ratio: number
+  /** What our side kept jobs and records in, where it matters. */
+  readonly store?: string
 }
 
 /** A case that cannot be measured here, and why. */
@@ -19,9 +21,9 @@ export interface Skipped {
   readonly skipped: string
 }
 
-export function row({ suite, case: name, unit, ours, peer, peerName }: Omit<Row, 'ratio'>): Row {
+export function row({ unit, ours, peer, ...rest }: Omit<Row, 'ratio'>): Row {
   const lessIsBetter = unit === 'ms' || unit === 'µs' || unit === 'MiB'
-  return { suite, case: name, unit, ours, peer, peerName, ratio: lessIsBetter ? peer / ours : ours / peer }
+  return { ...rest, unit, ours, peer, ratio: lessIsBetter ? peer / ours : ours / peer }
 }
 
 export function median(values: readonly number[]): number {

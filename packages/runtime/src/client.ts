@@ -180,7 +180,7 @@ class ClientRef implements PeerRef {
   }
 
   ask(event: PeerEvent, options: Cancel = {}): Promise<unknown> {
-    return askOver(this.#line, {}, event, options.signal)
+    return askOver(this.#line, {}, event, options)
   }
 
   held(snapshot: SessionSnapshot): SessionRef {

@@ -60,7 +60,7 @@ export class Cursors {
     this.#taken = new Map()
     this.#unheard++
     const said = this.#ref
-      .request({ type: 'acknowledge', reader: this.#reader, seqs }, this.#job)
+      .request({ type: 'acknowledge', reader: this.#reader, seqs }, this.#job, { late: this.#onAnswer === undefined })
       .then(
         (snapshot) => {
           if (snapshot) this.#onAnswer?.(snapshot as JobSnapshot)

@@ -238,16 +238,19 @@ export class JobTable {
       if (one?.position !== undefined && found.children[one.position - 1]?.instanceId === id)
         await one.acknowledge(reader, seq)
     }
-    const run = this.#runs.get(found.instanceId)
     const snapshot = this.#now(found).snapshot()
-    // A run is kept only for who has not taken it all.
-    if (run && isFinished(snapshot.state) && !snapshot.hasMoreData) {
-      void this.forget(run)
-      this.#retired.set(run.instanceId, snapshot)
-      const [oldest] = this.#retired.keys()
-      if (this.#retired.size > RETIRED_KEPT && oldest !== undefined) this.#retired.delete(oldest)
-    }
+    this.#retire(snapshot)
     return snapshot
+  }
+
+  /** A run is kept only for who has not taken it all. */
+  #retire(snapshot: JobSnapshot): void {
+    const run = this.#runs.get(snapshot.instanceId)
+    if (!run || !isFinished(snapshot.state) || snapshot.hasMoreData) return
+    void this.forget(run)
+    this.#retired.set(run.instanceId, snapshot)
+    const [oldest] = this.#retired.keys()
+    if (this.#retired.size > RETIRED_KEPT && oldest !== undefined) this.#retired.delete(oldest)
   }
 
   /** Of a map: the items that failed. @throws JobNotFoundError, JobStateError */
@@ -287,7 +290,10 @@ export class JobTable {
     // Whoever read to the end learns how it ended: the end of the log comes a moment before the job's.
     if (request.follow) await untilAborted(found.finished, either)
     if (!signal?.aborted) lost?.throwIfAborted()
-    return this.#now(found).snapshot()
+    const last = this.#now(found).snapshot()
+    // One that said nothing has nothing to be acknowledged: that its reader was told of its end is all.
+    if (request.follow && !signal?.aborted) this.#retire(last)
+    return last
   }
 
   #lossOf(run: string): AbortSignal {

@@ -1,10 +1,9 @@
 // A session at the other end of a link. When the link ends, what is there goes on or not: its jobs show Disconnected. Where
 // there can be another link instead, everything goes on over that one.
-import type { Cancel } from '@errand/transport'
 import { asError, codeOf, PeerLostError, PeerRestartedError } from './errors.ts'
 import { isFinished } from './child-jobs.ts'
 import { Link, type JobReading } from './link.ts'
-import type { SessionRef } from './session-ref.ts'
+import type { RequestOptions, SessionRef } from './session-ref.ts'
 import type { JobSnapshot, SessionSnapshot } from './surface.ts'
 import type { Address, ReadRequest, SessionEvent, WireEvent } from './wire.ts'
 
@@ -17,11 +16,16 @@ export interface Line {
 }
 
 /** Asks over whatever link there is, again over the next one: under the same id. @throws PeerRestartedError */
-export async function askOver(line: Line, to: Address, event: WireEvent, signal?: AbortSignal): Promise<unknown> {
+export async function askOver(
+  line: Line,
+  to: Address,
+  event: WireEvent,
+  { signal, late }: RequestOptions = {},
+): Promise<unknown> {
   const id = Link.requestId()
   for (let { link } = line; ;) {
     try {
-      return await link.ask(to, event, { signal, id })
+      return await link.ask(to, event, { signal, late, id })
     } catch (error) {
       if (!line.instead || link.open || codeOf(error) !== 'PEER_LOST') throw error
       const next = await line.instead(link, signal)
@@ -65,8 +69,8 @@ export class LinkSessionRef implements SessionRef {
     return this.#snapshot
   }
 
-  async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
-    const answer = await askOver(this.#line, this.#to(job), event, options.signal)
+  async request(event: SessionEvent, job?: string, options: RequestOptions = {}): Promise<unknown> {
+    const answer = await askOver(this.#line, this.#to(job), event, options)
     // An answer is newer than what was pushed before it.
     if (event.type === 'disconnect' || event.type === 'connect' || event.type === 'close')
       this.update(answer as SessionSnapshot)

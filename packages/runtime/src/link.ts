@@ -36,7 +36,12 @@ export interface LinkServer {
   watch(link: Link, to: Address, push: (snapshot: unknown) => void): () => void
 }
 
-/** Chunks as they come, then the job as it was after the last. */
+/** What is left of a job's last snapshot where the read is `brief`. */
+export type JobOutcome = Pick<JobSnapshot, 'state' | 'reason' | 'streamed' | 'location'> & {
+  readonly children: readonly JobOutcome[]
+}
+
+/** Chunks as they come, then the job as it was after the last: where the read is `brief`, its {@link JobOutcome}. */
 export type JobReading = AsyncGenerator<ReadChunk, JobSnapshot | undefined, undefined>
 
 interface Reading {
@@ -55,6 +60,7 @@ interface Asked {
   /** Its answer is kept over there until we say that we have heard it. */
   readonly kept: boolean
 }
+type LateMessage = { t: 'ok'; id: number } | { t: 'state'; of: Address; snapshot: object }
 
 interface Watching {
   readonly listener: (snapshot: unknown) => void
@@ -63,6 +69,10 @@ interface Watching {
 
 /** How long the second channel of a link may take to end when the first has. */
 const GOODBYE_MS = 2_000
+
+/** How long what nobody waits for stays here for company, in ms, and how many such messages at most. */
+const LATE_MS = 5
+const LATE_MOST = 64
 
 /** Ids of this process's requests: unique per client, also across its links. */
 let lastRequest = 0
@@ -87,6 +97,11 @@ export class Link {
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
   readonly #watches = new Map<string, () => void>()
   #answering = 0
+  /** What nobody waits for: it leaves ahead of the next chunk or end, or soon. */
+  readonly #late = new Map<string, LateMessage>()
+  #lateTimer: NodeJS.Timeout | undefined
+  /** Of sessions that are watched over there: as they were told last. */
+  readonly #told = new Map<string, object>()
   #lastRead = 0
   #ended: { error: Error | undefined } | undefined
   /** The other side has said goodbye: it hears nothing any more, but what it said before may still be on its way. */
@@ -123,11 +138,14 @@ export class Link {
     return this.#bye
   }
 
-  /** Asks and waits for the answer. @throws PeerLostError when the link ends first: whether it was done is unknown */
+  /**
+   * Asks and waits for the answer. `late`: nobody waits for it, so it comes without a value, and with what else is said.
+   * @throws PeerLostError when the link ends first: whether it was done is unknown
+   */
   async ask(
     to: Address,
     event: WireEvent,
-    options: { signal?: AbortSignal | undefined; id?: number } = {},
+    options: { signal?: AbortSignal | undefined; id?: number; late?: boolean | undefined } = {},
   ): Promise<unknown> {
     options.signal?.throwIfAborted()
     if (!this.open) throw this.#lost()
@@ -141,7 +159,14 @@ export class Link {
     options.signal?.addEventListener('abort', onAbort, { once: true })
     try {
       const heard = this.#heard.splice(0, OPEN_REQUESTS)
-      this.#post({ t: 'ask', id, to, event, ...(heard.length > 0 && { heard }) })
+      this.#post({
+        t: 'ask',
+        id,
+        to,
+        event,
+        ...(heard.length > 0 && { heard }),
+        ...(options.late && { late: true }),
+      })
       return await promise
     } finally {
       options.signal?.removeEventListener('abort', onAbort)
@@ -223,6 +248,7 @@ export class Link {
 
   /** Says goodbye: what was sent arrives, then the channels end. */
   async close(): Promise<void> {
+    this.#sendLate()
     this.#post({ t: 'bye' })
     if (!this.#ended) await Promise.allSettled([this.#control.end(), this.#data.end()])
     this.#end(undefined)
@@ -284,7 +310,7 @@ export class Link {
     switch (message.t) {
       case 'ask':
         if (message.heard) this.#server?.heard?.(this, message.heard)
-        return void this.#answer(message.id, message.to, message.event)
+        return void this.#answer(message)
       case 'ok':
         return this.#hear(message.id)?.resolve(message.value)
       case 'no':
@@ -296,7 +322,12 @@ export class Link {
         if (this.#watches.has(key)) return
         if (this.#watches.size >= OPEN_WATCHES) throw new ProtocolError(`more than ${OPEN_WATCHES} watches on one link`)
         const of = message.to
-        const stop = this.#serverOrRefuse().watch(this, of, (snapshot) => this.#post({ t: 'state', of, snapshot }))
+        const push = (snapshot: unknown): void => {
+          // Nobody waits for a session's: that it is Busy is no news where the end of a small run is about to follow.
+          if (of.job === undefined) this.#postLate(key, { t: 'state', of, snapshot: snapshot as object })
+          else this.#post({ t: 'state', of, snapshot })
+        }
+        const stop = this.#serverOrRefuse().watch(this, of, push)
         this.#watches.set(key, stop)
         return
       }
@@ -304,6 +335,8 @@ export class Link {
         const key = keyOf(message.to)
         this.#watches.get(key)?.()
         this.#watches.delete(key)
+        this.#late.delete(key)
+        this.#told.delete(key)
         return
       }
       case 'state':
@@ -367,7 +400,7 @@ export class Link {
     return asked
   }
 
-  async #answer(id: number, to: Address, asked: unknown): Promise<void> {
+  async #answer({ id, to, event: asked, late }: Extract<ControlMessage, { t: 'ask' }>): Promise<void> {
     const abort = new AbortController()
     // Counted, and not looked up: one may be asked twice under one id.
     this.#answering++
@@ -377,7 +410,8 @@ export class Link {
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
-      this.#post({ t: 'ok', id, value })
+      if (late) this.#postLate(`ok ${id}`, { t: 'ok', id })
+      else this.#post({ t: 'ok', id, value })
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
     } finally {
@@ -402,7 +436,10 @@ export class Link {
       for (;;) {
         const step = await reading.next()
         if (signal.aborted) return
-        if (step.done) return this.#postData({ t: 'end', r, ...(step.value && { job: step.value }) })
+        if (step.done) {
+          const job = step.value && (request.brief ? outcomeOf(step.value) : step.value)
+          return this.#postData({ t: 'end', r, ...(job && { job }) })
+        }
         while (pump.credit <= 0 && !signal.aborted) {
           await wake.promise
           wake = Promise.withResolvers<void>()
@@ -410,6 +447,7 @@ export class Link {
         if (signal.aborted) return
         const { job, location, first, count, errors, from, bytes } = step.value
         pump.credit -= bytes.byteLength
+        this.#sendLate()
         await this.#data.send({ t: 'chunk', r, job, location, first, count, errors, from, bytes } satisfies DataMessage)
       }
     } catch (error) {
@@ -429,7 +467,38 @@ export class Link {
 
   /** Sent without waiting: control messages are small and few per request, and the channel's end is the news. */
   #post(message: ControlMessage): void {
-    if (this.open) this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
+    if (!this.open) return
+    this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
+  }
+
+  /**
+   * Ahead of the next chunk or end, which show that it is so, or soon: each one alone would cost both ends as much as a
+   * small run does. Under one key the last one counts.
+   */
+  #postLate(key: string, message: LateMessage): void {
+    if (!this.open) return
+    this.#late.delete(key)
+    this.#late.set(key, message)
+    if (this.#late.size >= LATE_MOST) return this.#sendLate()
+    // Not stopped when it has left before: what comes then may leave a little earlier.
+    this.#lateTimer ??= setTimeout(() => {
+      this.#lateTimer = undefined
+      this.#sendLate()
+    }, LATE_MS)
+  }
+
+  #sendLate(): void {
+    if (this.#late.size === 0) return
+    const late = [...this.#late]
+    this.#late.clear()
+    for (const [key, message] of late) {
+      if (message.t === 'state') {
+        const told = this.#told.get(key)
+        if (told && isSame(told, message.snapshot)) continue
+        this.#told.set(key, message.snapshot)
+      }
+      this.#post(message)
+    }
   }
 
   /**
@@ -462,6 +531,7 @@ export class Link {
 
   #postData(message: DataMessage): void {
     if (!this.open) return
+    this.#sendLate()
     this.#data.send(message).catch((error) => this.#broken(error))
   }
 
@@ -482,6 +552,8 @@ export class Link {
   #end(error: Error | undefined): void {
     if (this.#ended) return
     this.#ended = { error }
+    clearTimeout(this.#lateTimer)
+    this.#late.clear()
     // The sibling channel must not outlive the one that ended.
     this.#control.abort(error)
     this.#data.abort(error)
@@ -504,6 +576,17 @@ export class Link {
     this.#watched.clear()
     for (const watching of watchings) watching.lost?.(error)
   }
+}
+
+/** How it ended: of all that a snapshot says this is an eighth, and of an empty run the half of what travels. */
+function outcomeOf({ state, reason, streamed, location, children }: JobSnapshot): JobOutcome {
+  return { state, reason, streamed, location, children: children.map(outcomeOf) }
+}
+
+/** Field by field. */
+function isSame(one: object, other: object): boolean {
+  const [fields, others] = [Object.entries(one), other as Record<string, unknown>]
+  return fields.length === Object.keys(other).length && fields.every(([key, value]) => value === others[key])
 }
 
 function keyOf(to: Address): string {

@@ -3,7 +3,7 @@
 // Requests carry one id over all links, so that a lost answer may be asked for again. Reads go on behind the last chunk
 // they had. Watches are renewed; while the link is gone the jobs there show Disconnected: what they do is unknown.
 import { createActor } from 'xstate'
-import { backOff, type Cancel } from '@errand/transport'
+import { backOff } from '@errand/transport'
 import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
 import {
@@ -25,7 +25,7 @@ import {
   type RemoteSessionEvent,
 } from './remote-session-machine.ts'
 import { SentCalls, type LostRun } from './sent-calls.ts'
-import type { SessionRef } from './session-ref.ts'
+import type { RequestOptions, SessionRef } from './session-ref.ts'
 import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import { REPEAT, type ReadRequest, type SessionEvent, type WorkSpec } from './wire.ts'
 
@@ -192,7 +192,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   // ── SessionRef ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
+  async request(event: SessionEvent, job?: string, options: RequestOptions = {}): Promise<unknown> {
     switch (event.type) {
       case 'session':
         return this.snapshot
@@ -228,7 +228,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   /** A run that is nothing but a call: were the session lost under it, nobody here would know of it. */
-  async #call(event: Extract<SessionEvent, { type: 'run' }>, options: Cancel): Promise<unknown> {
+  async #call(event: Extract<SessionEvent, { type: 'run' }>, options: RequestOptions): Promise<unknown> {
     const { spec } = event
     try {
       const onSend = (): void => void (!this.temporary && this.#calls.sent(spec))
@@ -626,7 +626,12 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   async #forward(
     event: SessionEvent,
     job: string | undefined,
-    { signal, patient = false, onSend }: Cancel & { readonly patient?: boolean; readonly onSend?: () => void },
+    {
+      signal,
+      late,
+      patient = false,
+      onSend,
+    }: RequestOptions & { readonly patient?: boolean; readonly onSend?: () => void },
   ): Promise<unknown> {
     const id = Link.requestId()
     let memory: string | undefined
@@ -639,7 +644,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       memory = link.memory
       onSend?.()
       try {
-        return await link.ask(this.#to(job), event, { signal, id })
+        return await link.ask(this.#to(job), event, { signal, late, id })
       } catch (error) {
         if (link.open || codeOf(error) !== 'PEER_LOST') throw error
       }

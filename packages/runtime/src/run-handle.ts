@@ -9,7 +9,7 @@ import { ItemStream } from './item-stream.ts'
 import { sourceOf } from './job-handle.ts'
 import { OWNER } from './output-log.ts'
 import { recordsOf, type ReadChunk } from './record.ts'
-import type { JobReading } from './link.ts'
+import type { JobOutcome, JobReading } from './link.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobRecord, JobSnapshot, Output, Run, RunValue, StartOptions } from './surface.ts'
 import { CONTROL_FRAME, type SessionEvent, type WorkSpec } from './wire.ts'
@@ -25,7 +25,7 @@ interface Begun {
   readonly first: Promise<IteratorResult<ReadChunk, JobSnapshot | undefined>>
 }
 
-type Taken<R> = PromiseWithResolvers<{ last: JobSnapshot | undefined; first: readonly Output<R>[] }>
+type Taken<R> = PromiseWithResolvers<{ last: JobOutcome | undefined; first: readonly Output<R>[] }>
 
 export class RunHandle<R> implements Run<R> {
   readonly #ref: SessionRef
@@ -124,9 +124,10 @@ export class RunHandle<R> implements Run<R> {
   #begin(event: RunEvent, signal: AbortSignal | undefined, input: StartOptions['input']): Begun {
     signal?.throwIfAborted()
     const job = event.spec.startId
-    const answer = this.#ref.request(event)
+    // Its end says that it was begun; only what feeds it waits for that.
+    const answer = this.#ref.request(event, undefined, { late: input === undefined })
     answer.catch(() => (this.#refused = true))
-    const reading = this.#ref.read(job, { reader: OWNER, follow: true })
+    const reading = this.#ref.read(job, { reader: OWNER, follow: true, brief: true })
     // A large call takes another way than the small request to read, and may come later: then the answer comes first.
     const first = isSmall(event.spec) ? reading.next() : answer.then(() => reading.next())
     first.catch(() => undefined)
@@ -196,7 +197,7 @@ function isSmall({ source, command, payload, env, argv, init, permissions }: Wor
 }
 
 /** One target: its own error. Several: all of them, after the rest have ended. */
-function throwUnlessCompleted(snapshot: JobSnapshot | undefined): asserts snapshot {
+function throwUnlessCompleted(snapshot: JobOutcome | undefined): asserts snapshot {
   if (!snapshot) throw new JobStoppedError('the run was left before it ended')
   if (snapshot.state === 'Completed') return
   const { children } = snapshot

@@ -6,10 +6,15 @@ import type { JobReading } from './link.ts'
 import type { JobSnapshot, SessionSnapshot } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
 
+export interface RequestOptions extends Cancel {
+  /** Nobody waits for the answer, nor for its value: it comes without one, with what else is said. */
+  readonly late?: boolean | undefined
+}
+
 export interface SessionRef {
   readonly snapshot: SessionSnapshot
   /** To the session, or to one of its jobs (instanceId). The answer's shape depends on the event. */
-  request(event: SessionEvent, job?: string, options?: Cancel): Promise<unknown>
+  request(event: SessionEvent, job?: string, options?: RequestOptions): Promise<unknown>
   /** Whole chunks of a job and its children. */
   read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading
   /**

@@ -162,6 +162,8 @@ export interface ReadRequest {
   readonly recurse?: boolean | undefined
   /** State changes too, each as a chunk of no records in its place among them. */
   readonly events?: boolean | undefined
+  /** The end says how the job ended, and nothing else of it. */
+  readonly brief?: boolean | undefined
 }
 
 /** Events to a session or one of its jobs, from anybody who may: the closed list (guards below). */
@@ -279,7 +281,8 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
 export type ControlMessage =
   | { t: 'hello'; v: number; link: string; client: string; name: string }
   | { t: 'welcome'; v: number; name: string; self: string; memory?: string }
-  | { t: 'ask'; id: number; to: Address; event: WireEvent; heard?: readonly number[] }
+  /** `late`: nobody waits for the answer. */
+  | { t: 'ask'; id: number; to: Address; event: WireEvent; heard?: readonly number[]; late?: boolean }
   | { t: 'ok'; id: number; value?: unknown }
   | { t: 'no'; id: number; error: Error }
   | { t: 'give-up'; id: number }
@@ -337,10 +340,10 @@ const maybe =
   (value) =>
     value === undefined || check(value)
 /** Every key is known and fits; unknown keys are a later version's and are let through unread. */
-const shape =
-  (fields: Record<string, Check>): Check =>
-  (value) =>
-    record(value) && Object.entries(fields).every(([key, check]) => check((value as Record<string, unknown>)[key]))
+const shape = (fields: Record<string, Check>): Check => {
+  const checks = Object.entries(fields)
+  return (value) => record(value) && checks.every(([key, check]) => check((value as Record<string, unknown>)[key]))
+}
 
 const env: Check = (value) =>
   record(value) && Object.values(value as object).every((item) => item === undefined || string(item))
@@ -405,6 +408,7 @@ const read = shape({
   location: maybe(string),
   recurse: maybe(flag),
   events: maybe(flag),
+  brief: maybe(flag),
 })
 const target: Check = (value) => shape({ peer: string })(value) || shape({ session: string })(value)
 const started: Record<string, Check> = {
@@ -512,7 +516,13 @@ const address: Check = (value) => shape({ session: maybe(string), job: maybe(str
 const CONTROL_MESSAGES: Record<string, Check> = {
   hello: shape({ v: count, link: string, client: string, name: string }),
   welcome: shape({ v: count, name: string, self: string, memory: maybe(string) }),
-  ask: shape({ id: count, to: address, event: record, heard: maybe(list(count, OPEN_REQUESTS)) }),
+  ask: shape({
+    id: count,
+    to: address,
+    event: record,
+    heard: maybe(list(count, OPEN_REQUESTS)),
+    late: maybe(flag),
+  }),
   ok: shape({ id: count }),
   no: shape({ id: count, error: (value) => Error.isError(value) }),
   'give-up': shape({ id: count }),

@@ -336,3 +336,15 @@ describe('of a real peer', () => {
     await session.close()
   })
 })
+
+test('a run that said nothing is kept until its reader was told of its end; who asks again is told again', async () => {
+  await using session = new InstantSession(() => ({ says: [] }))
+  const startId = crypto.randomUUID()
+  await session.host.request({ type: 'run', spec: { kind: 'code', source: '', command: '', startId } })
+  const runs = async (): Promise<unknown[]> => (await session.host.request({ type: 'runs' })) as unknown[]
+  const read = (): Promise<unknown> => session.host.read(startId, { reader: 'owner', follow: true }).next()
+  expect(await runs()).toHaveLength(1)
+  expect(await read()).toMatchObject({ done: true, value: { state: 'Completed' } })
+  expect(await runs()).toHaveLength(0)
+  expect(await read()).toMatchObject({ done: true, value: { state: 'Completed' } })
+})

@@ -1,65 +1,10 @@
 // The end of a link, channel by channel: what the other side said before it went is heard.
-import { ChannelClosedError, type Channel, type ChannelEnd } from '@errand/transport'
 import { afterEach, expect, test, vi } from 'vitest'
 import { Link } from '../src/link.ts'
 import { singleRecord } from '../src/record.ts'
+import { Half } from './support/half.ts'
 
 afterEach(() => vi.useRealTimers())
-
-/** One end of a channel, the other of which is the test's. */
-class Half implements Channel {
-  readonly peer = 'far'
-  readonly protocol = 'half'
-  readonly closed: Promise<ChannelEnd>
-  readonly sent: unknown[] = []
-  readonly #settle: (end: ChannelEnd) => void
-  readonly #values: unknown[] = []
-  #over = false
-  #wake: (() => void) | undefined
-
-  constructor() {
-    const { promise, resolve } = Promise.withResolvers<ChannelEnd>()
-    this.closed = promise
-    this.#settle = resolve
-  }
-
-  says(value: unknown): void {
-    this.#values.push(value)
-    this.#wake?.()
-  }
-
-  goes(error?: Error): void {
-    this.#over = true
-    this.#settle(error ? { error } : {})
-    this.#wake?.()
-  }
-
-  async send(value: unknown): Promise<void> {
-    if (this.#over) throw new ChannelClosedError()
-    this.sent.push(value)
-  }
-
-  async end(): Promise<void> {
-    this.goes()
-  }
-
-  abort(error?: Error): void {
-    this.#values.length = 0
-    this.goes(error)
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<unknown> {
-    for (;;) {
-      if (this.#values.length > 0) yield this.#values.shift()
-      else if (this.#over) return
-      else await new Promise<void>((resolve) => (this.#wake = resolve))
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.abort()
-  }
-}
 
 function linked(): { control: Half; data: Half; link: Link; read: () => ReturnType<Link['read']> } {
   const control = new Half()

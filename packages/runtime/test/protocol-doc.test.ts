@@ -67,7 +67,7 @@ type ByType<U extends { type: string }> = { [T in U['type']]: Fields<Extract<U, 
 const control: ByT<wire.ControlMessage> = {
   hello: { v: true, link: true, client: true, name: true },
   welcome: { v: true, name: true, self: true, memory: true },
-  ask: { id: true, to: true, event: true, heard: true },
+  ask: { id: true, to: true, event: true, heard: true, late: true },
   ok: { id: true, value: true },
   no: { id: true, error: true },
   'give-up': { id: true },
@@ -182,6 +182,7 @@ const read: Fields<wire.ReadRequest> = {
   location: true,
   recurse: true,
   events: true,
+  brief: true,
 }
 
 const job: Fields<JobSnapshot> = {

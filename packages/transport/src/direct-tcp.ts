@@ -232,6 +232,7 @@ export class SocketConnection extends AbstractMultiaddrConnection {
     // As one write, for a frame's header is a part of its own; TLS puts several buffers into one anyway, at more cost.
     if (data.byteLength <= SMALL_WRITE) {
       const whole = data.subarray()
+      this.#gatherTurn(socket)
       socket.write(whole)
       for (const part of [...data]) if (part.buffer !== whole.buffer) queueMicrotask(() => toWrite.used(part))
     } else {
@@ -290,6 +291,17 @@ export class SocketConnection extends AbstractMultiaddrConnection {
     this.#gathered = 0
     socket.cork()
     setImmediate(this.#letGo)
+  }
+
+  /**
+   * Streams that say something in the same turn, each a few bytes, say it in one write: what a channel has to say it says
+   * behind all promise jobs, and this lets go behind that.
+   */
+  #gatherTurn(socket: Socket): void {
+    if (this.#gathering) return
+    this.#gathering = true
+    socket.cork()
+    process.nextTick(this.#letGo)
   }
 
   readonly #letGo = (): void => {

@@ -8,12 +8,41 @@
 //   for good, and the stream is aborted when 4 MiB have gathered: the pause has to wait until it is through.
 // - `idle` is said from within the stream's own sending; what is sent there lies until something else is sent.
 // - An exception in a listener ends the process: every listener catches.
+// - A window is opened again behind each message, with a frame of its own.
 // - A stream may be reset before anybody could listen for it.
 // - The streams of a connection that was lost close without an error, as finished ones do: an orderly end is only one
 //   where the peer's own end of the stream was seen.
 
 import type { Stream } from '@libp2p/interface'
 import type { ByteDuplex, DuplexSink } from './duplex.ts'
+
+/** Bytes taken in before a stream's window is opened again: what is less than that answers itself. */
+const LOT = 32 * 1024
+
+/** Of libp2p's yamux, what opens the window of a stream; to none of it there is a setting. */
+interface YamuxWindow {
+  readonly state: number
+  readonly recvWindow: number
+  readonly recvWindowCapacity: number
+  sendWindowUpdate(): void
+}
+/** `StreamState.Established`: before, an update says that the stream is opened; behind it, it says nothing. */
+const ESTABLISHED = 3
+
+/**
+ * yamux opens a window again behind each message, however small: a frame back for each request, and one for each answer,
+ * which wakes a process that has nothing to do. From here on it does so by the lot. A stream of another muxer stays as it is.
+ */
+export function openByTheLot(stream: Stream): void {
+  const yamux = stream as unknown as Partial<YamuxWindow>
+  const update = yamux.sendWindowUpdate
+  if (typeof yamux.recvWindowCapacity !== 'number' || typeof yamux.recvWindow !== 'number' || !update) return
+  const window = yamux as YamuxWindow
+  window.sendWindowUpdate = () => {
+    if (window.state === ESTABLISHED && window.recvWindow - window.recvWindowCapacity < LOT) return
+    update.call(window)
+  }
+}
 
 export class StreamDuplex implements ByteDuplex {
   readonly #stream: Stream
@@ -27,6 +56,7 @@ export class StreamDuplex implements ByteDuplex {
 
   /** `forsake` drops the connection: the peer is silent on it, and a dial would find it open, and use it. */
   constructor(stream: Stream, forsake: () => void) {
+    openByTheLot(stream)
     this.#stream = stream
     this.#forsake = forsake
   }

@@ -4,18 +4,18 @@ import { once } from 'node:events'
 import { type Socket, connect, createServer } from 'node:net'
 import type { Logger } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { SocketConnection } from '../src/direct-tcp.ts'
 import { toWrite } from '../src/lent-memory.ts'
 
 const KiB = 1024
 
-async function connected(): Promise<{ connection: SocketConnection; far: Socket }> {
+async function connected(): Promise<{ connection: SocketConnection; near: Socket; far: Socket }> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
   const socket = connect(port, '127.0.0.1')
-  const [far] = (await once(server, 'connection')) as [Socket]
+  const [[far]] = (await Promise.all([once(server, 'connection'), once(socket, 'connect')])) as [[Socket], unknown]
   onTestFinished(() => {
     for (const one of [socket, far]) one.destroy()
     server.close()
@@ -27,7 +27,7 @@ async function connected(): Promise<{ connection: SocketConnection; far: Socket 
     newScope: () => log,
   })
   const remoteAddr = multiaddr(`/ip4/127.0.0.1/tcp/${port}`)
-  return { connection: new SocketConnection({ socket, direction: 'outbound', remoteAddr, log }), far }
+  return { connection: new SocketConnection({ socket, direction: 'outbound', remoteAddr, log }), near: socket, far }
 }
 
 type Sent = Parameters<SocketConnection['sendData']>[0]
@@ -57,5 +57,21 @@ test.each([
   expect(parts.map(({ length }) => length)).toEqual([size, size])
   await expect.poll(() => arrived).toBe(2 * size)
   expect(lent.map(({ length }) => length)).toEqual([0, 0])
+  await connection.close()
+})
+
+test('what several streams say in one turn is one write; what is said in the next one is another', async () => {
+  const { connection, near, far } = await connected()
+  let arrived = ''
+  far.on('data', (bytes: Buffer) => (arrived += bytes.toString()))
+  const writes = vi.spyOn(near as unknown as { _writeGeneric(): void }, '_writeGeneric')
+  const say = (text: string): void => void connection.sendData(list(Buffer.from(text)))
+  // As channels do: each behind all promise jobs of the turn.
+  for (const text of ['a', 'b']) process.nextTick(() => say(text))
+  await expect.poll(() => arrived).toBe('ab')
+  expect(writes).toHaveBeenCalledTimes(1)
+  say('c')
+  await expect.poll(() => arrived).toBe('abc')
+  expect(writes).toHaveBeenCalledTimes(2)
   await connection.close()
 })
