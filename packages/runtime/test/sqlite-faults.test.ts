@@ -466,6 +466,29 @@ test.skipIf(!mayMount)('a disk that the store has filled has room again when a l
   }),
 )
 
+test.skipIf(!mayMount)('on a file system that is read-only a store does not open, and says why; then it does', () =>
+  onSmallDisk(async (disk) => {
+    const path = join(disk, 'errand.db')
+    {
+      await using store = sqlite(path)
+      await store.rows.put('job', 'a', 1)
+    }
+    const remount = (how: string): void => void execFileSync('mount', ['-o', `remount,${how}`, disk])
+    remount('ro')
+    {
+      await using store = sqlite(path)
+      const refused = { code: 'STORE_READ_ONLY' }
+      await expect(store.rows.put('job', 'a', 2)).rejects.toMatchObject(refused)
+      await expect(store.log('job')).rejects.toMatchObject(refused)
+      await using none = sqlite(join(disk, 'another.db'))
+      await expect(none.rows.all('job')).rejects.toMatchObject(refused)
+    }
+    remount('rw')
+    await using store = sqlite(path)
+    expect(await store.rows.all('job')).toEqual([{ key: 'a', value: 1 }])
+  }),
+)
+
 // ── the worker ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('when its worker dies every call that waits fails, and every later one', async () => {

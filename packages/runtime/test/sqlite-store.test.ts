@@ -210,6 +210,39 @@ test('a dropped log’s room is used again, and a large one goes a little at a t
   expect(statSync(place.path).size).toBeLessThan(size * 1.5)
 })
 
+test('of a log of many pieces not every end is known when it is opened again: nothing is said to be less than it is', async () => {
+  const CHUNKS = 700
+  let left: number
+  {
+    await using store = place.open()
+    const log = await store.log('job')
+    // Each too large to share a piece with the next.
+    for (let first = 0; first < 2 * CHUNKS; first += 2) await log.append(chunkOf(first, 2, 33_000))
+    left = log.bytesFrom(0)
+    // Bounded, however much was written.
+    expect(statSync(`${place.path}-wal`).size).toBeLessThan(24 * 1024 * 1024)
+  }
+  await using store = place.open()
+  const log = await store.log('job')
+  const end = 2 * CHUNKS
+  expect([log.start, log.end]).toEqual([0, end])
+  expect([log.bytesFrom(0), log.bytesFrom(end)]).toEqual([left, 0])
+  const each = left / CHUNKS
+  for (let seq = 0; seq < end; seq += 101) {
+    const there = (CHUNKS - Math.trunc(seq / 2)) * each
+    expect(log.bytesFrom(seq)).toBeGreaterThanOrEqual(there)
+    expect(log.bytesFrom(seq)).toBeLessThan(there + left / 30)
+    expect((await log.read(seq, 1))[0]).toEqual(chunkOf(seq - (seq % 2), 2, 33_000))
+  }
+  // Whole chunks, no more than was asked for.
+  await log.forget(end / 2 + 1)
+  expect(log.start).toBeGreaterThan(end / 2 - 100)
+  expect(log.start).toBeLessThanOrEqual(end / 2)
+  expect((await log.read(0, 1))[0]!.first).toBe(log.start)
+  for (let first = end; first < end + 20; first += 2) await log.append(chunkOf(first, 2, 33_000))
+  expect(log.bytesFrom(end)).toBe(10 * each)
+})
+
 // ── against a model ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 type Op =

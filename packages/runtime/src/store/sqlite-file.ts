@@ -25,8 +25,9 @@ const RESERVED_LEAST = 256
 const RESERVED_MOST = 1 << 18
 /** Pieces that are deleted in one transaction. */
 const SLICE = 32
-/** A log of more pieces is known, when it is opened, by this many of them: looking at one takes 10 µs. */
+/** Of a log of so many pieces all are known when it is opened; of a larger one a few: looking at each takes its time. */
 const KNOWN_PIECES = 256
+const KNOWN_OF_MANY = 64
 /** Pages given back to the file system at a time; and how many may lie unused before that begins. */
 const GIVEN_BACK = 256
 const UNUSED_MOST = (64 * 1024 * 1024) / PAGE
@@ -644,9 +645,9 @@ export class StoreFile {
     ).map(({ first }) => first)
     if (firsts.length <= KNOWN_PIECES) return { firsts, all: true }
     const last = this.#get<{ first: number }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)!.first
-    const step = (last - firsts[0]!) / KNOWN_PIECES
+    const step = (last - firsts[0]!) / KNOWN_OF_MANY
     const some = new Set<number>()
-    for (let index = 0; index <= KNOWN_PIECES; index++)
+    for (let index = 0; index < KNOWN_OF_MANY; index++)
       some.add(this.#firstBefore(log, firsts[0]! + index * step) ?? last)
     return { firsts: [...some.add(last)], all: false }
   }

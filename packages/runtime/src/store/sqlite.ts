@@ -53,7 +53,18 @@ export function sqlite(path: string, options: SqliteOptions = {}): SqliteStore {
   }
   if (options.whenFull !== undefined && !['pause', 'fail'].includes(options.whenFull))
     throw new UsageError(`\`whenFull\` is 'pause' or 'fail', not '${options.whenFull}'`)
-  return new SqliteStore(resolvePath(path), options)
+  return new FileStore(resolvePath(path), options)
+}
+
+/** A {@link Store} in a file. Closing it writes what there is; while nothing can be written, what waits is refused. */
+export interface SqliteStore extends Store {
+  readonly rows: StoredRows
+  /** Takes effect in its turn; where nothing is written any more it is nothing. */
+  dropLog(job: string): void
+  /** The logs that are kept and what each costs, in bytes: to find those that nobody knows any more, or the largest. */
+  sizes(): Promise<ReadonlyMap<string, number>>
+  /** Ends the worker as a crash would, for tests of that: every call fails with STORE_FAILED from then on. */
+  terminate(): Promise<void>
 }
 
 /** What was written in one turn, until it is on disk. */
@@ -67,7 +78,7 @@ interface Asked {
   reject(error: Error): void
 }
 
-export class SqliteStore implements Store, LogHome {
+class FileStore implements SqliteStore, LogHome {
   readonly logLimit: number
   readonly recent: RecentChunks = new RecentChunks(RECENT_BYTES)
   readonly rows: StoredRows
@@ -152,12 +163,11 @@ export class SqliteStore implements Store, LogHome {
     if (!this.#ended && !this.#closing) this.write([DROP, job])
   }
 
-  /** The logs that are kept and what each costs, in bytes: to find those that nobody knows any more, or the largest. */
   async sizes(): Promise<ReadonlyMap<string, number>> {
     return new Map(await this.#ask<[string, number][]>({ type: 'sizes' }))
   }
 
-  /** Writes what there is and closes the file. While nothing can be written, what waits is refused. Idempotent. */
+  /** Idempotent. */
   [Symbol.asyncDispose](): Promise<void> {
     return (this.#closing ??= this.#close())
   }
@@ -172,7 +182,6 @@ export class SqliteStore implements Store, LogHome {
     this.#worker = undefined
   }
 
-  /** Ends the worker as a crash would, for tests of that. */
   async terminate(): Promise<void> {
     await this.#worker?.terminate()
     await this.#exited
