@@ -158,7 +158,10 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
   ])
   const limit = flags.timeout === undefined ? undefined : milliseconds(flags.timeout)
   const late = new AbortController()
-  const timer = limit === undefined ? undefined : setTimeout(() => late.abort(timeout(flags.timeout!)), Math.min(limit, LONGEST_TIMER))
+  const timer =
+    limit === undefined
+      ? undefined
+      : setTimeout(() => late.abort(timeout(flags.timeout!)), Math.min(limit, LONGEST_TIMER))
   const home = flags.home === undefined ? defaultHome(around.env) : resolve(around.cwd, flags.home)
   const reach = around.connect ?? reachDaemon
   let connected: Promise<LocalPeer> | undefined
@@ -191,7 +194,11 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
 }
 
 function timeout(limit: string): Failure {
-  return new Failure('TIMEOUT', `not done after ${limit}`, 'the outcome is unknown; what has been started goes on: `errand list`')
+  return new Failure(
+    'TIMEOUT',
+    `not done after ${limit}`,
+    'the outcome is unknown; what has been started goes on: `errand list`',
+  )
 }
 
 async function reachDaemon({ home, start, env, signal }: Reach): Promise<LocalPeer> {
