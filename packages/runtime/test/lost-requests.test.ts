@@ -224,6 +224,7 @@ describe.each(Object.keys(calls))('%s', (name) => {
 describe('a far peer that remembers nothing of what it was asked', () => {
   /** As after a restart that kept its sessions: nothing is known over the next link. */
   const forgets = (): void => {
+    // oxlint-disable-next-line typescript/unbound-method -- called with the one it is of
     const meet = Answers.prototype.meet
     vi.spyOn(Answers.prototype, 'meet').mockImplementation(function (this: Answers, client) {
       this.forget(client)
