@@ -27,6 +27,9 @@ export interface LogHome {
   moved(log: SqliteLog): void
 }
 
+/** The name under which the file has where a log began, if not at 0: no reader has none. */
+const NOBODY = ''
+
 export class SqliteLog implements StoredLog {
   readonly #home: LogHome
   readonly #log: number
@@ -35,6 +38,8 @@ export class SqliteLog implements StoredLog {
   readonly #cursors: Map<string, number>
   readonly #moved = new Set<string>()
   readonly #waiting = new Set<Appending>()
+  /** Where it began: there a reader stands that is new. */
+  #began: number
   #sealed = false
   #dropped = false
   start: number
@@ -48,6 +53,7 @@ export class SqliteLog implements StoredLog {
     this.#ends.forget(state.start)
     this.#recent = new RecentLog(home.recent)
     this.#cursors = new Map(state.cursors)
+    this.#began = this.#cursors.get(NOBODY) ?? 0
     this.start = state.start
     this.end = state.end
     this.accepted = state.end
@@ -56,6 +62,8 @@ export class SqliteLog implements StoredLog {
   begin(first: number, reader: string, from: number): void {
     if (this.end > this.start) throw new Error('a log begins once')
     this.#write([BEGIN, this.#log, first, reader, from])
+    this.#began = first
+    if (first > 0) this.#write([CURSOR, this.#log, NOBODY, first])
     this.start = first
     this.end = first
     this.accepted = first
@@ -94,7 +102,7 @@ export class SqliteLog implements StoredLog {
   }
 
   cursor(reader: string): number {
-    return this.#cursors.get(reader) ?? this.start
+    return this.#cursors.get(reader) ?? this.#began
   }
 
   setCursor(reader: string, seq: number): void {
