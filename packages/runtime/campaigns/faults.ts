@@ -11,6 +11,7 @@ import { Namespaces, obstacle } from '../../transport/campaigns/fixtures/namespa
 import { Random } from '../../transport/campaigns/fixtures/random.ts'
 import { within } from '../../transport/campaigns/fixtures/told-process.ts'
 import { readHistory } from './fixtures/fault-history.ts'
+import { STORE } from './fixtures/durable-store.ts'
 import { BEAT, Stage, type StageOptions } from './fixtures/fault-stage.ts'
 import { check, FINDINGS, type Verdict } from './fixtures/history-checker.ts'
 import { alive } from './fixtures/marked.ts'
@@ -23,7 +24,7 @@ const NOTICED = BEAT.suspicion + BEAT.heartbeat + 750
 interface Fault {
   /** It cuts a cable. */
   readonly net?: true
-  readonly stage?: Pick<StageOptions, 'daemon'>
+  readonly stage?: Pick<StageOptions, 'daemon' | 'kept'>
   play(stage: Stage): Promise<void>
   /** Default: the work ends, and is read to its end. */
   finish?(stage: Stage): Promise<void>
@@ -74,7 +75,7 @@ function linkDown(least: number, more: number): Fault['play'] {
 const LEASE = 2_000
 
 const FAULTS: Readonly<Record<string, Fault>> = {
-  'none': { play: async () => undefined },
+  none: { play: async () => undefined },
 
   'client-killed': {
     async play(stage) {
@@ -95,12 +96,42 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   // The process that has the session's runspace.
   'runspace-killed': { play: (stage) => kill(stage, 'run') },
 
+  'daemon-killed': {
+    stage: { kept: 'disk' },
+    async play(stage) {
+      for (let times = 1 + stage.random.below(2); times > 0; times--) {
+        stage.note({ what: 'fault', name: 'daemon killed' })
+        stage.note({ what: 'crashed' })
+        stage.daemon.kill()
+        await stage.daemon.exit
+        await stage.pause(500)
+        await stage.nextDaemon()
+        await stage.pause(1_500)
+      }
+    },
+  },
+
+  'disk-full': {
+    stage: { kept: 'small' },
+    async play(stage) {
+      await passing(
+        stage,
+        'disk full',
+        1_000 + stage.random.below(3_000),
+        () => stage.disk.fill(),
+        () => stage.disk.free(),
+      )
+      const refused = readHistory(stage.folder).filter((one) => one.what === 'refused')
+      if (refused.length === 0) throw new Error('the disk was full, and no start was refused')
+    },
+  },
+
   'client-stopped': { play: freeze('client', NOTICED, 3_000) },
 
   'daemon-stopped': { play: freeze('daemon', NOTICED, 3_000) },
 
   'stopped-briefly': {
-    play: (stage) => freeze(stage.random.pick(['client', 'daemon']), 50, BEAT.suspicion - 300)(stage),
+    play: (stage) => freeze(stage.random.pick(['client', 'daemon'] as const), 50, BEAT.suspicion - 300)(stage),
   },
 
   'stopped-past-lease': {
@@ -141,7 +172,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
       for (let times = 3; times > 0; times--) {
         stage.note({ what: 'fault', name: 'clock set' })
         const ms = stage.random.pick(hours)
-        await stage[stage.random.pick(['client', 'daemon'])].tell({ do: 'step', ms })
+        await stage[stage.random.pick(['client', 'daemon'] as const)].tell({ do: 'step', ms })
         stage.note({ what: 'healed' })
         await stage.pause(500)
       }
@@ -175,6 +206,16 @@ const FAULTS: Readonly<Record<string, Fault>> = {
       )
     },
   },
+}
+
+/** Why nothing outlives a daemon here, if so. */
+async function noStore(): Promise<string | undefined> {
+  try {
+    await import(STORE)
+    return undefined
+  } catch (error) {
+    return `there is no durable store here (${STORE}: ${String((error as { code?: string }).code)})`
+  }
 }
 
 interface Row {
@@ -235,9 +276,15 @@ export async function run(args: readonly string[]): Promise<void> {
       `faults [--runs N] [--seed S] [--only FAULT,…], not '${args.join(' ')}'; faults: ${Object.keys(FAULTS).join(', ')}`,
     )
   }
-  const why = obstacle()
-  const played = names.filter((name) => why === undefined || !FAULTS[name]!.net)
-  for (const name of names) if (!played.includes(name)) console.error(`${name} is skipped: ${why}`)
+  const [why, notKept] = [obstacle(), await noStore()]
+  const played = names.filter((name) => {
+    const { net, stage } = FAULTS[name]!
+    const root = process.getuid?.() === 0 ? undefined : 'a small disk needs root'
+    const skipped = (net && why) ?? (stage?.kept && notKept) ?? (stage?.kept === 'small' ? root : undefined)
+    if (skipped !== undefined) console.error(`${name} is skipped: ${skipped}`)
+    return skipped === undefined
+  })
+  if (played.length === 0) throw new Error('nothing of this can be played here')
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
   using net = played.some((name) => FAULTS[name]!.net) ? new Namespaces() : undefined
   const rows = new Map<string, Row>(played.map((name) => [name, { runs: 0, failed: 0, verdicts: [] }]))

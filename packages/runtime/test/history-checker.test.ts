@@ -121,7 +121,12 @@ describe('each lie is caught', () => {
     ],
     'a hole between two readings': [
       'lost',
-      story().started(9).read('a', seqs(0, 4), 'broke').read('b', seqs(5, 9), 'read').ended().read('c', seqs(0, 9), 'read', 0),
+      story()
+        .started(9)
+        .read('a', seqs(0, 4), 'broke')
+        .read('b', seqs(5, 9), 'read')
+        .ended()
+        .read('c', seqs(0, 9), 'read', 0),
     ],
     'a hole before the first record': [
       'lost',
@@ -199,7 +204,10 @@ describe('each lie is caught', () => {
     ],
     'a job whose end nobody saw': [
       'untrue',
-      story().started(1).read('a', [0], 'read').note({ what: 'listed', jobs: ['j'] }),
+      story()
+        .started(1)
+        .read('a', [0], 'read')
+        .note({ what: 'listed', jobs: ['j'] }),
     ],
     'a history in which nobody looked': [
       'untrue',
@@ -220,7 +228,11 @@ describe('each lie is caught', () => {
     ],
     'a process that was left': [
       'orphans',
-      story().started(1).read('a', [0], 'read').ended().note({ what: 'orphans', processes: ['7 node'] }),
+      story()
+        .started(1)
+        .read('a', [0], 'read')
+        .ended()
+        .note({ what: 'orphans', processes: ['7 node'] }),
     ],
     'the truth too late': [
       'late',
@@ -267,6 +279,14 @@ test('times to truth: from the heal to the first state that is one', () => {
     .read('a', [0], 'read')
     .ended()
   expect(check(told.entries).truths).toEqual([500])
+})
+
+test('who asked only later is not late', () => {
+  const told = story().started(1).read('a', [0], 'read').note({ what: 'fault', name: 'f' }, { what: 'healed' })
+  told.after(TRUTH_MS + 100).by('client1-asking')
+  expect(told.note({ what: 'state', of: 'j', state: 'Completed', asked: true }).findings).toEqual({
+    untrue: ['nobody looked which jobs there are in the end'],
+  })
 })
 
 test('who was dead at the heal need not know', () => {
