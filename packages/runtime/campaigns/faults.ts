@@ -39,12 +39,14 @@ async function passing(stage: Stage, name: string, ms: number, begin: () => void
   stage.note({ what: 'healed' })
 }
 
-/** The process in which this work goes on is killed: it fails, the others do not notice. */
-async function kill(stage: Stage, start: string): Promise<void> {
+/** The process in which this work goes on is killed: it fails, and so may `others` there; nobody else notices. */
+async function kill(stage: Stage, start: string, others?: RegExp): Promise<void> {
   const pid = stage.pidOf(start)!
   stage.note({ what: 'hurt', start })
   stage.note({ what: 'fault', name: `${start} killed` })
   if (alive(pid)) process.kill(pid, 'SIGKILL')
+  for (const one of readHistory(stage.folder))
+    if (one.what === 'asked' && others?.test(one.start)) stage.note({ what: 'hurt', start: one.start })
   stage.note({ what: 'healed' })
 }
 
@@ -92,6 +94,9 @@ const FAULTS: Readonly<Record<string, Fault>> = {
 
   // What says it began in that process: its job, and nothing else.
   'child-killed': { play: (stage) => kill(stage, stage.random.pick(['process', 'command'])) },
+
+  // The process that all thread jobs of the session share.
+  'threads-killed': { play: (stage) => kill(stage, 'thread', /^small-.*-thread$/) },
 
   // The process that has the session's runspace.
   'runspace-killed': { play: (stage) => kill(stage, 'run') },
