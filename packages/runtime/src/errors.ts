@@ -228,6 +228,15 @@ export class JobModuleError extends ErrandError {
     super('JOB_MODULE', message, options)
   }
 }
+/**
+ * The store could not keep something, or not be opened: STORE_FULL, STORE_READ_ONLY (both may pass), STORE_IN_USE,
+ * STORE_VERSION, STORE_DAMAGED, STORE_CLOSED, STORE_FAILED.
+ */
+export class StoreError extends ErrandError {
+  constructor(code: `STORE_${string}`, message: string, options?: Options) {
+    super(code, message, options)
+  }
+}
 /** A ticket that is unreadable, used up or expired. */
 export class TicketError extends ErrandError {
   constructor(message: string, options?: Options) {

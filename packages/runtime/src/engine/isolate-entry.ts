@@ -21,12 +21,13 @@ export const isolateFlags: readonly string[] =
 
 let bundled: boolean | undefined
 
-/** The file to start. */
-export function isolateEntry(name: 'worker-entry' | 'process-entry' | 'reaper-entry'): URL {
+/** The file to start; a store's worker, too, is bundled with the isolates. */
+export function isolateEntry(name: 'worker-entry' | 'process-entry' | 'reaper-entry' | 'sqlite-entry'): URL {
   // Asked once: this program goes on as what it was when it started.
   bundled ??= fromSource ? isFresh(BUNDLES) : existsSync(BUNDLES)
   if (bundled) return new URL(`${name}.js`, BUNDLES)
-  return new URL(fromSource ? `./${name}.ts` : `./${name}.js`, import.meta.url)
+  const home = name === 'sqlite-entry' ? '../store' : '.'
+  return new URL(`${home}/${name}.${fromSource ? 'ts' : 'js'}`, import.meta.url)
 }
 
 /** Whether every file that these bundles were made of is still the one they were made of. */

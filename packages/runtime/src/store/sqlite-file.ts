@@ -1,0 +1,830 @@
+// The database file of a store: what a batch of writes does to it, and what is read from it. Lives in the store's worker,
+// and does one thing after the other.
+import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readFileSync, readSync } from 'node:fs'
+import { uptime } from 'node:os'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { crc32 } from 'node:zlib'
+import { StoreFault, failureOf, isDamage } from './sqlite-failure.ts'
+import * as message from './sqlite-message.ts'
+import { CHUNK_COST } from './sqlite-message.ts'
+import type { Batch, ChunkHead, ChunksRead, Failure, LogState, RowsRead, StoreSettings } from './sqlite-message.ts'
+import { APPLICATION_ID, MIGRATIONS, VERSION } from './sqlite-schema.ts'
+import { losesFrames } from './sqlite-wal.ts'
+
+/** Chunks are written in pages of this size, in bytes: smaller ones cost large chunks time, larger ones single records. */
+const PAGE = 8192
+/** What of the file is kept in memory, in KiB. */
+const CACHE_KIB = 8192
+/** A piece closes at this many bytes or chunks. */
+const PIECE_BYTES = 64 * 1024
+const PIECE_CHUNKS = 256
+/** Bytes of a chunk's head: its count, errors, length and checksum. */
+const HEAD = 16
+/** Records whose numbers are reserved at a time: half as many as there are, but no fewer and no more. */
+const RESERVED_LEAST = 256
+const RESERVED_MOST = 1 << 18
+/** Pieces that are deleted in one transaction. */
+const SLICE = 32
+/** A log of more pieces is known, when it is opened, by this many of them. */
+const KNOWN_PIECES = 1024
+/** Pages given back to the file system at a time; and how many may lie unused before that begins. */
+const GIVEN_BACK = 256
+const UNUSED_MOST = (64 * 1024 * 1024) / PAGE
+
+/** What is known of a log while the store is open. */
+interface Log {
+  readonly id: number
+  readonly name: string
+  /** It has its row. */
+  kept: boolean
+  start: number
+  end: number
+  /** What all of it has cost, also what is forgotten. */
+  cost: number
+  /** Numbers before this one are never given again; and those of which that is on disk for certain. */
+  ceiling: number
+  durable: number
+  /** The opening of the store in which that was reserved. */
+  run: number
+}
+
+/** Consecutive chunks of a log, gathered to be written together. */
+interface Piece {
+  readonly first: number
+  readonly parts: { readonly count: number; readonly errors: number; readonly bytes: Uint8Array }[]
+  bytes: number
+}
+
+interface PieceRow {
+  first: number
+  count: number
+  before: number
+  cost: number
+  crc: number
+  heads: Uint8Array
+  bytes: Uint8Array
+}
+
+/** Numbers that go into a checksum beside the bytes. */
+const numbers = new Float64Array(5)
+const numberBytes = new Uint8Array(numbers.buffer)
+
+function seed(...values: number[]): number {
+  numbers.fill(0)
+  numbers.set(values)
+  return crc32(numberBytes)
+}
+
+export class StoreFile {
+  readonly #path: string
+  readonly #trouble: (failure: Failure) => void
+  readonly #db: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+  readonly #logs = new Map<number, Log>()
+  readonly #names = new Map<string, Log>()
+  /** Those with numbers reserved that they may not need. */
+  readonly #active = new Map<Log, number>()
+  /** As they were before the transaction that is under way. */
+  readonly #undo = new Map<Log, Log>()
+  readonly #dropped = new Set<Log>()
+  readonly #pieces = new Map<Log, Piece>()
+  readonly #reported = new Set<string>()
+  #repaired = false
+  #nextLog = 1
+  #run = 0
+  #written = 0
+  #hasGarbage = true
+  /** Pages may lie unused. */
+  #untidy = true
+  /** Its write-ahead log, to be synced. */
+  readonly wal: number
+
+  /** @throws StoreFault */
+  constructor(settings: StoreSettings, trouble: (failure: Failure) => void) {
+    this.#path = settings.path
+    this.#trouble = trouble
+    const made = this.#create()
+    this.#db = this.#open(made)
+    try {
+      this.wal = this.#begin(made, settings)
+    } catch (error) {
+      this.#db.close()
+      throw new StoreFault(failureOf(error, this.#path))
+    }
+  }
+
+  // ── opening and closing ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Records are nobody else's business: a new file is its user's alone. Whether it is new, or empty. */
+  #create(): boolean {
+    try {
+      // An open store must not be opened and closed by other means: that would take away SQLite's lock on it.
+      if (existsSync(this.#path)) return false
+      closeSync(openSync(this.#path, 'ax', 0o600))
+      return true
+    } catch (error) {
+      throw new StoreFault(failureOf(error, this.#path))
+    }
+  }
+
+  #open(made: boolean): DatabaseSync {
+    for (let again = false; ; again = true) {
+      let db: DatabaseSync | undefined
+      try {
+        db = new DatabaseSync(this.#path)
+        db.exec('PRAGMA locking_mode = EXCLUSIVE')
+        this.#refuseForeign(db, made)
+        return db
+      } catch (error) {
+        db?.close()
+        if (!again && isDamage(error) && this.#lengthened()) continue
+        throw new StoreFault(failureOf(error, this.#path))
+      }
+    }
+  }
+
+  /** Before anything is written. */
+  #refuseForeign(db: DatabaseSync, made: boolean): void {
+    const { application_id: application } = db.prepare('PRAGMA application_id').get() as { application_id: number }
+    const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
+    const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
+    if (!made && application !== APPLICATION_ID && (tables > 0 || application !== 0))
+      throw new StoreFault({
+        code: 'STORE_DAMAGED',
+        message: `${this.#path} is another program's database`,
+        hint: 'it was left as it is: name another file',
+      })
+    if (version > VERSION)
+      throw new StoreFault({
+        code: 'STORE_VERSION',
+        message: `${this.#path} is of version ${version}; this one knows version ${VERSION}`,
+        hint: 'it was left as it is: use the newer errand, or name another file',
+      })
+  }
+
+  /** SQLite refuses a file that was cut off; with empty pages in place of those that are gone it gives the others. */
+  #lengthened(): boolean {
+    const fd = openSync(this.#path, 'r+')
+    try {
+      const header = Buffer.alloc(100)
+      readSync(fd, header, 0, 100, 0)
+      const page = header.readUInt16BE(16) === 1 ? 65_536 : header.readUInt16BE(16)
+      const size = page * header.readUInt32BE(28)
+      if (!header.toString('latin1').startsWith('SQLite format 3\0') || fstatSync(fd).size >= size) return false
+      this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path} was cut off: its end is missing` })
+      ftruncateSync(fd, size)
+      return true
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  #begin(made: boolean, { maxBytes }: StoreSettings): number {
+    const db = this.#db
+    const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
+    if (made || tables === 0) db.exec(`PRAGMA page_size = ${PAGE}; PRAGMA auto_vacuum = INCREMENTAL`)
+    // What a killed process left in the write-ahead log becomes durable here, before anybody sees it.
+    db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -${CACHE_KIB}`)
+    const { log: frames } = db.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() as { log: number }
+    const wal = openSync(`${this.#path}-wal`, 'r+')
+    try {
+      const cut = losesFrames(wal, Math.max(0, frames))
+      if (cut)
+        this.#trouble({
+          code: 'STORE_DAMAGED',
+          message: `${this.#path}-wal is damaged: what was written last is gone`,
+        })
+      const { page_size: page } = db.prepare('PRAGMA page_size').get() as { page_size: number }
+      if (maxBytes !== undefined) db.exec(`PRAGMA max_page_count = ${Math.max(16, Math.trunc(maxBytes / page))}`)
+      db.exec('PRAGMA wal_autocheckpoint = 0; BEGIN IMMEDIATE')
+      this.#migrate()
+      this.#count(cut)
+      db.exec('COMMIT; PRAGMA synchronous = NORMAL')
+      return wal
+    } catch (error) {
+      closeSync(wal)
+      throw error
+    }
+  }
+
+  #migrate(): void {
+    const { user_version: version } = this.#db.prepare('PRAGMA user_version').get() as { user_version: number }
+    for (const step of MIGRATIONS.slice(version)) this.#db.exec(step)
+    this.#db.exec(`PRAGMA user_version = ${VERSION}; PRAGMA application_id = ${APPLICATION_ID}`)
+  }
+
+  /** One opening more. When the last one ended with its host, what it wrote last may not have been on disk. */
+  #count(cut: boolean): void {
+    const last = Number(this.#meta('run') ?? 0)
+    const boot = bootId()
+    this.#run = last + 1
+    if (cut || (this.#meta('closed') === 0 && this.#meta('boot') !== boot))
+      this.#do('INSERT OR IGNORE INTO lost_run (run) VALUES (?)', last)
+    for (const [name, value] of Object.entries({ run: this.#run, boot, closed: 0 }))
+      this.#do('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)', name, value)
+    const { most } = this.#get<{ most: number }>(
+      'SELECT max((SELECT ifnull(max(id), 0) FROM log), (SELECT ifnull(max(log), 0) FROM garbage), (SELECT ifnull(max(log), 0) FROM piece)) AS most',
+    )!
+    this.#nextLog = most + 1
+  }
+
+  #meta(name: string): string | number | undefined {
+    return this.#get<{ value: string | number }>('SELECT value FROM meta WHERE name = ?', name)?.value
+  }
+
+  /** What could be written is on disk then. */
+  close(): void {
+    try {
+      this.#release(0)
+      this.#db.exec('PRAGMA synchronous = FULL')
+      this.#do("UPDATE meta SET value = 1 WHERE name = 'closed'")
+    } catch (error) {
+      // No room: the next opening takes it for one that was killed, and finds everything.
+      this.#trouble(failureOf(error, this.#path))
+    } finally {
+      closeSync(this.wal)
+      this.#db.close()
+    }
+  }
+
+  // ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * All of them in one transaction, or nothing. Returns whether what was appended may be seen only when this is synced.
+   * @throws what SQLite says; StoreFault for an append that is not where its log ends
+   */
+  write(batches: readonly Batch[]): boolean {
+    return this.#transaction(() => {
+      let unsafe = false
+      for (const batch of batches) {
+        let at = 0
+        for (let place = 0; place < batch.operations.length; place += message.LENGTH[batch.operations[place] as number]!) {
+          const length = lengthAt(batch.operations, place)
+          if (this.#perform(batch.operations, place, batch.bytes.subarray(at, at + length))) unsafe = true
+          at += length
+        }
+      }
+      for (const log of this.#pieces.keys()) this.#writePiece(log)
+      return unsafe
+    })
+  }
+
+  /** One batch as far as it goes: each operation by itself. Returns those that could not be done, and why. */
+  writeEach(batch: Batch): { unsafe: boolean; refused: { place: number; failure: Failure }[] } {
+    const refused: { place: number; failure: Failure }[] = []
+    let unsafe = false
+    let at = 0
+    for (let place = 0, index = 0; place < batch.operations.length; index++) {
+      const next = place + message.LENGTH[batch.operations[place] as number]!
+      const length = lengthAt(batch.operations, place)
+      const bytes = batch.bytes.subarray(at, at + length)
+      try {
+        if (this.write([{ number: 0, operations: batch.operations.slice(place, next), bytes }])) unsafe = true
+      } catch (error) {
+        refused.push({ place: index, failure: failureOf(error, this.#path) })
+      }
+      at += length
+      place = next
+    }
+    return { unsafe, refused }
+  }
+
+  #transaction<T>(act: () => T): T {
+    const db = this.#db
+    db.exec('BEGIN IMMEDIATE')
+    try {
+      const result = act()
+      db.exec('COMMIT')
+      this.#undo.clear()
+      this.#dropped.clear()
+      return result
+    } catch (error) {
+      // Some failures have ended it already.
+      if (db.isTransaction) db.exec('ROLLBACK')
+      for (const [log, before] of this.#undo) Object.assign(log, before)
+      this.#undo.clear()
+      for (const log of this.#dropped) this.#know(log)
+      this.#dropped.clear()
+      this.#pieces.clear()
+      throw error
+    }
+  }
+
+  /** Returns whether it appended records whose numbers are not reserved for certain. */
+  #perform(operations: Batch['operations'], place: number, bytes: Uint8Array): boolean {
+    const [, a, b, c, d] = operations.slice(place, place + 5) as [number, never, never, never, never]
+    switch (operations[place]) {
+      case message.PUT:
+        this.#do(
+          'INSERT INTO kept (kind, key, crc, value) VALUES (?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET crc = excluded.crc, value = excluded.value',
+          a as string,
+          b as string,
+          rowSum(a, b, bytes),
+          bytes,
+        )
+        this.#written += bytes.byteLength + PAGE
+        return false
+      case message.DELETE:
+        this.#do('DELETE FROM kept WHERE kind = ? AND key = ?', a as string, b as string)
+        this.#written += PAGE
+        return false
+      case message.DROP: {
+        const log = this.#names.get(a)
+        if (log) this.#drop(log)
+        else {
+          const row = this.#get<{ id: number }>('SELECT id FROM log WHERE name = ?', a as string)
+          if (row) this.#drop(this.#adopt(a, row.id))
+        }
+        return false
+      }
+    }
+    const log = this.#logs.get(a)
+    // Dropped meanwhile: nobody asks for it any more.
+    if (!log) return false
+    this.#change(log)
+    switch (operations[place]) {
+      case message.APPEND:
+        return this.#append(log, b, c, d, bytes)
+      case message.BEGIN:
+        log.start = b
+        log.end = Math.max(log.end, b)
+        this.#keep(log, Math.max(log.ceiling, b), this.#run)
+        this.#do('INSERT OR REPLACE INTO cursor (log, reader, seq) VALUES (?, ?, ?)', log.id, c as string, d)
+        return false
+      case message.FORGET:
+        this.#writePiece(log)
+        log.start = Math.max(log.start, b)
+        this.#keep(log, log.ceiling, log.run)
+        this.#forget(log.id, log.start)
+        return false
+      case message.CURSOR:
+        if (!log.kept) this.#keep(log, log.ceiling, this.#run)
+        this.#do('INSERT OR REPLACE INTO cursor (log, reader, seq) VALUES (?, ?, ?)', log.id, b as string, c)
+        this.#written += PAGE
+        return false
+      default:
+        // Sealed: its end is known for good.
+        this.#writePiece(log)
+        if (log.kept) this.#keep(log, log.end, this.#run)
+        return false
+    }
+  }
+
+  #append(log: Log, first: number, count: number, errors: number, bytes: Uint8Array): boolean {
+    if (first !== log.end)
+      throw new StoreFault({ code: 'STORE_FAILED', message: `append at ${first}, but ${log.name} ends at ${log.end}` })
+    const end = first + count
+    const block = Math.min(RESERVED_MOST, Math.max(RESERVED_LEAST, Math.trunc(end / 2)))
+    // Ahead of time, so that nobody waits for the disk; the first time in this run there is no such time.
+    if (log.ceiling - end < block / 2 || log.run !== this.#run) this.#keep(log, end + block, this.#run)
+    let piece = this.#pieces.get(log)
+    if (piece && (piece.bytes + bytes.byteLength > PIECE_BYTES || piece.parts.length >= PIECE_CHUNKS)) {
+      this.#writePiece(log)
+      piece = undefined
+    }
+    if (!piece) this.#pieces.set(log, (piece = { first, parts: [], bytes: 0 }))
+    piece.parts.push({ count, errors, bytes })
+    piece.bytes += bytes.byteLength
+    log.end = end
+    this.#active.set(log, end)
+    return end > log.durable
+  }
+
+  #writePiece(log: Log): void {
+    const piece = this.#pieces.get(log)
+    if (!piece) return
+    this.#pieces.delete(log)
+    const heads = Buffer.alloc(piece.parts.length * HEAD)
+    const [only] = piece.parts
+    const bytes = piece.parts.length === 1 ? only!.bytes : new Uint8Array(piece.bytes)
+    let at = 0
+    let seq = piece.first
+    for (const [index, part] of piece.parts.entries()) {
+      if (bytes !== part.bytes) bytes.set(part.bytes, at)
+      heads.writeUInt32LE(part.count, index * HEAD)
+      heads.writeUInt32LE(part.errors, index * HEAD + 4)
+      heads.writeUInt32LE(part.bytes.byteLength, index * HEAD + 8)
+      heads.writeUInt32LE(crc32(part.bytes, seed(log.id, seq, part.count, part.errors)), index * HEAD + 12)
+      at += part.bytes.byteLength
+      seq += part.count
+    }
+    const cost = piece.bytes + piece.parts.length * CHUNK_COST
+    const count = seq - piece.first
+    this.#do(
+      'INSERT INTO piece (log, first, count, before, cost, crc, heads, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      log.id,
+      piece.first,
+      count,
+      log.cost,
+      cost,
+      crc32(heads, seed(log.id, piece.first, count, log.cost, cost)),
+      heads,
+      bytes,
+    )
+    log.cost += cost
+    this.#written += piece.bytes + 2 * PAGE
+  }
+
+  /** Before a log is changed within a transaction. */
+  #change(log: Log): void {
+    if (!this.#undo.has(log)) this.#undo.set(log, { ...log })
+  }
+
+  #keep(log: Log, ceiling: number, run: number): void {
+    log.ceiling = ceiling
+    log.run = run
+    if (log.kept)
+      this.#do('UPDATE log SET start = ?, ceiling = ?, run = ? WHERE id = ?', log.start, ceiling, run, log.id)
+    else
+      this.#do(
+        'INSERT INTO log (id, name, start, ceiling, run) VALUES (?, ?, ?, ?, ?)',
+        log.id,
+        log.name,
+        log.start,
+        ceiling,
+        run,
+      )
+    log.kept = true
+    this.#written += PAGE
+  }
+
+  #drop(log: Log): void {
+    this.#pieces.delete(log)
+    this.#do('DELETE FROM log WHERE id = ?', log.id)
+    this.#do('DELETE FROM cursor WHERE log = ?', log.id)
+    this.#forget(log.id, Number.MAX_SAFE_INTEGER)
+    this.#dropped.add(log)
+    this.#logs.delete(log.id)
+    this.#names.delete(log.name)
+    this.#active.delete(log)
+    this.#written += PAGE
+  }
+
+  /** The first of them at once; where there are more, the rest in its own time. */
+  #forget(log: number, until: number): void {
+    if (this.#deleteSlice(log, until) < SLICE) return
+    this.#do('INSERT OR REPLACE INTO garbage (log, until) VALUES (?, ?)', log, until)
+    this.#hasGarbage = true
+  }
+
+  #deleteSlice(log: number, until: number): number {
+    const { changes } = this.#do(
+      `DELETE FROM piece WHERE id IN (SELECT id FROM piece WHERE log = ? AND first < ? AND first + count <= ? ORDER BY first LIMIT ${SLICE})`,
+      log,
+      until,
+      until,
+    )
+    if (changes > 0) {
+      this.#written += PAGE * Number(changes)
+      this.#untidy = true
+    }
+    return Number(changes)
+  }
+
+  /** Does a little of what need not be done at once. Returns whether there is more. @throws what SQLite says */
+  tidy(): boolean {
+    if (this.#hasGarbage) {
+      const next = this.#get<{ log: number; until: number }>('SELECT log, until FROM garbage LIMIT 1')
+      if (next) {
+        this.#transaction(() => {
+          if (this.#deleteSlice(next.log, next.until) < SLICE) this.#do('DELETE FROM garbage WHERE log = ?', next.log)
+        })
+        return true
+      }
+      this.#hasGarbage = false
+    }
+    if (!this.#untidy) return false
+    const { unused, pages } = this.#get<{ unused: number; pages: number }>(
+      'SELECT (SELECT freelist_count FROM pragma_freelist_count) AS unused, (SELECT page_count FROM pragma_page_count) AS pages',
+    )!
+    this.#untidy = unused >= UNUSED_MOST && unused >= pages / 4
+    if (!this.#untidy) return false
+    this.#db.exec(`PRAGMA incremental_vacuum(${GIVEN_BACK})`)
+    return true
+  }
+
+  /** Logs that said nothing since the last time need no numbers in reserve: they would be missed after a host's crash. */
+  releaseIdle(): void {
+    this.#release(1)
+  }
+
+  #release(idle: number): void {
+    const still = [...this.#active].filter(([log, end]) => idle === 0 || end === log.end)
+    const busy = [...this.#active.keys()].filter((log) => idle !== 0 && !still.some(([one]) => one === log))
+    if (still.length > 0)
+      this.#transaction(() => {
+        for (const [log] of still) {
+          this.#change(log)
+          if (log.ceiling > log.end) this.#keep(log, log.end, this.#run)
+          log.durable = Math.min(log.durable, log.end)
+        }
+      })
+    this.#active.clear()
+    for (const log of busy) this.#active.set(log, log.end)
+  }
+
+  get isBusy(): boolean {
+    return this.#active.size > 0
+  }
+
+  /** Of all logs, what of their numbers would be on disk for certain if what is written now were synced. */
+  reserved(): () => void {
+    const ceilings = [...this.#active.keys()].filter((log) => log.durable < log.ceiling).map((log) => [log, log.ceiling] as const)
+    return () => {
+      for (const [log, ceiling] of ceilings) log.durable = Math.min(log.ceiling, ceiling)
+    }
+  }
+
+  /** Copies the write-ahead log into the file when it has grown to about `bytes`. Without room it stays as it is. */
+  checkpoint(bytes: number): void {
+    if (this.#written < bytes) return
+    this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)')
+    this.#written = 0
+  }
+
+  // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  log(name: string): LogState {
+    return this.#repairing(() => this.#log(name))
+  }
+
+  #log(name: string): LogState {
+    const row = this.#get<{ id: number; start: number; ceiling: number; run: number }>(
+      'SELECT id, start, ceiling, run FROM log WHERE name = ?',
+      name,
+    )
+    let log = this.#names.get(name)
+    if (!log) {
+      log = this.#adopt(name, row?.id ?? this.#nextLog++)
+      // Nothing is reserved for this opening: not before that is on disk may its first record be seen.
+      if (row) Object.assign(log, { kept: true, ...row })
+    }
+    const state = this.#chunkEnds(log)
+    const cursors = this.#all<{ reader: string; seq: number }>('SELECT reader, seq FROM cursor WHERE log = ?', log.id)
+    return {
+      log: log.id,
+      start: log.start,
+      end: log.end,
+      ...state,
+      cursors: cursors.map(({ reader, seq }) => [reader, seq] as const),
+    }
+  }
+
+  #adopt(name: string, id: number): Log {
+    const log: Log = { id, name, kept: false, start: 0, end: 0, cost: 0, ceiling: 0, durable: 0, run: 0 }
+    this.#know(log)
+    return log
+  }
+
+  #know(log: Log): void {
+    this.#logs.set(log.id, log)
+    this.#names.set(log.name, log)
+  }
+
+  /** Where its chunks end; sets its end and its cost. */
+  #chunkEnds(log: Log): Pick<LogState, 'ends' | 'costs' | 'before'> {
+    const ends: number[] = []
+    const costs: number[] = []
+    let before: number | undefined
+    const last = this.#get<{ first: number | null }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)?.first
+    const { firsts, all } = this.#firsts(log)
+    for (const first of firsts) {
+      const piece = this.#pieceHead(log, first)
+      if (!piece) continue
+      before ??= piece.before
+      let end = first
+      let cost = piece.before
+      if (all)
+        for (let at = 0; at < piece.heads.length; at += HEAD) {
+          const heads = Buffer.from(piece.heads.buffer, piece.heads.byteOffset, piece.heads.byteLength)
+          end += heads.readUInt32LE(at)
+          cost += heads.readUInt32LE(at + 8) + CHUNK_COST
+          ends.push(end)
+          costs.push(cost)
+        }
+      else {
+        ends.push(first + piece.count)
+        costs.push(piece.before + piece.cost)
+      }
+    }
+    if (log.kept) {
+      const end = last === null || last === undefined ? undefined : this.#read(log, last)?.end
+      const lost = this.#get('SELECT 1 FROM lost_run WHERE run = ?', log.run) !== undefined
+      // What was said behind the last good piece may have been seen: its numbers are never given again.
+      log.end = lost || (last !== null && end === undefined) ? Math.max(log.ceiling, end ?? 0) : Math.max(log.start, end ?? 0)
+      log.cost = costs.at(-1) ?? 0
+    }
+    return { ends: Float64Array.from(ends), costs: Float64Array.from(costs), before: before ?? 0 }
+  }
+
+  /** The first records of all its pieces; where there are many, of some, evenly. */
+  #firsts(log: Log): { firsts: readonly number[]; all: boolean } {
+    const firsts = this.#all<{ first: number }>(
+      `SELECT first FROM piece INDEXED BY piece_at WHERE log = ? ORDER BY first LIMIT ${KNOWN_PIECES + 1}`,
+      log.id,
+    ).map(({ first }) => first)
+    if (firsts.length <= KNOWN_PIECES) return { firsts, all: true }
+    const last = this.#get<{ first: number }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)!.first
+    const step = (last - firsts[0]!) / KNOWN_PIECES
+    const some = new Set<number>()
+    for (let index = 0; index <= KNOWN_PIECES; index++) some.add(this.#firstBefore(log, firsts[0]! + index * step) ?? last)
+    return { firsts: [...some.add(last)], all: false }
+  }
+
+  #firstBefore(log: Log, seq: number): number | undefined {
+    const found = this.#get<{ first: number | null }>(
+      'SELECT max(first) AS first FROM piece WHERE log = ? AND first <= ?',
+      log.id,
+      Math.trunc(seq),
+    )
+    return found?.first ?? undefined
+  }
+
+  #firstBehind(log: Log, seq: number): number | undefined {
+    const found = this.#get<{ first: number | null }>(
+      'SELECT min(first) AS first FROM piece WHERE log = ? AND first > ?',
+      log.id,
+      seq,
+    )
+    return found?.first ?? undefined
+  }
+
+  #pieceHead(log: Log, first: number): PieceRow | undefined {
+    return this.#whole(log, first, 'SELECT first, count, before, cost, crc, heads FROM piece WHERE log = ? AND first = ?')
+  }
+
+  /** Its row, if that is what was written. */
+  #whole(log: Log, first: number, sql: string): PieceRow | undefined {
+    try {
+      const row = this.#get<PieceRow>(sql, log.id, first)
+      if (row && row.crc === crc32(row.heads, seed(log.id, row.first, row.count, row.before, row.cost))) return row
+    } catch (error) {
+      if (!isDamage(error)) throw error
+    }
+    this.#report(log, first)
+    return undefined
+  }
+
+  #report(log: Log, first: number, count?: number): void {
+    const what = `${log.name} ${first}`
+    if (this.#reported.has(what) || this.#reported.size > 1024) return
+    this.#reported.add(what)
+    const which = count === undefined ? `from ${first} on` : `${first} to ${first + count - 1}`
+    this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path}: records ${which} of ${log.name} are damaged` })
+  }
+
+  #read(log: Log, first: number): { end: number; chunks: (ChunkHead & { bytes: Uint8Array })[] } | undefined {
+    const row = this.#whole(
+      log,
+      first,
+      'SELECT first, count, before, cost, crc, heads, bytes FROM piece WHERE log = ? AND first = ?',
+    )
+    if (!row) return undefined
+    const heads = Buffer.from(row.heads.buffer, row.heads.byteOffset, row.heads.byteLength)
+    const chunks: (ChunkHead & { bytes: Uint8Array })[] = []
+    let at = 0
+    let seq = first
+    for (let place = 0; place < heads.length; place += HEAD) {
+      const count = heads.readUInt32LE(place)
+      const errors = heads.readUInt32LE(place + 4)
+      const length = heads.readUInt32LE(place + 8)
+      const bytes = row.bytes.subarray(at, at + length)
+      const good = heads.readUInt32LE(place + 12) === crc32(bytes, seed(log.id, seq, count, errors))
+      if (good && bytes.byteLength === length) chunks.push({ first: seq, count, errors, length, bytes })
+      else this.#report(log, seq, count)
+      at += length
+      seq += count
+    }
+    return { end: seq, chunks }
+  }
+
+  read(id: number, from: number, until: number, maxBytes: number): ChunksRead {
+    return this.#repairing(() => {
+      const log = this.#logs.get(id)
+      if (!log) return { chunks: [], bytes: new Uint8Array() }
+      const found: (ChunkHead & { bytes: Uint8Array })[] = []
+      let total = 0
+      let first = this.#firstBefore(log, from) ?? this.#firstBehind(log, from)
+      for (; first !== undefined && first < until && total < maxBytes; first = this.#firstBehind(log, first))
+        for (const chunk of this.#read(log, first)?.chunks ?? []) {
+          if (chunk.first + chunk.count <= Math.max(from, log.start)) continue
+          if (total >= maxBytes || chunk.first >= until) break
+          found.push(chunk)
+          total += chunk.length
+        }
+      const bytes = new Uint8Array(total)
+      let at = 0
+      for (const chunk of found) {
+        bytes.set(chunk.bytes, at)
+        at += chunk.length
+      }
+      return { chunks: found.map(({ first, count, errors, length }) => ({ first, count, errors, length })), bytes }
+    })
+  }
+
+  rows(kind: string): RowsRead {
+    return this.#repairing(() => {
+      const keys: string[] = []
+      const values: Uint8Array<ArrayBuffer>[] = []
+      for (const row of this.#rowsOf(kind)) {
+        if (row && row.crc === rowSum(kind, row.key, row.value)) {
+          keys.push(row.key)
+          values.push(row.value)
+        } else this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path}: row ${kind} ${row?.key} is damaged` })
+      }
+      return { keys, values }
+    })
+  }
+
+  #rowsOf(kind: string): (RowRead | undefined)[] {
+    try {
+      return this.#all<RowRead>('SELECT key, crc, value FROM kept WHERE kind = ? ORDER BY id', kind)
+    } catch (error) {
+      if (!isDamage(error)) throw error
+    }
+    // A page of them is damaged: the others one by one.
+    const ids = this.#all<{ id: number; key: string }>('SELECT id, key FROM kept INDEXED BY kept_at WHERE kind = ?', kind)
+    return ids
+      .toSorted((a, b) => a.id - b.id)
+      .map(({ id, key }) => {
+        try {
+          return this.#get<RowRead>('SELECT key, crc, value FROM kept WHERE id = ?', id)
+        } catch (error) {
+          if (!isDamage(error)) throw error
+          return { key, crc: -1, value: new Uint8Array() }
+        }
+      })
+  }
+
+  /** What the logs cost that are kept, by name. */
+  sizes(): [name: string, bytes: number][] {
+    return this.#all<{ name: string; bytes: number }>(
+      `SELECT name, ifnull((SELECT before + cost FROM piece WHERE log = log.id ORDER BY first DESC LIMIT 1)
+         - (SELECT before FROM piece WHERE log = log.id ORDER BY first LIMIT 1), 0) AS bytes FROM log`,
+    ).map(({ name, bytes }) => [name, bytes])
+  }
+
+  /** An index is made again of the rows it is of: once, for a damaged one. */
+  #repairing<T>(act: () => T): T {
+    try {
+      return act()
+    } catch (error) {
+      if (!isDamage(error) || !this.repair()) throw error
+      return act()
+    }
+  }
+
+  repair(): boolean {
+    if (this.#repaired) return false
+    this.#repaired = true
+    try {
+      this.#db.exec('REINDEX')
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  // ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)))
+    return statement
+  }
+  #do(sql: string, ...values: (string | number | Uint8Array)[]): { changes: number | bigint } {
+    return this.#statement(sql).run(...values)
+  }
+  #get<T>(sql: string, ...values: (string | number)[]): T | undefined {
+    return this.#statement(sql).get(...values) as T | undefined
+  }
+  #all<T>(sql: string, ...values: (string | number)[]): T[] {
+    return this.#statement(sql).all(...values) as T[]
+  }
+}
+
+interface RowRead {
+  key: string
+  crc: number
+  value: Uint8Array<ArrayBuffer>
+}
+
+function rowSum(kind: string, key: string, value: Uint8Array): number {
+  return crc32(value, crc32(`${kind}\0${key}`))
+}
+
+/** Bytes that belong to an operation. */
+function lengthAt(operations: Batch['operations'], place: number): number {
+  const code = operations[place]
+  if (code === message.PUT) return operations[place + 4] as number
+  return code === message.APPEND ? (operations[place + 5] as number) : 0
+}
+
+/** Another one after every start of the host; where the system has none, when it started, to a minute. */
+function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return `at ${Math.round((Date.now() / 1000 - uptime()) / 60)}`
+  }
+}
