@@ -44,6 +44,12 @@ export class AttemptIO implements ExecutionIO {
   resumed(): void {
     this.#owner?.resumed()
   }
+  placed(session: string): Promise<void> | undefined {
+    return this.#owner?.placed(session)
+  }
+  taken(run: string): void {
+    this.#owner?.taken(run)
+  }
   lost(reason: Error): void {
     this.#owner?.lost(reason)
   }

@@ -15,10 +15,11 @@ export class ChildQueue {
   #most: number
   #held = false
 
-  /** Begins with `next`. */
+  /** Begins with `next`. Those that have begun already count as at work. */
   constructor(children: readonly QueuedChild[], most: number) {
-    this.#waiting = [...children]
+    this.#waiting = children.filter(({ state }) => state === 'NotStarted')
     this.#most = most
+    for (const child of children) if (child.state !== 'NotStarted' && !isFinished(child.state)) this.#begin(child)
   }
 
   /** At most so many from now on: what is at work beyond that ends in its own time. */
@@ -52,13 +53,17 @@ export class ChildQueue {
       if (!child) return
       // Stopped before its turn came: it never starts.
       if (child.state !== 'NotStarted') continue
-      this.#begun.add(child)
+      this.#begin(child)
       child.start()
-      void child.finished.then(() => {
-        this.#begun.delete(child)
-        this.next()
-      })
     }
+  }
+
+  #begin(child: QueuedChild): void {
+    this.#begun.add(child)
+    void child.finished.then(() => {
+      this.#begun.delete(child)
+      this.next()
+    })
   }
 
   get #atWork(): number {

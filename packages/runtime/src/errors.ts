@@ -126,6 +126,12 @@ export class PeerLostError extends ErrandError {
     super('PEER_LOST', message, options)
   }
 }
+/** The peer it ran on ended without warning and was started again: how far it had come is unknown. */
+export class PeerRestartedError extends ErrandError {
+  constructor(message: string, options?: Options) {
+    super('PEER_RESTARTED', message, options)
+  }
+}
 export class PeerNotFoundError extends ErrandError {
   constructor(which: string) {
     super('PEER_NOT_FOUND', `no peer ${show(which)} in the address book`, {

@@ -10,6 +10,7 @@ import { startWorker } from './engine/worker-isolate.ts'
 import { SessionNotFoundError, UsageError } from './errors.ts'
 import type { Principal } from './serve.ts'
 import { HostSession, type SessionEngines, type SessionHome } from './session.ts'
+import type { StoredSession } from './stored-session.ts'
 import type { SessionSnapshot } from './surface.ts'
 import type { OpenSession } from './wire.ts'
 
@@ -21,11 +22,34 @@ const SESSIONS_MOST = 256
 export class Hosting {
   readonly #home: SessionHome
   readonly #sessions = new Map<string, HostSession>()
-  readonly #opened = new Map<string, Promise<SessionSnapshot>>()
+  readonly #opened = new Map<string, Promise<HostSession>>()
+  readonly #homes = new Map<string, Promise<HostSession>>()
+  readonly #onGone: () => void
   #last = 0
 
-  constructor(home: SessionHome) {
+  /** `onGone`: a session has ended for good; its number must not be given again. */
+  constructor(home: SessionHome, onGone: () => void) {
     this.#home = home
+    this.#onGone = onGone
+  }
+
+  /** The last number that was given. */
+  get last(): number {
+    return this.#last
+  }
+
+  /** Numbers up to this one were given. */
+  numbered(last: number): void {
+    this.#last = Math.max(this.#last, last)
+  }
+
+  /** A session that was here before the peer was started again; nobody has it. */
+  restore(was: StoredSession): HostSession {
+    const session = this.#add(new HostSession(this.#home, was.id, was.kind, was.owner, was.options, was))
+    this.numbered(was.id)
+    const { openId } = was.options ?? {}
+    if (openId !== undefined) this.#remember(openId, session, Promise.resolve(session))
+    return session
   }
 
   get(instanceId: string): HostSession | undefined {
@@ -37,7 +61,7 @@ export class Hosting {
   }
 
   forget(session: HostSession): void {
-    this.#sessions.delete(session.instanceId)
+    if (this.#sessions.delete(session.instanceId)) this.#onGone()
   }
 
   /** What an owner may take up; temporary sessions are their call's alone. */
@@ -48,16 +72,21 @@ export class Hosting {
   }
 
   /** Asked twice with one id, also over another link: one session. @throws UsageError */
-  open(principal: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
-    const known = this.#opened.get(options.openId)
-    if (known) return known
+  async open(principal: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
+    const under = this.#opened.get(options.openId)
+    const known = under && (await under)
+    if (known && known.owner === principal.owner) {
+      // It may have come back without its client, which asks again.
+      known.attach(client)
+      return known.snapshotFor(client)
+    }
     const opening = this.#open(principal, client, options)
     this.#opened.set(options.openId, opening)
     opening.catch(() => this.#opened.delete(options.openId))
-    return opening
+    return (await opening).snapshotFor(client)
   }
 
-  async #open({ owner }: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
+  async #open({ owner }: Principal, client: string, options: OpenSession): Promise<HostSession> {
     if (this.all().filter((session) => session.owner === owner).length >= SESSIONS_MOST) {
       throw new UsageError(`${SESSIONS_MOST} sessions are open here already`, { hint: 'close some first' })
     }
@@ -67,12 +96,28 @@ export class Hosting {
       new HostSession(this.#home, ++this.#last, options.temporary ? 'temporary' : 'persistent', owner, options),
     )
     session.attach(client)
-    void session.closed.then(() => this.#opened.delete(options.openId))
-    return session.snapshotFor(client)
+    await this.#write(session)
+    this.#remember(options.openId, session)
+    return session
+  }
+
+  /** @throws StoreError: then it is not there */
+  async #write(session: HostSession): Promise<void> {
+    try {
+      await session.written()
+    } catch (error) {
+      await session.close(0, 'it could not be written down')
+      throw error
+    }
+  }
+
+  #remember(openId: string, session: HostSession, opening?: Promise<HostSession>): void {
+    if (opening) this.#opened.set(openId, opening)
+    void session.closed.then(() => this.#opened.delete(openId))
   }
 
   /** By number, name or instanceId, among the owner's own. @throws SessionNotFoundError, SessionStateError */
-  attach(principal: Principal, client: string, which: string | number, force: boolean): SessionSnapshot {
+  attach(principal: Principal, client: string, which: string | number, force: boolean, was?: string): SessionSnapshot {
     const text = String(which)
     const mine = this.all().filter((session) => session.owner === principal.owner)
     const session =
@@ -80,14 +125,23 @@ export class Hosting {
       mine.find((one) => String(one.id) === text) ??
       mine.find((one) => one.name === text)
     if (!session) throw new SessionNotFoundError(which, this.#home.name)
-    session.attach(client, force)
+    session.attach(client, force, was)
     return session.snapshotFor(client)
   }
 
   /** The owner's standing session, made on first use. */
-  homeOf({ owner }: Principal): HostSession {
+  async homeOf({ owner }: Principal): Promise<HostSession> {
+    const under = this.#homes.get(owner)
+    if (under) return under
     const there = this.all().find((session) => session.kind === 'home' && session.owner === owner)
-    return there ?? this.#add(new HostSession(this.#home, ++this.#last, 'home', owner))
+    if (there) return there
+    const making = (async () => {
+      const session = this.#add(new HostSession(this.#home, ++this.#last, 'home', owner))
+      await this.#write(session)
+      return session
+    })().finally(() => this.#homes.delete(owner))
+    this.#homes.set(owner, making)
+    return making
   }
 
   /** A client process is gone: its sessions go on, detached. */

@@ -16,6 +16,8 @@ export interface RestartRule {
 /** Waits between attempts grow no further. */
 const LONGEST_WAIT = 24 * 3_600_000
 
+const FIRST = { count: 1, failures: [] }
+
 /** What follows a failure: another attempt in so many milliseconds, or the end, with this error where it is another. */
 export type Verdict = { readonly wait: number; readonly of?: number } | { readonly error?: Error }
 
@@ -23,12 +25,28 @@ export class JobAttempts {
   readonly #retry: RetryRule | undefined
   readonly #restart: RestartRule | undefined
   /** When the last failures were; no more of them than the rule asks for. */
-  readonly #failures: number[] = []
-  #count = 1
+  readonly #failures: number[]
+  #count: number
 
-  constructor(retry: RetryRule | undefined, restart: RestartRule | undefined) {
+  /** `count`, `failures`: as it had come when it was written down. */
+  constructor(
+    retry: RetryRule | undefined,
+    restart: RestartRule | undefined,
+    { count, failures }: { readonly count: number; readonly failures: readonly number[] } = FIRST,
+  ) {
     this.#retry = retry
     this.#restart = restart
+    this.#count = count
+    this.#failures = [...failures]
+  }
+
+  /** It is done again when it fails. */
+  get ruled(): boolean {
+    return this.#retry !== undefined || this.#restart !== undefined
+  }
+
+  get failures(): readonly number[] {
+    return this.#failures
   }
 
   /** The present attempt, from 1. */

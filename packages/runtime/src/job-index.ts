@@ -17,6 +17,7 @@ export class JobIndex {
   readonly #working = new Map<number, JobHost>()
   /** Numbers as they came, so that the last is at hand; some of them may be gone. */
   #ids: number[] = []
+  #firstEnded: JobRow | undefined
   #lastEnded: JobRow | undefined
 
   /** Children not counted. */
@@ -42,8 +43,18 @@ export class JobIndex {
   }
 
   add(job: JobHost): void {
-    this.#byId.set(job.id, job)
     this.#working.set(job.id, job)
+    this.#enter(job)
+  }
+
+  /** One that had ended before the peer was started; in the order in which they did. */
+  restore(row: JobRow): void {
+    this.#enter(row)
+    this.#chain(row)
+  }
+
+  #enter(job: TableJob): void {
+    this.#byId.set(job.id, job)
     this.#ids.push(job.id)
     for (const one of [job, ...job.children]) this.#byInstance.set(one.instanceId, one)
     const name = job.name.toLowerCase()
@@ -58,9 +69,17 @@ export class JobIndex {
     this.#byId.set(row.id, row)
     this.#working.delete(row.id)
     for (const one of [row, ...row.children]) this.#byInstance.set(one.instanceId, one)
-    row.older = this.#lastEnded
-    if (this.#lastEnded) this.#lastEnded.newer = row
-    this.#lastEnded = row
+    this.#chain(row)
+  }
+
+  /** Who has ended, and when: oldest first. */
+  *ended(): Iterable<JobRow> {
+    let row = this.#firstEnded
+    while (row) {
+      const { newer }: JobRow = row
+      yield row
+      row = newer
+    }
   }
 
   delete(job: TableJob): void {
@@ -149,10 +168,18 @@ export class JobIndex {
     return this.#ids.slice(-1)
   }
 
+  #chain(row: JobRow): void {
+    row.older = this.#lastEnded
+    if (this.#lastEnded) this.#lastEnded.newer = row
+    this.#firstEnded ??= row
+    this.#lastEnded = row
+  }
+
   #unchain(row: JobRow): void {
     if (row.older) row.older.newer = row.newer
     if (row.newer) row.newer.older = row.older
     if (this.#lastEnded === row) this.#lastEnded = row.older
+    if (this.#firstEnded === row) this.#firstEnded = row.newer
     row.older = undefined
     row.newer = undefined
   }

@@ -178,6 +178,11 @@ export class JobRow implements TableJob {
   get endedAt(): Date {
     return new Date(this.#times.at(-1)!)
   }
+  /** What its records and its children's take. */
+  get bytes(): number {
+    const own = this.#stored ? this.#stored.bytesFrom(this.#stored.start) : 0
+    return this.children.reduce((sum, child) => sum + child.bytes, own)
+  }
   get engine(): Engine | undefined {
     return this.#source?.engine
   }

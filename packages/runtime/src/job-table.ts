@@ -22,8 +22,18 @@ const RETIRED_KEPT = 256
 /** Jobs and their children in one table; more are refused. Ended ones take up to 2 KiB each beside what they said. */
 export const JOBS_MOST = 200_000
 
+/** Where a table's jobs are kept. */
+export interface TableKeeping {
+  /** Where their logs are. */
+  storeOf(job: TableJob): Store
+  /** Deletes what is written of it and its children; undefined where nothing is. */
+  forget?(job: TableJob): Promise<unknown> | undefined
+  /** One more has ended. */
+  settled?(): void
+}
+
 export class JobTable {
-  readonly #store: Store
+  readonly #keeping: TableKeeping
   readonly #home: RowHome
   /** For messages: whose table it is. */
   readonly #where: string
@@ -36,8 +46,11 @@ export class JobTable {
   /** Texts of commands that rows share, and by how many. */
   readonly #commands = new Map<string, { readonly text: string; rows: number }>()
 
-  constructor(store: Store, home: RowHome, where: string) {
-    this.#store = store
+  /** Places of jobs that are being written down, and are not here yet. */
+  coming = 0
+
+  constructor(keeping: TableKeeping, home: RowHome, where: string) {
+    this.#keeping = keeping
     this.#home = home
     this.#where = where
   }
@@ -49,7 +62,7 @@ export class JobTable {
 
   /** Room for a job and so many children. @throws LimitError */
   throwIfFull(children: number): void {
-    if (this.#listed.places + 1 + children <= JOBS_MOST) return
+    if (this.#listed.places + this.coming + 1 + children <= JOBS_MOST) return
     throw new LimitError(`${JOBS_MOST} jobs, children counted, is all there can be on ${this.#where}`, {
       hint: 'remove those that are finished: `errand remove`',
     })
@@ -90,18 +103,46 @@ export class JobTable {
     this.#runs.set(host.instanceId, host)
     if (this.#runs.size <= RUNS_KEPT) return
     for (const run of this.#runs.values()) {
-      if (isFinished(run.state)) return this.forget(run)
+      if (isFinished(run.state)) return void this.forget(run)
     }
   }
 
-  forget(job: TableJob): void {
+  /** One that had ended before the peer was started; in the order in which they did. */
+  restore(row: JobRow): void {
+    this.#listed.restore(row)
+    this.#started.set(row.startId, row.instanceId)
+  }
+
+  /** One that had not; or a run that somebody may still want to read. */
+  restoreHost(host: JobHost): void {
+    this.add(host)
+    this.#started.set(host.startId, host.instanceId)
+  }
+
+  /** The text, kept once for all rows that have it. */
+  share(text: string): string {
+    return this.#share(text)
+  }
+
+  /** Who has ended, oldest first. */
+  ended(): Iterable<JobRow> {
+    return this.#listed.ended()
+  }
+
+  /** Settles when it will not come back either. */
+  forget(job: TableJob): Promise<unknown> | undefined {
     // Whoever asks may hold the job as it was before it became a row.
     const present = this.#listed.get(job.instanceId)
     if (present instanceof JobRow) for (const one of [present, ...present.children]) this.#unshare(one.command)
     if (present) this.#listed.delete(present)
-    this.#runs.delete(job.instanceId)
+    const there = this.#runs.delete(job.instanceId) || present !== undefined
     this.#started.delete(job.startId)
-    for (const one of [job, ...job.children]) void this.#store.dropLog(logName(this.#home.session, one))
+    for (const one of [job, ...job.children]) this.#dropLog(one)
+    return there ? this.#keeping.forget?.(job) : undefined
+  }
+
+  #dropLog(job: TableJob): void {
+    void this.#keeping.storeOf(job).dropLog(logName(this.#home.session, job))
   }
 
   runs(): readonly JobHost[] {
@@ -164,7 +205,7 @@ export class JobTable {
       if (!force) throw new JobNotFinishedError(found.id, found.state)
       await found.stop({ grace, reason: 'removed by force' })
     }
-    this.forget(found)
+    await this.forget(found)
     return found.snapshot()
   }
 
@@ -189,7 +230,7 @@ export class JobTable {
     const snapshot = this.#now(found).snapshot()
     // A run is kept only for who has not taken it all.
     if (run && isFinished(snapshot.state) && !snapshot.hasMoreData) {
-      this.forget(run)
+      void this.forget(run)
       this.#retired.set(run.instanceId, snapshot)
       const [oldest] = this.#retired.keys()
       if (this.#retired.size > RETIRED_KEPT && oldest !== undefined) this.#retired.delete(oldest)
@@ -238,10 +279,11 @@ export class JobTable {
     // Not ended: it goes on elsewhere while its table ends. Not there: removed meanwhile.
     if (!isFinished(host.state) || this.#listed.get(host.instanceId) !== host) return
     for (const one of [host, ...host.children]) {
-      if (one.log?.end === 0) void this.#store.dropLog(logName(this.#home.session, one))
+      if (one.log?.end === 0) this.#dropLog(one)
       else one.log?.stored.pack?.()
     }
     this.#listed.settle(host.row(this.#home, (text) => this.#share(text)))
+    this.#keeping.settled?.()
   }
 
   /** The same text, kept once. */
@@ -263,6 +305,6 @@ function same(a: string, b: string): boolean {
 }
 
 /** A run's id is its caller's: only together with its session does it name a log. */
-export function logName(session: string, job: TableJob): string {
+export function logName(session: string, job: Pick<TableJob, 'instanceId'>): string {
   return keptText(`${session} ${job.instanceId}`)
 }

@@ -19,12 +19,14 @@ import {
   type JobMachineEvent,
   type StopRequest,
 } from './job-machine.ts'
+import type { EntryFacts, JobEntry } from './job-entry.ts'
 import { JobInput } from './job-input.ts'
 import { JobQuestions } from './job-questions.ts'
 import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type TableJob } from './job-row.ts'
 import type { MapItems } from './map-items.ts'
 import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
+import type { StoredJob } from './stored-job.ts'
 import type { JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
 import { mapThrottleLimit } from './work.ts'
@@ -56,6 +58,10 @@ export interface JobOptions {
   /** Of what has an engine. */
   readonly retry?: RetryRule | undefined
   readonly restart?: RestartRule | undefined
+  /** What is written down of it, where that outlives the peer. */
+  readonly entry?: JobEntry | undefined
+  /** As it was when its peer ended. */
+  readonly was?: StoredJob | undefined
 }
 
 /** States of which `history` keeps at most so many. */
@@ -75,6 +81,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   readonly #settle: (snapshot: JobSnapshot) => void
   readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
   readonly #input = new JobInput()
+  #entry: JobEntry | undefined
   readonly #questions: JobQuestions
   readonly #history: { readonly state: JobState; readonly at: Date }[]
   #log: OutputLog | undefined
@@ -107,6 +114,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   /** The next attempt waits for a reader: its log is full. */
   #wantsRoom = false
   #ended = false
+  /** Its end, written down already and not told yet. */
+  #endsAt: Date | undefined
+  /** On its way to where it was: that is no news. */
+  #quiet = false
+  /** Errors in its log when it was written down. */
+  #errors: number
   #snapshot: JobSnapshot | undefined
   #scheduled = false
 
@@ -115,9 +128,17 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.instanceId = options.instanceId
     this.#session = options.session().instanceId
     this.#throttle = options.throttle ?? 32
-    this.#attempts = new JobAttempts(options.retry, options.restart)
+    const { was, entry } = options
+    this.#attempts = was?.open
+      ? new JobAttempts(options.retry, options.restart, { count: was.open.attempt, failures: was.open.failures })
+      : new JobAttempts(options.retry, options.restart)
     this.#questions = new JobQuestions(options.name)
-    this.#history = [{ state: 'NotStarted', at: new Date() }]
+    this.#history = was ? [...was.history] : [{ state: 'NotStarted', at: new Date() }]
+    this.#begunAt = was?.begunAt
+    this.#base = was?.open?.base ?? 0
+    this.#errors = was?.errors ?? 0
+    this.#entry = entry
+    entry?.follow(() => this.#facts())
     if (options.engine && options.spec.input !== true) this.#input.end()
     const { promise, resolve } = Promise.withResolvers<JobSnapshot>()
     this.finished = promise
@@ -128,6 +149,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       error: (error) => this.#broken(error),
     })
     this.#actor.start()
+    if (was && isFinished(was.state)) this.#restoreEnd(was)
   }
 
   get id(): number {
@@ -135,6 +157,14 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
   get name(): string {
     return this.#options.name
+  }
+  get spec(): WorkSpec {
+    return this.#options.spec
+  }
+  /** What does not change about it. */
+  get head(): Pick<JobOptions, 'instanceId' | 'id' | 'name' | 'type' | 'location'> {
+    const { instanceId, id, name, type, location } = this.#options
+    return { instanceId, id, name, type, location }
   }
   get position(): number | undefined {
     return this.#options.position
@@ -175,6 +205,14 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   get engine(): Engine | undefined {
     return this.#options.engine
   }
+  /** What is written down of it. */
+  get entry(): JobEntry | undefined {
+    return this.#entry
+  }
+  /** Whether another attempt follows when this one fails. */
+  get again(): boolean {
+    return this.#attempts.ruled
+  }
   get items(): MapItems | undefined {
     return this.#execution?.items
   }
@@ -209,8 +247,52 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   /** Launches it: now, or when what it waits for has come. */
   start(): void {
     const { after } = this.#options
-    if (after) void after.finished.then((last) => this.#onPredecessor(last))
+    if (after && !this.#entry?.freed) void after.finished.then((last) => this.#onPredecessor(last))
     else this.#launchLater()
+  }
+
+  // ── as it was when its peer ended: each of these instead of `start` ─────────────────────────────────────────────────
+
+  /** It was at work, and that work is lost: it has failed, unless it is to be tried again. */
+  fail(error: Error): void {
+    this.#resume()
+    this.ended({ outcome: 'failed', error })
+  }
+
+  /** Its work is elsewhere and may go on there: it is taken up where its log ends, when that place can be reached. */
+  takeUp(reason: Error): void {
+    this.#resume()
+    this.lost(reason)
+    this.#attempt(this.#options.engine!)
+  }
+
+  /** A parent, when its children are where they were. */
+  goOnWithChildren(): void {
+    this.#resume()
+    this.#launchChildren()
+    this.#onChild()
+  }
+
+  #resume(): void {
+    this.#launched = true
+    this.#quiet = true
+    this.#send({ type: 'job.begun' })
+    this.#quiet = false
+    this.#startDeadline()
+  }
+
+  #restoreEnd({ state, reason, exitCode, streamed, pid }: StoredJob): void {
+    this.#ended = true
+    this.#launched = true
+    this.#actor.stop()
+    this.#state = state
+    this.#reason = reason
+    this.#exitCode = exitCode
+    this.#streamed = streamed
+    this.#pid = pid
+    this.#endedAt = this.#history.at(-1)!.at
+    this.#closeInward()
+    this.#changed()
   }
 
   /** Stops it and waits for its end. Finished: nothing happens. @throws PeerUnreachableError when it cannot be reached */
@@ -351,8 +433,20 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     })
   }
 
+  /** From now on it is written down. @throws StoreError */
+  async keep(entry: JobEntry): Promise<void> {
+    entry.follow(() => this.#facts())
+    if (this.#ended) {
+      await this.finished
+      return entry.conclude(this.#facts())
+    }
+    this.#entry = entry
+    await entry.put()
+  }
+
   /** Its table ends while it goes on elsewhere: nobody here hears of it any more. Its state stays as it was. */
   async abandon(): Promise<void> {
+    this.#entry?.leave()
     await this.#log?.seal()
     this.#settle(this.snapshot())
   }
@@ -403,8 +497,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   launch(): void {
     this.#launched = true
-    const { engine, deadline } = this.#options
-    if (deadline !== undefined) this.#deadline = new Alarm(deadline, () => this.#expire(deadline))
+    const { engine } = this.#options
+    this.#startDeadline()
     if (!engine) {
       this.begun()
       return this.#launchChildren()
@@ -415,14 +509,33 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   // ── when it is launched, and for how long it may go on ──────────────────────────────────────────────────────────────
 
   #launchLater(): void {
-    const { delay = 0 } = this.#options
-    if (delay === 0) return this.#send({ type: 'job.launch' })
+    const { delay = 0, position } = this.#options
+    const entry = this.#entry
+    // That a child has begun is known by the session it is put into: see `placed`.
+    const written = !entry || entry.launched || position !== undefined
+    const launch = (): void => {
+      if (written) this.#send({ type: 'job.launch' })
+      else void entry.launching().then(() => this.#send({ type: 'job.launch' }))
+    }
+    if (delay === 0) return launch()
     // Stopped while it waited for another: it waits for nothing any more.
-    if (this.#state === 'NotStarted') this.#alarm = new Alarm(delay, () => this.#send({ type: 'job.launch' }))
+    const left = entry ? Math.max(0, delay - entry.waited) : delay
+    if (this.#state === 'NotStarted') this.#alarm = new Alarm(left, launch)
+  }
+
+  /** From its launch on, whatever was started again since. */
+  #startDeadline(): void {
+    const { deadline } = this.#options
+    if (deadline === undefined) return
+    const left = this.#entry ? Math.max(0, deadline - this.#entry.lasted) : deadline
+    this.#deadline = new Alarm(left, () => this.#expire(deadline))
   }
 
   #onPredecessor(last: JobSnapshot): void {
-    if (last.state === 'Completed') return this.#launchLater()
+    if (last.state === 'Completed') {
+      this.#entry?.free()
+      return this.#launchLater()
+    }
     const how = last.state === 'Failed' ? 'failed' : last.state === 'Stopped' ? 'was stopped' : 'was left'
     void this.stop({ grace: 0, reason: `it was to start after ${last.name}, which ${how}` }).catch(() => undefined)
   }
@@ -448,7 +561,6 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   #attempt(engine: Engine): void {
     this.#wantsRoom = false
-    this.#base = this.#attempts.count === 1 ? 0 : (this.#log?.end ?? 0)
     try {
       this.#execute(engine)
     } catch (error) {
@@ -462,7 +574,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     // A start over there is known by its id: another attempt is another start.
     const work = attempt === 1 ? spec : { ...spec, startId: `${spec.startId}~${attempt}` }
     const io = (this.#io = new AttemptIO(this))
-    const execution = engine.start({ job: this.instanceId, work, location: this.#options.here, session: session() }, io)
+    const from = (this.#log?.end ?? 0) - this.#base
+    const execution = engine.start(
+      { job: this.instanceId, work, location: this.#options.here, session: session(), from },
+      io,
+    )
     // Over before it was at work: there is nothing to speak to.
     if (this.#io !== io) return
     this.#execution = execution
@@ -480,6 +596,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   started(pid: number): void {
     this.#pid = pid
+    this.#entry?.changed()
     this.#changed()
   }
 
@@ -493,6 +610,14 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   resumed(): void {
     this.#send({ type: 'job.resumed' })
+  }
+
+  placed(session: string): Promise<void> | undefined {
+    return this.#entry?.placed(session)
+  }
+
+  taken(run: string): void {
+    this.#entry?.taken(run)
   }
 
   lost(reason: Error): void {
@@ -536,7 +661,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #again(): void {
     if (this.#ended) return
     this.#wantsRoom = this.#log?.paused === true
-    if (!this.#wantsRoom) this.#attempt(this.#options.engine!)
+    if (this.#wantsRoom) return
+    this.#base = this.#log?.end ?? 0
+    if (!this.#entry) return this.#attempt(this.#options.engine!)
+    void this.#entry.attempting().then(() => {
+      if (!this.#ended) this.#attempt(this.#options.engine!)
+    })
   }
 
   /** What this attempt may still say is nobody's news. */
@@ -693,12 +823,49 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     // itself, and what failed elsewhere was said there.
     if (told.outcome === 'failed' && !told.said) this.#log?.append(singleRecord('error', told.error))
     await this.#log?.seal()
-    this.#exitCode = told.exitCode
-    this.#reason = told.outcome === 'completed' ? undefined : told.error
     const why = this.#stopRequest?.reason
-    if (told.outcome === 'stopped' && why !== undefined) this.#reason = stopReason(this.#stopRequest!.code, why)
-    if (told.outcome === 'completed') this.#streamed = told.streamed
+    const stopped = told.outcome === 'stopped' && why !== undefined
+    const reason = stopped
+      ? stopReason(this.#stopRequest!.code, why)
+      : told.outcome === 'completed'
+        ? undefined
+        : told.error
+    const { exitCode } = told
+    const streamed = told.outcome === 'completed' ? told.streamed : this.#streamed
+    if (this.#entry) await this.#writeEnd(this.#entry, told, { reason, exitCode, streamed })
+    this.#exitCode = exitCode
+    this.#reason = reason
+    this.#streamed = streamed
     this.#send({ type: 'job.ended', ending: told })
+  }
+
+  /** Before anybody hears of it: who is told of an end finds the same one after a restart. */
+  async #writeEnd(
+    entry: JobEntry,
+    { outcome }: Ending,
+    how: Pick<EntryFacts, 'reason' | 'exitCode' | 'streamed'>,
+  ): Promise<void> {
+    const at = (this.#endsAt = new Date())
+    const state = outcome === 'completed' ? 'Completed' : outcome === 'failed' ? 'Failed' : 'Stopped'
+    await entry.conclude({ ...this.#facts(), ...how, state, history: [...this.#history, { state, at }] })
+  }
+
+  #facts(): EntryFacts {
+    return {
+      state: this.#state,
+      history: this.#history,
+      reason: this.#reason,
+      exitCode: this.#exitCode,
+      pid: this.#pid,
+      streamed: this.#streamed,
+      epoch: this.#epoch,
+      begunAt: this.#begunAt,
+      errors: this.#log?.errors ?? this.#errors,
+      said: (this.#log?.end ?? 0) > 0,
+      items: this.items?.stored(),
+      attempts: this.#attempts,
+      base: this.#base,
+    }
   }
 
   #tooLate(ending: Ending): Ending {
@@ -743,14 +910,16 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     if (isFinished(this.#state)) return
     this.#state = state
     this.#reason = reason
-    this.#endedAt = this.#note(state)
+    this.#endedAt = this.#note(state, this.#endsAt)
     this.#actor.stop()
     this.#changed()
   }
 
-  #note(state: JobState): Date {
-    const at = new Date()
+  #note(state: JobState, at: Date = new Date()): Date {
+    // It is there already, or will be at once: see `#resume`.
+    if (this.#quiet || this.#history.at(-1)!.state === state) return at
     this.#history.push({ state, at })
+    if (!isFinished(state)) this.#entry?.changed()
     // The first ones say how it began.
     if (this.#history.length > HISTORY) this.#history.splice(2, 1)
     return at
@@ -769,6 +938,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const more = this.#more()
     // A count of errors alone is no news worth a message per chunk; the next snapshot has it.
     this.#snapshot = undefined
+    if (this.#entry && !this.#ended && this.#log!.errors !== this.#errors) {
+      this.#errors = this.#log!.errors
+      this.#entry.changed()
+    }
     if (this.#parent) this.#parent.#snapshot = undefined
     if (this.#wantsRoom && !this.#log?.paused) this.#again()
     if (more === this.#hasMoreData) return

@@ -1,4 +1,5 @@
 // The items of a map, as its job shows them: counted, and a row only for those that failed.
+import type { StoredItems } from './stored-job.ts'
 import type { ItemCounts } from './surface.ts'
 
 /** Items that failed of which a map keeps a row; more are only counted. */
@@ -22,6 +23,21 @@ export class MapItems {
 
   add(index: number, seq: number): void {
     if (this.#rows.length < 2 * ITEM_ROWS) this.#rows.push(index, seq)
+  }
+
+  /** As they were written down: nothing runs any more. */
+  static from({ taken, ended, failed, rows }: StoredItems): MapItems {
+    const items = new MapItems()
+    items.taken = taken
+    items.ended = ended
+    items.failed = failed
+    for (let at = 0; at + 1 < rows.length; at += 2) items.add(rows[at]!, rows[at + 1]!)
+    return items
+  }
+
+  stored(): StoredItems {
+    const { taken, ended, failed } = this
+    return { taken, ended, failed, rows: Float64Array.from(this.#rows) }
   }
 
   /** In the order in which they failed. */

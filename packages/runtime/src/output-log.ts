@@ -12,7 +12,7 @@ export const OWNER = 'owner'
 const READ_BYTES = CREDIT_BYTES
 
 export class OutputLog {
-  readonly #stored: StoredLog
+  #stored: StoredLog
   readonly #limit: number
   readonly #onCredit: (bytes: number) => void
   #held = 0
@@ -23,16 +23,17 @@ export class OutputLog {
   #grown: PromiseWithResolvers<void> | undefined
   #listener: (() => void) | undefined
 
-  /** `onCredit` tells the producer how many bytes more it may send. */
-  constructor(stored: StoredLog, limit: number, onCredit: (bytes: number) => void) {
+  /** `onCredit` tells the producer how many bytes more it may send; `errors`: so many are in it already. */
+  constructor(stored: StoredLog, limit: number, onCredit: (bytes: number) => void, errors = 0) {
+    this.#errors = errors
     this.#stored = stored
     this.#limit = limit
     this.#onCredit = onCredit
   }
 
   /** The log of a job that has ended, to be read again; without `stored` it was empty. */
-  static over(stored: StoredLog = EMPTY): OutputLog {
-    const log = new OutputLog(stored, Number.POSITIVE_INFINITY, () => undefined)
+  static over(stored: StoredLog = EMPTY, errors = 0): OutputLog {
+    const log = new OutputLog(stored, Number.POSITIVE_INFINITY, () => undefined, errors)
     log.#sealed = true
     return log
   }
@@ -62,6 +63,18 @@ export class OutputLog {
   /** Of an empty log that will be a copy: its first record's number, and where reader `owner` begins. */
   begin(first: number, cursor: number): void {
     this.#stored.begin(first, OWNER, cursor)
+  }
+
+  /** Goes on in another log, which is empty: with all that is kept here, and what comes. Who reads it sees no difference. */
+  async moveTo(next: StoredLog): Promise<void> {
+    const from = this.#stored
+    next.begin(from.start, OWNER, from.cursor(OWNER))
+    while (next.end < from.end) {
+      for (const chunk of await from.read(next.end, READ_BYTES)) await next.append(chunk)
+    }
+    // Nothing was waited for since they were found to be as long.
+    this.#stored = next
+    await next.setCursor(OWNER, from.cursor(OWNER))
   }
 
   /** Numbers and keeps a chunk (or a copied one, numbered already). In order of call; the producer gets its credit back when it is accepted. */

@@ -13,15 +13,19 @@ import { Holding } from './holding.ts'
 import { boundedIdle, Hosting, refuseDrop, sessionEngines } from './hosting.ts'
 import { refuseWhileImporting } from './job-definition.ts'
 import { JobOffers } from './job-offers.ts'
+import { KeptRow } from './kept-row.ts'
 import { launch } from './launch.ts'
 import { Link } from './link.ts'
 import type { Self } from './link-handshake.ts'
 import { Network, type NetworkPurpose } from './network.ts'
 import { untilAborted } from './output-log.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
+import { recover, type Recovered } from './recovery.ts'
+import { Retention } from './retention.ts'
 import { Answers, Server, type Principal, type Served } from './serve.ts'
 import { HostSession, type SessionEngines, type SessionHome } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
+import { SESSION_ROW, type StoredPeer } from './stored-session.ts'
 import { memoryStore } from './store/memory.ts'
 import type { Store } from './store/store.ts'
 import type { Duration, Grant, JobDefinition, Peer, SessionSnapshot, SessionState } from './surface.ts'
@@ -36,6 +40,13 @@ export interface PeerOptions {
   home?: string
   /** Default: memory. */
   store?: Store
+  /**
+   * How long jobs that have ended are kept, of each session: `age` since their end, `count` of them, `bytes` of their
+   * records. By age only those go whose output reader `owner` has taken whole; by count and bytes those first, then the
+   * oldest, which is reported to `log`. `false`: until they are removed. Default with a store that outlives the peer: 30
+   * days, 100 000 jobs, any size; in memory: until they are removed.
+   */
+  retention?: { age?: Duration; count?: number; bytes?: number } | false
   /** Jobs that others may ask for by name, each needing the grant `run:job:NAME`. Default: none. */
   jobs?: readonly JobDefinition[]
   /** Default deny. */
@@ -74,6 +85,8 @@ export async function createPeer(options: PeerOptions = {}): Promise<Peer> {
 export class PeerHost implements PeerRef, SessionHome, Served {
   readonly name: string
   readonly store: Store
+  readonly memory: Store | undefined
+  readonly retention: Retention | undefined
   readonly stopGrace: number
   readonly temporaryLease: number
   readonly idleTimeout: number
@@ -87,6 +100,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   readonly #hosting: Hosting
   readonly #holding: Holding
   readonly #answers = new Answers()
+  readonly #row: KeptRow | undefined
   /** The newest link of each client process: only its end is the client's. */
   readonly #clients = new Map<string, Link>()
   readonly #startedAt = new Date()
@@ -96,12 +110,16 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   #closing: Promise<void> | undefined
   #activeAt = Date.now()
 
-  private constructor(options: PeerOptions, book: AddressBook, offers: JobOffers) {
+  private constructor(options: PeerOptions, book: AddressBook, offers: JobOffers, found: Recovered | undefined) {
     this.#options = options
     this.#book = book
     this.#offers = offers
     this.name = nameOf(options)
     this.store = options.store ?? memoryStore()
+    const { rows } = this.store
+    this.memory = rows && memoryStore()
+    this.retention = retentionOf(options)
+    this.#row = rows && new KeptRow(rows, 'peer', 'peer', () => this.#stored())
     this.stopGrace = milliseconds(options.stopGrace ?? 5_000)
     this.temporaryLease = milliseconds(options.temporaryLease ?? 60_000)
     this.idleTimeout = milliseconds(options.idleTimeout ?? '2h')
@@ -120,12 +138,15 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       onLink: (link, dialled) => this.#onLink(link, dialled),
       refused: (peer, what) => options.log?.('refused', { peer, what }),
     })
-    this.#hosting = new Hosting(this)
+    this.#hosting = new Hosting(this, () => this.#onGone())
     this.#holding = new Holding({
       name: this.name,
       network: this.#network,
       lostAfter: milliseconds(options.lostAfter ?? '4m'),
-      local: (this.#local = new HostSession(this, 0, 'local', '')),
+      local: (this.#local = new HostSession(this, 0, 'local', '', undefined, found?.local?.session)),
+      rows,
+      client: this.#self.client,
+      onGone: () => this.#onGone(),
       sessionRef: (instanceId) => this.sessionRef(instanceId),
     })
   }
@@ -134,9 +155,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     refuseWhileImporting('a peer is created')
     const offers = await JobOffers.open(options.jobs ?? [], nameOf(options))
     const book = await AddressBook.open(options.home === undefined ? undefined : join(options.home, 'peers.json'))
-    const host = new PeerHost(options, book, offers)
+    // Before anything is made: what cannot be read at all keeps it from starting.
+    const found = options.store?.rows && (await recover(options.store.rows, reporting(options)))
+    const host = new PeerHost(options, book, offers, found)
     try {
-      await host.#start()
+      await host.#start(found)
     } catch (error) {
       await host.close()
       throw error
@@ -144,7 +167,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     return host
   }
 
-  async #start(): Promise<void> {
+  async #start(found: Recovered | undefined): Promise<void> {
     const { policy, transport, serveLocal, home } = this.#options
     for (const [id, grants] of Object.entries(policy?.peers ?? {}))
       await this.#book.put({ id, grants: checkGrants(grants) })
@@ -155,10 +178,45 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       if (home === undefined) throw new UsageError('a peer that answers locally needs a home')
       this.#homeLock = await holdLock(join(home, 'peer.lock'))
     }
+    if (found) await this.#restore(found)
     if (typeof transport === 'object') await this.#network.use('invite')
     else if (transport && !this.#book.empty) await this.#network.use('dial')
+    this.#holding.goOn()
     // Last: whoever finds the socket finds a peer that is ready.
     if (serveLocal) await this.#network.useSocket()
+  }
+
+  /** Everything is as it was; what was at work goes on, has failed, or waits for its peer. */
+  async #restore({ peer, local, hosted, held }: Recovered): Promise<void> {
+    this.#hosting.numbered(peer?.lastSession ?? 0)
+    this.#holding.numbered(peer?.lastHeld ?? 0)
+    // Our own table is written down before anything is put into it.
+    if (!local) await this.local.written()
+    this.#holding.restore(held, reporting(this.#options))
+    const sessions = [
+      ...(local ? [{ host: this.local, found: local }] : []),
+      ...hosted.map((one) => ({ host: this.#hosting.restore(one.session), found: one })),
+    ]
+    for (const { host, found } of sessions) {
+      host.numbered(found.lastJob)
+      await host.restore(found.families)
+    }
+    const ended = Promise.all(sessions.map(({ host }) => host.goOn()))
+    // Their endings are told when they are on disk. While that takes nothing the peer is there all the same.
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), RESTORE_MS)
+    await untilAborted(ended, late.signal)
+    clearTimeout(timer)
+    for (const { host } of sessions) this.retention?.look(host.table)
+  }
+
+  #stored(): StoredPeer {
+    return { v: SESSION_ROW, lastSession: this.#hosting.last, lastHeld: this.#holding.last }
+  }
+
+  /** In the same turn as its row goes: its number is not given again. */
+  #onGone(): void {
+    if (!this.#closing) void this.#row?.note()
   }
 
   // ── PeerRef: what handles ask ───────────────────────────────────────────────────────────────────────────────────────
@@ -208,8 +266,12 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     return { ...engines, runspace: offering(runspace), thread: offering(thread), process: offering(process) }
   }
 
-  target(target: TargetSpec, lostAfter: number | undefined): { engine: Engine; location: string } {
-    return this.#holding.target(target, lostAfter)
+  target(target: TargetSpec, lostAfter: number | undefined, kept: boolean): { engine: Engine; location: string } {
+    return this.#holding.target(target, lostAfter, kept)
+  }
+
+  takenUp(held: string, far: string | undefined): Engine {
+    return this.#holding.takenUp(held, far)
   }
 
   sessionClosed(session: HostSession): void {
@@ -263,9 +325,15 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       case 'session.open':
         return this.#hosting.open(principal, link.client, event.options)
       case 'session.attach':
-        return this.#hosting.attach(principal, link.client, event.session, event.force === true)
+        return this.#hosting.attach(
+          principal,
+          link.client,
+          event.session,
+          event.force === true,
+          before(link, event.was),
+        )
       case 'session.home':
-        return this.#hosting.homeOf(principal).snapshotFor(link.client)
+        return (await this.#hosting.homeOf(principal)).snapshotFor(link.client)
       case 'local.connect': {
         const snapshot = (await this.#ownerEvent(event, signal)) as SessionSnapshot
         // A temporary session is its client's: it goes when the client does, however that ends.
@@ -432,12 +500,41 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     await this.#holding.leave()
     const reason = `${this.name} is going down`
     await Promise.allSettled(
-      [this.local, ...this.#hosting.all()].map((session) => session.close(undefined, reason, 'PEER_SHUTDOWN')),
+      [this.local, ...this.#hosting.all()].map((session) => session.close(undefined, reason, 'PEER_SHUTDOWN', true)),
     )
     await this.#network.close()
     await this.#homeLock?.[Symbol.asyncDispose]()
+    this.retention?.[Symbol.dispose]()
+    this.#row?.leave()
     await this.store[Symbol.asyncDispose]()
+    await this.memory?.[Symbol.asyncDispose]()
   }
+}
+
+/** How long a start waits for the endings of jobs that did not survive to be on disk, in milliseconds. */
+const RESTORE_MS = 2_000
+/** What is kept of jobs that have ended, where nothing else is said and it is kept at all. */
+const KEPT = { age: '30d', count: 100_000 } as const
+
+/** @throws UsageError */
+function retentionOf(options: PeerOptions): Retention | undefined {
+  const { retention = options.store?.rows ? KEPT : false } = options
+  if (retention === false) return undefined
+  const { age, count, bytes } = retention as Exclude<PeerOptions['retention'], false | undefined>
+  for (const [what, most] of Object.entries({ count, bytes })) {
+    if (most !== undefined && !(Number.isSafeInteger(most) && most >= 0))
+      throw new UsageError(`\`retention.${what}\` is a whole number from 0 on, not ${most}`)
+  }
+  return new Retention({ age: age === undefined ? undefined : milliseconds(age), count, bytes }, reporting(options))
+}
+
+function reporting({ log }: PeerOptions): (message: string, details: Record<string, unknown>) => void {
+  return (message, details) => log?.(message, details)
+}
+
+/** The client process that was there before, as links name them: of the same key. */
+function before({ client }: Link, was: string | undefined): string | undefined {
+  return was === undefined ? undefined : `${client.slice(0, client.lastIndexOf(' ') + 1)}${was}`
 }
 
 function nameOf({ name }: PeerOptions): string {

@@ -10,6 +10,7 @@ import {
   asError,
   codeOf,
   PeerLostError,
+  PeerRestartedError,
   PeerUnreachableError,
   SessionClosedError,
   SessionStateError,
@@ -76,8 +77,21 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #asked = false
   #snapshot: SessionSnapshot | undefined
 
-  /** Over a link on which the session has just been opened or attached. */
-  constructor(home: RemoteSessionHome, options: RemoteSessionOptions, link: Link, far: SessionSnapshot) {
+  /** The client process that has it over there: before, where it was taken up again after a start of ours. */
+  #client: string | undefined
+  /** Disconnected by command. */
+  #left = false
+
+  /**
+   * Over a link on which the session has just been opened or attached. Without one: as it was before we were started
+   * again, when process `was` had it; it is taken up again unless it had been `left`.
+   */
+  constructor(
+    home: RemoteSessionHome,
+    options: RemoteSessionOptions,
+    link: Link | { readonly was: string; readonly left: boolean },
+    far: SessionSnapshot,
+  ) {
     this.#home = home
     this.options = options
     this.#far = far
@@ -87,8 +101,21 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       error: () => this.#enter('Broken'),
     })
     this.#actor.start()
-    this.#attached(link)
+    if (link instanceof Link) {
+      this.#attached(link)
+      this.#send({ type: 'session.opened' })
+      return
+    }
+    this.#client = link.was
+    this.#left = link.left
     this.#send({ type: 'session.opened' })
+    if (link.left) {
+      this.#send({ type: 'session.disconnecting' })
+      this.#send({ type: 'session.disconnected' })
+      return
+    }
+    this.#reason = new PeerUnreachableError('this peer was started again; the link there is not back yet')
+    this.#send({ type: 'link.lost', reason: this.#reason })
   }
 
   get instanceId(): string {
@@ -102,6 +129,23 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
   get temporary(): boolean {
     return this.options.temporary
+  }
+  /** Disconnected by command: it is not to be taken up again by itself. */
+  get left(): boolean {
+    return this.#left
+  }
+  /** As it was last seen over there. */
+  get far(): SessionSnapshot {
+    return this.#far
+  }
+  /** The client process that had it before ours, until ours has it. */
+  get before(): string | undefined {
+    return this.#client
+  }
+
+  /** Waits until it is Opened, however long it was left. @throws when it is over */
+  async opened(signal?: AbortSignal): Promise<void> {
+    await this.#ready(signal, true)
   }
 
   get snapshot(): SessionSnapshot {
@@ -219,6 +263,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (this.#state === 'Opened') return
     this.#throwIfOver()
     this.#asked = true
+    this.#left = false
     this.#reason = undefined
     this.#send({ type: 'session.connect' })
     try {
@@ -287,6 +332,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       }
     }
     this.#reason = undefined
+    this.#left = true
     this.#detached()
     this.#send({ type: 'session.disconnected' })
   }
@@ -327,11 +373,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         const link = await this.#home.link(signal)
         const far = (await link.ask(
           {},
-          { type: 'session.attach', session: this.instanceId },
+          {
+            type: 'session.attach',
+            session: this.instanceId,
+            ...(this.#client !== undefined && { was: this.#client }),
+          },
           { signal },
         )) as SessionSnapshot
         if (signal.aborted) return
         this.#far = far
+        this.#client = undefined
         this.#reason = undefined
         this.#attached(link)
         return this.#send({ type: 'link.back' })
@@ -399,8 +450,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
   async #forward(event: SessionEvent, job: string | undefined, options: Cancel): Promise<unknown> {
     const id = Link.requestId()
+    let process: string | undefined
     for (;;) {
       const link = await this.#ready(options.signal)
+      // A run is in no row: asked for again of a peer that was started again, it might be done twice.
+      if (event.type === 'run' && process !== undefined && process !== link.client) {
+        throw new PeerRestartedError(`${this.options.location} was started again while it was asked for this`, {
+          hint: 'whether it was done is unknown',
+        })
+      }
+      process = link.client
       try {
         return await link.ask(this.#to(job), event, { signal: options.signal, id })
       } catch (error) {

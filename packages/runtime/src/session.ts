@@ -7,18 +7,25 @@ import type { Engine } from './engine/engine.ts'
 import { engineOf } from './engine-choice.ts'
 import { SharedMapEngine } from './engine/map.ts'
 import { SessionBusyError, SessionClosedError, SessionStateError, UsageError } from './errors.ts'
+import { JobEntry, type EntryPlan } from './job-entry.ts'
+import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { StopRequest } from './job-machine.ts'
 import type { TableJob } from './job-row.ts'
+import { KeptRow } from './kept-row.ts'
 import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
 import type { JobReading } from './link.ts'
+import { since, thisMoment, type Moment } from './moment.ts'
 import { OutputLog, OWNER } from './output-log.ts'
 import { singleRecord } from './record.ts'
+import type { Retention } from './retention.ts'
 import { saveJob } from './save.ts'
 import { sessionMachine, type SessionActions, type SessionActor, type SessionMachineEvent } from './session-machine.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { Store } from './store/store.ts'
+import { SESSION_ROW, type StoredSession } from './stored-session.ts'
+import type { OpenJob } from './stored-job.ts'
+import type { Store, StoredRows } from './store/store.ts'
 import type { JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } from './wire.ts'
 
@@ -37,13 +44,18 @@ export interface SessionHome {
   readonly id: PeerId
   readonly name: string
   readonly store: Store
+  /** For logs that need not outlive the peer; none: the store's does not either. */
+  readonly memory?: Store | undefined
+  readonly retention?: Retention | undefined
   readonly stopGrace: number
   readonly temporaryLease: number
   readonly idleTimeout: number
   /** Engines of one session; `onLost` when the runspace lost its variables. */
   engines(session: HostSession, onLost: () => void): SessionEngines
   /** The engine that runs a child somewhere else, and what that place is called. */
-  target(target: TargetSpec, lostAfter: number | undefined): { engine: Engine; location: string }
+  target(target: TargetSpec, lostAfter: number | undefined, kept: boolean): { engine: Engine; location: string }
+  /** The engine of a child that was put into a session elsewhere before this peer was started. */
+  takenUp?(held: string, far: string | undefined): Engine
   /** A session of the same peer, whoever asks. */
   sessionRef(instanceId: string): SessionRef
   sessionClosed(session: HostSession): void
@@ -67,7 +79,7 @@ async function stopUnlessLost(job: JobHost, request: StopRequest): Promise<void>
 }
 
 export class HostSession implements SessionRef, SessionActions {
-  readonly instanceId: string = crypto.randomUUID()
+  readonly instanceId: string
   readonly id: number
   readonly name: string
   readonly kind: SessionKind
@@ -83,8 +95,20 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #settleClosed: () => void
   readonly #table: JobTable
   readonly #listeners = new Set<() => void>()
-  #lastJob = 0
-  #epoch = 1
+  readonly #rows: StoredRows | undefined
+  readonly #row: KeptRow | undefined
+  readonly #options: OpenSession | undefined
+  #lastJob: number
+  /** The last one that its row tells of. */
+  #lastWritten: number
+  #epoch: number
+  /** Since when nobody has it. */
+  #left: Moment | undefined
+  /** Runs whose session was lost under them: they are written down, as jobs are. */
+  readonly #keptRuns = new Set<string>()
+  #revived: Revived[] = []
+  /** Its peer goes down: it comes back with it. */
+  #comesBack = false
   #running: JobHost | undefined
   /** The next run is told. */
   #variablesLost = false
@@ -97,31 +121,59 @@ export class HostSession implements SessionRef, SessionActions {
   #closeReason = 'its session was closed'
   #closeCode: string | undefined
 
-  constructor(home: SessionHome, id: number, kind: SessionKind, owner: string, options: Partial<OpenSession> = {}) {
+  /** `was`: as it was written down; it comes back detached, with an empty runspace. */
+  constructor(
+    home: SessionHome,
+    id: number,
+    kind: SessionKind,
+    owner: string,
+    options?: OpenSession,
+    was?: StoredSession,
+  ) {
     this.#home = home
+    this.instanceId = was?.instanceId ?? crypto.randomUUID()
     this.id = id
     this.kind = kind
     this.owner = owner
-    this.name = options.name ?? (kind === 'home' || kind === 'local' ? kind : `Runspace${id}`)
-    this.cwd = options.cwd
-    this.env = options.env
+    this.name = was?.name ?? options?.name ?? (kind === 'home' || kind === 'local' ? kind : `Runspace${id}`)
+    this.cwd = options?.cwd
+    this.env = options?.env
+    this.#options = options
+    this.#lastJob = was?.lastJob ?? 0
+    this.#lastWritten = this.#lastJob
+    this.#epoch = was ? was.epoch + 1 : 1
+    this.#variablesLost = was !== undefined
+    // What a temporary session owns ends with it, and it with the peer.
+    this.#rows = kind === 'temporary' ? undefined : home.store.rows
+    this.#row =
+      this.#rows && new KeptRow(this.#rows, 'session', this.instanceId, () => this.#stored(), was !== undefined)
     this.#table = new JobTable(
-      home.store,
+      {
+        storeOf: (job) => this.#storeOf(job),
+        ...(this.#rows && { forget: (job: TableJob) => this.#forgetRows(job) }),
+        settled: () => home.retention?.look(this.#table),
+      },
       { peer: home.id, session: this.instanceId },
       kind === 'local' ? home.name : `${home.name} (session ${this.name})`,
     )
-    this.#idleTimeout = kind === 'temporary' ? home.temporaryLease : (options.idleTimeout ?? home.idleTimeout)
+    this.#idleTimeout =
+      kind === 'temporary' ? home.temporaryLease : (was?.idleTimeout ?? options?.idleTimeout ?? home.idleTimeout)
     const { promise, resolve } = Promise.withResolvers<void>()
     this.closed = promise
     this.#settleClosed = resolve
     this.#engines = home.engines(this, () => {
       this.#epoch++
       this.#variablesLost = true
+      this.#row?.changed()
       this.#changed()
     })
     this.#actor = createActor(sessionMachine, { input: this })
     this.#actor.subscribe({ next: () => this.#changed(), error: () => this.#settleClosed() })
     this.#actor.start()
+    if (!was || this.#shared) return
+    // Who had it is not known to be there still: it has as long as anybody who has just left.
+    this.#left = was.left ?? thisMoment()
+    this.#send({ type: 'session.detach' })
   }
 
   get snapshot(): SessionSnapshot {
@@ -134,7 +186,7 @@ export class HostSession implements SessionRef, SessionActions {
     // Closed when its jobs have ended and that was told, not before: whoever watches one hears how it ended.
     const over = state === 'Closed'
     const mine = this.#shared || (client !== undefined && this.#attached === client)
-    const seen: SessionState = over ? 'Closed' : mine ? 'Opened' : 'Disconnected'
+    const seen: SessionState = over && !this.#comesBack ? 'Closed' : mine && !over ? 'Opened' : 'Disconnected'
     const busy = mine ? this.#running !== undefined : this.#attached !== undefined
     return Object.freeze({
       id: this.id,
@@ -162,15 +214,17 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   /** @throws SessionStateError when another client has it; SessionClosedError */
-  attach(client: string, force = false): void {
+  attach(client: string, force = false, was?: string): void {
     this.#throwIfClosed()
     if (this.#shared) return
-    if (this.#attached !== undefined && this.#attached !== client && !force) {
+    if (this.#attached !== undefined && this.#attached !== client && this.#attached !== was && !force) {
       throw new SessionStateError(`session ${this.name} is attached to another client`, {
         hint: 'disconnect it there, or take it with force',
       })
     }
     this.#attached = client
+    this.#left = undefined
+    this.#row?.changed()
     this.#send({ type: 'session.attach' })
     this.#changed()
   }
@@ -180,6 +234,9 @@ export class HostSession implements SessionRef, SessionActions {
     if (this.#attached !== client) return
     this.#attached = undefined
     if (idleTimeout !== undefined) this.#idleTimeout = idleTimeout
+    this.#left = thisMoment()
+    void this.#row?.note()
+    void this.#keepRuns()
     this.#send({ type: 'session.detach' })
     this.#changed()
   }
@@ -278,13 +335,18 @@ export class HostSession implements SessionRef, SessionActions {
     return [...this.#table.unfinished()]
   }
 
+  get table(): JobTable {
+    return this.#table
+  }
+
   /** Jobs and runs. */
   all(): Iterable<TableJob> {
     return this.#table.all()
   }
 
   /** Ends it and its jobs. Idempotent. */
-  async close(grace?: number, reason?: string, code?: string): Promise<void> {
+  async close(grace?: number, reason?: string, code?: string, comesBack = false): Promise<void> {
+    if (comesBack && this.#rows) this.#comesBack = true
     this.#closeGrace ??= grace
     if (reason !== undefined) this.#closeReason = reason
     this.#closeCode ??= code
@@ -297,11 +359,12 @@ export class HostSession implements SessionRef, SessionActions {
   startLease(): void {
     // A home session stands until its owner closes it; what a temporary one owns waits a minute for its client.
     if (this.#shared || this.#idleTimeout > LONGEST_TIMER) return
-    this.#expiresAt = new Date(Date.now() + this.#idleTimeout)
+    const left = Math.max(0, this.#idleTimeout - (this.#left ? since(this.#left) : 0))
+    this.#expiresAt = new Date(Date.now() + left)
     this.#lease = setTimeout(() => {
       this.#closeReason = `nobody came back within ${this.#idleTimeout / 1000} s`
       this.#send({ type: 'session.expired' })
-    }, this.#idleTimeout)
+    }, left)
     this.#lease.unref()
   }
 
@@ -335,7 +398,145 @@ export class HostSession implements SessionRef, SessionActions {
     for (const one of hosts.flatMap((host) => [host, ...host.children])) {
       if (!isFinished(one.state)) await one.abandon()
     }
-    for (const job of [...this.all()]) this.#table.forget(job)
+    const over: unknown[] = []
+    for (const job of [...this.all()]) if (job.id === 0 || !this.#comesBack) over.push(this.#table.forget(job))
+    if (this.#comesBack) this.#row?.leave()
+    // In one turn with its jobs' rows: all of it is there, or nothing.
+    else over.push(this.#row?.delete())
+    if (this.#rows) await Promise.all(over)
+  }
+
+  // ── what outlives the peer ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** On disk, as it is now. @throws StoreError */
+  async written(): Promise<void> {
+    await this.#row?.put()
+  }
+
+  #stored(): StoredSession {
+    this.#lastWritten = this.#lastJob
+    return {
+      v: SESSION_ROW,
+      instanceId: this.instanceId,
+      id: this.id,
+      kind: this.kind as StoredSession['kind'],
+      owner: this.owner,
+      options: this.#options,
+      name: this.name,
+      idleTimeout: this.#idleTimeout,
+      epoch: this.#epoch,
+      lastJob: this.#lastJob,
+      left: this.#left,
+    }
+  }
+
+  /** A run needs to outlive nothing, until its session is lost under it. */
+  #storeOf({ id, instanceId }: Pick<TableJob, 'id' | 'instanceId'>): Store {
+    const { store, memory = store } = this.#home
+    return this.#rows && (id > 0 || this.#keptRuns.has(instanceId)) ? store : memory
+  }
+
+  #forgetRows(job: TableJob): Promise<unknown> | undefined {
+    if (job.id === 0 && !this.#keptRuns.delete(job.instanceId)) return undefined
+    const deleted = [job, ...job.children].map((one) => this.#rows!.delete('job', logName(this.instanceId, one)))
+    // Its number is not given again: in the same turn, unless that is written already.
+    if (job.id > this.#lastWritten) deleted.push(this.#row!.note())
+    return Promise.all(deleted)
+  }
+
+  #entry(
+    head: Pick<JobOptions, 'instanceId' | 'id' | 'name' | 'type' | 'location' | 'position'>,
+    parent: string | undefined,
+    plan: EntryPlan,
+  ): JobEntry | undefined {
+    if (!this.#rows) return undefined
+    const { instanceId, id, name, type, location, position } = head
+    const { startId, command } = plan.spec
+    const launches = plan.delay === undefined && plan.after === undefined && parent === undefined
+    return new JobEntry(
+      this.#rows,
+      logName(this.instanceId, head),
+      { session: this.instanceId, id, instanceId, startId, name, command, location, type, parent, position },
+      plan,
+      { launches },
+    )
+  }
+
+  /** Its jobs, as they were written down. Nothing goes on before `goOn`. */
+  async restore(families: readonly StoredFamily[]): Promise<void> {
+    const home = this.#revivalHome()
+    const rows: StoredFamily[] = []
+    for (const family of families) {
+      this.#lastJob = Math.max(this.#lastJob, family.job.id)
+      if (family.job.id > 0 && isFinished(family.job.state)) rows.push(family)
+    }
+    this.#lastWritten = Math.max(this.#lastWritten, 0)
+    for (const row of await Promise.all(rows.map((family) => revivedRow(family, home)))) this.#table.restore(row)
+    for (const family of families) {
+      const { job } = family
+      if (job.id > 0 && isFinished(job.state)) continue
+      if (job.id === 0) this.#keptRuns.add(job.instanceId)
+      const revived = await revivedHost(family, home)
+      this.#table.restoreHost(revived.host)
+      this.#revived.push(revived)
+    }
+  }
+
+  /** A number that was given, though its job cannot be read. */
+  numbered(id: number): void {
+    this.#lastJob = Math.max(this.#lastJob, id)
+  }
+
+  /** Each job that had not ended goes on, or ends. Settles when those that end have. */
+  async goOn(): Promise<void> {
+    await Promise.all(this.#revived.splice(0).map((one) => resume(one)))
+  }
+
+  #revivalHome(): RevivalHome {
+    const { store, id: peer } = this.#home
+    return {
+      rowHome: { peer, session: this.instanceId },
+      logLimit: store.logLimit,
+      log: async (job) => store.log(logName(this.instanceId, job)),
+      share: (text) => this.#table.share(text),
+      common: (id) => this.#common(id),
+      engine: ({ id }, { spec, shared }) => this.#engines[shared ? 'process' : engineOf(spec, id > 0)],
+      remote: (open) => this.#remote(open),
+      find: (job) => this.#table.seek(job),
+      entry: (job, open) => {
+        const { session, id, instanceId, startId, name, command, location, type, parent, position } = job
+        const head = { session, id, instanceId, startId, name, command, location, type, parent, position }
+        return new JobEntry(this.#rows!, logName(this.instanceId, job), head, open, open)
+      },
+    }
+  }
+
+  #remote({ target, lostAfter, held, far }: OpenJob): Engine {
+    const { takenUp } = this.#home
+    // A session that is held may not be back when it is asked for this.
+    const session = held ?? (target && 'session' in target ? target.session : undefined)
+    if (session !== undefined && takenUp) return takenUp.call(this.#home, session, far)
+    return this.#home.target(target!, lostAfter, true).engine
+  }
+
+  /** Lost under who called them: what they say from now on, and have said, outlives us too. */
+  async #keepRuns(): Promise<void> {
+    if (!this.#rows || this.#shared) return
+    await Promise.allSettled(this.#table.runs().map((run) => this.#keepRun(run)))
+  }
+
+  async #keepRun(run: JobHost): Promise<void> {
+    const { instanceId, log } = run
+    const { spec } = run
+    // What works for a map has nothing to say to anybody else.
+    if (this.#keptRuns.has(instanceId) || !log || run.children.length > 0 || spec.map) return
+    const name = logName(this.instanceId, run)
+    await log.moveTo(await this.#home.store.log(name))
+    await this.#home.memory?.dropLog(name)
+    this.#keptRuns.add(instanceId)
+    await run.keep(this.#entry(run.head, undefined, { spec })!)
+    // Read to its end meanwhile.
+    if (this.#table.seek(instanceId) !== run) await this.#forgetRows(run)
   }
 
   // ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -381,40 +582,42 @@ export class HostSession implements SessionRef, SessionActions {
     // When, how long and how often is seen to here, not where it runs; only a deadline is kept there as well.
     const work: WorkSpec = { ...withoutRules(spec), startId, input }
     const common = this.#common(id)
+    const waits = { delay: when.delay, after: when.after?.instanceId }
+    const { throttle, lostAfter } = options
     // Peers that share a map have no jobs of their own here: it has one log, in which each item stands once.
-    const shared = on && spec.map ? on.map((target) => this.#home.target(target, options.lostAfter)) : undefined
+    const shared = on && spec.map ? on.map((target) => this.#home.target(target, lostAfter, false)) : undefined
     const targets = shared
       ? undefined
       : on?.map((target, index) =>
-          this.#child(name, work, target, index + 1, { lostAfter: options.lostAfter, again }, common),
+          this.#child({ name, instanceId, listed }, work, target, index + 1, { lostAfter, again }, common),
         )
-    const host = targets
-      ? new JobHost({
-          ...common,
-          instanceId,
-          name,
-          type: 'RemoteJob',
-          location: targets.map((child) => child.location).join(','),
-          spec: work,
-          throttle: options.throttle ?? THROTTLE,
-          deadline: spec.deadline,
-          ...when,
-        })
-      : new JobHost({
-          ...common,
-          instanceId,
-          name,
-          type: spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob',
-          location: shared ? shared.map((place) => place.location).join(',') : 'localhost',
-          spec: shared ? work : this.#placed(work),
-          engine: shared ? new SharedMapEngine(shared) : this.#engines[engine],
-          deadline: spec.deadline,
-          ...when,
-          ...again,
-        })
-    // In the table before anything is waited for: who started it may be reading it already.
-    if (targets) host.adopt(targets)
-    this.#table.add(host)
+    const kept = (head: EntryHeadOf, plan: EntryPlan): { entry?: JobEntry } => {
+      const entry = listed
+        ? this.#entry({ instanceId, id, name, ...head }, undefined, { ...plan, ...waits })
+        : undefined
+      return entry ? { entry } : {}
+    }
+    let host: JobHost
+    if (targets) {
+      const type = 'RemoteJob'
+      const location = targets.map((child) => child.location).join(',')
+      const most = throttle ?? THROTTLE
+      const entry = kept({ type, location }, { spec: { ...work, deadline: spec.deadline }, throttle: most })
+      const job = { instanceId, name, type, location, spec: work, throttle: most, deadline: spec.deadline } as const
+      host = new JobHost({ ...common, ...job, ...when, ...entry })
+      host.adopt(targets)
+    } else {
+      const type = spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob'
+      const location = shared ? shared.map((place) => place.location).join(',') : 'localhost'
+      const placed = shared ? work : this.#placed(work)
+      const entry = kept({ type, location }, { spec: { ...placed, ...again }, ...(shared && { shared: true }) })
+      const runs = shared ? new SharedMapEngine(shared) : this.#engines[engine]
+      const job = { instanceId, name, type, location, spec: placed, engine: runs, deadline: spec.deadline } as const
+      host = new JobHost({ ...common, ...job, ...when, ...again, ...entry })
+    }
+    // In the table before anything is waited for: who started it may be reading it already. What is written down is there
+    // when it is on disk: who has seen it finds it again.
+    if (!host.entry) this.#table.add(host)
     if (alone) {
       this.#running = host
       void host.finished.then(() => {
@@ -424,9 +627,10 @@ export class HostSession implements SessionRef, SessionActions {
     }
     this.#changed()
     try {
-      for (const one of targets ?? [host]) await this.#giveLog(one)
+      if (host.entry) await this.#write(host)
+      else for (const one of targets ?? [host]) await this.#giveLog(one)
     } catch (error) {
-      this.#table.forget(host)
+      void this.#table.forget(host)
       if (this.#running === host) this.#running = undefined
       throw error
     }
@@ -440,29 +644,44 @@ export class HostSession implements SessionRef, SessionActions {
     return host
   }
 
+  /** Accepted is on disk: with its children in one turn, all or none. @throws StoreError: nothing of it is left */
+  async #write(host: JobHost): Promise<void> {
+    const all = [host, ...host.children]
+    this.#table.coming += all.length
+    try {
+      const written = all.map((one) => one.entry!.put())
+      const leaves = host.children.length > 0 ? host.children : all
+      await Promise.all([...written, ...leaves.map((one) => this.#giveLog(one))])
+      this.#throwIfClosed()
+      this.#table.add(host)
+      this.#changed()
+    } catch (error) {
+      // Those that were written may be so still when the others have failed.
+      for (const one of all) void one.entry!.delete().catch(() => undefined)
+      await host.abandon()
+      throw error
+    } finally {
+      this.#table.coming -= all.length
+    }
+  }
+
   #child(
-    parentName: string,
+    parent: { readonly name: string; readonly instanceId: string; readonly listed: boolean },
     spec: WorkSpec,
     target: TargetSpec,
     position: number,
     { lostAfter, again }: { lostAfter: number | undefined; again: Again },
     common: Common,
   ): JobHost {
-    const { engine, location } = this.#home.target(target, lostAfter)
+    const { engine, location } = this.#home.target(target, lostAfter, parent.listed)
     // A start over there is this start: its id is ours and the child's place.
     const childSpec: WorkSpec = { ...spec, startId: `${spec.startId}.${position}` }
     const instanceId = keptText(crypto.randomUUID())
-    return new JobHost({
-      ...common,
-      instanceId,
-      name: `${parentName}.${position}`,
-      type: 'RemoteJob',
-      location,
-      spec: childSpec,
-      engine,
-      position,
-      ...again,
-    })
+    const name = `${parent.name}.${position}`
+    const head = { instanceId, id: common.id, name, type: 'RemoteJob', location, position } as const
+    const plan = { spec: { ...childSpec, ...again }, target, lostAfter }
+    const entry = parent.listed ? this.#entry(head, parent.instanceId, plan) : undefined
+    return new JobHost({ ...common, ...head, spec: childSpec, engine, ...again, ...(entry && { entry }) })
   }
 
   /** What a job waits for before it is launched. @throws JobNotFoundError: before anything is made */
@@ -479,7 +698,7 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   async #giveLog(host: JobHost): Promise<void> {
-    const { store } = this.#home
+    const store = this.#storeOf(host)
     host.attachLog(
       new OutputLog(await store.log(logName(this.instanceId, host)), store.logLimit, (bytes) => host.credit(bytes)),
     )
@@ -496,23 +715,22 @@ export class HostSession implements SessionRef, SessionActions {
     const common = this.#common(++this.#lastJob)
     const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
     const shared = { ...common, type: 'RemoteJob' as const, location, spec }
-    const parent = new JobHost({
-      ...shared,
-      instanceId: keptText(crypto.randomUUID()),
-      name: name ?? `Job${common.id}`,
+    const head = { ...shared, instanceId: keptText(crypto.randomUUID()), name: name ?? `Job${common.id}` }
+    const entry = this.#entry(head, undefined, { spec, throttle: THROTTLE })
+    const parent = new JobHost({ ...head, ...(entry && { entry }) })
+    const own = { ...shared, instanceId: keptText(crypto.randomUUID()), name: `${head.name}.1`, position: 1 }
+    const held = run.session
+    const written = this.#entry(own, head.instanceId, {
+      spec: { ...spec, startId: `${spec.startId}.1` },
+      target: { session: held },
     })
-    const child = new JobHost({
-      ...shared,
-      instanceId: keptText(crypto.randomUUID()),
-      name: `${parent.name}.1`,
-      engine,
-      position: 1,
-    })
+    const child = new JobHost({ ...own, engine, ...(written && { entry: written }) })
     parent.adopt([child])
-    await this.#giveLog(child)
+    if (parent.entry) await this.#write(parent)
+    else await this.#giveLog(child)
     // Before anybody can read: all of it is copied, and its reader goes on where the last one stopped.
     child.log?.begin(0, cursor)
-    this.#table.add(parent)
+    if (!parent.entry) this.#table.add(parent)
     parent.start()
     this.#changed()
     return parent
@@ -537,6 +755,8 @@ export class HostSession implements SessionRef, SessionActions {
     for (const listener of [...this.#listeners]) listener()
   }
 }
+
+type EntryHeadOf = Pick<JobOptions, 'type' | 'location'>
 
 /** The work alone. Mostly that is all there is, and copying an object but for some of it takes ten times what a copy does. */
 function withoutRules(spec: WorkSpec): WorkSpec {

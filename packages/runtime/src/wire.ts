@@ -205,7 +205,8 @@ export type TargetSpec = { readonly peer: string } | { readonly session: string 
 export type PeerEvent =
   | { type: 'ping' }
   | { type: 'session.open'; options: OpenSession }
-  | { type: 'session.attach'; session: string | number; force?: boolean }
+  /** `was`: the client process that had it, of which the asking one is what was started again. */
+  | { type: 'session.attach'; session: string | number; force?: boolean; was?: string }
   | { type: 'session.home' }
   | { type: 'sessions' }
   | { type: 'local.connect'; to: string; options: HeldOptions }
@@ -341,6 +342,10 @@ const workSpec: Check = (value) => {
   const { kind, job } = value as WorkSpec
   return (kind === 'job') === (job !== undefined)
 }
+/** Work as it travels, and as it is written down. */
+export function isWorkSpec(value: unknown): value is WorkSpec {
+  return workSpec(value)
+}
 const read = shape({
   reader: string,
   from: maybe(count),
@@ -405,7 +410,7 @@ const EVENTS: Record<string, Check> = {
   session: shape({}),
   ping: shape({}),
   'session.open': shape({ options: openSession }),
-  'session.attach': shape({ session: which, force: maybe(flag) }),
+  'session.attach': shape({ session: which, force: maybe(flag), was: maybe(string) }),
   'session.home': shape({}),
   sessions: shape({}),
   'local.connect': shape({

@@ -17,6 +17,8 @@ export interface ExecutionSpec {
   readonly location: string
   /** The session it runs in, for `ctx.session`. */
   readonly session: SessionSnapshot
+  /** Where a run is taken up again: the number of its first record that is not here yet. Default 0. */
+  readonly from?: number | undefined
 }
 
 /** Where an execution puts what it makes. */
@@ -38,6 +40,10 @@ export interface ExecutionIO {
   suspended?(): void
   /** It goes on again, told by somebody else. */
   resumed?(): void
+  /** Remote engine only: it will run in this session; nothing is asked of it before that is written down. */
+  placed?(session: string): Promise<void> | undefined
+  /** Remote engine only: what it is called there. */
+  taken?(run: string): void
   /** Remote engine only: it cannot be reached (it may go on), and: it can again. */
   lost?(reason: Error): void
   back?(): void

@@ -4,7 +4,7 @@
 // client that dies leaves nothing behind that the next one would not get.
 import { LONGEST_TIMER } from '../duration.ts'
 import { isFinished } from '../child-jobs.ts'
-import { asError, InputClosedError, JobStoppedError, PeerLostError, SessionClosedError } from '../errors.ts'
+import { asError, codeOf, InputClosedError, JobStoppedError, PeerLostError, SessionClosedError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { OWNER } from '../output-log.ts'
 import { CREDIT_BYTES, type RawChunk } from '../record.ts'
@@ -18,7 +18,9 @@ export interface RemoteTarget {
   /** The session to run in: borrowed, or opened for this one call. */
   open(signal: AbortSignal): Promise<RemoteSession>
   /** A run that is there already, to be taken up. */
-  readonly run?: JobSnapshot
+  readonly run?: Pick<JobSnapshot, 'instanceId'>
+  /** It is gone on with after we were started again: whatever state the session is in, and our log where it ends. */
+  readonly again?: boolean
 }
 
 export class RemoteEngine implements Engine {
@@ -150,16 +152,26 @@ class RemoteExecution implements Execution {
       this.#session = session
       onSession(session)
       stopWatching = session.onChange(() => this.#onSession(session))
+      const placed = this.#io.placed?.(session.instanceId)
+      if (placed) await placed
+      if (this.#target.again) {
+        // Where it is back already that is news; where it is not, the job hears that.
+        this.#lost = session.state === 'Opened'
+        this.#onSession(session)
+        if (!this.#target.run) await session.opened(this.#over.signal)
+        if (this.#verdict) return this.#verdict
+      }
       const run =
         this.#target.run ??
         // Not given up when stopped meanwhile: it would run on over there. The answer says what to stop.
         ((await session.request({ type: 'run', spec: spec.work })) as JobSnapshot)
       this.#far = run.instanceId
+      this.#io.taken?.(run.instanceId)
       this.#begun.resolve(run.instanceId)
       this.#io.begun?.()
       stopFollowing = session.watchJob(run.instanceId, (snapshot) => this.#follow(snapshot))
       if (this.#stopping) this.stop(this.#stopping)
-      const last = await this.#copy(session, run)
+      const last = await this.#copy(session, run.instanceId, spec.from ?? 0)
       return this.#verdict ?? endingOf(last, this.#stopping)
     } catch (error) {
       return this.#verdict ?? this.#endingAfter(asError(error))
@@ -173,9 +185,9 @@ class RemoteExecution implements Execution {
     }
   }
 
-  async #copy(session: RemoteSession, run: JobSnapshot): Promise<JobSnapshot | undefined> {
-    const request = { reader: OWNER, follow: true, from: 0 }
-    const reading = session.copy(run.instanceId, request, this.#over.signal)
+  async #copy(session: RemoteSession, run: string, from: number): Promise<JobSnapshot | undefined> {
+    const request = { reader: OWNER, follow: true, from }
+    const reading = session.copy(run, request, this.#over.signal)
     for (;;) {
       const step = await reading.next()
       if (step.done) return step.value
@@ -236,8 +248,14 @@ class RemoteExecution implements Execution {
 
   /** It could not begin, or not be followed to its end. */
   #endingAfter(error: Error): Ending {
-    if (this.#far === undefined) {
+    if (this.#far === undefined && !this.#target.again) {
       return this.#stopping ? { outcome: 'stopped' } : { outcome: 'failed', error }
+    }
+    const code = codeOf(error)
+    if (code === 'JOB_NOT_FOUND' || (this.#target.again && code === 'SESSION_NOT_FOUND')) {
+      const { location } = this.#target
+      const why = code === 'JOB_NOT_FOUND' ? `${location} knows it no more` : `its session on ${location} has ended`
+      return { outcome: 'failed', error: new PeerLostError(`${why}: what it did there is unknown`, { cause: error }) }
     }
     // Closed in order, here or over there, takes its work along: stopped, not broken.
     if (this.#session?.state !== 'Closed') return { outcome: 'failed', error }

@@ -1,0 +1,45 @@
+// Moments that are written down, and how long ago they were: also for a peer that was started again since.
+//
+// The clock on the wall may be set meanwhile, forwards or back. So a moment is also kept by the time that this machine has
+// been up, which nobody sets; that counts as long as the machine was not started again.
+import { readFileSync } from 'node:fs'
+import { uptime } from 'node:os'
+
+export interface Moment {
+  /** Milliseconds since 1970. */
+  readonly wall: number
+  /** Milliseconds that the machine has been up, asleep or not. */
+  readonly up: number
+  /** Which start of the machine that was; '' where it does not tell. */
+  readonly boot: string
+}
+
+let boot: string | undefined
+
+function thisBoot(): string {
+  if (boot !== undefined) return boot
+  try {
+    boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    boot = ''
+  }
+  return boot
+}
+
+export function thisMoment(): Moment {
+  return { wall: Date.now(), up: Math.round(uptime() * 1000), boot: thisBoot() }
+}
+
+/**
+ * Milliseconds since then, never less than 0. Over a start of the machine only the clock on the wall is left: one that was
+ * set back since counts as no time, one that was set forwards as that much more.
+ */
+export function since(then: Moment, now: Moment = thisMoment()): number {
+  const sameBoot = then.boot !== '' && then.boot === now.boot
+  return Math.max(0, sameBoot ? now.up - then.up : now.wall - then.wall)
+}
+
+export function isMoment(value: unknown): value is Moment {
+  const { wall, up, boot: which } = (value ?? {}) as Partial<Moment>
+  return Number.isFinite(wall) && Number.isFinite(up) && typeof which === 'string'
+}

@@ -1,0 +1,141 @@
+// What is written of a job: enough to list it as it was, and while it is at work to go on with it, or to say why not.
+// One row for each child too, so that a parent of thousands is not written again whenever one of them moves.
+import { STATES } from './child-jobs.ts'
+import { isMoment, type Moment } from './moment.ts'
+import type { JobState, JobType } from './surface.ts'
+import { isWorkSpec, type TargetSpec, type WorkSpec } from './wire.ts'
+
+/** Of this row's form. Another one is a later version's, and is left alone. */
+export const JOB_ROW = 1
+
+export interface StoredJob {
+  readonly v: typeof JOB_ROW
+  /** instanceId of the session whose table it stands in. */
+  readonly session: string
+  /** 0: a run, in no list. */
+  readonly id: number
+  readonly instanceId: string
+  readonly startId: string
+  readonly name: string
+  readonly command: string
+  readonly location: string
+  readonly type: JobType
+  /** Of a child: instanceId of its parent, and its place there. */
+  readonly parent?: string | undefined
+  readonly position?: number | undefined
+  readonly state: JobState
+  readonly history: readonly { readonly state: JobState; readonly at: Date }[]
+  readonly reason?: Error | undefined
+  readonly exitCode?: number | undefined
+  readonly pid?: number | undefined
+  readonly streamed?: boolean | undefined
+  readonly epoch?: number | undefined
+  readonly begunAt?: Date | undefined
+  /** Errors in its own log, and whether there is one: of an ended job. */
+  readonly errors: number
+  readonly said?: boolean | undefined
+  readonly items?: StoredItems | undefined
+  /** Until it has ended. */
+  readonly open?: OpenJob | undefined
+}
+
+/** Of a map. `rows`: index and seq of each item that failed, one behind the other. */
+export interface StoredItems {
+  readonly taken: number
+  readonly ended: number
+  readonly failed: number
+  readonly rows: Float64Array
+}
+
+/** What it takes to go on with it. */
+export interface OpenJob {
+  readonly spec: WorkSpec
+  /** Where it runs, of a child. */
+  readonly target?: TargetSpec | undefined
+  readonly throttle?: number | undefined
+  readonly lostAfter?: number | undefined
+  /** Of maps that are shared by peers. */
+  readonly shared?: boolean | undefined
+  /** When it was asked for, and launched: delay and deadline count from there. */
+  readonly asked: Moment
+  readonly launched?: Moment | undefined
+  /** What it waits for has come: its delay counts from here. */
+  readonly freed?: Moment | undefined
+  /** Milliseconds it waits, and instanceId of what it waits for. */
+  readonly delay?: number | undefined
+  readonly after?: string | undefined
+  readonly attempt: number
+  /** When its last failures were, milliseconds since 1970. */
+  readonly failures: readonly number[]
+  /** The number in its log of this attempt's first record. */
+  readonly base: number
+  /** Of a remote child: instanceId of the session it was put into, and of its run there. */
+  readonly held?: string | undefined
+  readonly far?: string | undefined
+}
+
+type Check = (value: unknown) => boolean
+const string: Check = (value) => typeof value === 'string'
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
+const maybe =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value)
+const shape =
+  (fields: Record<string, Check>): Check =>
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(fields).every(([key, check]) => check((value as Record<string, unknown>)[key]))
+const list =
+  (each: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(each)
+const state: Check = (value) => STATES.includes(value as JobState)
+const date: Check = (value) => value instanceof Date && !Number.isNaN(value.getTime())
+const target: Check = (value) => shape({ peer: string })(value) || shape({ session: string })(value)
+
+const openJob = shape({
+  spec: isWorkSpec,
+  target: maybe(target),
+  throttle: maybe(count),
+  lostAfter: maybe(count),
+  asked: isMoment,
+  launched: maybe(isMoment),
+  freed: maybe(isMoment),
+  delay: maybe(count),
+  after: maybe(string),
+  attempt: count,
+  failures: list((at) => typeof at === 'number'),
+  base: count,
+  held: maybe(string),
+  far: maybe(string),
+})
+const storedJob = shape({
+  session: string,
+  id: count,
+  instanceId: string,
+  startId: string,
+  name: string,
+  command: string,
+  location: string,
+  type: (value) => ['RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob'].includes(value as string),
+  parent: maybe(string),
+  position: maybe(count),
+  state,
+  history: list(shape({ state, at: date })),
+  reason: maybe((value) => Error.isError(value)),
+  exitCode: maybe((value) => Number.isSafeInteger(value)),
+  begunAt: maybe(date),
+  errors: count,
+  items: maybe(shape({ taken: count, ended: count, failed: count, rows: (rows) => rows instanceof Float64Array })),
+  open: maybe(openJob),
+})
+
+/** A row of this form, or why it is none. */
+export function readStoredJob(value: unknown): StoredJob | string {
+  const { v, history } = (value ?? {}) as Partial<StoredJob>
+  if (v !== JOB_ROW) return `its form is ${String(v)}, not ${JOB_ROW}`
+  if (!storedJob(value) || history!.length === 0) return 'a field does not fit'
+  return value as StoredJob
+}
