@@ -80,6 +80,12 @@ describe('what is true is let pass', () => {
     expect(told.ended('Failed').findings).toEqual({})
   })
 
+  test('what was asked for before its host crashed may have failed, although the answer came afterwards', () => {
+    const told = story().note({ what: 'asked', start: 's' }, { what: 'crashed' })
+    told.note({ what: 'acknowledged', start: 's', job: 'j' }).read('a', [], 'read')
+    expect(told.ended('Failed').findings).toEqual({})
+  })
+
   test('jobs that ended with a session whose lease ran out need not be listed, nor be complete', () => {
     const told = story().started(9).note({ what: 'expired' }).read('a', seqs(0, 3), 'broke')
     expect(told.note({ what: 'state', of: 'j', state: 'Disconnected' }, { what: 'healed' }).findings).toEqual({})
@@ -225,6 +231,10 @@ describe('each lie is caught', () => {
     'a job that failed although nothing was done to it': [
       'lost',
       story().started().read('a', [0], 'read').ended('Failed'),
+    ],
+    'a job that failed behind the crash': [
+      'lost',
+      story().note({ what: 'crashed' }).started().read('a', [0], 'read').ended('Failed'),
     ],
     'a process that was left': [
       'orphans',
