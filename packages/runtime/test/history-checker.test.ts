@@ -74,6 +74,11 @@ describe('what is true is let pass', () => {
     expect(told.read('b', seqs(0, 3), 'read', 0).findings).toEqual({})
   })
 
+  test('a job that was killed when it had just said everything', () => {
+    const told = story().started(5).note({ what: 'hurt', start: 's' }).read('a', seqs(0, 3), 'read').ended('Failed')
+    expect(told.findings).toEqual({})
+  })
+
   test('a tail that is marked by a gap, once its host has crashed', () => {
     const told = story().started().note({ what: 'crashed' }, { what: 'hurt', start: 's' }).read('a', seqs(0, 3))
     told.note({ what: 'record', handle: 'a', seq: 9, kind: 'gap', dropped: 7 }, { what: 'read', handle: 'a' })
