@@ -1,7 +1,7 @@
-// npm run -s faults -- [--runs N] [--seed S] [--only FAULT,…]: a daemon and a client in processes of their own, with work
+// npm run -s faults -- [--runs N] [--seed S] [--only FAULT,…] [--at-once N]: a daemon and a client in processes of their own, with work
 // going on between them, and everything that may happen to either of them or between them, at random instants. N runs
-// (26) are dealt out to the faults in turn; each has its own seed, and a run that failed can be repeated alone by it.
-// Prints a table; throws where a promise was broken.
+// (34) are dealt out to the faults in turn, one at a time or several at once; each has its own seed, and one that failed
+// can be repeated alone by it. A run takes some ten seconds. Prints a table; throws where a promise was broken.
 //
 // What was promised is in one place, whatever the fault: fixtures/history-checker.ts. Linux; some need root (iproute2).
 import { rmSync } from 'node:fs'
@@ -243,7 +243,7 @@ async function play(name: string, seed: number, net: Namespaces | undefined): Pr
         await stage.begin()
         await stage.pause(1_000)
         await fault.play(stage)
-        await (fault.finish ?? (() => stage.finish()))(stage)
+        await (fault.finish ? fault.finish(stage) : stage.finish())
       })(),
     )
   } catch (error) {
@@ -268,17 +268,18 @@ export async function run(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      runs: { type: 'string', default: '26' },
+      runs: { type: 'string', default: '34' },
       seed: { type: 'string', default: '1' },
       only: { type: 'string' },
+      'at-once': { type: 'string', default: '1' },
     },
   })
-  const [runs, seed] = [Number(values.runs), Number(values.seed)]
+  const [runs, seed, atOnce] = [values.runs, values.seed, values['at-once']].map(Number) as [number, number, number]
   const names = values.only?.split(',') ?? Object.keys(FAULTS)
   const unknown = names.filter((name) => !(name in FAULTS))
-  if (unknown.length > 0 || !(Number.isInteger(runs) && runs > 0) || !Number.isInteger(seed)) {
+  if (unknown.length > 0 || !isCount(runs) || !isCount(atOnce) || !Number.isInteger(seed)) {
     throw new Error(
-      `faults [--runs N] [--seed S] [--only FAULT,…], not '${args.join(' ')}'; faults: ${Object.keys(FAULTS).join(', ')}`,
+      `faults [--runs N] [--seed S] [--only FAULT,…] [--at-once N], not '${args.join(' ')}'; faults: ${Object.keys(FAULTS).join(', ')}`,
     )
   }
   const [why, notKept] = [obstacle(), await noStore()]
@@ -291,23 +292,33 @@ export async function run(args: readonly string[]): Promise<void> {
   })
   if (played.length === 0) throw new Error('nothing of this can be played here')
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
-  using net = played.some((name) => FAULTS[name]!.net) ? new Namespaces() : undefined
   const rows = new Map<string, Row>(played.map((name) => [name, { runs: 0, failed: 0, verdicts: [] }]))
-  for (let done = 0; done < runs; done++) {
-    const name = played[done % played.length]!
-    const row = rows.get(name)!
-    try {
-      row.verdicts.push(await play(name, seed + row.runs, net))
-    } catch {
-      row.failed++
+  let begun = 0
+  const lane = async (index: number): Promise<void> => {
+    // A cable of its own, for two would be cut at once.
+    const nets = played.some((name) => FAULTS[name]!.net)
+    using net = nets ? new Namespaces(String.fromCodePoint(97 + index)) : undefined
+    while (begun < runs) {
+      const name = played[begun++ % played.length]!
+      const row = rows.get(name)!
+      const own = seed + row.runs++
+      try {
+        row.verdicts.push(await play(name, own, net))
+      } catch {
+        row.failed++
+      }
     }
-    row.runs++
   }
+  await Promise.all(Array.from({ length: Math.min(atOnce, runs) }, (_, index) => lane(index)))
   print(rows, seed)
   const broken = [...rows.values()].some(
     ({ failed, verdicts }) => failed > 0 || verdicts.some((one) => FINDINGS.some((it) => one.findings[it].length > 0)),
   )
   if (broken) throw new Error('promises were broken')
+}
+
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value > 0
 }
 
 function print(rows: ReadonlyMap<string, Row>, seed: number): void {

@@ -36,13 +36,13 @@ async function cut(seconds: number, how: string, net: Namespaces): Promise<strin
     client: { ...DEFAULTS, ...(forGood && { lostAfter: LOST_AFTER }) },
     work: [{ kind: 'process', count, pause: 1_000 / RATE - 1 }],
   })
-  const { cut, heal } = HOW[how]!
+  const way = HOW[how]!
   let told: Entry[]
   try {
     await stage.begin()
     await delay(1_000)
     stage.note({ what: 'fault', name: how })
-    cut(net)
+    way.cut(net)
     if (forGood) {
       stage.note({ what: 'expired' }) // nobody can look what there is in the end
       await stage.until(
@@ -53,7 +53,7 @@ async function cut(seconds: number, how: string, net: Namespaces): Promise<strin
       await stage.until('over there it goes on to its end', () => has(readHistory(stage.folder), 'said'), 40_000)
     } else {
       await delay(seconds * 1_000)
-      heal(net)
+      way.heal(net)
       stage.note({ what: 'healed' })
       await stage.finish()
     }
