@@ -296,6 +296,21 @@ test('times to truth: from the heal to the first state that is one', () => {
   expect(check(told.entries).truths).toEqual([500])
 })
 
+test('what other programs had the processors for is not counted as late', () => {
+  const told = (waited: number): Story =>
+    story()
+      .started(1)
+      .note({ what: 'fault', name: 'f' }, { what: 'state', of: 'j', state: 'Disconnected' })
+      .note({ what: 'waited', ms: 50 }, { what: 'healed' })
+      .after(TRUTH_MS + 99)
+      .note({ what: 'state', of: 'j', state: 'Running' }, { what: 'waited', ms: 50 + waited })
+      .read('a', [0], 'read')
+      .ended()
+  expect(told(100).findings).toEqual({})
+  expect(check(told(100).entries)).toMatchObject({ truths: [TRUTH_MS + 100], ownTruths: [TRUTH_MS] })
+  expect(Object.keys(told(99).findings)).toEqual(['late'])
+})
+
 test('who asked only later is not late', () => {
   const told = story().started(1).read('a', [0], 'read').note({ what: 'fault', name: 'f' }, { what: 'healed' })
   told.after(TRUTH_MS + 100).by('client1-asking')
