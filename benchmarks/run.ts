@@ -6,11 +6,13 @@
 import { cases as jobCases, jobs } from './jobs/cases.ts'
 import { targets as jobTargets } from './jobs/targets.ts'
 import { remoteRun } from './remote-run.ts'
+import { cases as storeCases, store } from './store/cases.ts'
+import { targets as storeTargets } from './store/targets.ts'
 import { cases as transportCases, transport } from './transport/cases.ts'
 import type { Row, Skipped } from './transport/row.ts'
 import { targets as transportTargets } from './transport/targets.ts'
 
-const targets = { ...transportTargets, ...jobTargets }
+const targets = { ...transportTargets, ...jobTargets, ...storeTargets }
 
 interface Suite {
   readonly cases: readonly string[]
@@ -22,6 +24,7 @@ const suites: Readonly<Record<Row['suite'], Suite>> = {
   transport: { cases: transportCases, rows: transport },
   session: { cases: ['remote-run-empty'], rows: remoteRun },
   jobs: { cases: jobCases, rows: jobs },
+  remote: { cases: storeCases, rows: store },
 }
 
 const args = process.argv.slice(2)

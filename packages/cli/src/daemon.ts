@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PeerHost, type NetworkPurpose } from '@errand/runtime'
+import { sqlite } from '@errand/runtime/sqlite'
 import { keepPorts, listenOn, portOf, readConfig, withPorts, writeConfig, type Config } from './config.ts'
 import type { Signals } from './context.ts'
 import { onInterrupt } from './interrupt.ts'
@@ -41,15 +42,18 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   }
   const config = await readConfig(home)
   const network = (purpose: NetworkPurpose): LazyTransport => transportOf(home, config, purpose)
+  const log = (message: string, details?: Record<string, unknown>): void =>
+    void process.stderr.write(`${JSON.stringify({ at: new Date(), message, ...details })}\n`)
   const peer = await PeerHost.open({
     home,
+    store: sqlite(join(home, 'errand.db'), { onTrouble: ({ code, message }) => log('store', { code, what: message }) }),
     ...defined({ name: config.name, lostAfter }),
     version,
     onDemand,
     serveLocal: true,
     // Who was told to listen listens from the start; who was not needs no network before there is another peer.
     transport: config.listen === undefined ? network : network('invite'),
-    log: (message, details) => process.stderr.write(`${JSON.stringify({ at: new Date(), message, ...details })}\n`),
+    log,
   })
   using _signals = onInterrupt(signals, () => void peer.close())
   using _idle = onDemand ? whenIdle(peer, IDLE_MS, LOOK_MS) : undefined

@@ -95,28 +95,33 @@ async function* chunksOf(
   const { log } = host
   if (!log || signal?.aborted) return
   const from = request.from ?? log.cursor(request.reader)
-  if (from < log.start) {
-    // Older than what is kept: said as one record in the place of the last that is gone.
-    const first = log.start - 1
-    yield {
-      ...singleRecord('gap', log.start - from),
-      first,
-      from: first,
-      job: host.instanceId,
-      location: host.location,
-    }
-  }
+  // Older than what is kept.
+  if (from < log.start) yield gap(host, from, log.start)
   // One generator and no other within it: each costs a small run as much as reading its chunk.
   const until = log.endOf(request.follow)
-  for (let next = from; ;) {
+  for (let next = Math.max(from, log.start); ;) {
     const chunks = await log.more(next, until, signal)
-    if (chunks.length === 0) return
+    if (signal?.aborted) return
+    const end = Math.min(until, log.endOf(false))
+    if (chunks.length === 0) {
+      if (next >= end) return
+      // The last ones were lost, to a crash of the host or to damage: with `follow` there may come more behind them.
+      yield gap(host, next, end)
+      next = end
+    }
     for (const { first, count, errors, bytes } of chunks) {
       if (first >= until || signal?.aborted) return
+      if (first > next) yield gap(host, next, first)
       yield { first, count, errors, bytes, job: host.instanceId, location: host.location, from: Math.max(from, first) }
       next = first + count
     }
   }
+}
+
+/** Records that are gone, said as one in the place of the last of them. */
+function gap(host: TableJob, from: number, end: number): ReadChunk {
+  const first = end - 1
+  return { ...singleRecord('gap', end - from), first, from: first, job: host.instanceId, location: host.location }
 }
 
 /** The chunks of several as they come, and the changes of those `told`, until all have ended. */

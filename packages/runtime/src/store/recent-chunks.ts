@@ -87,6 +87,7 @@ export class RecentLog {
   /** Those from `seq` on never came about. What they cost is counted until it is their turn to go. */
   cut(seq: number): void {
     for (const [index, chunk] of this.#chunks.entries())
-      if (index >= this.#oldest && chunk.first >= seq) this.#chunks[index] = { ...chunk, first: Number.POSITIVE_INFINITY }
+      if (index >= this.#oldest && chunk.first >= seq)
+        this.#chunks[index] = { ...chunk, first: Number.POSITIVE_INFINITY }
   }
 }

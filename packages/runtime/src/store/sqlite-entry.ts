@@ -101,7 +101,7 @@ class StoreWorker {
   }
 
   #writeEach({ batch, places }: Held, why: unknown): void {
-    if (isDamage(why) && this.#file.repair()) return this.#write([batch])
+    if (isDamage(why) && this.#file.goAround()) return this.#write([batch])
     const { unsafe, refused } = this.#file.writeEach(batch)
     for (const { place, failure } of refused) this.#refuse(batch.number, [places[place]!], failure)
     this.#done([batch], unsafe)
@@ -291,7 +291,9 @@ class StoreWorker {
   }
 }
 
-function* operationsOf({ operations }: Batch): Generator<[place: number, operation: (number | string)[], length: number]> {
+function* operationsOf({
+  operations,
+}: Batch): Generator<[place: number, operation: (number | string)[], length: number]> {
   for (let at = 0, place = 0; at < operations.length; place++) {
     const next = at + LENGTH[operations[at] as number]!
     const operation = operations.slice(at, next)

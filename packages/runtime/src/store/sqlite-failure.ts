@@ -62,8 +62,12 @@ export function failureOf(error: unknown, path: string): Failure {
     case IOERR:
     case CANTOPEN:
       return isReadOnly(path) ? readOnly(path) : { code: 'STORE_FAILED', message: `${path}: ${why}` }
-    default:
+    default: {
+      const { code: system } = error as { code?: string }
+      if (system === 'EROFS' || system === 'EACCES') return readOnly(path)
+      if (system === 'ENOSPC' || system === 'EDQUOT') return full(path)
       return { code: 'STORE_FAILED', message: `${path}: ${why}` }
+    }
   }
 }
 

@@ -8,7 +8,7 @@ import { StoreFault, failureOf, isDamage } from './sqlite-failure.ts'
 import * as message from './sqlite-message.ts'
 import { CHUNK_COST } from './sqlite-message.ts'
 import type { Batch, ChunkHead, ChunksRead, Failure, LogState, RowsRead, StoreSettings } from './sqlite-message.ts'
-import { APPLICATION_ID, MIGRATIONS, VERSION } from './sqlite-schema.ts'
+import { APPLICATION_ID, INDEXES, MIGRATIONS, VERSION } from './sqlite-schema.ts'
 import { losesFrames } from './sqlite-wal.ts'
 
 /** Chunks are written in pages of this size, in bytes: smaller ones cost large chunks time, larger ones single records. */
@@ -25,11 +25,15 @@ const RESERVED_LEAST = 256
 const RESERVED_MOST = 1 << 18
 /** Pieces that are deleted in one transaction. */
 const SLICE = 32
-/** A log of more pieces is known, when it is opened, by this many of them. */
-const KNOWN_PIECES = 1024
+/** Of a log of so many pieces all are known when it is opened; of a larger one a few: looking at each takes its time. */
+const KNOWN_PIECES = 256
+const KNOWN_OF_MANY = 64
 /** Pages given back to the file system at a time; and how many may lie unused before that begins. */
 const GIVEN_BACK = 256
 const UNUSED_MOST = (64 * 1024 * 1024) / PAGE
+
+/** Logs that one opening of the store can make: their ids are its own, so none is ever given twice. */
+const LOGS_A_RUN = 2 ** 26
 
 /** What is known of a log while the store is open. */
 interface Log {
@@ -90,7 +94,8 @@ export class StoreFile {
   readonly #pieces = new Map<Log, Piece>()
   readonly #reported = new Set<string>()
   #repaired = false
-  #nextLog = 1
+  #backwards = false
+  #nextLog = 0
   #run = 0
   #written = 0
   #hasGarbage = true
@@ -222,10 +227,7 @@ export class StoreFile {
       this.#do('INSERT OR IGNORE INTO lost_run (run) VALUES (?)', last)
     for (const [name, value] of Object.entries({ run: this.#run, boot, closed: 0 }))
       this.#do('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)', name, value)
-    const { most } = this.#get<{ most: number }>(
-      'SELECT max((SELECT ifnull(max(id), 0) FROM log), (SELECT ifnull(max(log), 0) FROM garbage), (SELECT ifnull(max(log), 0) FROM piece)) AS most',
-    )!
-    this.#nextLog = most + 1
+    this.#nextLog = this.#run * LOGS_A_RUN
   }
 
   #meta(name: string): string | number | undefined {
@@ -258,7 +260,11 @@ export class StoreFile {
       let unsafe = false
       for (const batch of batches) {
         let at = 0
-        for (let place = 0; place < batch.operations.length; place += message.LENGTH[batch.operations[place] as number]!) {
+        for (
+          let place = 0;
+          place < batch.operations.length;
+          place += message.LENGTH[batch.operations[place] as number]!
+        ) {
           const length = lengthAt(batch.operations, place)
           if (this.#perform(batch.operations, place, batch.bytes.subarray(at, at + length))) unsafe = true
           at += length
@@ -316,7 +322,8 @@ export class StoreFile {
     switch (operations[place]) {
       case message.PUT:
         this.#do(
-          'INSERT INTO kept (kind, key, crc, value) VALUES (?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET crc = excluded.crc, value = excluded.value',
+          'INSERT INTO kept (id, kind, key, crc, value) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET crc = excluded.crc, value = excluded.value',
+          this.#nextId('kept'),
           a as string,
           b as string,
           rowSum(a, b, bytes),
@@ -411,7 +418,8 @@ export class StoreFile {
     const cost = piece.bytes + piece.parts.length * CHUNK_COST
     const count = seq - piece.first
     this.#do(
-      'INSERT INTO piece (log, first, count, before, cost, crc, heads, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO piece (id, log, first, count, before, cost, crc, heads, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      this.#nextId('piece'),
       log.id,
       piece.first,
       count,
@@ -423,6 +431,12 @@ export class StoreFile {
     )
     log.cost += cost
     this.#written += piece.bytes + 2 * PAGE
+  }
+
+  /** Behind all others, as SQLite does it; where the file is damaged there, before all others. */
+  #nextId(table: 'kept' | 'piece'): number | null {
+    if (!this.#backwards) return null
+    return this.#get<{ id: number }>(`SELECT min(ifnull(min(id), 0), 0) - 1 AS id FROM ${table}`)!.id
   }
 
   /** Before a log is changed within a transaction. */
@@ -529,7 +543,9 @@ export class StoreFile {
 
   /** Of all logs, what of their numbers would be on disk for certain if what is written now were synced. */
   reserved(): () => void {
-    const ceilings = [...this.#active.keys()].filter((log) => log.durable < log.ceiling).map((log) => [log, log.ceiling] as const)
+    const ceilings = [...this.#active.keys()]
+      .filter((log) => log.durable < log.ceiling)
+      .map((log) => [log, log.ceiling] as const)
     return () => {
       for (const [log, ceiling] of ceilings) log.durable = Math.min(log.ceiling, ceiling)
     }
@@ -586,7 +602,10 @@ export class StoreFile {
     const ends: number[] = []
     const costs: number[] = []
     let before: number | undefined
-    const last = this.#get<{ first: number | null }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)?.first
+    const last = this.#get<{ first: number | null }>(
+      'SELECT max(first) AS first FROM piece WHERE log = ?',
+      log.id,
+    )?.first
     const { firsts, all } = this.#firsts(log)
     for (const first of firsts) {
       const piece = this.#pieceHead(log, first)
@@ -611,7 +630,8 @@ export class StoreFile {
       const end = last === null || last === undefined ? undefined : this.#read(log, last)?.end
       const lost = this.#get('SELECT 1 FROM lost_run WHERE run = ?', log.run) !== undefined
       // What was said behind the last good piece may have been seen: its numbers are never given again.
-      log.end = lost || (last !== null && end === undefined) ? Math.max(log.ceiling, end ?? 0) : Math.max(log.start, end ?? 0)
+      log.end =
+        lost || (last !== null && end === undefined) ? Math.max(log.ceiling, end ?? 0) : Math.max(log.start, end ?? 0)
       log.cost = costs.at(-1) ?? 0
     }
     return { ends: Float64Array.from(ends), costs: Float64Array.from(costs), before: before ?? 0 }
@@ -625,9 +645,10 @@ export class StoreFile {
     ).map(({ first }) => first)
     if (firsts.length <= KNOWN_PIECES) return { firsts, all: true }
     const last = this.#get<{ first: number }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)!.first
-    const step = (last - firsts[0]!) / KNOWN_PIECES
+    const step = (last - firsts[0]!) / KNOWN_OF_MANY
     const some = new Set<number>()
-    for (let index = 0; index <= KNOWN_PIECES; index++) some.add(this.#firstBefore(log, firsts[0]! + index * step) ?? last)
+    for (let index = 0; index < KNOWN_OF_MANY; index++)
+      some.add(this.#firstBefore(log, firsts[0]! + index * step) ?? last)
     return { firsts: [...some.add(last)], all: false }
   }
 
@@ -650,7 +671,11 @@ export class StoreFile {
   }
 
   #pieceHead(log: Log, first: number): PieceRow | undefined {
-    return this.#whole(log, first, 'SELECT first, count, before, cost, crc, heads FROM piece WHERE log = ? AND first = ?')
+    return this.#whole(
+      log,
+      first,
+      'SELECT first, count, before, cost, crc, heads FROM piece WHERE log = ? AND first = ?',
+    )
   }
 
   /** Its row, if that is what was written. */
@@ -743,7 +768,10 @@ export class StoreFile {
       if (!isDamage(error)) throw error
     }
     // A page of them is damaged: the others one by one.
-    const ids = this.#all<{ id: number; key: string }>('SELECT id, key FROM kept INDEXED BY kept_at WHERE kind = ?', kind)
+    const ids = this.#all<{ id: number; key: string }>(
+      'SELECT id, key FROM kept INDEXED BY kept_at WHERE kind = ?',
+      kind,
+    )
     return ids
       .toSorted((a, b) => a.id - b.id)
       .map(({ id, key }) => {
@@ -760,11 +788,11 @@ export class StoreFile {
   sizes(): [name: string, bytes: number][] {
     return this.#all<{ name: string; bytes: number }>(
       `SELECT name, ifnull((SELECT before + cost FROM piece WHERE log = log.id ORDER BY first DESC LIMIT 1)
-         - (SELECT before FROM piece WHERE log = log.id ORDER BY first LIMIT 1), 0) AS bytes FROM log`,
+         - (SELECT before FROM piece WHERE log = log.id ORDER BY first LIMIT 1), 0) AS bytes FROM log ORDER BY id`,
     ).map(({ name, bytes }) => [name, bytes])
   }
 
-  /** An index is made again of the rows it is of: once, for a damaged one. */
+  /** What an index cannot tell is asked again when it has been made anew: once, for a damaged one. */
   #repairing<T>(act: () => T): T {
     try {
       return act()
@@ -774,15 +802,36 @@ export class StoreFile {
     }
   }
 
+  /** What could not be written for damage is tried another way. Returns whether there is one left. */
+  goAround(): boolean {
+    if (this.repair()) return true
+    if (this.#backwards) return false
+    return (this.#backwards = true)
+  }
+
+  /** Makes the indexes again of the rows they are of. Returns whether that was tried. */
   repair(): boolean {
     if (this.#repaired) return false
     this.#repaired = true
-    try {
-      this.#db.exec('REINDEX')
-      return true
-    } catch {
-      return false
+    this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path} is damaged: its indexes are made again` })
+    this.#db.enableDefensive(false)
+    for (const [name, sql] of Object.entries(INDEXES)) {
+      try {
+        // The new one first: where the table itself is damaged there will be none, and the old one may be whole. Dropping
+        // that would read it; its pages are lost, and nothing else.
+        this.#db.exec(`PRAGMA writable_schema = ON; BEGIN IMMEDIATE; ${sql.replace(name, 'remade')};
+          DELETE FROM sqlite_schema WHERE name = '${name}';
+          UPDATE sqlite_schema SET name = '${name}', sql = '${sql}' WHERE name = 'remade'; COMMIT`)
+      } catch (error) {
+        if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+        this.#trouble(failureOf(error, this.#path))
+      }
+      // Read again, by its new name.
+      this.#db.exec('PRAGMA writable_schema = RESET')
     }
+    this.#db.enableDefensive(true)
+    this.#statements.clear()
+    return true
   }
 
   // ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -792,7 +841,7 @@ export class StoreFile {
     if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)))
     return statement
   }
-  #do(sql: string, ...values: (string | number | Uint8Array)[]): { changes: number | bigint } {
+  #do(sql: string, ...values: (string | number | null | Uint8Array)[]): { changes: number | bigint } {
     return this.#statement(sql).run(...values)
   }
   #get<T>(sql: string, ...values: (string | number)[]): T | undefined {

@@ -34,7 +34,7 @@ export class SqliteLog implements StoredLog {
   readonly #recent: RecentLog
   readonly #cursors: Map<string, number>
   readonly #moved = new Set<string>()
-  #waiting = new Set<Appending>()
+  readonly #waiting = new Set<Appending>()
   #sealed = false
   #dropped = false
   start: number
@@ -66,7 +66,7 @@ export class SqliteLog implements StoredLog {
     if (this.#sealed) throw new Error('append to a log whose job has ended')
     const { first, count, errors, bytes } = chunk
     if (first !== this.end) throw new Error(`append at ${first}, but the log ends at ${this.end}`)
-    const appending = new Appending(this, first + count)
+    const appending = new Appending(this, first, first + count)
     this.#write([APPEND, this.#log, first, count, errors, bytes.byteLength], bytes, appending)
     this.#waiting.add(appending)
     this.end += count
@@ -138,15 +138,17 @@ export class SqliteLog implements StoredLog {
     appending.resolve()
   }
 
-  /** With it whatever was appended behind it. The log ends where it is accepted. */
+  /** With it whatever was appended behind it: the log ends where it began. */
   refuse(appending: Appending, error: Error): void {
     if (!this.#waiting.has(appending)) return
-    const waiting = this.#waiting
-    this.#waiting = new Set()
-    this.end = this.accepted
+    this.end = appending.first
     this.#ends.cut(this.end)
     this.#recent.cut(this.end)
-    for (const one of waiting) one.reject(error)
+    for (const one of [...this.#waiting]) {
+      if (one.first < appending.first) continue
+      this.#waiting.delete(one)
+      one.reject(error)
+    }
   }
 
   /** Disk is bounded: beyond the limit what `owner` has read goes, oldest first; what it has not read never does. */
@@ -179,15 +181,17 @@ export class SqliteLog implements StoredLog {
 /** A chunk on its way to the disk. */
 class Appending implements Waiter {
   readonly when = 'accepted'
+  readonly first: number
   readonly end: number
   readonly promise: Promise<void>
   readonly resolve: () => void
   readonly reject: (error: Error) => void
   readonly #log: SqliteLog
 
-  constructor(log: SqliteLog, end: number) {
+  constructor(log: SqliteLog, first: number, end: number) {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#log = log
+    this.first = first
     this.end = end
     this.promise = promise
     this.resolve = resolve

@@ -23,3 +23,9 @@ export const MIGRATIONS: readonly string[] = [
 ]
 
 export const VERSION: number = MIGRATIONS.length
+
+/** Those that are made again when they are damaged. */
+export const INDEXES: Readonly<Record<string, string>> = {
+  kept_at: 'CREATE UNIQUE INDEX kept_at ON kept (kind, key)',
+  piece_at: 'CREATE INDEX piece_at ON piece (log, first)',
+}

@@ -6,8 +6,8 @@ const HEADER = 32
 const FRAME = 24
 
 /**
- * Whether committed frames lie behind the `frames` that were recovered. One torn frame is what a process leaves that is
- * killed in the middle of writing, and says nothing.
+ * Whether a committed transaction and more lie behind the `frames` that were recovered. A process that is killed in the
+ * middle of writing leaves one that ends with a torn frame and nothing behind it: that was told to nobody.
  */
 export function losesFrames(fd: number, frames: number): boolean {
   const { size } = fstatSync(fd)
@@ -16,11 +16,13 @@ export function losesFrames(fd: number, frames: number): boolean {
   if (!isWhole(header)) return header.some((byte) => byte !== 0)
   const page = header.readUInt32BE(8)
   const salts = header.subarray(16, 24)
-  for (let index = frames + 1; HEADER + index * (FRAME + page) + FRAME <= size; index++) {
+  let committed = false
+  for (let index = frames; HEADER + index * (FRAME + page) + FRAME <= size; index++) {
     const frame = read(fd, HEADER + index * (FRAME + page), FRAME)
     // Frames of an earlier round have other salts; the last one of a transaction says how large the file is then.
     if (!frame.subarray(8, 16).equals(salts)) return false
-    if (frame.readUInt32BE(4) !== 0) return true
+    if (committed) return true
+    committed = frame.readUInt32BE(4) !== 0
   }
   return false
 }

@@ -172,6 +172,12 @@ export class SqliteStore implements Store, LogHome {
     this.#worker = undefined
   }
 
+  /** Ends the worker as a crash would, for tests of that. */
+  async terminate(): Promise<void> {
+    await this.#worker?.terminate()
+    await this.#exited
+  }
+
   // ── for its logs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   write(operation: readonly (number | string)[], bytes?: Uint8Array, waiter?: Waiter): void {
@@ -218,7 +224,8 @@ export class SqliteStore implements Store, LogHome {
     this.#exited = new Promise((resolve) => {
       worker.once('exit', () => {
         const why = { code: 'STORE_FAILED', message: `the worker of ${this.#settings.path} has died` }
-        this.#end(errorOf(why, thrown))
+        // Its last messages are delivered in the very moment of its exit.
+        this.#end(this.#closing ? closed(this.#settings.path) : errorOf(why, thrown))
         resolve()
       })
     })
@@ -252,9 +259,9 @@ export class SqliteStore implements Store, LogHome {
     this.#hold()
   }
 
-  /** While something is under way the process does not end by itself. */
+  /** While something is under way, and until a closing worker has exited, the process does not end by itself. */
   #hold(): void {
-    if (this.#unsynced.length > 0 || this.#asked.size > 0) this.#worker?.ref()
+    if (this.#unsynced.length > 0 || this.#asked.size > 0 || this.#closing) this.#worker?.ref()
     else this.#worker?.unref()
   }
 
@@ -346,7 +353,7 @@ export class SqliteStore implements Store, LogHome {
 type Question = ToWorker extends infer M ? (M extends { request: number } ? Omit<M, 'request'> : never) : never
 
 function closed(path: string): StoreError {
-  return new StoreError('STORE_CLOSED', `the store ${path} is closed`)
+  return errorOf({ code: 'STORE_CLOSED', message: `the store ${path} is closed` })
 }
 
 function errorOf({ code, message, hint }: Failure, cause?: unknown): StoreError {

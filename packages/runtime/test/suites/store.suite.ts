@@ -36,6 +36,18 @@ export function storeSuite(name: string, open: () => Promise<Store> | Store): vo
       expect(await from(9)).toEqual([])
     })
 
+    it('accepts in order what is appended without waiting, and gives nothing that it has not accepted', async () => {
+      const chunks = Array.from({ length: 50 }, (_, first) => chunk(first, 1, 200))
+      const seen: number[] = []
+      const appended = chunks.map((one) => Promise.resolve(log.append(one)).then(() => seen.push(one.first)))
+      expect(log.end).toBe(50)
+      const some = await log.read(0, 100_000)
+      expect(some.length).toBeLessThanOrEqual(log.accepted)
+      await Promise.all(appended)
+      expect([log.accepted, seen]).toEqual([50, chunks.map(({ first }) => first)])
+      expect(await log.read(0, 100_000)).toEqual(chunks)
+    })
+
     it('refuses a chunk that does not begin where the log ends', async () => {
       await log.append(chunk(0, 2))
       await expect((async () => log.append(chunk(3, 1)))()).rejects.toThrow()

@@ -1,0 +1,190 @@
+// What keeping things on disk costs: rows that are synced before they are told, records that outlive this process, and a
+// large log read from its middle; beside bare node:sqlite doing as much for itself.
+
+import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { encode } from '@errand/transport'
+import { sqlite } from '@errand/runtime/sqlite'
+import { type Row, type Skipped, inTurns, median, progress, row, timed } from '../transport/row.ts'
+
+const suite = 'remote'
+
+const TURNS = 5
+const TURN_MS = 1000
+/** Puts under way at once. */
+const FLYING = 64
+const RECORD = 200
+const BATCH = 256
+/** Chunks that a job may have under way: its credit. */
+const CHUNKS_AHEAD = 5
+const LOG_BYTES = 2 * 1024 ** 3
+const CHUNK = 64 * 1024
+const SEEKS = 9
+
+/** About what is written down of a job when it is started. */
+const JOB = {
+  id: 1234,
+  instanceId: '7d2bb3a2-9c0e-4f5e-9f10-6a5d3f0f3a11',
+  name: 'Job1234',
+  command: 'async (ctx, n) => { for (let i = 0; i < n; i++) yield i }',
+  state: 'Running',
+  startId: '0b7f1a58-17a4-4c7b-8a54-0d5c6a0e7d51',
+  location: 'localhost',
+  history: [
+    { state: 'NotStarted', at: new Date(0) },
+    { state: 'Running', at: new Date(0) },
+  ],
+}
+
+type Measurement = (folder: string) => Promise<Row[]>
+
+async function durableStart(folder: string): Promise<Row[]> {
+  await using store = sqlite(join(folder, 'errand.db'))
+  using bare = new DatabaseSync(join(folder, 'bare.db'))
+  bare.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE job (key TEXT PRIMARY KEY, value BLOB)')
+  const insert = bare.prepare('INSERT INTO job VALUES (?, ?)')
+  let key = 0
+  let waiting: { key: string; bytes: Uint8Array; done(): void }[] = []
+  /** Whoever waits is in the next commit, as in a program that does this for itself. */
+  const commit = (): void => {
+    const now = waiting
+    waiting = []
+    bare.exec('BEGIN')
+    for (const one of now) insert.run(one.key, one.bytes)
+    bare.exec('COMMIT')
+    for (const one of now) one.done()
+  }
+  const rates = await inTurns(TURNS, {
+    ours: () => puts(() => store.rows.put('job', `${key++}`, JOB)),
+    bare: () =>
+      puts(() => {
+        const { promise, resolve } = Promise.withResolvers<void>()
+        if (waiting.push({ key: `${key++}`, bytes: encode(JOB), done: resolve }) === 1) setImmediate(commit)
+        return promise
+      }),
+  })
+  const peerName = 'node:sqlite, group commits with synchronous=FULL on the calling thread'
+  return [row({ suite, case: 'durable-start-c64', unit: 'puts/s', ours: rates.ours, peer: rates.bare, peerName })]
+}
+
+/** As many as settle in a turn, a second. */
+async function puts(put: () => Promise<void>): Promise<number> {
+  const begun = performance.now()
+  let count = 0
+  const one = async (): Promise<void> => {
+    while (performance.now() - begun < TURN_MS) {
+      await put()
+      count++
+    }
+  }
+  await Promise.all(Array.from({ length: FLYING }, one))
+  return (count / (performance.now() - begun)) * 1000
+}
+
+async function durableRecords(folder: string): Promise<Row[]> {
+  await using store = sqlite(join(folder, 'errand.db'))
+  using bare = new DatabaseSync(join(folder, 'bare.db'))
+  bare.exec(
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; CREATE TABLE record (seq INTEGER PRIMARY KEY, value BLOB)',
+  )
+  const insert = bare.prepare('INSERT INTO record (value) VALUES (?)')
+  const record = new Uint8Array(RECORD).fill(7)
+  const bytes = new Uint8Array(RECORD * BATCH).fill(7)
+  const log = await store.log('job')
+  let chunks = 0
+  const rates = await inTurns(TURNS, {
+    ours: async () => {
+      const begun = performance.now()
+      const end = log.end
+      const ahead: unknown[] = []
+      while (performance.now() - begun < TURN_MS) {
+        ahead.push(log.append({ first: log.end, count: BATCH, errors: 0, bytes }))
+        if (++chunks % 2 === 0) await new Promise((resolve) => setImmediate(resolve))
+        if (ahead.length >= CHUNKS_AHEAD) await ahead.shift()
+      }
+      await Promise.all(ahead)
+      const rate = ((log.accepted - end) / (performance.now() - begun)) * 1000
+      // As when it was read: nothing is left for the next turn.
+      await log.forget(log.end)
+      return rate
+    },
+    bare: () => {
+      const begun = performance.now()
+      let count = 0
+      while (performance.now() - begun < TURN_MS) {
+        bare.exec('BEGIN')
+        for (let index = 0; index < BATCH; index++) insert.run(record)
+        bare.exec('COMMIT')
+        count += BATCH
+      }
+      const rate = (count / (performance.now() - begun)) * 1000
+      bare.exec('DELETE FROM record')
+      return rate
+    },
+  })
+  const peerName = `node:sqlite, rows of ${RECORD} B in batches of ${BATCH}, synchronous=NORMAL`
+  return [row({ suite, case: 'durable-records', unit: 'records/s', ours: rates.ours, peer: rates.bare, peerName })]
+}
+
+async function logSeek(folder: string): Promise<Row[]> {
+  const path = join(folder, 'errand.db')
+  const bytes = new Uint8Array(CHUNK).fill(7)
+  const chunks = LOG_BYTES / CHUNK
+  {
+    await using store = sqlite(path, { logLimit: 2 * LOG_BYTES })
+    const log = await store.log('job')
+    for (let index = 0; index < chunks;) {
+      const some: unknown[] = []
+      for (let ahead = 0; ahead < 16; ahead++, index++)
+        some.push(log.append({ first: 10 * index, count: 10, errors: 0, bytes }))
+      await Promise.all(some)
+      if (index % 1024 === 0) progress(`log-seek: ${index >> 4} MiB`)
+    }
+  }
+  const ours: number[] = []
+  const middle = (chunks / 2) * 10
+  for (let seek = 0; seek < SEEKS; seek++) {
+    // Opened anew each time, as by a peer that has just started; that the file opens counts for itself.
+    await using store = sqlite(path)
+    await store.rows.all('peer')
+    const from = middle + 1001 * seek
+    const time = await timed(async () => {
+      const log = await store.log('job')
+      const [first] = await log.read(from, 1)
+      if (!first || first.first > from || first.first + first.count <= from || first.bytes.byteLength !== CHUNK)
+        throw new Error(`log-seek: asked for ${from}, got ${first?.first}`)
+    })
+    ours.push(time / 1000)
+  }
+  // When the store has closed it: whoever closes a file takes away the locks that his process has on it.
+  const file = openSync(path, 'r')
+  const peer: number[] = []
+  for (let seek = 0; seek < SEEKS; seek++)
+    peer.push((await timed(async () => readSync(file, bytes, 0, CHUNK, LOG_BYTES / 2 + 100 * CHUNK * seek))) / 1000)
+  closeSync(file)
+  const peerName = 'pread of as much from the middle of the same file'
+  return [row({ suite, case: 'log-seek', unit: 'ms', ours: median(ours), peer: median(peer), peerName })]
+}
+
+const measurements: Readonly<Record<string, Measurement>> = {
+  'durable-start-c64': durableStart,
+  'durable-records': durableRecords,
+  'log-seek': logSeek,
+}
+
+export const cases: readonly string[] = Object.keys(measurements)
+
+/** The rows of these cases. */
+export async function* store(asked: ReadonlySet<string>): AsyncGenerator<Row | Skipped> {
+  for (const [name, measure] of Object.entries(measurements)) {
+    if (!asked.has(name)) continue
+    const folder = mkdtempSync(join(tmpdir(), 'errand-bench-'))
+    try {
+      yield* await measure(folder)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
