@@ -47,6 +47,9 @@ export class AttemptIO implements ExecutionIO {
   placed(session: string): Promise<void> | undefined {
     return this.#owner?.placed(session)
   }
+  judged(ending: Ending): Promise<void> | undefined {
+    return this.#owner?.judged(ending)
+  }
   taken(run: string): void {
     this.#owner?.taken(run)
   }

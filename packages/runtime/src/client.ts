@@ -1,14 +1,16 @@
 // This machine's peer from outside: the daemon that `errand up` started, over its socket. Loads neither libp2p nor xstate.
-import type { Cancel, PeerId } from '@errand/transport'
+import { backOff, type Cancel, type PeerId } from '@errand/transport'
 import { socket, socketPath } from '@errand/transport/socket'
-import { PeerUnreachableError } from './errors.ts'
+import { milliseconds } from './duration.ts'
+import { codeOf, PeerLostError, PeerUnreachableError } from './errors.ts'
 import type { Link } from './link.ts'
 import { openLink } from './link-handshake.ts'
 import { defaultHome } from './home.ts'
-import { LinkSessionRef } from './link-session.ts'
+import { askOver, LinkSessionRef, type Line } from './link-session.ts'
+import { untilAborted } from './output-log.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { Peer, SessionSnapshot } from './surface.ts'
+import type { Duration, Peer, SessionSnapshot } from './surface.ts'
 import { LOCAL_BEAT, protocols, type PeerEvent } from './wire.ts'
 
 export { className } from '@errand/transport'
@@ -48,11 +50,22 @@ export interface LocalPeer extends Peer {
   shutdown(o?: { drain?: boolean; force?: boolean } & Cancel): Promise<void>
 }
 
+export interface LocalOptions extends Cancel {
+  /** Whose daemon. Default: the user's. */
+  home?: string
+  /**
+   * How long a daemon that has gone is waited for: one that was started again over the same store by then knows its jobs and
+   * sessions, and everything goes on with it, readers where they were. Default 0: what is under way ends with the daemon.
+   */
+  lostAfter?: Duration
+}
+
 /**
  * Connects to this machine's daemon. Closing the result lets go of it; its jobs and sessions go on.
  * @throws PeerUnreachableError when none is running
  */
-export async function connectLocal(o: { home?: string } & Cancel = {}): Promise<LocalPeer> {
+export async function connectLocal(o: LocalOptions = {}): Promise<LocalPeer> {
+  const lostAfter = milliseconds(o.lostAfter ?? 0)
   const home = o.home ?? defaultHome()
   const path = socketPath(home)
   const transport = socket({ path })
@@ -61,10 +74,12 @@ export async function connectLocal(o: { home?: string } & Cancel = {}): Promise<
     protocols: protocols(LOCAL_BEAT),
     accept: (channel) => channel.abort(),
   })
+  const self = { client: crypto.randomUUID(), name: 'client' }
+  const dial = (signal: AbortSignal | undefined): Promise<Link> =>
+    openLink({ transport, peer: 'local', addresses: [path], self, signal })
   let link: Link
   try {
-    const self = { client: crypto.randomUUID(), name: 'client' }
-    link = await openLink({ transport, peer: 'local', addresses: [path], self, signal: o.signal })
+    link = await dial(o.signal)
   } catch (error) {
     await transport.close()
     o.signal?.throwIfAborted()
@@ -74,7 +89,8 @@ export async function connectLocal(o: { home?: string } & Cancel = {}): Promise<
     const status = (await link.ask({}, { type: 'local.status' }, { signal: o.signal })) as PeerStatus & {
       local: SessionSnapshot
     }
-    return new ClientPeer(new ClientRef(link, status, () => transport.close()))
+    const line = new DaemonLine(link, dial, lostAfter, () => transport.close())
+    return new ClientPeer(new ClientRef(line, status))
   } catch (error) {
     await link.close()
     await transport.close()
@@ -82,33 +98,95 @@ export async function connectLocal(o: { home?: string } & Cancel = {}): Promise<
   }
 }
 
+/** The way to the daemon: the link there is, or the next one. */
+class DaemonLine implements Line {
+  link: Link
+  readonly instead?: (ended: Link, signal?: AbortSignal) => Promise<Link>
+  readonly #dial: (signal: AbortSignal) => Promise<Link>
+  readonly #lostAfter: number
+  readonly #release: () => Promise<void>
+  readonly #over = new AbortController()
+  #dialling: Promise<Link> | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(
+    link: Link,
+    dial: (signal: AbortSignal) => Promise<Link>,
+    lostAfter: number,
+    release: () => Promise<void>,
+  ) {
+    this.link = link
+    this.#dial = dial
+    this.#lostAfter = lostAfter
+    this.#release = release
+    if (lostAfter > 0) this.instead = (ended, signal) => this.#instead(ended, signal)
+  }
+
+  async #instead(ended: Link, signal?: AbortSignal): Promise<Link> {
+    if (this.link !== ended && this.link.open) return this.link
+    const dialling = (this.#dialling ??= this.#again().finally(() => (this.#dialling = undefined)))
+    dialling.catch(() => undefined) // who asked may have gone
+    await untilAborted(dialling, signal)
+    signal?.throwIfAborted()
+    return dialling
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= (async () => {
+      this.#over.abort()
+      await this.#dialling?.catch(() => undefined)
+      await this.link.close()
+      await this.#release()
+    })())
+  }
+
+  async #again(): Promise<Link> {
+    const { signal } = this.#over
+    const until = performance.now() + this.#lostAfter
+    for (const pause of backOff()) {
+      if (signal.aborted || performance.now() + pause > until) break
+      await wait(pause, signal)
+      try {
+        return (this.link = await this.#dial(signal))
+      } catch (error) {
+        if (codeOf(error) !== 'PEER_UNREACHABLE' && codeOf(error) !== 'CHANNEL_CLOSED') throw error
+      }
+    }
+    throw new PeerLostError('the link to local ended; the outcome is unknown')
+  }
+}
+
+async function wait(ms: number, signal: AbortSignal): Promise<void> {
+  const over = Promise.withResolvers<void>()
+  const timer = setTimeout(over.resolve, ms)
+  await untilAborted(over.promise, signal)
+  clearTimeout(timer)
+}
+
 class ClientRef implements PeerRef {
   readonly id: PeerId
   readonly name: string
   readonly addresses: readonly string[]
   readonly local: SessionRef
-  readonly #link: Link
-  readonly #release: () => Promise<void>
+  readonly #line: DaemonLine
   readonly #held = new Map<string, LinkSessionRef>()
-  #closing: Promise<void> | undefined
 
-  constructor(link: Link, status: PeerStatus & { local: SessionSnapshot }, release: () => Promise<void>) {
+  constructor(line: DaemonLine, status: PeerStatus & { local: SessionSnapshot }) {
     this.id = status.id
     this.name = status.name
     this.addresses = status.addresses
-    this.local = new LinkSessionRef(link, status.local)
-    this.#link = link
-    this.#release = release
+    this.local = new LinkSessionRef(line, status.local)
+    this.#line = line
   }
 
   ask(event: PeerEvent, options: Cancel = {}): Promise<unknown> {
-    return this.#link.ask({}, event, { signal: options.signal })
+    return askOver(this.#line, {}, event, options.signal)
   }
 
   held(snapshot: SessionSnapshot): SessionRef {
     let ref = this.#held.get(snapshot.instanceId)
     if (!ref) {
-      ref = new LinkSessionRef(this.#link, snapshot, this.local)
+      ref = new LinkSessionRef(this.#line, snapshot, this.local)
       ref.follow()
       this.#held.set(snapshot.instanceId, ref)
     } else ref.update(snapshot)
@@ -116,7 +194,7 @@ class ClientRef implements PeerRef {
   }
 
   close(): Promise<void> {
-    return (this.#closing ??= this.#link.close().then(this.#release))
+    return this.#line.close()
   }
 }
 

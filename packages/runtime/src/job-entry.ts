@@ -4,6 +4,7 @@
 // when what follows depends on it (it is launched after a wait, another attempt begins, a session elsewhere takes it), and
 // soon after anything else has changed.
 import type { JobAttempts } from './job-attempts.ts'
+import type { Ending } from './job-machine.ts'
 import { KeptRow } from './kept-row.ts'
 import { since, thisMoment, type Moment } from './moment.ts'
 import { JOB_ROW, type OpenJob, type StoredJob } from './stored-job.ts'
@@ -20,7 +21,18 @@ export type EntryPlan = Pick<OpenJob, 'spec' | 'target' | 'throttle' | 'lostAfte
 /** What its host knows of it now. */
 export interface EntryFacts extends Pick<
   StoredJob,
-  'state' | 'history' | 'reason' | 'exitCode' | 'pid' | 'streamed' | 'epoch' | 'begunAt' | 'errors' | 'said' | 'items'
+  | 'state'
+  | 'history'
+  | 'reason'
+  | 'exitCode'
+  | 'pid'
+  | 'streamed'
+  | 'epoch'
+  | 'begunAt'
+  | 'errors'
+  | 'bytes'
+  | 'read'
+  | 'items'
 > {
   readonly attempts: JobAttempts
   readonly base: number
@@ -35,6 +47,7 @@ export class JobEntry {
   #freed: Moment | undefined
   #held: string | undefined
   #far: string | undefined
+  #verdict: Ending | undefined
   #facts: (() => EntryFacts) | undefined
 
   /** Of a job that is launched as soon as it is written down, `launches`; with `was` it goes on where that one was. */
@@ -106,6 +119,7 @@ export class JobEntry {
   attempting(): Promise<void> {
     this.#held = undefined
     this.#far = undefined
+    this.#verdict = undefined
     return this.#row.note()
   }
 
@@ -121,6 +135,12 @@ export class JobEntry {
     if (this.#far === run) return
     this.#far = run
     void this.#row.note()
+  }
+
+  /** How it ended elsewhere: that place may be left when this has settled. */
+  judged(verdict: Ending): Promise<void> {
+    this.#verdict = verdict
+    return this.#row.note()
   }
 
   /** Its end is told when this has settled. */
@@ -159,6 +179,7 @@ export class JobEntry {
           base,
           held: this.#held,
           far: this.#far,
+          verdict: this.#verdict,
         },
       }),
     }

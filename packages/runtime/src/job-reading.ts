@@ -273,6 +273,7 @@ class StateNews {
 
 /** Of a map: items that failed, each with the record that says so. @throws JobStateError when it is no map */
 export async function itemsOf(map: TableJob, from: number, limit: number): Promise<readonly ItemSnapshot[]> {
+  if (!map.log) await map.ready
   const { items, log, name, location, instanceId: job } = map
   if (!items) throw new JobStateError(`${name} is no map: it has no items`)
   const found: ItemSnapshot[] = []

@@ -22,7 +22,7 @@ export interface StoredFamily {
 export interface RevivalHome {
   readonly rowHome: RowHome
   readonly logLimit: number
-  log(job: StoredJob): Promise<StoredLog>
+  log(instanceId: string): Promise<StoredLog>
   share(text: string): string
   entry(job: StoredJob, open: OpenJob): JobEntry
   /** What all its jobs have in common. */
@@ -35,9 +35,9 @@ export interface RevivalHome {
   find(job: string): TableJob | undefined
 }
 
-/** A job that has ended. */
-export async function revivedRow({ job, children }: StoredFamily, home: RevivalHome): Promise<JobRow> {
-  const rows = await Promise.all(children.map((child) => revivedRow({ job: child, children: [] }, home)))
+/** A job that has ended. Its log is opened when somebody wants to read it. */
+export function revivedRow({ job, children }: StoredFamily, home: RevivalHome): JobRow {
+  const rows = children.map((child) => revivedRow({ job: child, children: [] }, home))
   return new JobRow(home.rowHome, {
     ...job,
     command: home.share(job.command),
@@ -49,7 +49,8 @@ export async function revivedRow({ job, children }: StoredFamily, home: RevivalH
     epoch: job.epoch,
     begunAt: job.begunAt,
     children: rows,
-    stored: job.said ? await home.log(job) : undefined,
+    stored: undefined,
+    later: job.bytes ? { bytes: job.bytes, read: job.read === true } : undefined,
     source: undefined,
     items: job.items && MapItems.from(job.items),
   })
@@ -62,7 +63,7 @@ export async function revivedHost(family: StoredFamily, home: RevivalHome): Prom
   const { job } = family
   const open = isFinished(job.state) ? undefined : job.open
   const leaf = family.children.length === 0
-  const stored = leaf && (open || job.said) ? await home.log(job) : undefined
+  const stored = leaf && (open || job.bytes) ? await home.log(job.instanceId) : undefined
   const said: WorkSpec = open?.spec ?? { kind: 'code', command: job.command, startId: job.startId }
   // How often it is done is seen to here, not where it runs.
   const { retry, restart, ...spec } = said
@@ -84,11 +85,11 @@ export async function revivedHost(family: StoredFamily, home: RevivalHome): Prom
     ...(leaf && retry && { retry }),
     ...(leaf && restart && { restart }),
   })
-  if (stored) {
-    const log = open
-      ? new OutputLog(stored, home.logLimit, (bytes) => host.credit(bytes), job.errors)
-      : OutputLog.over(stored, job.errors)
-    host.attachLog(log)
+  if (leaf) {
+    const over = (): OutputLog => OutputLog.over(stored, job.errors)
+    const going = (log: StoredLog): OutputLog =>
+      new OutputLog(log, home.logLimit, (bytes) => host.credit(bytes), job.errors)
+    host.attachLog(open && stored ? going(stored) : over())
   }
   host.adopt(children.map((child) => child.host))
   return { host, job, open, children, orphaned: after === 'removed' && open?.freed === undefined }
@@ -112,9 +113,11 @@ export function resume({ host, job, open, children, orphaned }: Revived): Promis
     return undefined
   }
   if (children.length > 0) {
-    const goingOn = children.filter((child) => child.open?.held !== undefined)
-    for (const child of goingOn) {
-      child.host.takeUp(new PeerLostError('this peer was started again; the link there is not back yet'))
+    for (const child of children) {
+      const { verdict, held } = child.open ?? {}
+      if (verdict) child.host.endAs(verdict)
+      else if (held !== undefined)
+        child.host.takeUp(new PeerLostError('this peer was started again; the link there is not back yet'))
     }
     host.goOnWithChildren()
     return undefined

@@ -8,6 +8,7 @@ import { notOpen } from './job-questions.ts'
 import { OutputLog, OWNER } from './output-log.ts'
 import type { MapItems } from './map-items.ts'
 import type { RawChunk } from './record.ts'
+import { JOB_ROW, type StoredJob } from './stored-job.ts'
 import type { StoredLog } from './store/store.ts'
 import type { JobSnapshot, JobState, JobType, PeerId } from './surface.ts'
 
@@ -80,8 +81,17 @@ export interface RowFacts {
   readonly children: readonly JobRow[]
   /** None where nothing was said. */
   readonly stored: StoredLog | undefined
+  /** Of what was there before its peer was started: it is opened when it is wanted. */
+  readonly later?: LaterLog | undefined
   readonly source: RowSource | undefined
   readonly items: MapItems | undefined
+}
+
+/** A log that is not open: what there is to know of it before. */
+export interface LaterLog {
+  readonly bytes: number
+  /** Reader `owner` has taken it whole. */
+  readonly read: boolean
 }
 
 /** What all rows of one table have in common. */
@@ -89,6 +99,10 @@ export interface RowHome {
   readonly peer: PeerId
   /** instanceId. */
   readonly session: string
+  /** Reader `owner` has taken it whole now. */
+  onRead?(row: JobRow): void
+  /** Opens the log of a job that was there before its peer was started. */
+  openLog?(instanceId: string): Promise<StoredLog>
 }
 
 type Named = Pick<TableJob, 'name' | 'state'>
@@ -137,7 +151,9 @@ export class JobRow implements TableJob {
   readonly #times: readonly number[]
   readonly children: readonly JobRow[]
   #parent: JobRow | undefined
-  readonly #stored: StoredLog | undefined
+  #stored: StoredLog | undefined
+  #later: LaterLog | undefined
+  #opening: Promise<void> | undefined
   #source: RowSource | undefined
   readonly items: MapItems | undefined
 
@@ -171,6 +187,8 @@ export class JobRow implements TableJob {
     this.#parent = undefined
     for (const child of this.children) child.#parent = this
     this.#stored = facts.stored
+    this.#later = facts.later
+    this.#opening = undefined
     this.#source = facts.source
     this.items = facts.items
   }
@@ -180,7 +198,7 @@ export class JobRow implements TableJob {
   }
   /** What its records and its children's take. */
   get bytes(): number {
-    const own = this.#stored ? this.#stored.bytesFrom(this.#stored.start) : 0
+    const own = this.#stored ? this.#stored.bytesFrom(this.#stored.start) : (this.#later?.bytes ?? 0)
     return this.children.reduce((sum, child) => sum + child.bytes, own)
   }
   get engine(): Engine | undefined {
@@ -192,16 +210,29 @@ export class JobRow implements TableJob {
   get finished(): Promise<JobSnapshot> {
     return Promise.resolve(this.snapshot())
   }
+  /** Opens its log where it is not. */
   get ready(): Promise<void> {
-    return Promise.resolve()
+    if (!this.#later || this.#stored) return this.#opening ?? Promise.resolve()
+    return (this.#opening ??= this.#open())
   }
-  /** Made for whoever reads it. */
+  /** Made for whoever reads it; undefined before it is open. */
   get log(): OutputLog | undefined {
-    return this.children.length > 0 ? undefined : OutputLog.over(this.#stored)
+    if (this.children.length > 0 || (this.#later && !this.#stored)) return undefined
+    return OutputLog.over(this.#stored, this.#errors)
+  }
+
+  async #open(): Promise<void> {
+    try {
+      this.#stored = await this.#home.openLog!(this.instanceId)
+      this.#later = undefined
+    } finally {
+      this.#opening = undefined
+    }
   }
   get hasMoreData(): boolean {
     if (this.children.length > 0) return this.children.some((child) => child.hasMoreData)
-    return this.#stored !== undefined && this.#stored.cursor(OWNER) < this.#stored.end
+    if (this.#stored) return this.#stored.cursor(OWNER) < this.#stored.end
+    return this.#later?.read === false
   }
 
   snapshot(): JobSnapshot {
@@ -269,10 +300,42 @@ export class JobRow implements TableJob {
   }
 
   async acknowledge(reader: string, seq: number): Promise<void> {
+    if (this.#later) await this.ready
     if (!this.#stored || seq > this.#stored.end) return
+    const more = this.hasMoreData
     await this.#stored.setCursor(reader, seq)
     if (reader !== OWNER) return
     this.#source?.acknowledge(seq)
-    if (!this.hasMoreData) this.#source = undefined
+    if (this.hasMoreData) return
+    this.#source = undefined
+    if (more) this.#home.onRead?.(this)
+  }
+
+  /** As it is written down. */
+  stored(): StoredJob {
+    const {
+      children: _,
+      hasMoreData,
+      history,
+      peer: __,
+      session,
+      question: ___,
+      items: ____,
+      ...facts
+    } = this.snapshot()
+    const { errorCount: _____, parentId: ______, endedAt: _______, ...rest } = facts
+    return {
+      v: JOB_ROW,
+      ...rest,
+      session,
+      startId: this.startId,
+      history,
+      parent: this.#parent?.instanceId,
+      position: this.position,
+      errors: this.#errors,
+      bytes: this.children.length > 0 ? undefined : this.bytes,
+      read: !hasMoreData,
+      items: this.items?.stored(),
+    }
   }
 }

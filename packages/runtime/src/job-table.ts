@@ -248,6 +248,8 @@ export class JobTable {
     const over = this.#retired.get(job)
     if (over) return over
     const found = this.find(job)
+    // Their ends are told behind what they said: that is to be known first.
+    for (const one of [found, ...found.children]) if (one instanceof JobRow && !one.log) await one.ready
     const { location } = request
     const wanted = (one: TableJob): boolean => location === undefined || same(location, one.location)
     if (found.children.length === 0 || request.recurse === false) {

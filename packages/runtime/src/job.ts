@@ -266,6 +266,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#attempt(this.#options.engine!)
   }
 
+  /** It had ended elsewhere, and that was not told yet. */
+  endAs(ending: Ending): void {
+    this.#resume()
+    this.ended(ending)
+  }
+
   /** A parent, when its children are where they were. */
   goOnWithChildren(): void {
     this.#resume()
@@ -465,7 +471,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const { items } = this
     // Of a map at work the numbers change without any news.
     if (this.#snapshot && (!items || this.#ended)) return this.#snapshot
-    const { id, name, type, location, peer, spec, position } = this.#options
+    const { id, name, type, location, spec, position, was, session } = this.#options
+    // One that came back was made before its peer had a name on the network.
+    const peer = was ? session().peerId : this.#options.peer
     return (this.#snapshot = Object.freeze({
       id,
       instanceId: this.instanceId,
@@ -614,6 +622,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   placed(session: string): Promise<void> | undefined {
     return this.#entry?.placed(session)
+  }
+
+  judged(ending: Ending): Promise<void> | undefined {
+    const entry = this.#entry
+    return entry && this.#log?.settled.then(() => entry.judged(ending))
   }
 
   taken(run: string): void {
@@ -861,7 +874,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       epoch: this.#epoch,
       begunAt: this.#begunAt,
       errors: this.#log?.errors ?? this.#errors,
-      said: (this.#log?.end ?? 0) > 0,
+      bytes: this.#log?.bytes,
+      read: this.#log?.read,
       items: this.items?.stored(),
       attempts: this.#attempts,
       base: this.#base,

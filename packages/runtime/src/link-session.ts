@@ -1,28 +1,58 @@
-// A session at the other end of a link. When the link ends, what is there goes on or not: its jobs show Disconnected.
+// A session at the other end of a link. When the link ends, what is there goes on or not: its jobs show Disconnected. Where
+// there can be another link instead, everything goes on over that one.
 import type { Cancel } from '@errand/transport'
-import { PeerLostError } from './errors.ts'
+import { asError, codeOf, PeerLostError, PeerRestartedError } from './errors.ts'
 import { isFinished } from './child-jobs.ts'
-import type { JobReading, Link } from './link.ts'
+import { Link, type JobReading } from './link.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot, SessionSnapshot } from './surface.ts'
-import type { ReadRequest, SessionEvent } from './wire.ts'
+import type { Address, ReadRequest, SessionEvent, WireEvent } from './wire.ts'
+
+/** The way to the other end. */
+export interface Line {
+  /** The newest; it may have ended. */
+  readonly link: Link
+  /** Another one instead of one that has ended. @throws PeerLostError when there is none, for good */
+  instead?(ended: Link, signal?: AbortSignal): Promise<Link>
+}
+
+/** Asks over whatever link there is, again over the next one: under the same id. @throws PeerRestartedError */
+export async function askOver(line: Line, to: Address, event: WireEvent, signal?: AbortSignal): Promise<unknown> {
+  const id = Link.requestId()
+  for (let { link } = line; ;) {
+    try {
+      return await link.ask(to, event, { signal, id })
+    } catch (error) {
+      if (!line.instead || link.open || codeOf(error) !== 'PEER_LOST') throw error
+      const next = await line.instead(link, signal)
+      // A run is in no row: it might be done twice.
+      if (event.type === 'run' && next.client !== link.client) {
+        throw new PeerRestartedError('the peer was started again while it was asked for this', {
+          cause: error,
+          hint: 'whether it was done is unknown',
+        })
+      }
+      link = next
+    }
+  }
+}
 
 export class LinkSessionRef implements SessionRef {
-  readonly #link: Link
+  readonly #line: Line
   /** The peer's own table: where `receive` puts what it takes up. */
   readonly #local: SessionRef | undefined
   #snapshot: SessionSnapshot
 
-  constructor(link: Link, snapshot: SessionSnapshot, local?: SessionRef) {
-    this.#link = link
+  constructor(line: Line, snapshot: SessionSnapshot, local?: SessionRef) {
+    this.#line = line
     this.#snapshot = snapshot
     this.#local = local
   }
 
-  /** Keeps `snapshot` up to date from now on, for as long as the link lives. */
+  /** Keeps `snapshot` up to date from now on, for as long as there is a link. */
   follow(): void {
     const take = (snapshot: SessionSnapshot): void => this.update(snapshot)
-    this.#link.watch({ session: this.#snapshot.instanceId }, take, () => {
+    this.#watch<SessionSnapshot>(undefined, take, () => {
       this.#snapshot = Object.freeze({ ...this.#snapshot, state: 'Broken' as const, availability: 'None' as const })
     })
   }
@@ -36,7 +66,7 @@ export class LinkSessionRef implements SessionRef {
   }
 
   async request(event: SessionEvent, job?: string, options: Cancel = {}): Promise<unknown> {
-    const answer = await this.#link.ask({ session: this.#snapshot.instanceId, job }, event, { signal: options.signal })
+    const answer = await askOver(this.#line, this.#to(job), event, options.signal)
     // An answer is newer than what was pushed before it.
     if (event.type === 'disconnect' || event.type === 'connect' || event.type === 'close')
       this.update(answer as SessionSnapshot)
@@ -44,7 +74,34 @@ export class LinkSessionRef implements SessionRef {
   }
 
   read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
-    return this.#link.read({ session: this.#snapshot.instanceId, job }, request, signal)
+    if (!this.#line.instead) return this.#line.link.read(this.#to(job), request, signal)
+    return this.#readOn(job, request, signal)
+  }
+
+  /** Behind the last chunk of each job, over the next link. */
+  async *#readOn(job: string, request: ReadRequest, signal: AbortSignal | undefined): JobReading {
+    const had = new Map<string, number>()
+    for (let { link } = this.#line; ;) {
+      // A parent has a sequence for each child, and is read from where its reader is.
+      const from = had.get(job) ?? request.from
+      const reading = link.read(this.#to(job), { ...request, ...(from !== undefined && { from }) }, signal)
+      try {
+        for (;;) {
+          const step = await reading.next()
+          if (step.done) return step.value
+          const { job: of, first, count } = step.value
+          const next = Math.max(step.value.from, had.get(of) ?? 0)
+          if (count > 0 && first + count <= next) continue
+          yield { ...step.value, from: next }
+          if (count > 0) had.set(of, first + count)
+        }
+      } catch (error) {
+        if (link.open || codeOf(error) !== 'PEER_LOST' || signal?.aborted) throw error
+      } finally {
+        await reading.return(undefined)
+      }
+      link = await this.#line.instead!(link, signal)
+    }
   }
 
   watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void {
@@ -53,16 +110,22 @@ export class LinkSessionRef implements SessionRef {
       last = snapshot
       listener(snapshot)
     }
-    return this.#link.watch({ session: this.#snapshot.instanceId, job }, take, (cause) => {
-      const reason = new PeerLostError(`the link to ${this.#link.peer} ended; the job may go on there`, { cause })
-      lost?.(reason)
+    const gone = (cause: Error | undefined): Error =>
+      new PeerLostError(`the link to ${this.#line.link.peer} ended; the job may go on there`, { cause })
+    const away = (cause: Error | undefined, reason = gone(cause)): void => {
       if (!last || isFinished(last.state)) return
       listener(Object.freeze({ ...last, state: 'Disconnected' as const, reason }))
-    })
+    }
+    const over = (cause: Error | undefined): void => {
+      const reason = gone(cause)
+      lost?.(reason)
+      away(cause, reason)
+    }
+    return this.#watch(job, take, over, away)
   }
 
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {
-    return this.#link.watch<SessionSnapshot>({ session: this.#snapshot.instanceId }, (snapshot) => {
+    return this.#watch<SessionSnapshot>(undefined, (snapshot) => {
       this.#snapshot = snapshot
       listener(snapshot)
     })
@@ -70,6 +133,40 @@ export class LinkSessionRef implements SessionRef {
 
   elsewhere(session: string): SessionRef {
     if (this.#local?.snapshot.instanceId === session) return this.#local
-    return new LinkSessionRef(this.#link, { ...this.#snapshot, instanceId: session })
+    return new LinkSessionRef(this.#line, { ...this.#snapshot, instanceId: session })
+  }
+
+  /** Over the next link as well; `lost` when there is none, `away` while there is none yet. */
+  #watch<T>(
+    job: string | undefined,
+    listener: (snapshot: T) => void,
+    lost?: (cause: Error | undefined) => void,
+    away?: (cause: Error | undefined) => void,
+  ): () => void {
+    const over = new AbortController()
+    let stop: (() => void) | undefined
+    const listen = (link: Link): void => {
+      stop = link.watch<T>(this.#to(job), listener, (cause) => void onLost(link, cause))
+    }
+    const onLost = async (link: Link, cause: Error | undefined): Promise<void> => {
+      if (over.signal.aborted) return
+      if (!this.#line.instead) return lost?.(cause)
+      away?.(cause)
+      try {
+        const next = await this.#line.instead(link, over.signal)
+        if (!over.signal.aborted) listen(next)
+      } catch (error) {
+        if (!over.signal.aborted) lost?.(asError(error))
+      }
+    }
+    listen(this.#line.link)
+    return () => {
+      over.abort()
+      stop?.()
+    }
+  }
+
+  #to(job: string | undefined): { session: string; job?: string | undefined } {
+    return { session: this.#snapshot.instanceId, job }
   }
 }

@@ -101,6 +101,11 @@ export class OutputLog {
     else done()
   }
 
+  /** Settles when what is in it now is accepted. */
+  get settled(): Promise<void> {
+    return this.#pending
+  }
+
   /** No record comes any more. Settles when everything is accepted. */
   async seal(): Promise<void> {
     await this.#pending
@@ -110,6 +115,15 @@ export class OutputLog {
 
   cursor(reader: string): number {
     return this.#stored.cursor(reader)
+  }
+
+  /** What its records take. */
+  get bytes(): number {
+    return this.#stored.bytesFrom(this.#stored.start)
+  }
+  /** Reader `owner` has taken all there is now. */
+  get read(): boolean {
+    return this.#stored.cursor(OWNER) >= this.#stored.end
   }
 
   /** Whether reader `owner` has something to read, or may get something. */

@@ -207,7 +207,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const timer = setTimeout(() => late.abort(), RESTORE_MS)
     await untilAborted(ended, late.signal)
     clearTimeout(timer)
-    for (const { host } of sessions) this.retention?.look(host.table)
+    for (const { host } of sessions) this.retention?.take(host.table)
   }
 
   #stored(): StoredPeer {

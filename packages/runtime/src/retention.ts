@@ -32,7 +32,15 @@ export class Retention {
   constructor(rule: RetentionRule, log: (message: string, details: Record<string, unknown>) => void) {
     this.#rule = rule
     this.#log = log
-    this.#timer = setInterval(() => this.sweep(), LOOK_MS).unref()
+    this.#timer = setInterval(() => {
+      for (const table of this.#tables) this.#sweep(table)
+    }, LOOK_MS).unref()
+  }
+
+  /** One that was there before the peer was started. */
+  take(table: JobTable): void {
+    this.#tables.add(table)
+    this.#sweep(table)
   }
 
   /** One more has ended there. */
@@ -43,11 +51,6 @@ export class Retention {
     const { count, bytes } = this.#rule
     const each = count === undefined ? (bytes === undefined ? Infinity : 64) : Math.max(1, Math.floor(count * SLACK))
     if (more >= each) this.#sweep(table)
-  }
-
-  /** Looks through all of it now. */
-  sweep(): void {
-    for (const table of this.#tables) this.#sweep(table)
   }
 
   [Symbol.dispose](): void {

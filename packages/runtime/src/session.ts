@@ -11,7 +11,7 @@ import { JobEntry, type EntryPlan } from './job-entry.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { StopRequest } from './job-machine.ts'
-import type { TableJob } from './job-row.ts'
+import type { JobRow, RowHome, TableJob } from './job-row.ts'
 import { KeptRow } from './kept-row.ts'
 import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
@@ -95,6 +95,7 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #settleClosed: () => void
   readonly #table: JobTable
   readonly #listeners = new Set<() => void>()
+  readonly #rowHome: RowHome
   readonly #rows: StoredRows | undefined
   readonly #row: KeptRow | undefined
   readonly #options: OpenSession | undefined
@@ -104,6 +105,8 @@ export class HostSession implements SessionRef, SessionActions {
   #epoch: number
   /** Since when nobody has it. */
   #left: Moment | undefined
+  /** Milliseconds of its lease that had gone by before it came back. */
+  #leftFor = 0
   /** Runs whose session was lost under them: they are written down, as jobs are. */
   readonly #keptRuns = new Set<string>()
   #revived: Revived[] = []
@@ -147,13 +150,25 @@ export class HostSession implements SessionRef, SessionActions {
     this.#rows = kind === 'temporary' ? undefined : home.store.rows
     this.#row =
       this.#rows && new KeptRow(this.#rows, 'session', this.instanceId, () => this.#stored(), was !== undefined)
+    const { instanceId } = this
+    // Asked each time: before its network is up a peer has no name there.
+    this.#rowHome = {
+      get peer() {
+        return home.id
+      },
+      session: instanceId,
+      ...(this.#rows && {
+        onRead: (row: JobRow) => this.#writeRead(row),
+        openLog: async (job: string) => home.store.log(logName(instanceId, { instanceId: job })),
+      }),
+    }
     this.#table = new JobTable(
       {
         storeOf: (job) => this.#storeOf(job),
         ...(this.#rows && { forget: (job: TableJob) => this.#forgetRows(job) }),
         settled: () => home.retention?.look(this.#table),
       },
-      { peer: home.id, session: this.instanceId },
+      this.#rowHome,
       kind === 'local' ? home.name : `${home.name} (session ${this.name})`,
     )
     this.#idleTimeout =
@@ -173,6 +188,7 @@ export class HostSession implements SessionRef, SessionActions {
     if (!was || this.#shared) return
     // Who had it is not known to be there still: it has as long as anybody who has just left.
     this.#left = was.left ?? thisMoment()
+    this.#leftFor = since(this.#left)
     this.#send({ type: 'session.detach' })
   }
 
@@ -359,7 +375,8 @@ export class HostSession implements SessionRef, SessionActions {
   startLease(): void {
     // A home session stands until its owner closes it; what a temporary one owns waits a minute for its client.
     if (this.#shared || this.#idleTimeout > LONGEST_TIMER) return
-    const left = Math.max(0, this.#idleTimeout - (this.#left ? since(this.#left) : 0))
+    const left = Math.max(0, this.#idleTimeout - this.#leftFor)
+    this.#leftFor = 0
     this.#expiresAt = new Date(Date.now() + left)
     this.#lease = setTimeout(() => {
       this.#closeReason = `nobody came back within ${this.#idleTimeout / 1000} s`
@@ -436,6 +453,13 @@ export class HostSession implements SessionRef, SessionActions {
     return this.#rows && (id > 0 || this.#keptRuns.has(instanceId)) ? store : memory
   }
 
+  /** Known without its log from now on. */
+  #writeRead(row: JobRow): void {
+    if (this.#table.seek(row.instanceId) !== row) return
+    // Not written: it shows more than there is until it is read again.
+    void this.#rows!.put('job', logName(this.instanceId, row), row.stored()).catch(() => undefined)
+  }
+
   #forgetRows(job: TableJob): Promise<unknown> | undefined {
     if (job.id === 0 && !this.#keptRuns.delete(job.instanceId)) return undefined
     const deleted = [job, ...job.children].map((one) => this.#rows!.delete('job', logName(this.instanceId, one)))
@@ -471,7 +495,7 @@ export class HostSession implements SessionRef, SessionActions {
       if (family.job.id > 0 && isFinished(family.job.state)) rows.push(family)
     }
     this.#lastWritten = Math.max(this.#lastWritten, 0)
-    for (const row of await Promise.all(rows.map((family) => revivedRow(family, home)))) this.#table.restore(row)
+    for (const family of rows) this.#table.restore(revivedRow(family, home))
     for (const family of families) {
       const { job } = family
       if (job.id > 0 && isFinished(job.state)) continue
@@ -489,15 +513,15 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** Each job that had not ended goes on, or ends. Settles when those that end have. */
   async goOn(): Promise<void> {
-    await Promise.all(this.#revived.splice(0).map((one) => resume(one)))
+    await Promise.all(this.#revived.splice(0).map(async (one) => resume(one)))
   }
 
   #revivalHome(): RevivalHome {
-    const { store, id: peer } = this.#home
+    const { store } = this.#home
     return {
-      rowHome: { peer, session: this.instanceId },
+      rowHome: this.#rowHome,
       logLimit: store.logLimit,
-      log: async (job) => store.log(logName(this.instanceId, job)),
+      log: async (job) => store.log(logName(this.instanceId, { instanceId: job })),
       share: (text) => this.#table.share(text),
       common: (id) => this.#common(id),
       engine: ({ id }, { spec, shared }) => this.#engines[shared ? 'process' : engineOf(spec, id > 0)],
@@ -512,10 +536,9 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   #remote({ target, lostAfter, held, far }: OpenJob): Engine {
-    const { takenUp } = this.#home
     // A session that is held may not be back when it is asked for this.
     const session = held ?? (target && 'session' in target ? target.session : undefined)
-    if (session !== undefined && takenUp) return takenUp.call(this.#home, session, far)
+    if (session !== undefined && this.#home.takenUp) return this.#home.takenUp(session, far)
     return this.#home.target(target!, lostAfter, true).engine
   }
 
@@ -582,7 +605,7 @@ export class HostSession implements SessionRef, SessionActions {
     // When, how long and how often is seen to here, not where it runs; only a deadline is kept there as well.
     const work: WorkSpec = { ...withoutRules(spec), startId, input }
     const common = this.#common(id)
-    const waits = { delay: when.delay, after: when.after?.instanceId }
+    const kept = listed && this.#rows !== undefined
     const { throttle, lostAfter } = options
     // Peers that share a map have no jobs of their own here: it has one log, in which each item stands once.
     const shared = on && spec.map ? on.map((target) => this.#home.target(target, lostAfter, false)) : undefined
@@ -591,29 +614,38 @@ export class HostSession implements SessionRef, SessionActions {
       : on?.map((target, index) =>
           this.#child({ name, instanceId, listed }, work, target, index + 1, { lostAfter, again }, common),
         )
-    const kept = (head: EntryHeadOf, plan: EntryPlan): { entry?: JobEntry } => {
-      const entry = listed
-        ? this.#entry({ instanceId, id, name, ...head }, undefined, { ...plan, ...waits })
-        : undefined
-      return entry ? { entry } : {}
-    }
     let host: JobHost
     if (targets) {
-      const type = 'RemoteJob'
       const location = targets.map((child) => child.location).join(',')
+      const head = { ...common, instanceId, name, type: 'RemoteJob', location } as const
       const most = throttle ?? THROTTLE
-      const entry = kept({ type, location }, { spec: { ...work, deadline: spec.deadline }, throttle: most })
-      const job = { instanceId, name, type, location, spec: work, throttle: most, deadline: spec.deadline } as const
-      host = new JobHost({ ...common, ...job, ...when, ...entry })
+      const entry = kept ? this.#entry(head, undefined, { spec: work, throttle: most, ...waits(when) }) : undefined
+      host = new JobHost({ ...head, spec: work, throttle: most, deadline: spec.deadline, ...when, entry })
       host.adopt(targets)
     } else {
       const type = spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob'
       const location = shared ? shared.map((place) => place.location).join(',') : 'localhost'
       const placed = shared ? work : this.#placed(work)
-      const entry = kept({ type, location }, { spec: { ...placed, ...again }, ...(shared && { shared: true }) })
-      const runs = shared ? new SharedMapEngine(shared) : this.#engines[engine]
-      const job = { instanceId, name, type, location, spec: placed, engine: runs, deadline: spec.deadline } as const
-      host = new JobHost({ ...common, ...job, ...when, ...again, ...entry })
+      const entry = kept
+        ? this.#entry({ ...common, instanceId, name, type, location }, undefined, {
+            spec: { ...placed, ...again },
+            ...(shared && { shared: true }),
+            ...waits(when),
+          })
+        : undefined
+      host = new JobHost({
+        ...common,
+        instanceId,
+        name,
+        type,
+        location,
+        spec: placed,
+        engine: shared ? new SharedMapEngine(shared) : this.#engines[engine],
+        deadline: spec.deadline,
+        ...when,
+        ...again,
+        entry,
+      })
     }
     // In the table before anything is waited for: who started it may be reading it already. What is written down is there
     // when it is on disk: who has seen it finds it again.
@@ -679,9 +711,11 @@ export class HostSession implements SessionRef, SessionActions {
     const instanceId = keptText(crypto.randomUUID())
     const name = `${parent.name}.${position}`
     const head = { instanceId, id: common.id, name, type: 'RemoteJob', location, position } as const
-    const plan = { spec: { ...childSpec, ...again }, target, lostAfter }
-    const entry = parent.listed ? this.#entry(head, parent.instanceId, plan) : undefined
-    return new JobHost({ ...common, ...head, spec: childSpec, engine, ...again, ...(entry && { entry }) })
+    const kept = parent.listed && this.#rows !== undefined
+    const entry = kept
+      ? this.#entry(head, parent.instanceId, { spec: { ...childSpec, ...again }, target, lostAfter })
+      : undefined
+    return new JobHost({ ...common, ...head, spec: childSpec, engine, ...again, entry })
   }
 
   /** What a job waits for before it is launched. @throws JobNotFoundError: before anything is made */
@@ -756,7 +790,10 @@ export class HostSession implements SessionRef, SessionActions {
   }
 }
 
-type EntryHeadOf = Pick<JobOptions, 'type' | 'location'>
+/** As it is written down. */
+function waits({ delay, after }: Pick<JobOptions, 'delay' | 'after'>): Pick<EntryPlan, 'delay' | 'after'> {
+  return { delay, after: after?.instanceId }
+}
 
 /** The work alone. Mostly that is all there is, and copying an object but for some of it takes ten times what a copy does. */
 function withoutRules(spec: WorkSpec): WorkSpec {

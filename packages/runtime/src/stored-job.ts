@@ -1,6 +1,7 @@
 // What is written of a job: enough to list it as it was, and while it is at work to go on with it, or to say why not.
 // One row for each child too, so that a parent of thousands is not written again whenever one of them moves.
 import { STATES } from './child-jobs.ts'
+import type { Ending } from './job-machine.ts'
 import { isMoment, type Moment } from './moment.ts'
 import type { JobState, JobType } from './surface.ts'
 import { isWorkSpec, type TargetSpec, type WorkSpec } from './wire.ts'
@@ -31,9 +32,11 @@ export interface StoredJob {
   readonly streamed?: boolean | undefined
   readonly epoch?: number | undefined
   readonly begunAt?: Date | undefined
-  /** Errors in its own log, and whether there is one: of an ended job. */
+  /** Errors in its own log. */
   readonly errors: number
-  readonly said?: boolean | undefined
+  /** Of an ended job: what its records take, 0 where there are none; and whether reader `owner` has taken them whole. */
+  readonly bytes?: number | undefined
+  readonly read?: boolean | undefined
   readonly items?: StoredItems | undefined
   /** Until it has ended. */
   readonly open?: OpenJob | undefined
@@ -72,6 +75,8 @@ export interface OpenJob {
   /** Of a remote child: instanceId of the session it was put into, and of its run there. */
   readonly held?: string | undefined
   readonly far?: string | undefined
+  /** Of a remote child: how it ended there, while that place is still being left. */
+  readonly verdict?: Ending | undefined
 }
 
 type Check = (value: unknown) => boolean
@@ -110,6 +115,7 @@ const openJob = shape({
   base: count,
   held: maybe(string),
   far: maybe(string),
+  verdict: maybe(shape({ outcome: (outcome) => ['completed', 'failed', 'stopped'].includes(outcome as string) })),
 })
 const storedJob = shape({
   session: string,
@@ -128,6 +134,7 @@ const storedJob = shape({
   exitCode: maybe((value) => Number.isSafeInteger(value)),
   begunAt: maybe(date),
   errors: count,
+  bytes: maybe(count),
   items: maybe(shape({ taken: count, ended: count, failed: count, rows: (rows) => rows instanceof Float64Array })),
   open: maybe(openJob),
 })

@@ -121,7 +121,8 @@ describe('a table has an end', () => {
   }
 
   test('at JOBS_MOST jobs, children counted, one more is refused, and room is made by removing', () => {
-    const table = new JobTable(memoryStore(), { peer: 'p', session: 's' }, 'here')
+    const store = memoryStore()
+    const table = new JobTable({ storeOf: () => store }, { peer: 'p', session: 's' }, 'here')
     const parents = JOBS_MOST / 1000
     for (let id = 1; id <= parents; id++) {
       table.throwIfFull(999)

@@ -111,7 +111,7 @@ const events: ByType<wire.WireEvent> = {
   session: {},
   ping: {},
   'session.open': { options: true },
-  'session.attach': { session: true, force: true },
+  'session.attach': { session: true, force: true, was: true },
   'session.home': {},
   sessions: {},
   'local.connect': { to: true, options: true },

@@ -42,6 +42,8 @@ export interface ExecutionIO {
   resumed?(): void
   /** Remote engine only: it will run in this session; nothing is asked of it before that is written down. */
   placed?(session: string): Promise<void> | undefined
+  /** Remote engine only: how it will have ended, as soon as the session that was opened for it is closed. */
+  judged?(ending: Ending): Promise<void> | undefined
   /** Remote engine only: what it is called there. */
   taken?(run: string): void
   /** Remote engine only: it cannot be reached (it may go on), and: it can again. */

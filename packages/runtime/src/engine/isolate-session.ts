@@ -28,7 +28,7 @@ export class IsolateSession {
       this.#channel = new LaneChannel('host', this.#post)
       const channel: Channel = this.#channel
       this.#link = new Link(channel, channel, { client: 'host' })
-      this.#ref = new LinkSessionRef(this.#link, spec.session)
+      this.#ref = new LinkSessionRef({ link: this.#link }, spec.session)
     }
     this.#ref!.update(spec.session)
     return new SessionHandle(this.#ref!, { prompt: spec.work.prompt === true })

@@ -172,7 +172,7 @@ class RemoteExecution implements Execution {
       stopFollowing = session.watchJob(run.instanceId, (snapshot) => this.#follow(snapshot))
       if (this.#stopping) this.stop(this.#stopping)
       const last = await this.#copy(session, run.instanceId, spec.from ?? 0)
-      return this.#verdict ?? endingOf(last, this.#stopping)
+      return await this.#judged(this.#verdict ?? endingOf(last, this.#stopping))
     } catch (error) {
       return this.#verdict ?? this.#endingAfter(asError(error))
     } finally {
@@ -183,6 +183,13 @@ class RemoteExecution implements Execution {
       // What the call started over there ends with its session; the job has ended when that is done.
       if (this.#session?.temporary) await this.#session.close().catch(() => undefined)
     }
+  }
+
+  /** Before a session that was opened for it alone is closed: over there nobody could be asked again. */
+  async #judged(ending: Ending): Promise<Ending> {
+    const written = this.#session?.temporary ? this.#io.judged?.(ending) : undefined
+    if (written) await written
+    return ending
   }
 
   async #copy(session: RemoteSession, run: string, from: number): Promise<JobSnapshot | undefined> {

@@ -15,6 +15,8 @@ export interface KeptDisk {
   bury(): void
   /** From now on nothing can be written, or again: what is asked for is refused, what has happened waits. */
   full(yes: boolean): void
+  /** Logs that were opened since then. */
+  readonly opened: number
   /** Writes that reached it since it was opened last. */
   readonly writes: number
   /** As they lie there. */
@@ -49,6 +51,7 @@ export function keptDisk(options: { logLimit?: number } = {}): KeptDisk {
   room.resolve()
   let isFull = false
   let writes = 0
+  let opened = 0
   const never = (): Promise<never> => grave.promise as Promise<never>
   const life = (left = Number.POSITIVE_INFINITY): Life => ({ yes: true, left, dead: Promise.withResolvers() })
   const die = (one: Life): void => {
@@ -66,6 +69,9 @@ export function keptDisk(options: { logLimit?: number } = {}): KeptDisk {
     rows: all,
     get killed() {
       return alive.dead.promise
+    },
+    get opened() {
+      return opened
     },
     get writes() {
       return writes
@@ -87,6 +93,7 @@ export function keptDisk(options: { logLimit?: number } = {}): KeptDisk {
       const mine = life(given.writes)
       alive = mine
       writes = 0
+      opened = 0
       // As a disk does, it takes its time; one write behind the other.
       let last: Promise<void> = Promise.resolve()
       const write = (act: () => void, patient: boolean): Promise<void> => {
@@ -115,6 +122,7 @@ export function keptDisk(options: { logLimit?: number } = {}): KeptDisk {
         rows: kept,
         async log(job) {
           names.add(job)
+          opened++
           const log = await logs.log(job)
           // Of a peer that is dead nothing is heard any more.
           return new Proxy(log, {

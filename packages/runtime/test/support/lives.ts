@@ -29,6 +29,8 @@ export class Lives implements AsyncDisposable {
     const network = this.#network
     const transport = network && { transport: memory({ network, name: this.#name }) }
     const store = this.disk.open(options)
+    // Who dies of its disk is cut off in the same instant.
+    if (options.writes !== undefined) void this.disk.killed.then(() => network?.kill(this.#name))
     this.#peer = await createPeer({ name: this.#name, ...transport, ...this.#options, ...changes, store })
     return this.#peer
   }

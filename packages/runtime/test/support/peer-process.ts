@@ -18,6 +18,7 @@ import {
   type Work,
   createPeer,
 } from '../../src/index.ts'
+import { sqlite } from '../../src/store/sqlite.ts'
 
 export interface PeerProcessOptions extends Pick<
   PeerOptions,
@@ -32,6 +33,8 @@ export interface PeerProcessOptions extends Pick<
   port: number
   /** Answers on the home's socket, as this machine's daemon does. */
   daemon: boolean
+  /** What it is told is on disk in its home. */
+  disk?: boolean
 }
 
 export type Request = { call: number; command: keyof Commands; args: unknown[] }
@@ -93,11 +96,12 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
 }
 
 const options = JSON.parse(process.argv[2]!) as PeerProcessOptions
-const { home, network, port, daemon, ...rest } = options
+const { home, network, port, daemon, disk, ...rest } = options
 const peer = await createPeer({
   ...rest,
   home,
   serveLocal: daemon,
+  ...(disk && { store: sqlite(join(home, 'store.db')) }),
   ...(network && { transport: libp2p({ listen: [`/ip4/127.0.0.1/tcp/${port}`], keyFile: join(home, 'key') }) }),
 })
 const reply = (message: Reply, sent?: () => void): void => void process.send!(message, undefined, undefined, sent)
