@@ -7,8 +7,8 @@
 
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { setTimeout as delay } from 'node:timers/promises'
-import { readFileSync } from 'node:fs'
 import { createPeer, type Job, type Peer, type ScriptContext, type Session, type Work } from '../src/index.ts'
+import { share, type Taken, took } from './fixtures/own-time.ts'
 
 const SECONDS = 10
 /** Guarantee G11. */
@@ -50,25 +50,6 @@ async function start({ peer, session }: Asked, engine: Engine, script: 'busy' | 
   return peer.start(work, { args: [ms], engine })
 }
 
-/** Milliseconds. */
-interface Taken {
-  readonly all: number
-  /** Without the time for which other programs had the processors. */
-  readonly own: number
-}
-
-async function took(act: () => Promise<unknown>): Promise<Taken> {
-  const [since, waited] = [performance.now(), waitedForProcessor()]
-  await act()
-  const all = performance.now() - since
-  return { all, own: Math.max(0, all - (waitedForProcessor() - waited)) }
-}
-
-/** Milliseconds in which this thread could have gone on, and no processor was free. */
-function waitedForProcessor(): number {
-  return Number(readFileSync('/proc/self/schedstat', 'utf8').split(' ')[1]) / 1e6
-}
-
 async function measured(asked: Asked, job: Job): Promise<Record<Request, Taken[]>> {
   const { peer, session } = asked
   const requests: Record<Request, () => Promise<unknown>> = {
@@ -97,9 +78,6 @@ async function measured(asked: Asked, job: Job): Promise<Record<Request, Taken[]
   await Promise.all((Object.keys(EVERY) as Request[]).map(ask))
   return times
 }
-
-const at = (sorted: readonly number[], share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 
 export async function run([seconds = String(SECONDS)]: readonly string[]): Promise<void> {
   const ms = Number(seconds) * 1000
@@ -134,12 +112,12 @@ export async function run([seconds = String(SECONDS)]: readonly string[]): Promi
       if (job.state !== 'Completed') throw new Error(`${engine} ${script}: it is ${job.state}`, { cause: job.reason })
       if (script === 'flood' && records < 1_000) throw new Error(`${engine}: it said ${records} records only`)
       for (const [request, all] of Object.entries(times)) {
-        const whole = all.map((one) => one.all).toSorted((a, b) => a - b)
-        const own = all.map((one) => one.own).toSorted((a, b) => a - b)
-        const figures = [at(whole, 0.5), at(whole, 0.99), at(whole, 1), at(own, 0.99), at(own, 1)]
+        const whole = all.map((one) => one.all)
+        const own = all.map((one) => one.own)
+        const figures = [share(whole, 0.5), share(whole, 0.99), share(whole, 1), share(own, 0.99), share(own, 1)]
         const texts = figures.map((figure) => figure.toFixed(1))
         console.log(line(engine, script, String(records), request, String(all.length), ...texts))
-        if (!(at(own, 0.99) < MOST_MS)) faults.push(`${engine} ${script} ${request}: p99 ${texts[3]} ms`)
+        if (!(share(own, 0.99) < MOST_MS)) faults.push(`${engine} ${script} ${request}: p99 ${texts[3]} ms`)
       }
       await job.remove()
     }

@@ -10,7 +10,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Protocol } from '../src/index.ts'
 import { Namespaces, obstacle } from './fixtures/namespaces.ts'
 import type { Count, PeerOptions } from './fixtures/partition-peer.ts'
-import { type Closed, PeerProcess, within } from './fixtures/peer-process.ts'
+import { type Closed, PeerProcess } from './fixtures/peer-process.ts'
+import { within } from './fixtures/told-process.ts'
 
 /** Signs of life as the peers of the mesh give them on their control channels. */
 const INTERVAL = 1_000

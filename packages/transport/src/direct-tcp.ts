@@ -40,6 +40,8 @@ const IDLE_TIMEOUT = 120_000
  * on growing are answers, to a peer that asks and does not read.
  */
 const MAX_UNSENT = 8 * 1024 * 1024
+/** Between two sockets that ask for the same connection, in milliseconds: any line answers in less. */
+const ASK_AGAIN = 1_000
 /** Up to here bytes are put together before they are written: what TLS sends as one record (RFC 8446, 5.1). */
 const SMALL_WRITE = 16_384
 /** Bytes read for which what is written meanwhile waits. */
@@ -333,20 +335,39 @@ export class SocketConnection extends AbstractMultiaddrConnection {
   }
 }
 
-/** A connected TCP socket. @throws AbortError, or the system's error */
+/**
+ * A connected TCP socket. What a line has swallowed the kernel asks again after one, three, seven seconds …; so that a line
+ * that is back is noticed sooner, another socket asks every second, and the first that is answered is the one.
+ * @throws AbortError, or the system's error
+ */
 async function connectTo(address: Multiaddr, signal: AbortSignal): Promise<Socket> {
   const { host, port, type } = getNetConfig(address)
   if (port === undefined) throw new InvalidParametersError(`${address.toString()} has no port`)
   signal.throwIfAborted()
   const family = type === 'dns4' ? 4 : type === 'dns6' ? 6 : 0
-  const socket = connect({ host, port, family, noDelay: true, keepAlive: true })
+  const asking = new Set<Socket>()
+  const { promise: first, resolve, reject } = Promise.withResolvers<Socket>()
+  const ask = (): void => {
+    const socket = connect({ host, port, family, noDelay: true, keepAlive: true })
+    asking.add(socket)
+    socket.once('connect', () => resolve(socket))
+    socket.once('error', reject)
+  }
+  const onAbort = (): void => reject(new AbortError())
+  signal.addEventListener('abort', onAbort, { once: true })
+  const again = setInterval(ask, ASK_AGAIN)
+  ask()
   try {
-    await once(socket, 'connect', { signal })
+    const socket = await first
+    asking.delete(socket)
+    socket.off('error', reject)
     return socket
-  } catch (error) {
-    socket.on('error', () => {}) // one more may be on its way
-    socket.destroy()
-    if (signal.aborted) throw new AbortError()
-    throw error
+  } finally {
+    clearInterval(again)
+    signal.removeEventListener('abort', onAbort)
+    for (const socket of asking) {
+      socket.on('error', () => {}) // one more may be on its way
+      socket.destroy()
+    }
   }
 }

@@ -2,13 +2,21 @@
 
 import { once } from 'node:events'
 import { type Socket, connect, createServer } from 'node:net'
-import type { Logger } from '@libp2p/interface'
+import { Worker } from 'node:worker_threads'
+import type { DialTransportOptions, Logger } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { SocketConnection } from '../src/direct-tcp.ts'
+import { directTcp, SocketConnection } from '../src/direct-tcp.ts'
 import { toWrite } from '../src/lent-memory.ts'
 
 const KiB = 1024
+
+const log: Logger = Object.assign((): void => {}, {
+  error() {},
+  trace() {},
+  enabled: false,
+  newScope: () => log,
+})
 
 async function connected(): Promise<{ connection: SocketConnection; near: Socket; far: Socket }> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -19,12 +27,6 @@ async function connected(): Promise<{ connection: SocketConnection; near: Socket
   onTestFinished(() => {
     for (const one of [socket, far]) one.destroy()
     server.close()
-  })
-  const log: Logger = Object.assign((): void => {}, {
-    error() {},
-    trace() {},
-    enabled: false,
-    newScope: () => log,
   })
   const remoteAddr = multiaddr(`/ip4/127.0.0.1/tcp/${port}`)
   return { connection: new SocketConnection({ socket, direction: 'outbound', remoteAddr, log }), near: socket, far }
@@ -73,5 +75,49 @@ test('what several streams say in one turn is one write; what is said in the nex
   say('c')
   await expect.poll(() => arrived).toBe('abc')
   expect(writes).toHaveBeenCalledTimes(2)
+  await connection.close()
+})
+
+/** Listens, and takes nobody in until it is told to: the kernel answers as many as its queue holds, and no more. */
+const DEAF = `
+  const { parentPort, workerData } = require('node:worker_threads')
+  const server = require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+    parentPort.postMessage(server.address().port)
+    Atomics.wait(workerData, 0, 0)
+  })
+`
+
+test('a line that swallows what it is asked is asked again by another socket, and one connection comes of it', async () => {
+  const told = new Int32Array(new SharedArrayBuffer(4))
+  const worker = new Worker(DEAF, { eval: true, workerData: told })
+  const [port] = (await once(worker, 'message')) as [number]
+  const queued = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')]
+  onTestFinished(async () => {
+    for (const socket of queued) socket.destroy()
+    await worker.terminate()
+  })
+  await Promise.all(queued.map((socket) => once(socket, 'connect')))
+  const asking = (): number => process.getActiveResourcesInfo().filter((one) => one === 'ConnectWrap').length
+
+  const transport = directTcp()({ logger: { forComponent: () => log } })
+  const dial = (signal: AbortSignal): Promise<unknown> =>
+    transport.dial(multiaddr(`/ip4/127.0.0.1/tcp/${port}`), {
+      signal,
+      upgrader: { upgradeOutbound: async (connection: SocketConnection) => connection },
+    } as unknown as DialTransportOptions)
+  const givenUp = new AbortController()
+  const vain = dial(givenUp.signal)
+  await expect.poll(asking, { timeout: 5_000 }).toBe(2)
+  givenUp.abort()
+  await expect(vain).rejects.toThrow('aborted')
+  await expect.poll(asking).toBe(0)
+
+  const dialled = dial(new AbortController().signal)
+  await expect.poll(asking, { timeout: 5_000 }).toBe(2)
+  Atomics.store(told, 0, 1)
+  Atomics.notify(told, 0)
+  const connection = (await dialled) as SocketConnection
+  await expect.poll(asking).toBe(0)
+  expect(connection.status).toBe('open')
   await connection.close()
 })
