@@ -876,7 +876,7 @@ export class HostSession implements SessionRef, SessionActions {
       // All of it is copied, and its reader goes on where the last one stopped.
       await this.#giveLog(child, cursor)
     } catch (error) {
-      this.#table.forget(parent)
+      void this.#table.forget(parent)
       throw error
     }
     parent.start()
