@@ -223,7 +223,10 @@ describe('the peer that holds a session was killed', () => {
       expect((await all(found!.receive({ keep: true }))).length).toBe(0)
       const whole = await all(found!.children[0]!.receive({ from: 0 }))
       expect(whole.map(({ seq }) => seq)).toEqual(upTo(2000))
-      if (typeof on === 'string') return until('nothing is held', () => two.here.disk.rows('held').length === 0)
+      if (typeof on === 'string') {
+        await until('nothing is held', () => two.here.disk.rows('held').length === 0)
+        return
+      }
       const [session] = await again.sessions()
       expect([session!.id, session!.name, session!.instanceId, session!.state]).toEqual([
         on.id,
@@ -232,7 +235,6 @@ describe('the peer that holds a session was killed', () => {
         'Opened',
       ])
       expect(await (await again.session('mine')).run(() => 5)).toBe(5)
-      return undefined
     },
   )
 
