@@ -159,9 +159,19 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     refuseWhileImporting('a peer is created')
     const offers = await JobOffers.open(options.jobs ?? [], nameOf(options))
     const book = await AddressBook.open(options.home === undefined ? undefined : join(options.home, 'peers.json'))
-    // Before anything is made: what cannot be read at all keeps it from starting.
-    const found = options.store?.rows && (await recover(options.store.rows, reporting(options)))
-    const host = new PeerHost(options, book, offers, found)
+    // One daemon a home: who is the second says that, and not that its store is in use.
+    const lock = await lockOf(options)
+    let host: PeerHost
+    let found: Recovered | undefined
+    try {
+      // Before anything is made: what cannot be read at all keeps it from starting.
+      found = options.store?.rows && (await recover(options.store.rows, reporting(options)))
+      host = new PeerHost(options, book, offers, found)
+    } catch (error) {
+      await lock?.[Symbol.asyncDispose]()
+      throw error
+    }
+    host.#homeLock = lock
     try {
       await host.#start(found)
     } catch (error) {
@@ -172,16 +182,12 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   async #start(found: Recovered | undefined): Promise<void> {
-    const { policy, transport, serveLocal, home } = this.#options
+    const { policy, transport, serveLocal } = this.#options
     for (const [id, grants] of Object.entries(policy?.peers ?? {}))
       await this.#book.put({ id, grants: checkGrants(grants) })
     for (const [owner, ids] of Object.entries(policy?.owners ?? {})) {
       checkOwner(owner)
       for (const id of ids) await this.#book.put({ id, owner, grants: this.#book.get(id)?.grants ?? DEFAULT_GRANTS })
-    }
-    if (serveLocal) {
-      if (home === undefined) throw new UsageError('a peer that answers locally needs a home')
-      this.#homeLock = await holdLock(join(home, 'peer.lock'))
     }
     if (found) await this.#restore(found)
     if (typeof transport === 'object') await this.#network.use('invite')
@@ -553,6 +559,13 @@ function retentionOf(options: PeerOptions): Retention | undefined {
       throw new UsageError(`\`retention.${what}\` is a whole number from 0 on, not ${most}`)
   }
   return new Retention({ age: age === undefined ? undefined : milliseconds(age), count, bytes }, reporting(options))
+}
+
+/** @throws UsageError, AddressInUseError */
+async function lockOf({ serveLocal, home }: PeerOptions): Promise<Lock | undefined> {
+  if (!serveLocal) return undefined
+  if (home === undefined) throw new UsageError('a peer that answers locally needs a home')
+  return holdLock(join(home, 'peer.lock'))
 }
 
 function reporting({ log }: PeerOptions): (message: string, details: Record<string, unknown>) => void {
