@@ -124,6 +124,8 @@ export class Link {
           this.#receive(data, (value) => this.#onData(checkData(value))),
         ]
     this.closed = Promise.race(pumps).then(async (error) => {
+      // What arrived on the other channel before it broke too is read: how far a client had come that was killed, say.
+      if (error) await new Promise((resolve) => setImmediate(resolve))
       this.#end(error ?? (await this.#goodbye(pumps)))
       return this.#ended?.error
     })
