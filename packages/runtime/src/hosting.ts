@@ -133,7 +133,9 @@ export class Hosting {
     const gone = this.#expired.get(String(which))
     if (gone?.owner === principal.owner) throw gone.why
     const mine = this.all().filter(
-      (session) => session.owner === principal.owner && (session.kind !== 'temporary' || session.openedBy === client),
+      ({ owner, kind, openedBy }) =>
+        owner === principal.owner &&
+        (kind !== 'temporary' || openedBy === client || (was !== undefined && openedBy === was)),
     )
     const session = namedSession(which, mine, (one) => one, this.#home.name)
     session.attach(client, force, was)

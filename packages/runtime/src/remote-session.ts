@@ -522,8 +522,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         // Another client has it: it is still there, and may be ours again.
         if (code === 'SESSION_STATE') return this.#send({ type: 'link.given-up' })
         if (!PASSING.has(code)) return this.#send({ type: 'link.refused', reason })
-        if (this.#commanded) return this.#send({ type: 'link.given-up' })
-        for (const refuse of [...this.#connecting]) refuse(reason)
+        // A link that went while it was asked may have been an old one: the next attempt says whether its peer is there.
+        if (code !== 'PEER_LOST') {
+          if (this.#commanded) return this.#send({ type: 'link.given-up' })
+          for (const refuse of [...this.#connecting]) refuse(reason)
+        }
       }
       // Whoever waits wants to know within two seconds that it is there again.
       await this.#pause(performance.now() - since < LONG_GONE ? Math.min(pause, SOON) : pause, signal)

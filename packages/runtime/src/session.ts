@@ -270,7 +270,8 @@ export class HostSession implements SessionRef, SessionActions {
     this.#attached = client
     this.#left = undefined
     this.#row?.changed()
-    this.#openedBy ??= client
+    // Started again, it is the same client.
+    if (this.#openedBy === undefined || this.#openedBy === was) this.#openedBy = client
     this.#send({ type: 'session.attach' })
     this.#changed()
   }

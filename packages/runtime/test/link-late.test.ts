@@ -131,7 +131,7 @@ test('no more than 64 wait', async () => {
 test('a link that is closed says it first, and leaves no timer behind', async () => {
   await far.asked(1, { type: 'session' })
   await far.link.close()
-  expect(far.control.sent).toEqual([{ t: 'ok', id: 1 }])
+  expect(far.control.sent).toEqual([{ t: 'ok', id: 1 }, { t: 'bye' }])
   expect(vi.getTimerCount()).toBe(0)
 })
 

@@ -21,6 +21,10 @@ function farRun(): { session: RemoteSession; asked: string[]; is: (state: JobSta
       asked.push(event.type)
       return run
     },
+    begin: async () => {
+      asked.push('run')
+      return run
+    },
     run: async () => {
       asked.push('run')
       return run

@@ -189,7 +189,7 @@ describe('the peer that hosts a session was killed', () => {
     await until('it is gone', () => two.far.disk.rows('session').length === 1)
     expect([two.far.disk.rows('job'), two.far.disk.logs()]).toEqual([[], []])
     await until('it is broken', () => session.state === 'Broken')
-    expect(codeOf(await refusal('a session that is gone', () => session.connect()))).toBe('SESSION_NOT_FOUND')
+    expect(codeOf(await refusal('a session that is gone', () => session.connect()))).toBe('SESSION_EXPIRED')
   })
 })
 
