@@ -23,6 +23,17 @@ const SHARED = Object.entries({
     'codec-tree codec-vectors known-addresses lent-memory outbox values-doc',
 }).flatMap(([home, names]) => names.split(' ').map((name) => `packages/${home}/test/${name}.test.ts`))
 
+// Those that do the same again and again until something shows: a command of their own, `npm run test:long`.
+const LONG = [
+  'runtime/test/records-once',
+  'runtime/test/restart-killed',
+  'runtime/test/restart-model',
+  'runtime/test/sqlite-killed',
+  'runtime/test/left-behind',
+  'transport/test/channel-leaks',
+  'transport/test/codec-fuzz',
+].map((name) => `packages/${name}.test.ts`)
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
@@ -40,9 +51,10 @@ export default defineConfig({
         test: {
           name: 'errand',
           include: ['packages/*/test/**/*.test.ts', 'examples/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...SHARED],
+          exclude: [...configDefaults.exclude, ...SHARED, ...LONG],
         },
       },
+      { extends: true, test: { name: 'long', include: LONG } },
       {
         extends: true,
         test: {
