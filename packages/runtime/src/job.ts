@@ -111,6 +111,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #alarm: Alarm | undefined
   #deadline: Alarm | undefined
   #late = false
+  /** Why its log takes nothing any more. */
+  #unkeptFor: Error | undefined
   readonly #attempts: JobAttempts
   /** Of a parent that has been launched. */
   #queue: ChildQueue | undefined
@@ -229,7 +231,15 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   attachLog(log: OutputLog): void {
     this.#log = log
     log.onChange(() => this.#onLog())
+    log.onFailed((error) => this.#unkept(error))
     this.#ready?.resolve()
+  }
+
+  /** What it says cannot be kept any more: then it is not worth going on. */
+  #unkept(error: Error): void {
+    if (this.#ended) return
+    this.#unkeptFor = error
+    void this.stop({ grace: 0, reason: error.message }).catch(() => undefined)
   }
 
   /** As its session has it, unless it runs in another: that one's counts. A map's log is where the map is. */
@@ -873,7 +883,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#deadline?.cancel()
     this.#alarm?.cancel()
     this.#closeInward()
-    const told: Ending = this.#late && ending.outcome !== 'completed' ? this.#tooLate(ending) : ending
+    const asked: Ending = this.#late && ending.outcome !== 'completed' ? this.#tooLate(ending) : ending
+    const told: Ending = this.#unkeptFor ? { outcome: 'failed', error: this.#unkeptFor, said: true } : asked
     if (told.outcome === 'failed') cutOwnStack(told.error)
     // Every failure is in the log too, last, so that whoever only reads hears of it: what a script throws it has said
     // itself, and what failed elsewhere was said there.
@@ -888,7 +899,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
         : told.error
     const { exitCode } = told
     const streamed = told.outcome === 'completed' ? told.streamed : this.#streamed
-    if (this.#entry) await this.#writeEnd(this.#entry, told, { reason, exitCode, streamed })
+    // A store that is gone says less of it; it is told all the same.
+    if (this.#entry) await this.#writeEnd(this.#entry, told, { reason, exitCode, streamed }).catch(() => undefined)
     this.#exitCode = exitCode
     this.#reason = reason
     this.#streamed = streamed

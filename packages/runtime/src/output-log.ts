@@ -3,6 +3,7 @@
 // Reading never destroys: each named reader has a cursor, and only the reader `owner` holds the producer back when it
 // leaves more than the store's limit unread (guarantee G8). Then it waits (`block`), or the oldest of those go (`drop`):
 // whoever reads meets a gap in their place. A log is sealed once, after its last record.
+import { asError } from './errors.ts'
 import { CREDIT_BYTES, gapChunk, isGap, type Chunk, type RawChunk } from './record.ts'
 import type { StoredLog } from './store/store.ts'
 import type { Buffering } from './surface.ts'
@@ -35,6 +36,8 @@ export class OutputLog {
   /** Wakes readers that stand at the end; there while there are any. */
   #grown: PromiseWithResolvers<void> | undefined
   #listener: (() => void) | undefined
+  #failed = false
+  #onFailed: ((error: Error) => void) | undefined
 
   /**
    * `limit`: bytes that `owner` may leave unread. `onCredit` tells the producer how many bytes more it may send; `errors`: so
@@ -110,7 +113,7 @@ export class OutputLog {
 
   /** Numbers and keeps a chunk (or a copied one, numbered already). In order of call; the producer gets its credit back when it is accepted. */
   append(raw: RawChunk, first?: number): void {
-    if (this.#sealed || raw.count === 0) return
+    if (this.#sealed || this.#failed || raw.count === 0) return
     const size = raw.bytes.byteLength
     let chunk = raw
     if (first !== undefined) {
@@ -131,16 +134,17 @@ export class OutputLog {
       this.#fit()
       this.#wake()
     }
-    if (accepted) this.#pending = Promise.all([this.#pending, accepted]).then(done)
+    if (accepted)
+      this.#pending = Promise.all([this.#pending, accepted]).then(done, (error) => this.#fail(asError(error)))
     else done()
   }
 
-  /** Settles when what is in it now is accepted. */
+  /** Settles when what is in it now is accepted, or was refused. Never rejects. */
   get settled(): Promise<void> {
     return this.#pending
   }
 
-  /** No record comes any more. Settles when everything is accepted. */
+  /** No record comes any more. Settles when everything is accepted, or was refused. */
   async seal(): Promise<void> {
     await this.#pending
     this.#sealed = true
@@ -178,6 +182,17 @@ export class OutputLog {
   async passTo(seq: number): Promise<void> {
     if (this.end > this.start) return this.acknowledge(OWNER, seq)
     if (seq > this.cursor(OWNER)) this.begin(this.start, seq)
+  }
+
+  /** Told once, when the store has refused a chunk for good: nothing is kept from there on. */
+  onFailed(listener: (error: Error) => void): void {
+    this.#onFailed = listener
+  }
+
+  #fail(error: Error): void {
+    if (this.#failed) return
+    this.#failed = true
+    this.#onFailed?.(error)
   }
 
   /** Told when a record came or `owner` moved. */

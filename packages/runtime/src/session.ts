@@ -119,6 +119,8 @@ export class HostSession implements SessionRef, SessionActions {
   #leftFor = 0
   /** Runs whose session was lost under them: they are written down, as jobs are. */
   readonly #keptRuns = new Set<string>()
+  /** Runs of ours whose sessions were lost: jobs since, whose logs are where runs have theirs, and which end with us. */
+  readonly #enlisted = new Set<string>()
   #revived: Revived[] = []
   /** Its peer goes down: it comes back with it. */
   #comesBack = false
@@ -527,18 +529,20 @@ export class HostSession implements SessionRef, SessionActions {
   /** A run needs to outlive nothing, until its session is lost under it. */
   #storeOf({ id, instanceId }: Pick<TableJob, 'id' | 'instanceId'>): Store {
     const { store, memory = store } = this.#home
+    if (this.#enlisted.has(instanceId)) return memory
     return this.#rows && (id > 0 || this.#keptRuns.has(instanceId)) ? store : memory
   }
 
   /** Known without its log from now on. */
   #writeRead(row: JobRow): void {
-    if (this.#table.seek(row.instanceId) !== row) return
+    if (this.#table.seek(row.instanceId) !== row || this.#enlisted.has(row.instanceId)) return
     // Not written: it shows more than there is until it is read again.
     void this.#rows!.put('job', logName(this.instanceId, row), row.stored()).catch(() => undefined)
   }
 
   #forgetRows(job: TableJob): Promise<unknown> | undefined {
     if (job.id === 0 && !this.#keptRuns.delete(job.instanceId)) return undefined
+    if (this.#enlisted.has(job.instanceId)) return undefined
     const deleted = [job, ...job.children].map((one) => this.#rows!.delete('job', logName(this.instanceId, one)))
     // Its number is not given again: in the same turn, unless that is written already.
     if (job.id > this.#lastWritten) deleted.push(this.#row!.note())
@@ -792,6 +796,7 @@ export class HostSession implements SessionRef, SessionActions {
         cause: reason,
         hint: `connect the session when it can be reached, and receive job ${id}`,
       })
+      for (const one of [run, ...run.children]) this.#enlisted.add(one.instanceId)
       this.#table.enlist(run, id, lost)
       this.#changed()
     })

@@ -5,6 +5,7 @@ import { CREDIT_BYTES, gapChunk, isGap, RecordWriter, recordsOf, type Chunk, typ
 import { memoryStore } from '../src/store/memory.ts'
 import type { StoredLog } from '../src/store/store.ts'
 import type { Buffering } from '../src/surface.ts'
+import { SlowLog } from './support/scripted-engine.ts'
 
 const raw = (count: number, size = 10, errors = 0): RawChunk => ({ count, errors, bytes: new Uint8Array(size) })
 
@@ -166,6 +167,24 @@ describe('the output log', () => {
     expect(log.paused).toBe(true)
     await log.acknowledge(OWNER, 3)
     expect([log.paused, credits.at(-1)]).toEqual([false, 60])
+  })
+
+  it('takes nothing more when its store has refused a chunk, and says so once', async () => {
+    const refused: Error[] = []
+    let fails = false
+    const stored = new SlowLog(async () => {
+      if (fails) throw new Error('the disk is gone')
+    })
+    const log = new OutputLog(stored, 1000, () => {})
+    log.onFailed((error) => refused.push(error))
+    log.append(raw(2))
+    await log.settled
+    fails = true
+    log.append(raw(1))
+    log.append(raw(1))
+    await log.seal()
+    expect(refused.map(({ message }) => message)).toEqual(['the disk is gone'])
+    expect(stored.accepted).toBe(2)
   })
 
   it('takes nothing after it was sealed', async () => {

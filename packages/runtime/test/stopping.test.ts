@@ -1,8 +1,11 @@
 // Endings that once hung or took others along: each of these was a bug.
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { Engine } from '../src/engine/engine.ts'
 import { createPeer, memoryStore } from '../src/index.ts'
+import { singleRecord } from '../src/record.ts'
 import type { Grant, Peer, ScriptContext, Session } from '../src/surface.ts'
+import { scriptedJob, SlowLog } from './support/scripted-engine.ts'
 
 const open: Peer[] = []
 afterEach(async () => {
@@ -142,5 +145,19 @@ describe('a script', () => {
       for (const { state, name } of await Promise.all(jobs.map((job) => job.finished)))
         expect({ turns, name, state }).toMatchObject({ state: expect.stringMatching(/Failed|Stopped/) })
     }
+  })
+
+  it('a job whose records cannot be kept any more is stopped, and has failed of that', async () => {
+    const engine: Engine = {
+      start(_, io) {
+        io.chunk(singleRecord('output', 1))
+        return { credit() {}, stop: () => io.ended({ outcome: 'stopped' }) }
+      },
+      async [Symbol.asyncDispose]() {},
+    }
+    const job = scriptedJob({ engine }, new SlowLog(() => Promise.reject(new Error('the disk is gone'))))
+    job.start()
+    const { state, reason } = await job.finished
+    expect([state, reason?.message]).toEqual(['Failed', 'the disk is gone'])
   })
 })
