@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads'
 import { createPeer, type Job, type Peer } from '@errand/runtime'
 import * as Comlink from 'comlink'
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs'
-import { type Row, type Skipped, inTurns, median, row, typical } from '../transport/row.ts'
+import { type Row, type Skipped, inTurns, median, row, typical, check, perSecond, seconds } from '../transport/row.ts'
 import { openPool, type Pool, type PoolName, poolNames } from './pools.ts'
 import type { Order } from './records-worker.ts'
 import { tableCosts } from './table.ts'
@@ -80,12 +80,14 @@ async function threadStart(): Promise<Row[]> {
   const rates = await inTurns(RATE_TURNS, {
     ours: async () => {
       const jobs: Job[] = []
-      const rate = await perSecond(async () => void jobs.push(await started()))
+      const rate = await perSecond(FLYING, RATE_MS, async () => void jobs.push(await started()))
       // Beside the time: the table is the next turn's.
       await Promise.all(jobs.map((job) => job.remove()))
       return rate
     },
-    ...each(pools.open, (pool) => perSecond(async () => check('a task', await pool.call('empty', 0), undefined))),
+    ...each(pools.open, (pool) =>
+      perSecond(FLYING, RATE_MS, async () => check('a task', await pool.call('empty', 0), undefined)),
+    ),
   })
   return besidePools('thread-start-empty', 'jobs/s', rates)
 }
@@ -406,14 +408,6 @@ function besidePools(name: string, unit: string, rates: Record<PoolName | 'ours'
 
 // ── measuring ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function check(what: string, is: unknown, expected: unknown): void {
-  if (is !== expected) throw new Error(`${what}: ${String(is)}, not ${String(expected)}`)
-}
-
-function seconds(begun: number): number {
-  return (performance.now() - begun) / 1000
-}
-
 function total(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0)
 }
@@ -425,20 +419,6 @@ async function all<I>(inputs: readonly I[], call: (input: I) => Promise<void>): 
     while (next < inputs.length) await call(inputs[next++]!)
   }
   await Promise.all(Array.from({ length: FLYING }, caller))
-}
-
-/** Calls a second, `FLYING` of them at a time; those that have begun when the time is over are waited for. */
-async function perSecond(call: () => Promise<void>): Promise<number> {
-  let done = 0
-  const begun = performance.now()
-  const caller = async (): Promise<void> => {
-    while (performance.now() - begun < RATE_MS) {
-      await call()
-      done++
-    }
-  }
-  await Promise.all(Array.from({ length: FLYING }, caller))
-  return done / seconds(begun)
 }
 
 // ── the suite ─────────────────────────────────────────────────────────────────────────────────────────────────────────

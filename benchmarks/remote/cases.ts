@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Row, type Skipped, inTurns, row, typical } from '../transport/row.ts'
+import { type Row, type Skipped, inTurns, row, typical, check, perSecond, seconds } from '../transport/row.ts'
 import { STORE } from './errand.ts'
 import { type Engine, programOf, startBroker } from './rival.ts'
 import { rivals } from './rivals.ts'
@@ -58,6 +58,8 @@ const measurements: readonly Case[] = [
     peers: ['grpc', 'bullmq', 'nats', 'moleculer', 'fetch'],
     async turn(engine) {
       const rate = await perSecond(
+        FLYING,
+        RATE_MS,
         engine.job ? () => engine.job!() : async () => check('empty work', await engine.call(), undefined),
       )
       await engine.clear?.()
@@ -153,26 +155,4 @@ async function start(name: string, stack: AsyncDisposableStack): Promise<Open | 
   const engine = stack.use(await rival.connect(address, where))
   check(`${name}'s answer`, await engine.call(41), 42)
   return { name: rival.name, engine }
-}
-
-/** Jobs a second, `FLYING` of them at a time; those that have begun when the time is over are waited for. */
-async function perSecond(call: () => Promise<void>): Promise<number> {
-  let done = 0
-  const begun = performance.now()
-  const caller = async (): Promise<void> => {
-    while (performance.now() - begun < RATE_MS) {
-      await call()
-      done++
-    }
-  }
-  await Promise.all(Array.from({ length: FLYING }, caller))
-  return done / seconds(begun)
-}
-
-function check(what: string, is: unknown, expected: unknown): void {
-  if (is !== expected) throw new Error(`${what}: ${String(is)}, not ${String(expected)}`)
-}
-
-function seconds(begun: number): number {
-  return (performance.now() - begun) / 1000
 }

@@ -71,3 +71,27 @@ export async function timed(call: () => Promise<unknown>): Promise<number> {
 export function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
 }
+
+/** Since `begun`. */
+export function seconds(begun: number): number {
+  return (performance.now() - begun) / 1000
+}
+
+/** What is fast but wrong does not count. */
+export function check(what: string, is: unknown, expected: unknown): void {
+  if (is !== expected) throw new Error(`${what}: ${String(is)}, not ${String(expected)}`)
+}
+
+/** Calls a second, so many of them at a time; those that have begun when the time is over are waited for. */
+export async function perSecond(flying: number, ms: number, call: () => Promise<void>): Promise<number> {
+  let done = 0
+  const begun = performance.now()
+  const caller = async (): Promise<void> => {
+    while (performance.now() - begun < ms) {
+      await call()
+      done++
+    }
+  }
+  await Promise.all(Array.from({ length: flying }, caller))
+  return done / seconds(begun)
+}

@@ -59,25 +59,10 @@ export interface RowSource {
   acknowledge(seq: number): void
 }
 
-export interface RowFacts {
-  readonly id: number
-  readonly instanceId: string
-  readonly startId: string
-  readonly name: string
-  readonly command: string
-  readonly location: string
-  readonly type: JobType
-  readonly position: number | undefined
-  readonly state: JobState
-  readonly reason: Error | undefined
-  readonly exitCode: number | undefined
-  readonly pid: number | undefined
-  readonly streamed: boolean | undefined
-  readonly epoch: number | undefined
-  /** Of its own log. */
-  readonly errors: number
-  readonly begunAt: Date | undefined
-  readonly history: readonly { readonly state: JobState; readonly at: Date }[]
+/** As on disk, and what it hangs on here. */
+export interface RowFacts extends Required<
+  Omit<StoredJob, 'v' | 'session' | 'parent' | 'bytes' | 'read' | 'items' | 'open'>
+> {
   readonly children: readonly JobRow[]
   /** None where nothing was said. */
   readonly stored: StoredLog | undefined

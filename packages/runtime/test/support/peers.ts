@@ -10,8 +10,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { libp2p } from '@errand/transport/libp2p'
 import { testProgram } from '../../../../scripts/test-program.ts'
+import { alive } from '../../campaigns/fixtures/marked.ts'
 import { type JobRecord, type Peer, type PeerOptions, createPeer } from '../../src/index.ts'
 import type { Commands, PeerProcessOptions, Reply, Request } from './peer-process.ts'
+
+export { alive }
 
 /** In the environment of everything a fixture's peer started, and of what that started. */
 const MARK = 'ERRAND_TEST_PEER'
@@ -61,16 +64,6 @@ export async function refusal(what: string, act: () => PromiseLike<unknown>): Pr
     return error as Error
   }
   throw new Error(`it was not refused: ${what}; it gave ${String(value)}`)
-}
-
-/** Whether a process lives; a zombie does not, it only waits for its parent. */
-export function alive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
-  } catch {
-    return false
-  }
 }
 
 /** Live processes that carry this mark, whoever their parent is by now. */
