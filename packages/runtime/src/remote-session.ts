@@ -409,8 +409,10 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     const { signal } = late
     const id = Link.requestId()
     try {
-      for (;;) {
-        const link = this.#link?.open ? this.#link : await this.#home.link(signal)
+      for (let asked = this.#link; ; asked = this.#link ?? asked) {
+        // A peer that went down in order has ended its temporary sessions: nobody is there to be dialled and told.
+        if (this.temporary && asked?.wasLeft) return this.#far
+        const link = (asked = this.#link?.open ? this.#link : await this.#home.link(signal))
         try {
           return (await link.ask({ session: this.instanceId }, event, { id })) as SessionSnapshot
         } catch (error) {
