@@ -111,8 +111,9 @@ class MemoryTransport implements Transport {
 
   close(): Promise<void> {
     this.#closing ??= (async () => {
-      await this.#switchboard?.close()
+      // First of all: nobody comes in any more.
       if (this.#place !== undefined) this.#network.leave(this.id, this.#place)
+      await this.#switchboard?.close()
     })()
     return this.#closing
   }

@@ -123,7 +123,10 @@ export class Switchboard {
   async close(): Promise<void> {
     const reason = new ChannelClosedError('the transport was closed')
     this.#closing.abort(reason)
-    await Promise.all([...this.#channels.keys()].map((peer) => this.end(peer, reason)))
+    // Who comes while the others go is refused, and waited for like them.
+    while (this.#channels.size > 0) {
+      await Promise.all([...this.#channels.keys()].map((peer) => this.end(peer, reason)))
+    }
   }
 
   #admit(peer: PeerId, name: string, negotiated: string | undefined): Protocol {

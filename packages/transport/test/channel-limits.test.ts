@@ -106,3 +106,17 @@ test('all peers together hold 4096 towards us, silent ones included; and as many
   await closing
   expect([board.size, clock.size]).toEqual([0, 0])
 })
+
+test('a transport that closes ends who comes meanwhile, and waits for them like for the others', async () => {
+  const { board, clock, taken, answered } = switchboard()
+  taken('alice')
+  let closed = false
+  const closing = board.close().then(() => (closed = true))
+  await clock.advance(500)
+  const late = answered('bob')
+  await clock.advance(600)
+  expect([closed, late.destroyed, board.size]).toEqual([false, false, 1])
+  await clock.advance(500)
+  await closing
+  expect([late.destroyed, board.size]).toEqual([true, 0])
+})

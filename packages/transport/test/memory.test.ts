@@ -112,6 +112,14 @@ describe('memory network', () => {
     await expect(alice.open('bob', PLAIN.name)).rejects.toEqual(failing('PEER_UNREACHABLE'))
   })
 
+  test('who closes is dialled in vain from then on, and leaves nothing on the network', async () => {
+    const { network, alice, bob } = await two()
+    const closing = bob.close()
+    await expect(alice.open('bob', PLAIN.name)).rejects.toEqual(failing('PEER_UNREACHABLE'))
+    await Promise.all([closing, alice.close()])
+    expect(network.size).toBe(0)
+  })
+
   test('latency delays every write by as much', async () => {
     const { near, far } = await two(30)
     void echo(far)
