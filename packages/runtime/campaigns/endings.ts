@@ -140,6 +140,8 @@ async function stage(): Promise<Stage> {
 /** Something that was begun: how it ends, and how to end it. */
 interface Begun {
   readonly ended: Promise<JobState>
+  /** What it failed with, where that is no part of `ended`. */
+  readonly why?: () => unknown
   /** Once it is at work. */
   stop(how: 'stopped' | 'forced' | 'removed'): Promise<void>
   /** Out of the table. */
@@ -163,12 +165,17 @@ function jobBegun(job: Job): Begun {
 /** A run has no handle: its outcome is all there is. */
 function runBegun(begin: (signal: AbortSignal) => PromiseLike<unknown>): Begun {
   const stop = new AbortController()
+  let why: unknown
   const ended = Promise.resolve(begin(stop.signal)).then(
     () => 'Completed' as const,
-    () => (stop.signal.aborted ? ('Stopped' as const) : ('Failed' as const)),
+    (error: unknown) => {
+      why = error
+      return stop.signal.aborted ? ('Stopped' as const) : ('Failed' as const)
+    },
   )
   return {
     ended,
+    why: () => why,
     async stop() {
       await delay(20)
       stop.abort(new Error('enough'))
@@ -245,7 +252,7 @@ async function one(kind: Kind, ending: Ending, on: Stage, borrowed?: Session): P
   if (ending === 'stopped' || ending === 'forced' || ending === 'removed')
     await within(`${kind} ${ending}`, begun.stop(ending))
   const state = await within(`${kind} ${ending}`, begun.ended)
-  if (state !== EXPECTED[ending]) throw new Error(`a ${kind} that was ${ending} is ${state}`)
+  if (state !== EXPECTED[ending]) throw new Error(`a ${kind} that was ${ending} is ${state}`, { cause: begun.why?.() })
   if (ending !== 'removed') await begun.remove()
 }
 
