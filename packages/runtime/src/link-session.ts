@@ -20,15 +20,15 @@ export async function askOver(
   line: Line,
   to: Address,
   event: WireEvent,
-  { signal, late }: RequestOptions = {},
+  options: RequestOptions = {},
 ): Promise<unknown> {
   const id = Link.requestId()
   for (let { link } = line; ;) {
     try {
-      return await link.ask(to, event, { signal, late, id })
+      return await link.ask(to, event, { ...options, id })
     } catch (error) {
       if (!line.instead || link.open || codeOf(error) !== 'PEER_LOST') throw error
-      const next = await line.instead(link, signal)
+      const next = await line.instead(link, options.signal)
       // A run is in no row: it might be done twice.
       if (event.type === 'run' && next.client !== link.client) {
         throw new PeerRestartedError('the peer was started again while it was asked for this', {

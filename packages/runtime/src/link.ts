@@ -4,8 +4,11 @@
 // Control and data are apart so that a stop or an answer never waits behind bulk. Whoever made the link closes it; when
 // either channel ends, the link ends, and every request under way is answered with PeerLostError: outcome unknown.
 import { decode, encode, type Channel, type PeerId } from '@errand/transport'
+import { isFinished } from './child-jobs.ts'
 import { asError, codeOf, LimitError, PeerLostError, ProtocolError } from './errors.ts'
+import { Tellings, Watches } from './link-watches.ts'
 import { CREDIT_BYTES, type ReadChunk } from './record.ts'
+import type { RequestOptions } from './session-ref.ts'
 import type { JobSnapshot } from './surface.ts'
 import {
   checkControl,
@@ -13,7 +16,6 @@ import {
   checkEvent,
   OPEN_READS,
   OPEN_REQUESTS,
-  OPEN_WATCHES,
   REPEAT,
   type Address,
   type ControlMessage,
@@ -59,12 +61,8 @@ interface Asked {
   readonly reject: (error: Error) => void
   /** Its answer is kept over there until we say that we have heard it. */
   readonly kept: boolean
-}
-type LateMessage = { t: 'ok'; id: number } | { t: 'state'; of: Address; snapshot: object }
-
-interface Watching {
-  readonly listener: (snapshot: unknown) => void
-  readonly lost: ((cause: Error | undefined) => void) | undefined
+  /** What it makes is to be watched: in this session. */
+  readonly session: string | undefined
 }
 
 /** How long the second channel of a link may take to end when the first has. */
@@ -92,16 +90,14 @@ export class Link {
   /** Requests whose answers the other side need not keep any more: said with the next one. */
   readonly #heard: number[] = []
   readonly #reads = new Map<number, Reading>()
-  readonly #watched = new Map<string, Set<Watching>>()
   readonly #serving = new Map<number, AbortController>()
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
-  readonly #watches = new Map<string, () => void>()
+  readonly #watches: Watches
+  readonly #tellings: Tellings
   #answering = 0
   /** What nobody waits for: it leaves ahead of the next chunk or end, or soon. */
-  readonly #late = new Map<string, LateMessage>()
+  readonly #late = new Map<string, () => ControlMessage | undefined>()
   #lateTimer: NodeJS.Timeout | undefined
-  /** Of sessions that are watched over there: as they were told last. */
-  readonly #told = new Map<string, object>()
   #lastRead = 0
   #ended: { error: Error | undefined } | undefined
   /** The other side has said goodbye: it hears nothing any more, but what it said before may still be on its way. */
@@ -116,6 +112,12 @@ export class Link {
     this.client = other.client
     this.memory = other.memory ?? other.client
     this.#server = server
+    this.#watches = new Watches(this.peer, (message) => this.#post(message))
+    this.#tellings = new Tellings({
+      say: (message, whole) => (whole ? this.#postBlob(message) : this.#post(message)),
+      sayLate: (key, make) => this.#postLate(key, make),
+      unsay: (key) => this.#late.delete(key),
+    })
     const same = control === data
     const pumps = same
       ? [this.#receive(control, (value) => this.#onAny(value))]
@@ -142,18 +144,17 @@ export class Link {
 
   /**
    * Asks and waits for the answer. `late`: nobody waits for it, so it comes without a value, and with what else is said.
+   * `watch`: the job it makes is watched from its answer on, if whoever gets that watches it at once.
    * @throws PeerLostError when the link ends first: whether it was done is unknown
    */
-  async ask(
-    to: Address,
-    event: WireEvent,
-    options: { signal?: AbortSignal | undefined; id?: number; late?: boolean | undefined } = {},
-  ): Promise<unknown> {
+  async ask(to: Address, event: WireEvent, options: RequestOptions & { id?: number } = {}): Promise<unknown> {
     options.signal?.throwIfAborted()
     if (!this.open) throw this.#lost()
     const id = options.id ?? Link.requestId()
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
-    this.#asked.set(id, { resolve, reject, kept: REPEAT[event.type] !== 'again' })
+    const w = options.watch && to.session !== undefined ? this.#watches.offer() : undefined
+    const session = w === undefined ? undefined : to.session
+    this.#asked.set(id, { resolve, reject, kept: REPEAT[event.type] !== 'again', session })
     const onAbort = (): void => {
       this.#post({ t: 'give-up', id })
       reject(asError(options.signal?.reason))
@@ -168,6 +169,7 @@ export class Link {
         event,
         ...(heard.length > 0 && { heard }),
         ...(options.late && { late: true }),
+        ...(w !== undefined && { w }),
       })
       return await promise
     } finally {
@@ -177,29 +179,12 @@ export class Link {
   }
 
   /**
-   * Follows the snapshots of a session or job until the returned function is called or the link ends (`lost`).
+   * Follows the snapshots of a session or job until the returned function is called, the job has finished, or the link ends
+   * (`lost`).
    * @throws LimitError
    */
   watch<T>(to: Address, listener: (snapshot: T) => void, lost?: (cause: Error | undefined) => void): () => void {
-    const watching: Watching = { listener: listener as (snapshot: unknown) => void, lost }
-    const key = keyOf(to)
-    let listeners = this.#watched.get(key)
-    if (!listeners) {
-      if (this.#watched.size >= OPEN_WATCHES) {
-        throw new LimitError(`more than ${OPEN_WATCHES} jobs and sessions of ${this.peer} are watched`, {
-          hint: 'let go of handles of jobs that are not needed any more',
-        })
-      }
-      this.#watched.set(key, (listeners = new Set()))
-      this.#post({ t: 'watch', to })
-    }
-    listeners.add(watching)
-    return () => {
-      listeners.delete(watching)
-      if (listeners.size > 0 || this.#watched.get(key) !== listeners) return
-      this.#watched.delete(key)
-      this.#post({ t: 'unwatch', to })
-    }
+    return this.#watches.watch(to, listener as (snapshot: object) => void, lost)
   }
 
   /** A job's chunks as they are; credit is renewed as they are taken. @throws PeerLostError, or what the peer refused */
@@ -314,36 +299,20 @@ export class Link {
         if (message.heard) this.#server?.heard?.(this, message.heard)
         return void this.#answer(message)
       case 'ok':
-        return this.#hear(message.id)?.resolve(message.value)
+        return this.#onOk(message)
       case 'no':
         return this.#hear(message.id)?.reject(message.error)
       case 'give-up':
         return this.#serving.get(message.id)?.abort(new PeerLostError('the caller gave up'))
       case 'watch': {
-        const key = keyOf(message.to)
-        if (this.#watches.has(key)) return
-        if (this.#watches.size >= OPEN_WATCHES) throw new ProtocolError(`more than ${OPEN_WATCHES} watches on one link`)
-        const of = message.to
-        const push = (snapshot: unknown): void => {
-          // Nobody waits for a session's: that it is Busy is no news where the end of a small run is about to follow.
-          if (of.job === undefined) this.#postLate(key, { t: 'state', of, snapshot: snapshot as object })
-          else this.#post({ t: 'state', of, snapshot })
-        }
-        const stop = this.#serverOrRefuse().watch(this, of, push)
-        this.#watches.set(key, stop)
-        return
+        const { w, to } = message
+        const server = this.#serverOrRefuse()
+        return this.#tellings.begin(w, to, (push) => server.watch(this, to, push))
       }
-      case 'unwatch': {
-        const key = keyOf(message.to)
-        this.#watches.get(key)?.()
-        this.#watches.delete(key)
-        this.#late.delete(key)
-        this.#told.delete(key)
-        return
-      }
+      case 'unwatch':
+        return this.#tellings.leave(message.w)
       case 'state':
-        for (const { listener } of [...(this.#watched.get(keyOf(message.of)) ?? [])]) listener(message.snapshot)
-        return
+        return this.#watches.take(message)
       case 'read':
         return void this.#pump(message.r, message.to, message.read, message.credit)
       case 'credit': {
@@ -402,7 +371,18 @@ export class Link {
     return asked
   }
 
-  async #answer({ id, to, event: asked, late }: Extract<ControlMessage, { t: 'ask' }>): Promise<void> {
+  #onOk({ id, value, w }: Extract<ControlMessage, { t: 'ok' }>): void {
+    const asked = this.#hear(id)
+    if (w !== undefined) {
+      const job = (value as { instanceId?: unknown } | undefined)?.instanceId
+      // It may have been given up meanwhile.
+      if (asked?.session === undefined || typeof job !== 'string') this.#watches.decline(w)
+      else this.#watches.begin(w, { session: asked.session, job }, value as object)
+    }
+    asked?.resolve(value)
+  }
+
+  async #answer({ id, to, event: asked, late, w }: Extract<ControlMessage, { t: 'ask' }>): Promise<void> {
     const abort = new AbortController()
     // Counted, and not looked up: one may be asked twice under one id.
     this.#answering++
@@ -412,7 +392,8 @@ export class Link {
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
-      if (late) this.#postLate(`ok ${id}`, { t: 'ok', id })
+      if (late) this.#postLate(`ok ${id}`, () => ({ t: 'ok', id }))
+      else if (w !== undefined && event.type === 'start') this.#answerWatched(id, w, to, value as JobSnapshot)
       else this.#post({ t: 'ok', id, value })
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
@@ -420,6 +401,15 @@ export class Link {
       this.#answering--
       this.#serving.delete(id)
     }
+  }
+
+  /** The answer is the first snapshot of what it tells of. */
+  #answerWatched(id: number, w: number, to: Address, job: JobSnapshot): void {
+    const over = isFinished(job.state) || !this.#tellings.room || this.#tellings.has(w)
+    this.#post({ t: 'ok', id, value: job, ...(!over && { w }) })
+    if (over || !this.open) return
+    const of = { ...to, job: job.instanceId }
+    this.#tellings.begin(w, of, (push) => this.#serverOrRefuse().watch(this, of, push), job)
   }
 
   /** Sends a read's chunks while there is credit. */
@@ -477,10 +467,10 @@ export class Link {
    * Ahead of the next chunk or end, which show that it is so, or soon: each one alone would cost both ends as much as a
    * small run does. Under one key the last one counts.
    */
-  #postLate(key: string, message: LateMessage): void {
+  #postLate(key: string, make: () => ControlMessage | undefined): void {
     if (!this.open) return
     this.#late.delete(key)
-    this.#late.set(key, message)
+    this.#late.set(key, make)
     if (this.#late.size >= LATE_MOST) return this.#sendLate()
     // Not stopped when it has left before: what comes then may leave a little earlier.
     this.#lateTimer ??= setTimeout(() => {
@@ -491,15 +481,11 @@ export class Link {
 
   #sendLate(): void {
     if (this.#late.size === 0) return
-    const late = [...this.#late]
+    const late = [...this.#late.values()]
     this.#late.clear()
-    for (const [key, message] of late) {
-      if (message.t === 'state') {
-        const told = this.#told.get(key)
-        if (told && isSame(told, message.snapshot)) continue
-        this.#told.set(key, message.snapshot)
-      }
-      this.#post(message)
+    for (const make of late) {
+      const message = make()
+      if (message) this.#post(message)
     }
   }
 
@@ -509,11 +495,25 @@ export class Link {
    * waits for it; anything else means that the link is gone.
    */
   #unsent(message: ControlMessage, error: Error): void {
-    if (codeOf(error) === 'FRAME_TOO_LARGE') {
-      this.#data
-        .send({ t: 'blob', bytes: encode(message) } satisfies DataMessage)
-        .catch((thrown) => this.#undeliverable(message, asError(thrown)))
-    } else this.#undeliverable(message, error)
+    if (codeOf(error) !== 'FRAME_TOO_LARGE') return this.#undeliverable(message, error)
+    // What follows must not overtake it: it goes the same way, and whole.
+    const again = (message.t === 'ok' || message.t === 'state') && message.w !== undefined
+    const whole = again ? this.#tellings.again(message.w!) : undefined
+    if (message.t !== 'state') this.#postBlob(message)
+    else if (whole) this.#postBlob(whole)
+  }
+
+  #postBlob(message: ControlMessage): void {
+    if (!this.open) return
+    let bytes: Uint8Array
+    try {
+      bytes = encode(message)
+    } catch (error) {
+      return this.#undeliverable(message, asError(error))
+    }
+    this.#data
+      .send({ t: 'blob', bytes } satisfies DataMessage)
+      .catch((thrown) => this.#undeliverable(message, asError(thrown)))
   }
 
   #undeliverable(message: ControlMessage, error: Error): void {
@@ -572,25 +572,12 @@ export class Link {
       pump.wake()
     }
     for (const abort of this.#serving.values()) abort.abort(lost)
-    for (const stop of this.#watches.values()) stop()
-    this.#watches.clear()
-    const watchings = [...this.#watched.values()].flatMap((set) => [...set])
-    this.#watched.clear()
-    for (const watching of watchings) watching.lost?.(error)
+    this.#tellings.end()
+    this.#watches.end(error)
   }
 }
 
 /** How it ended: of all that a snapshot says this is an eighth, and of an empty run the half of what travels. */
 function outcomeOf({ state, reason, streamed, location, children }: JobSnapshot): JobOutcome {
   return { state, reason, streamed, location, children: children.map(outcomeOf) }
-}
-
-/** Field by field. */
-function isSame(one: object, other: object): boolean {
-  const [fields, others] = [Object.entries(one), other as Record<string, unknown>]
-  return fields.length === Object.keys(other).length && fields.every(([key, value]) => value === others[key])
-}
-
-function keyOf(to: Address): string {
-  return `${to.session ?? ''} ${to.job ?? ''}`
 }

@@ -69,7 +69,7 @@ export class PeerHandle implements Peer {
   async start<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Promise<Job<Output<R>>> {
     const spec = await workSpec(work, o)
     const event = { type: 'start' as const, spec, ...placed(o) }
-    const snapshot = (await this.ref.local.request(event, undefined, o)) as JobSnapshot
+    const snapshot = (await this.ref.local.request(event, undefined, { signal: o.signal, watch: true })) as JobSnapshot
     return startedJob<Output<R>>(this.ref.local, snapshot, o.input)
   }
 
@@ -89,7 +89,7 @@ export class PeerHandle implements Peer {
     }
     const places = placed({ ...(on !== undefined && { on }), ...(lostAfter !== undefined && { lostAfter }) })
     const event = { type: 'start' as const, spec: { ...work, map, input: true }, ...places }
-    const snapshot = (await this.ref.local.request(event, undefined, o)) as JobSnapshot
+    const snapshot = (await this.ref.local.request(event, undefined, { signal: o.signal, watch: true })) as JobSnapshot
     return startedJob<Output<O>>(this.ref.local, snapshot, inputs)
   }
 

@@ -291,14 +291,15 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     lost?: (reason: Error) => void,
     known?: JobSnapshot,
   ): () => void {
-    let watched = this.#jobs.get(job)
-    if (!watched) {
-      watched = { listeners: new Set(), lost: new Set(), last: known, stop: undefined }
-      this.#jobs.set(job, watched)
-      if (this.#link && this.#state === 'Opened') this.#watch(job, watched, this.#link)
-    } else if (watched.last) listener(watched.last)
+    const there = this.#jobs.get(job)
+    const watched: WatchedJob = there ?? { listeners: new Set(), lost: new Set(), last: known, stop: undefined }
     const { listeners } = watched
     listeners.add(listener)
+    if (!there) {
+      this.#jobs.set(job, watched)
+      // What it has heard since it answered it says at once.
+      if (this.#link && this.#state === 'Opened') this.#watch(job, watched, this.#link)
+    } else if (there.last) listener(there.last)
     if (lost) watched.lost.add(lost)
     if (this.#state !== 'Opened' && this.#state !== 'Opening') this.#tellUnknown(watched)
     return () => {
@@ -634,6 +635,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     {
       signal,
       late,
+      watch,
       patient = false,
       onSend,
     }: RequestOptions & { readonly patient?: boolean; readonly onSend?: () => void },
@@ -649,7 +651,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       memory = link.memory
       onSend?.()
       try {
-        return await link.ask(this.#to(job), event, { signal, late, id })
+        return await link.ask(this.#to(job), event, { signal, late, watch, id })
       } catch (error) {
         if (link.open || codeOf(error) !== 'PEER_LOST') throw error
       }

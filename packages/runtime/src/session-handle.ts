@@ -78,7 +78,10 @@ export class SessionHandle implements Session {
 
   async start<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> = {}): Promise<Job<Output<R>>> {
     const spec = await workSpec(work, o, { prompt: this.#prompt })
-    const snapshot = (await this.#ref.request({ type: 'start', spec }, undefined, o)) as JobSnapshot
+    const snapshot = (await this.#ref.request({ type: 'start', spec }, undefined, {
+      signal: o.signal,
+      watch: true,
+    })) as JobSnapshot
     return startedJob<Output<R>>(this.#ref, snapshot, o.input)
   }
 

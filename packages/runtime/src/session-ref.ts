@@ -9,6 +9,8 @@ import type { ReadRequest, SessionEvent } from './wire.ts'
 export interface RequestOptions extends Cancel {
   /** Nobody waits for the answer, nor for its value: it comes without one, with what else is said. */
   readonly late?: boolean | undefined
+  /** Of a start: whoever gets the answer watches the job in the same turn, so that its watch may begin with that. */
+  readonly watch?: boolean | undefined
 }
 
 export interface SessionRef {

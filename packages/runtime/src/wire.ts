@@ -281,14 +281,16 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
 export type ControlMessage =
   | { t: 'hello'; v: number; link: string; client: string; name: string }
   | { t: 'welcome'; v: number; name: string; self: string; memory?: string }
-  /** `late`: nobody waits for the answer. */
-  | { t: 'ask'; id: number; to: Address; event: WireEvent; heard?: readonly number[]; late?: boolean }
-  | { t: 'ok'; id: number; value?: unknown }
+  /** `late`: nobody waits for the answer; `w`: the job it makes is to be watched under this number. */
+  | { t: 'ask'; id: number; to: Address; event: WireEvent; heard?: readonly number[]; late?: boolean; w?: number }
+  /** `w`: what was made is watched, and `value` is its first snapshot. */
+  | { t: 'ok'; id: number; value?: unknown; w?: number }
   | { t: 'no'; id: number; error: Error }
   | { t: 'give-up'; id: number }
-  | { t: 'watch'; to: Address }
-  | { t: 'unwatch'; to: Address }
-  | { t: 'state'; of: Address; snapshot: unknown }
+  | { t: 'watch'; w: number; to: Address }
+  | { t: 'unwatch'; w: number }
+  /** The first one is whole, the others say what has changed. */
+  | { t: 'state'; w: number; snapshot?: unknown; changed?: unknown }
   | { t: 'read'; r: number; to: Address; read: ReadRequest; credit: number }
   | { t: 'credit'; r: number; bytes: number }
   | { t: 'unread'; r: number }
@@ -522,13 +524,14 @@ const CONTROL_MESSAGES: Record<string, Check> = {
     event: record,
     heard: maybe(list(count, OPEN_REQUESTS)),
     late: maybe(flag),
+    w: maybe(count),
   }),
-  ok: shape({ id: count }),
+  ok: shape({ id: count, w: maybe(count) }),
   no: shape({ id: count, error: (value) => Error.isError(value) }),
   'give-up': shape({ id: count }),
-  watch: shape({ to: address }),
-  unwatch: shape({ to: address }),
-  state: shape({ of: address, snapshot: record }),
+  watch: shape({ w: count, to: address }),
+  unwatch: shape({ w: count }),
+  state: shape({ w: count, snapshot: maybe(record), changed: maybe(record) }),
   read: shape({ r: count, to: address, read, credit: count }),
   credit: shape({ r: count, bytes: count }),
   unread: shape({ r: count }),

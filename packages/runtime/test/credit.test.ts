@@ -318,17 +318,16 @@ describe('a link', () => {
     const server = { watch: () => (watched++, () => watched--) } as unknown as LinkServer
     const { link, say } = linkTo(server)
     for (let n = 0; n < OPEN_WATCHES; n++) {
-      say({ t: 'watch', to: { session: 's', job: String(n) } })
+      say({ t: 'watch', w: n, to: { session: 's', job: String(n) } })
       if (n % 256 === 255) await settled()
     }
     expect([watched, link.open]).toEqual([OPEN_WATCHES, true])
-    // One that is there already is no other; one that was let go of makes room.
-    say({ t: 'watch', to: { session: 's', job: '0' } })
-    say({ t: 'unwatch', to: { session: 's', job: '0' } })
-    say({ t: 'watch', to: { session: 's', job: 'another' } })
+    // One that was let go of makes room.
+    say({ t: 'unwatch', w: 0 })
+    say({ t: 'watch', w: 0, to: { session: 's', job: 'another' } })
     await settled()
     expect(link.open).toBe(true)
-    say({ t: 'watch', to: { session: 's', job: 'one more' } })
+    say({ t: 'watch', w: OPEN_WATCHES, to: { session: 's', job: 'one more' } })
     expect(await link.closed).toMatchObject({ code: 'PROTOCOL' })
     expect(watched).toBe(0)
 

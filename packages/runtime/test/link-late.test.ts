@@ -45,7 +45,7 @@ class Answering implements LinkServer {
   }
 
   async watched(): Promise<void> {
-    this.control.says({ t: 'watch', to })
+    this.control.says({ t: 'watch', w: 7, to })
     await turn()
   }
 }
@@ -56,8 +56,8 @@ afterEach(() => far.link.close())
 
 const states = (): unknown[] =>
   far.control.sent.flatMap((message) => {
-    const { t, snapshot } = message as { t: string; snapshot?: { availability: string } }
-    return t === 'state' ? [snapshot!.availability] : []
+    const { t, snapshot, changed } = message as { t: string } & Record<'snapshot' | 'changed', { availability: string }>
+    return t === 'state' ? [(snapshot ?? changed).availability] : []
   })
 
 test('a late answer comes without a value and soon, though nothing else is said; another one at once', async () => {
@@ -85,7 +85,7 @@ test('what is late goes ahead of the next chunk, and of the end', async () => {
   expect(far.data.sent).toMatchObject([{ t: 'chunk' }])
   expect(far.control.sent).toEqual([
     { t: 'ok', id: 1 },
-    { t: 'state', of: to, snapshot: { availability: 'Busy' } },
+    { t: 'state', w: 7, snapshot: { availability: 'Busy' } },
   ])
   await far.asked(2, { type: 'session' })
   far.goOn()
@@ -113,7 +113,7 @@ test('who watches anew is told, also what was told before', async () => {
   await far.watched()
   far.push({ availability: 'Available' })
   await vi.advanceTimersByTimeAsync(5)
-  far.control.says({ t: 'unwatch', to })
+  far.control.says({ t: 'unwatch', w: 7 })
   await far.watched()
   far.push({ availability: 'Available' })
   await vi.advanceTimersByTimeAsync(5)
