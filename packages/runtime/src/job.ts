@@ -333,7 +333,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#exitCode = exitCode
     this.#streamed = streamed
     this.#pid = pid
-    this.#endedAt = this.#history.at(-1)!.at
+    this.#endedAt = new Date(this.#history.at(-1)!.at)
     this.#closeInward()
     this.#changed()
   }
@@ -979,7 +979,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     if (isFinished(this.#state)) return
     this.#state = state
     this.#reason = reason
-    this.#endedAt = this.#note(state, this.#endsAt)
+    // One of its own: what is in a snapshot twice takes the codec ten times as long.
+    this.#endedAt = new Date(this.#note(state, this.#endsAt))
     this.#actor.stop()
     this.#changed()
   }
