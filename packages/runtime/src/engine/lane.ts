@@ -104,18 +104,25 @@ export interface Isolate {
   resume?(): void
 }
 
-/** Collects what is sent in one turn and sends it once. */
+/**
+ * Collects what is sent in one turn and sends it once. `whole`: all that a turn of the event loop brings, from whomever; a
+ * write to another process costs both as much as a small job does. What must have left when this process ends does not wait
+ * so long.
+ */
 export class Turn<T> {
   readonly #send: (items: readonly T[]) => void
+  readonly #whole: boolean
   #items: T[] = []
 
-  constructor(send: (items: readonly T[]) => void) {
+  constructor(send: (items: readonly T[]) => void, { whole = false }: { readonly whole?: boolean } = {}) {
     this.#send = send
+    this.#whole = whole
   }
 
   push(item: T): void {
     if (this.#items.push(item) > 1) return
-    queueMicrotask(() => this.flush())
+    if (this.#whole) setImmediate(() => this.flush())
+    else queueMicrotask(() => this.flush())
   }
 
   /** At once. */
@@ -215,10 +222,16 @@ export interface LaneServerOptions {
   readonly rests?: () => boolean
   /** Where it may be given executions ahead: it begins one when nothing else goes on, and the one before did not stop. */
   readonly claims?: Claims
+  /** It serves many executions, in isolates of their own: what they say in one turn leaves in one message. */
+  readonly many?: boolean
 }
 
 /** Serves an engine to the other end of a wire: the inside of an isolate. */
-export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests, claims }: LaneServerOptions): LaneServer {
+export function serveLane(
+  engine: Engine,
+  wire: LaneWire,
+  { onLink, rests, claims, many = false }: LaneServerOptions,
+): LaneServer {
   const executions = new Map<number, Execution>()
   let last = 0
   let session: SessionSnapshot | undefined
@@ -226,7 +239,7 @@ export function serveLane(engine: Engine, wire: LaneWire, { onLink, rests, claim
   let early: LaneCommand[] = []
   const ahead: { readonly x: number; readonly spec: ExecutionSpec; readonly tells: Tells; readonly place: number }[] =
     []
-  const out = new Turn<LaneMessage>((messages) => wire.post(messages))
+  const out = new Turn<LaneMessage>((messages) => wire.post(messages), { whole: many })
   const start = (x: number, bytes: Uint8Array, tells: Tells, place: number): void => {
     const asked = decode(bytes) as LaneSpec
     session = asked.session ?? session
@@ -428,7 +441,7 @@ export class LaneEngine implements Engine {
     this.#openLink = openLink
     // The call's own promise says nothing: it does not settle when the isolate dies.
     this.#commands = new Turn((commands) => void isolate.server.perform(commands).then(undefined, () => undefined))
-    this.#out = new Turn((messages) => isolate.wire.post(messages))
+    this.#out = new Turn((messages) => isolate.wire.post(messages), { whole: isolate.pid !== undefined })
     isolate.wire.receive((messages) => {
       for (const message of messages) this.#take(message)
       this.#heard = performance.now()

@@ -28,6 +28,7 @@ const engine: Engine =
     : warming(new ScriptHost({ session: (spec) => session.open(spec), ownsProcess: true }))
 
 const server: LaneServer = serveLane(engine, lane.wire, {
+  many: serves === 'threads',
   onLink(n, value) {
     if (n === 0) session.deliver(value)
     else relays.get(n)?.deliver(value)
