@@ -6,8 +6,8 @@
 import type { JobAttempts } from './job-attempts.ts'
 import type { Ending } from './job-machine.ts'
 import { KeptRow } from './kept-row.ts'
-import { since, thisMoment, type Moment } from './moment.ts'
-import { JOB_ROW, type OpenJob, type StoredJob } from './stored-job.ts'
+import { ago, since, thisMoment, type Moment } from './moment.ts'
+import { JOB_ROW, type NextAttempt, type OpenJob, type StoredJob } from './stored-job.ts'
 import type { StoredRows } from './store/store.ts'
 
 /** What does not change. */
@@ -36,6 +36,7 @@ export interface EntryFacts extends Pick<
 > {
   readonly attempts: JobAttempts
   readonly base: number
+  readonly again: NextAttempt | undefined
 }
 
 export class JobEntry {
@@ -163,7 +164,7 @@ export class JobEntry {
     return this.#row.delete()
   }
 
-  #value({ attempts, base, ...facts }: EntryFacts, open: boolean): StoredJob {
+  #value({ attempts, base, again, ...facts }: EntryFacts, open: boolean): StoredJob {
     return {
       v: JOB_ROW,
       ...this.#head,
@@ -175,7 +176,9 @@ export class JobEntry {
           launched: this.#launched,
           freed: this.#freed,
           attempt: attempts.count,
-          failures: attempts.failures,
+          // Our own clock says nothing to another process.
+          failures: attempts.failures.map((at) => ago(performance.now() - at)),
+          again,
           base,
           held: this.#held,
           far: this.#far,

@@ -116,12 +116,17 @@ export function resume({ host, job, open, children, orphaned }: Revived): Promis
   }
   if (children.length > 0) {
     for (const child of children) {
-      const { verdict, held } = child.open ?? {}
-      if (verdict) child.host.endAs(verdict)
+      const { verdict, held, again } = child.open ?? {}
+      if (again) child.host.waitOn(again)
+      else if (verdict) child.host.endAs(verdict)
       else if (held !== undefined)
         child.host.takeUp(new PeerLostError('this peer was started again; the link there is not back yet'))
     }
     host.goOnWithChildren()
+    return undefined
+  }
+  if (open.again) {
+    host.waitOn(open.again)
     return undefined
   }
   const what = open.shared

@@ -30,6 +30,12 @@ export function thisMoment(): Moment {
   return { wall: Date.now(), up: Math.round(uptime() * 1000), boot: thisBoot() }
 }
 
+/** So many milliseconds ago. */
+export function ago(ms: number): Moment {
+  const { wall, up, boot: which } = thisMoment()
+  return { wall: wall - ms, up: up - ms, boot: which }
+}
+
 /**
  * Milliseconds since then, never less than 0. Over a start of the machine only the clock on the wall is left: one that was
  * set back since counts as no time, one that was set forwards as that much more.

@@ -39,7 +39,7 @@ export interface PeerOptions {
   transport?: Transport | ((purpose: NetworkPurpose) => Transport)
   /** Where the address book is kept, and which daemon `localhost` is. Default: in memory, and the user's daemon. */
   home?: string
-  /** Default: memory. */
+  /** Closed with the peer, and when none comes to be. Default: memory. */
   store?: Store
   /**
    * How long jobs that have ended are kept, of each session: `age` since their end, `count` of them, `bytes` of their
@@ -156,6 +156,16 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   static async open(options: PeerOptions): Promise<PeerHost> {
+    try {
+      return await PeerHost.#open(options)
+    } catch (error) {
+      // What it was given it closes, also where it does not come to be: nobody else has the file then.
+      await options.store?.[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  static async #open(options: PeerOptions): Promise<PeerHost> {
     refuseWhileImporting('a peer is created')
     const offers = await JobOffers.open(options.jobs ?? [], nameOf(options))
     const book = await AddressBook.open(options.home === undefined ? undefined : join(options.home, 'peers.json'))

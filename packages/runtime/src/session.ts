@@ -797,6 +797,8 @@ export class HostSession implements SessionRef, SessionActions {
         hint: `connect the session when it can be reached, and receive job ${id}`,
       })
       for (const one of [run, ...run.children]) this.#enlisted.add(one.instanceId)
+      // The job ends with us, its number does not.
+      void this.#row?.note()
       this.#table.enlist(run, id, lost)
       this.#changed()
     })

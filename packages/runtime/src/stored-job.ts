@@ -68,8 +68,9 @@ export interface OpenJob {
   readonly delay?: number | undefined
   readonly after?: string | undefined
   readonly attempt: number
-  /** When its last failures were, milliseconds since 1970. */
-  readonly failures: readonly number[]
+  readonly failures: readonly Moment[]
+  /** Of a job between two attempts: since when it waits for the next one, and how long, in milliseconds. */
+  readonly again?: NextAttempt | undefined
   /** The number in its log of this attempt's first record. */
   readonly base: number
   /** Of a remote child: instanceId of the session it was put into, and of its run there. */
@@ -77,6 +78,11 @@ export interface OpenJob {
   readonly far?: string | undefined
   /** Of a remote child: how it ended there, while that place is still being left. */
   readonly verdict?: Ending | undefined
+}
+
+export interface NextAttempt {
+  readonly since: Moment
+  readonly wait: number
 }
 
 type Check = (value: unknown) => boolean
@@ -111,7 +117,8 @@ const openJob = shape({
   delay: maybe(count),
   after: maybe(string),
   attempt: count,
-  failures: list((at) => typeof at === 'number'),
+  failures: list(isMoment),
+  again: maybe(shape({ since: isMoment, wait: count })),
   base: count,
   held: maybe(string),
   far: maybe(string),

@@ -48,6 +48,8 @@ interface Log {
   /** Numbers before this one are never given again; and those of which that is on disk for certain. */
   ceiling: number
   durable: number
+  /** How often it has given back what was reserved. */
+  releases: number
   /** The opening of the store in which that was reserved. */
   run: number
 }
@@ -393,7 +395,8 @@ export class StoreFile {
     piece.parts.push({ count, errors, bytes })
     piece.bytes += bytes.byteLength
     log.end = end
-    this.#active.set(log, end)
+    // Where it ended when idle logs were looked for last.
+    if (!this.#active.has(log)) this.#active.set(log, -1)
     return end > log.durable
   }
 
@@ -531,6 +534,7 @@ export class StoreFile {
           this.#change(log)
           if (log.ceiling > log.end) this.#keep(log, log.end, this.#run)
           log.durable = Math.min(log.durable, log.end)
+          log.releases++
         }
       })
     this.#active.clear()
@@ -545,9 +549,11 @@ export class StoreFile {
   reserved(): () => void {
     const ceilings = [...this.#active.keys()]
       .filter((log) => log.durable < log.ceiling)
-      .map((log) => [log, log.ceiling] as const)
+      .map((log) => [log, log.ceiling, log.releases] as const)
     return () => {
-      for (const [log, ceiling] of ceilings) log.durable = Math.min(log.ceiling, ceiling)
+      // What was given back meanwhile and reserved again is another reserve, and not on disk.
+      for (const [log, ceiling, releases] of ceilings)
+        if (log.releases === releases) log.durable = Math.min(log.ceiling, ceiling)
     }
   }
 
@@ -587,7 +593,7 @@ export class StoreFile {
   }
 
   #adopt(name: string, id: number): Log {
-    const log: Log = { id, name, kept: false, start: 0, end: 0, cost: 0, ceiling: 0, durable: 0, run: 0 }
+    const log: Log = { id, name, kept: false, start: 0, end: 0, cost: 0, ceiling: 0, durable: 0, releases: 0, run: 0 }
     this.#know(log)
     return log
   }
