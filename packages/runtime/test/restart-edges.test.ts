@@ -169,24 +169,29 @@ describe('a store on disk', () => {
       policy: { peers: { here: [] } },
     })
     const session = await client.connect('here')
-    const later = await peer.start(() => 1, { ...thread, delay: 300 })
+    const first = await peer.start(waits, { ...thread, args: [gate('first')] })
+    const next = await peer.start(() => 1, { ...thread, after: first })
+    const done = await peer.start(() => 1, thread)
+    await done.finished
+    const later = await peer.start(() => 1, { ...thread, delay: 1_000 })
     const again = await peer.start(
       () => {
         throw new Error('no')
       },
-      { ...thread, retry: { times: 1, delay: 300 } },
+      { ...thread, retry: { times: 1, delay: 1_000 } },
     )
     const running = await session.start(waits, { args: [gate('never')] })
     await said(running as Job, 1)
-    const done = await peer.start(() => 1, thread)
-    await done.finished
     await said(again, 2)
     await store.terminate()
     // Its client leaves: that is written down as well.
     await session.disconnect()
     await done.remove().catch(() => undefined)
-    const ends = await within('their ends', Promise.all([later.finished, again.finished]))
+    writeFileSync(gate('first'), '')
+    expect(codeOf((await first.finished).reason)).toBe('STORE_FAILED')
+    const ends = await within('their ends', Promise.all([next.finished, later.finished, again.finished]))
     expect(ends.map(({ state, reason }) => [state, codeOf(reason)])).toEqual([
+      ['Stopped', 'JOB_STOPPED'],
       ['Failed', 'STORE_FAILED'],
       ['Failed', 'STORE_FAILED'],
     ])

@@ -159,8 +159,7 @@ class FileStore implements SqliteStore, LogHome {
     const known = this.#logs.get(job)
     this.#logs.delete(job)
     if (known instanceof SqliteLog) known.drop()
-    // Nobody waits for it; a store that is closed deletes nothing.
-    if (!this.#ended && !this.#closing) this.write([DROP, job])
+    this.write([DROP, job])
   }
 
   async sizes(): Promise<ReadonlyMap<string, number>> {
@@ -190,6 +189,8 @@ class FileStore implements SqliteStore, LogHome {
   // ── for its logs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   write(operation: readonly (number | string)[], bytes?: Uint8Array, waiter?: Waiter): void {
+    // Where nothing is written any more, what nobody waits for is nothing.
+    if (!waiter && (this.#ended || this.#closing)) return
     this.#start()
     for (const value of operation) this.#operations.push(value)
     if (bytes) this.#parts.push(bytes)
