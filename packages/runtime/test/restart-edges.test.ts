@@ -5,6 +5,8 @@ import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { describe, expect, test } from 'vitest'
 import { codeOf, createPeer, type Job, type Peer, type ScriptContext } from '../src/index.ts'
 import type { Moment } from '../src/moment.ts'
+import { isFinished } from '../src/child-jobs.ts'
+import { singleRecord } from '../src/record.ts'
 import { sqlite } from '../src/store/sqlite.ts'
 import { Lives } from './support/lives.ts'
 import { all, until, within } from './support/peers.ts'
@@ -196,5 +198,62 @@ describe('a store on disk', () => {
       ['Failed', 'STORE_FAILED'],
     ])
     expect(await peer.run(() => 7)).toBe(7)
+  })
+})
+
+describe('records of which no job is known', () => {
+  test('are deleted when the store is opened; those of rows that are not understood are not', async () => {
+    await using lives = new Lives()
+    const before = await lives.start()
+    for (const n of [1, 2]) await (await before.start((_, value: number) => value, { ...thread, args: [n] })).finished
+    lives.kill()
+    const [one, two] = lives.disk.rows('job') as { key: string; value: Record<string, unknown> }[]
+    lives.disk.place('job', two!.key, { ...two!.value, v: 2 })
+    // Written before its job was, which never was.
+    const store = lives.disk.open()
+    await (await store.log('stray')).append({ ...singleRecord('output', 1), first: 0 })
+    expect(lives.disk.logs()).toEqual([one!.key, two!.key, 'stray'])
+    await lives.start()
+    expect(lives.disk.logs()).toEqual([one!.key, two!.key])
+  })
+
+  test('stay where something is damaged: nobody can tell whose they are', async () => {
+    {
+      await using store = place.open()
+      for (const name of ['a', 'b']) await (await store.log(name)).append({ ...singleRecord('output', 1), first: 0 })
+      await store.rows.put('job', 'a', { some: 'value' })
+      expect(await store.logs()).toEqual(['a', 'b'])
+    }
+    edit(place.path, (db) => db.exec('UPDATE kept SET crc = crc + 1'))
+    await using peer = await createPeer({ store: place.open() })
+    expect(await peer.jobs()).toEqual([])
+    await peer.close()
+    await using store = place.open()
+    expect((await store.log('a')).end).toBe(1)
+  })
+})
+
+describe('without room', () => {
+  test('a peer that is closed does not wait for it; what it could not write it says when it is back', async () => {
+    await using lives = new Lives({ stopGrace: 0 })
+    const peer = await lives.start()
+    const job = await peer.start(waits, { ...thread, args: [gate('never')] })
+    await said(job, 1)
+    lives.disk.full(true)
+    await within('it closes', lives.close(), 8_000)
+    lives.disk.full(false)
+    const [found] = await (await lives.start()).jobs()
+    expect([found!.state, codeOf(found!.reason)]).toEqual(['Failed', 'PEER_RESTARTED'])
+  })
+
+  test('nor does its store', async () => {
+    const store = place.open({ maxBytes: 1_000_000 })
+    await using peer = await createPeer({ store, stopGrace: 0 })
+    const job = await peer.start(function* () {
+      for (;;) yield 'x'.repeat(10_000)
+    }, thread)
+    await until('it is full', () => place.troubles().some((one) => one.startsWith('STORE_FULL')))
+    await within('it closes', peer.close(), 8_000)
+    expect(isFinished(job.state)).toBe(true)
   })
 })

@@ -790,12 +790,9 @@ export class StoreFile {
       })
   }
 
-  /** What the logs cost that are kept, by name. */
-  sizes(): [name: string, bytes: number][] {
-    return this.#all<{ name: string; bytes: number }>(
-      `SELECT name, ifnull((SELECT before + cost FROM piece WHERE log = log.id ORDER BY first DESC LIMIT 1)
-         - (SELECT before FROM piece WHERE log = log.id ORDER BY first LIMIT 1), 0) AS bytes FROM log ORDER BY id`,
-    ).map(({ name, bytes }) => [name, bytes])
+  /** Names of the logs that are kept. */
+  names(): string[] {
+    return this.#all<{ name: string }>('SELECT name FROM log ORDER BY id').map(({ name }) => name)
   }
 
   /** What an index cannot tell is asked again when it has been made anew: once, for a damaged one. */

@@ -71,7 +71,8 @@ export type ToWorker =
       readonly maxBytes: number
     }
   | { readonly type: 'rows'; readonly request: number; readonly kind: RowKind }
-  | { readonly type: 'sizes'; readonly request: number }
+  | { readonly type: 'logs'; readonly request: number }
+  | { readonly type: 'hurry' }
   | { readonly type: 'close'; readonly request: number }
 
 export interface ChunksRead {

@@ -61,8 +61,8 @@ export interface SqliteStore extends Store {
   readonly rows: StoredRows
   /** Takes effect in its turn; where nothing is written any more it is nothing. */
   dropLog(job: string): void
-  /** The logs that are kept and what each costs, in bytes: to find those that nobody knows any more, or the largest. */
-  sizes(): Promise<ReadonlyMap<string, number>>
+  logs(): Promise<readonly string[]>
+  hurry(): void
   /** Ends the worker as a crash would, for tests of that: every call fails with STORE_FAILED from then on. */
   terminate(): Promise<void>
 }
@@ -70,7 +70,7 @@ export interface SqliteStore extends Store {
 /** What was written in one turn, until it is on disk. */
 interface Sent {
   readonly number: number
-  readonly waiters: readonly (Waiter | undefined)[]
+  readonly waiters: (Waiter | undefined)[]
 }
 
 interface Asked {
@@ -103,6 +103,11 @@ class FileStore implements SqliteStore, LogHome {
   readonly #asked = new Map<number, Asked>()
   readonly #moved = new Set<SqliteLog>()
   #cursors: NodeJS.Timeout | undefined
+  /** The batch in which cursors were written last, and the last one that is accepted. */
+  #cursorsIn = 0
+  #accepted = 0
+  /** Something in the file is not what was written. */
+  #damaged = false
 
   constructor(path: string, { logLimit = LOG_LIMIT, maxBytes, whenFull, onTrouble }: SqliteOptions) {
     this.logLimit = logLimit
@@ -162,8 +167,13 @@ class FileStore implements SqliteStore, LogHome {
     this.write([DROP, job])
   }
 
-  async sizes(): Promise<ReadonlyMap<string, number>> {
-    return new Map(await this.#ask<[string, number][]>({ type: 'sizes' }))
+  async logs(): Promise<readonly string[]> {
+    const names = await this.#ask<string[]>({ type: 'logs' })
+    return this.#damaged ? [] : names
+  }
+
+  hurry(): void {
+    if (!this.#ended) this.#post({ type: 'hurry' })
   }
 
   /** Idempotent. */
@@ -173,7 +183,7 @@ class FileStore implements SqliteStore, LogHome {
 
   async #close(): Promise<void> {
     if (this.#worker && !this.#ended) {
-      this.#writeCursors()
+      this.#writeCursors(true)
       await this.#ask({ type: 'close' }, true).catch(() => undefined)
     }
     this.#end(closed(this.#settings.path))
@@ -207,10 +217,16 @@ class FileStore implements SqliteStore, LogHome {
     this.#cursors ??= setTimeout(() => this.#writeCursors(), CURSOR_MS).unref()
   }
 
-  #writeCursors(): void {
+  #writeCursors(last = false): void {
     clearTimeout(this.#cursors)
     this.#cursors = undefined
     if (this.#ended) return
+    // While nothing can be written readers go on: one write of theirs under way, however long that lasts.
+    if (this.#cursorsIn > this.#accepted && !last) {
+      this.#cursors = setTimeout(() => this.#writeCursors(), CURSOR_MS).unref()
+      return
+    }
+    this.#cursorsIn = this.#number + 1
     for (const log of this.#moved) log.writeCursors()
     this.#moved.clear()
   }
@@ -289,12 +305,21 @@ class FileStore implements SqliteStore, LogHome {
   #hear(message: FromWorker): void {
     switch (message.type) {
       case 'done':
+        this.#accepted = message.accepted
         this.#settle(this.#unaccepted, message.accepted, 'accepted')
         this.#settle(this.#unsynced, message.synced, 'synced')
         break
       case 'refused': {
         const sent = this.#unsynced.find(({ number }) => number === message.number)
-        for (const place of message.places) sent?.waiters[place]?.refused(errorOf(message.failure))
+        for (const place of message.places) {
+          sent?.waiters[place]?.refused(errorOf(message.failure))
+          delete sent?.waiters[place]
+        }
+        // However long nothing can be written: what was refused takes no room here.
+        if (sent?.waiters.every((waiter) => waiter === undefined))
+          [this.#unaccepted, this.#unsynced] = [this.#unaccepted, this.#unsynced].map((queue) =>
+            queue.filter((one) => one !== sent),
+          ) as [Sent[], Sent[]]
         break
       }
       case 'answer':
@@ -304,6 +329,7 @@ class FileStore implements SqliteStore, LogHome {
         this.#take(message.request)?.reject(errorOf(message.failure))
         break
       case 'trouble':
+        this.#damaged ||= message.failure.code === 'STORE_DAMAGED'
         this.#onTrouble(errorOf(message.failure))
         break
       case 'failed':
@@ -352,6 +378,7 @@ class FileStore implements SqliteStore, LogHome {
       try {
         rows.push({ key, value: decode(values[index]!) })
       } catch (error) {
+        this.#damaged = true
         const message = `${this.#settings.path}: row ${kind} ${key} cannot be read`
         this.#onTrouble(errorOf({ code: 'STORE_DAMAGED', message }, error))
       }

@@ -67,4 +67,11 @@ export interface Store extends AsyncDisposable {
   log(job: string): StoredLog | Promise<StoredLog>
   /** Deletes a job's log and cursors. Unknown: nothing happens. */
   dropLog(job: string): void | Promise<void>
+  /**
+   * Names of the logs that are kept, so that those can be dropped whose job was never written down. None where something is
+   * damaged: then nobody can tell whose they are.
+   */
+  logs?(): Promise<readonly string[]>
+  /** Its peer is going: from now on nothing waits until there is room again, but is refused. */
+  hurry?(): void
 }
