@@ -7,7 +7,7 @@ import type { JobAttempts } from './job-attempts.ts'
 import type { Ending } from './job-machine.ts'
 import { KeptRow } from './kept-row.ts'
 import { ago, since, thisMoment, type Moment } from './moment.ts'
-import { JOB_ROW, type NextAttempt, type OpenJob, type StoredJob } from './stored-job.ts'
+import { JOB_ROW, writtenJob, type NextAttempt, type OpenJob, type StoredJob } from './stored-job.ts'
 import type { StoredRows } from './store/store.ts'
 
 /** What does not change. */
@@ -165,7 +165,7 @@ export class JobEntry {
   }
 
   #value({ attempts, base, again, ...facts }: EntryFacts, open: boolean): StoredJob {
-    return {
+    return writtenJob({
       v: JOB_ROW,
       ...this.#head,
       ...facts,
@@ -185,6 +185,6 @@ export class JobEntry {
           verdict: this.#verdict,
         },
       }),
-    }
+    })
   }
 }

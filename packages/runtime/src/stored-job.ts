@@ -92,12 +92,13 @@ const maybe =
   (check: Check): Check =>
   (value) =>
     value === undefined || check(value)
-const shape =
-  (fields: Record<string, Check>): Check =>
-  (value) =>
+const shape = (fields: Record<string, Check>): Check => {
+  const checks = Object.entries(fields)
+  return (value) =>
     typeof value === 'object' &&
     value !== null &&
-    Object.entries(fields).every(([key, check]) => check((value as Record<string, unknown>)[key]))
+    checks.every(([key, check]) => check((value as Record<string, unknown>)[key]))
+}
 const list =
   (each: Check): Check =>
   (value) =>
@@ -145,6 +146,14 @@ const storedJob = shape({
   items: maybe(shape({ taken: count, ended: count, failed: count, rows: (rows) => rows instanceof Float64Array })),
   open: maybe(openJob),
 })
+
+/**
+ * As it is written: without what it has not. An object of few fields is read in a third of the time, and of rows there are a
+ * hundred thousand when a peer starts.
+ */
+export function writtenJob(job: StoredJob): StoredJob {
+  return Object.fromEntries(Object.entries(job).filter(([, value]) => value !== undefined)) as unknown as StoredJob
+}
 
 /** A row of this form, or why it is none. */
 export function readStoredJob(value: unknown): StoredJob | string {

@@ -284,8 +284,10 @@ class StoreWorker {
           const value = this.#file.read(message.log, message.from, message.until, message.maxBytes)
           return post({ type: 'answer', request, value }, [value.bytes.buffer])
         }
-        case 'rows':
-          return post({ type: 'answer', request, value: this.#file.rows(message.kind) })
+        case 'rows': {
+          const value = this.#file.rows(message.kind)
+          return post({ type: 'answer', request, value }, [value.values.buffer])
+        }
         case 'logs':
           return post({ type: 'answer', request, value: this.#file.names() })
         case 'close':

@@ -756,14 +756,14 @@ export class StoreFile {
   rows(kind: string): RowsRead {
     return this.#repairing(() => {
       const keys: string[] = []
-      const values: Uint8Array<ArrayBuffer>[] = []
+      const values: Uint8Array[] = []
       for (const row of this.#rowsOf(kind)) {
         if (row && row.crc === rowSum(kind, row.key, row.value)) {
           keys.push(row.key)
           values.push(row.value)
         } else this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path}: row ${kind} ${row?.key} is damaged` })
       }
-      return { keys, values }
+      return { keys, values: joined(values), lengths: values.map(({ byteLength }) => byteLength) }
     })
   }
 
@@ -863,6 +863,16 @@ interface RowRead {
 
 function rowSum(kind: string, key: string, value: Uint8Array): number {
   return crc32(value, crc32(`${kind}\0${key}`))
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
+  let at = 0
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.byteLength
+  }
+  return bytes
 }
 
 /** Bytes that belong to an operation. */

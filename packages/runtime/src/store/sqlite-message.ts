@@ -82,7 +82,9 @@ export interface ChunksRead {
 
 export interface RowsRead {
   readonly keys: readonly string[]
-  readonly values: readonly Uint8Array<ArrayBuffer>[]
+  /** One behind the other, and how long each is: memory of its own for each of a hundred thousand takes its time. */
+  readonly values: Uint8Array<ArrayBuffer>
+  readonly lengths: readonly number[]
 }
 
 export type FromWorker =

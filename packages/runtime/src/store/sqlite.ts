@@ -115,8 +115,7 @@ class FileStore implements SqliteStore, LogHome {
     this.#onTrouble = onTrouble ?? ((error) => process.emitWarning(error))
     this.rows = {
       all: async (kind) => {
-        const { keys, values } = await this.#ask<RowsRead>({ type: 'rows', kind })
-        return this.#decoded(kind, keys, values)
+        return this.#decoded(kind, await this.#ask<RowsRead>({ type: 'rows', kind }))
       },
       put: (kind, key, value, { patient = false } = {}) => {
         const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -368,15 +367,13 @@ class FileStore implements SqliteStore, LogHome {
     this.#asked.clear()
   }
 
-  #decoded(
-    kind: RowKind,
-    keys: readonly string[],
-    values: readonly Uint8Array[],
-  ): { readonly key: string; readonly value: unknown }[] {
+  #decoded(kind: RowKind, { keys, values, lengths }: RowsRead): { readonly key: string; readonly value: unknown }[] {
     const rows: { key: string; value: unknown }[] = []
+    let at = 0
     for (const [index, key] of keys.entries()) {
+      const bytes = values.subarray(at, (at += lengths[index]!))
       try {
-        rows.push({ key, value: decode(values[index]!) })
+        rows.push({ key, value: decode(bytes) })
       } catch (error) {
         this.#damaged = true
         const message = `${this.#settings.path}: row ${kind} ${key} cannot be read`
