@@ -152,7 +152,9 @@ const storedJob = shape({
  * hundred thousand when a peer starts.
  */
 export function writtenJob(job: StoredJob): StoredJob {
-  return Object.fromEntries(Object.entries(job).filter(([, value]) => value !== undefined)) as unknown as StoredJob
+  const written: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(job)) if (value !== undefined) written[key] = value
+  return written as unknown as StoredJob
 }
 
 /** A row of this form, or why it is none. */

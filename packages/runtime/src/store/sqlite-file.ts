@@ -39,6 +39,8 @@ const LOGS_A_RUN = 2 ** 26
 interface Log {
   readonly id: number
   readonly name: string
+  /** What its store calls it: `id`, or a number of its own for what was new. */
+  readonly called: number
   /** It has its row. */
   kept: boolean
   start: number
@@ -337,6 +339,10 @@ export class StoreFile {
         this.#do('DELETE FROM kept WHERE kind = ? AND key = ?', a as string, b as string)
         this.#written += PAGE
         return false
+      case message.OPEN:
+        // Where that transaction came to nothing it is there already.
+        if (!this.#logs.has(a)) this.#adopt(b, this.#nextLog++, a)
+        return false
       case message.DROP: {
         const log = this.#names.get(a)
         if (log) this.#drop(log)
@@ -471,7 +477,7 @@ export class StoreFile {
     this.#do('DELETE FROM cursor WHERE log = ?', log.id)
     this.#forget(log.id, Number.MAX_SAFE_INTEGER)
     this.#dropped.add(log)
-    this.#logs.delete(log.id)
+    this.#logs.delete(log.called)
     this.#names.delete(log.name)
     this.#active.delete(log)
     this.#written += PAGE
@@ -584,7 +590,7 @@ export class StoreFile {
     const state = this.#chunkEnds(log)
     const cursors = this.#all<{ reader: string; seq: number }>('SELECT reader, seq FROM cursor WHERE log = ?', log.id)
     return {
-      log: log.id,
+      log: log.called,
       start: log.start,
       end: log.end,
       ...state,
@@ -592,14 +598,26 @@ export class StoreFile {
     }
   }
 
-  #adopt(name: string, id: number): Log {
-    const log: Log = { id, name, kept: false, start: 0, end: 0, cost: 0, ceiling: 0, durable: 0, releases: 0, run: 0 }
+  #adopt(name: string, id: number, called = id): Log {
+    const log: Log = {
+      id,
+      name,
+      called,
+      kept: false,
+      start: 0,
+      end: 0,
+      cost: 0,
+      ceiling: 0,
+      durable: 0,
+      releases: 0,
+      run: 0,
+    }
     this.#know(log)
     return log
   }
 
   #know(log: Log): void {
-    this.#logs.set(log.id, log)
+    this.#logs.set(log.called, log)
     this.#names.set(log.name, log)
   }
 

@@ -14,9 +14,10 @@ export const FORGET = 4 // log, the first record that stays
 export const CURSOR = 5 // log, reader, seq
 export const SEAL = 6 // log
 export const DROP = 7 // name of a log
+export const OPEN = 8 // log, name: a new one, by a number that its store has made up
 
 /** How many values belong to an operation, itself included. */
-export const LENGTH: readonly number[] = [5, 3, 6, 5, 3, 4, 2, 2]
+export const LENGTH: readonly number[] = [5, 3, 6, 5, 3, 4, 2, 2, 3]
 
 /** One turn's writes. They take effect together or not at all, but for appends that may wait. */
 export interface Batch {

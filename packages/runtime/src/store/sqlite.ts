@@ -106,6 +106,8 @@ class FileStore implements SqliteStore, LogHome {
   /** The batch in which cursors were written last, and the last one that is accepted. */
   #cursorsIn = 0
   #accepted = 0
+  /** Numbers of logs that are new, below 0: the file's own are above. */
+  #lastNew = 0
   /** Something in the file is not what was written. */
   #damaged = false
 
@@ -140,9 +142,15 @@ class FileStore implements SqliteStore, LogHome {
     }
   }
 
-  log(job: string): StoredLog | Promise<StoredLog> {
+  log(job: string, isNew = false): StoredLog | Promise<StoredLog> {
     const known = this.#logs.get(job)
     if (known) return known
+    // To ask for each would part what its turn writes into as many transactions.
+    if (isNew) {
+      const log = new SqliteLog(this, nothing(--this.#lastNew), job)
+      this.#logs.set(job, log)
+      return log
+    }
     const opening = this.#ask<LogState>({ type: 'log', name: job }).then(
       (state) => {
         const log = new SqliteLog(this, state)
@@ -163,7 +171,7 @@ class FileStore implements SqliteStore, LogHome {
     const known = this.#logs.get(job)
     this.#logs.delete(job)
     if (known instanceof SqliteLog) known.drop()
-    this.write([DROP, job])
+    if (!(known instanceof SqliteLog) || known.isKept) this.write([DROP, job])
   }
 
   async logs(): Promise<readonly string[]> {
@@ -385,6 +393,11 @@ class FileStore implements SqliteStore, LogHome {
 }
 
 type Question = ToWorker extends infer M ? (M extends { request: number } ? Omit<M, 'request'> : never) : never
+
+/** A log in which nothing is. */
+function nothing(log: number): LogState {
+  return { log, start: 0, end: 0, ends: new Float64Array(), costs: new Float64Array(), before: 0, cursors: [] }
+}
 
 function closed(path: string): StoreError {
   return errorOf({ code: 'STORE_CLOSED', message: `the store ${path} is closed` })

@@ -63,8 +63,8 @@ export interface Store extends AsyncDisposable {
   readonly logLimit: number
   /** What outlives the peer beside the logs. None: nothing does, the logs neither. */
   readonly rows?: StoredRows
-  /** Opens or makes the log of a job. */
-  log(job: string): StoredLog | Promise<StoredLog>
+  /** Opens or makes the log of a job. `isNew`: there never was one of this name, so nothing is looked for. */
+  log(job: string, isNew?: boolean): StoredLog | Promise<StoredLog>
   /** Deletes a job's log and cursors. Unknown: nothing happens. */
   dropLog(job: string): void | Promise<void>
   /**
