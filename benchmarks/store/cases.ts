@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { encode } from '@errand/transport'
-import { createPeer, type ScriptContext } from '@errand/runtime'
+import { createPeer, type Job, type Peer, type ScriptContext } from '@errand/runtime'
 import { sqlite } from '@errand/runtime/sqlite'
 import { type Row, type Skipped, inTurns, median, progress, row, timed } from '../transport/row.ts'
 
@@ -31,25 +31,25 @@ const work = async (ctx: ScriptContext, n: number): Promise<void> => {
   for (let i = 0; i < n; i++) await ctx.sleep(1)
 }
 
-/** A peer for each turn: tens of thousands of jobs that wait are not what is measured. Whole calls, until they are accepted. */
-async function starts(path: string): Promise<{ rate: number; written: unknown }> {
-  const store = sqlite(path)
-  await using peer = await createPeer({ name: 'here', store })
-  const start = async (): Promise<unknown> => peer.start(work, { args: [3], delay: '1h' })
-  for (let n = 0; n < FLYING; n++) await start()
-  const rate = await settledPerSecond(start)
-  const [one] = await store.rows.all('job')
-  return { rate, written: one!.value }
+/** Whole calls, until they are accepted. Then what was started goes: tens of thousands that wait are not what is measured. */
+async function starts(peer: Peer): Promise<number> {
+  const jobs: Job[] = []
+  const rate = await settledPerSecond(async () => jobs.push(await peer.start(work, { args: [3], delay: '1h' })))
+  await Promise.all(jobs.map((job) => job.remove({ force: true })))
+  return rate
 }
 
 async function durableStart(folder: string): Promise<Row[]> {
+  const store = sqlite(join(folder, 'errand.db'))
+  await using peer = await createPeer({ name: 'here', store })
   using bare = new DatabaseSync(join(folder, 'bare.db'))
   bare.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE job (key TEXT PRIMARY KEY, value BLOB)')
   const insert = bare.prepare('INSERT INTO job VALUES (?, ?)')
   let key = 0
-  let file = 0
+  const first = await peer.start(work, { args: [3], delay: '1h' })
   // As much as we write down of a job.
-  const { written } = await starts(join(folder, 'first.db'))
+  const [written] = await store.rows.all('job')
+  await first.remove({ force: true })
   let waiting: { key: string; bytes: Uint8Array; done(): void }[] = []
   /** Whoever waits is in the next commit, as in a program that does this for itself. */
   const commit = (): void => {
@@ -61,11 +61,11 @@ async function durableStart(folder: string): Promise<Row[]> {
     for (const one of now) one.done()
   }
   const rates = await inTurns(TURNS, {
-    ours: async () => (await starts(join(folder, `${++file}.db`))).rate,
+    ours: () => starts(peer),
     bare: () =>
       settledPerSecond(() => {
         const { promise, resolve } = Promise.withResolvers<void>()
-        if (waiting.push({ key: `${key++}`, bytes: encode(written), done: resolve }) === 1) setImmediate(commit)
+        if (waiting.push({ key: `${key++}`, bytes: encode(written!.value), done: resolve }) === 1) setImmediate(commit)
         return promise
       }),
   })

@@ -561,7 +561,17 @@ export class HostSession implements SessionRef, SessionActions {
     return new JobEntry(
       this.#rows,
       logName(this.instanceId, head),
-      { session: this.instanceId, id, instanceId, startId, name, command, location, type, parent, position },
+      {
+        session: this.instanceId,
+        id,
+        instanceId,
+        startId,
+        name,
+        command,
+        location,
+        type,
+        ...(parent !== undefined && { parent, position }),
+      },
       plan,
       { launches },
     )
@@ -611,7 +621,8 @@ export class HostSession implements SessionRef, SessionActions {
       find: (job) => this.#table.seek(job),
       entry: (job, open) => {
         const { session, id, instanceId, startId, name, command, location, type, parent, position } = job
-        const head = { session, id, instanceId, startId, name, command, location, type, parent, position }
+        const child = parent !== undefined && { parent, position }
+        const head = { session, id, instanceId, startId, name, command, location, type, ...child }
         return new JobEntry(this.#rows!, logName(this.instanceId, job), head, open, open)
       },
     }

@@ -394,9 +394,11 @@ class FileStore implements SqliteStore, LogHome {
 
 type Question = ToWorker extends infer M ? (M extends { request: number } ? Omit<M, 'request'> : never) : never
 
+const NONE: Float64Array<ArrayBuffer> = new Float64Array()
+
 /** A log in which nothing is. */
 function nothing(log: number): LogState {
-  return { log, start: 0, end: 0, ends: new Float64Array(), costs: new Float64Array(), before: 0, cursors: [] }
+  return { log, start: 0, end: 0, ends: NONE, costs: NONE, before: 0, cursors: [] }
 }
 
 function closed(path: string): StoreError {
