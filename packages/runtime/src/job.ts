@@ -574,7 +574,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const { delay = 0, position } = this.#options
     const entry = this.#entry
     // That a child has begun is known by the session it is put into: see `placed`.
-    const written = !entry || entry.launched || position !== undefined
+    // What waits for its turn has not begun either: see `mayBegin`.
+    const waits = this.#options.engine?.queues?.(this.#options.spec) === true
+    const written = !entry || entry.launched || position !== undefined || waits
     const launch = (): void => {
       if (written) this.#send({ type: 'job.launch' })
       else
@@ -780,6 +782,15 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   /** Attempts it has taken, where it is not the first. */
   get #epoch(): number | undefined {
     return this.#attempts.count > 1 ? this.#attempts.count : undefined
+  }
+
+  /** From here on a peer that is started again takes it for begun. */
+  mayBegin(): Promise<void> | undefined {
+    const entry = this.#entry
+    if (!entry || entry.launched) return undefined
+    const written = entry.launching()
+    written.catch((error: unknown) => this.#unkept(asError(error)))
+    return written
   }
 
   /** Once: a queue may say it as well. */

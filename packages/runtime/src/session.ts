@@ -553,11 +553,12 @@ export class HostSession implements SessionRef, SessionActions {
     head: Pick<JobOptions, 'instanceId' | 'id' | 'name' | 'type' | 'location' | 'position'>,
     parent: string | undefined,
     plan: EntryPlan,
+    queued = false,
   ): JobEntry | undefined {
     if (!this.#rows) return undefined
     const { instanceId, id, name, type, location, position } = head
     const { startId, command } = plan.spec
-    const launches = plan.delay === undefined && plan.after === undefined && parent === undefined
+    const launches = plan.delay === undefined && plan.after === undefined && parent === undefined && !queued
     return new JobEntry(
       this.#rows,
       logName(this.instanceId, head),
@@ -720,11 +721,12 @@ export class HostSession implements SessionRef, SessionActions {
       const location = shared ? shared.map((place) => place.location).join(',') : 'localhost'
       const placed = shared ? work : this.#placed(work)
       const entry = kept
-        ? this.#entry({ ...common, instanceId, name, type, location }, undefined, {
-            spec: { ...placed, ...again },
-            ...(shared && { shared: true }),
-            ...waits(when),
-          })
+        ? this.#entry(
+            { ...common, instanceId, name, type, location },
+            undefined,
+            { spec: { ...placed, ...again }, ...(shared && { shared: true }), ...waits(when) },
+            !shared && this.#engines[engine].queues?.(placed) === true,
+          )
         : undefined
       host = new JobHost({
         ...common,

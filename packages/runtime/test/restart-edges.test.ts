@@ -1,5 +1,5 @@
 // Awkward instants: a peer or its store dies between two writes, or its disk is full just then.
-import { copyFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { describe, expect, test } from 'vitest'
@@ -78,6 +78,45 @@ describe('a job that is tried again', () => {
     expect((await found.finished).state).toBe('Completed')
     const records = await all(found.receive({ from: 0 }))
     expect(records.map(({ kind }) => kind)).toEqual(['error', 'warning', 'output'])
+  })
+})
+
+describe('thread jobs that wait for a thread', () => {
+  test('have not begun, and begin when their peer is there again: each once, in their order', async () => {
+    await using lives = new Lives({ stopGrace: 0 })
+    const before = await lives.start()
+    const marks = gate('marks')
+    const mark = async (ctx: ScriptContext, file: string, text: string, until?: string): Promise<void> => {
+      const { appendFileSync, existsSync } = process.getBuiltinModule('node:fs')
+      appendFileSync(file, text)
+      while (until !== undefined && !existsSync(until)) await ctx.sleep(5)
+    }
+    const start = (peer: Peer, text: string, file?: string): Promise<Job<void>> =>
+      peer.start(mark, { ...thread, args: [marks, text, file] })
+    // Five at once.
+    const open = gate('open')
+    for (const text of '1234') await start(before, text, gate('never'))
+    const fifth = await start(before, '5', open)
+    const waiting = []
+    for (const text of 'abc') waiting.push(await start(before, text, gate('never')))
+    writeFileSync(open, '')
+    await fifth.finished
+    await until('the first of those has begun', () => readFileSync(marks, 'utf8').includes('a'))
+    expect(waiting.map(({ state }) => state).slice(1)).toEqual(['NotStarted', 'NotStarted'])
+    writeFileSync(gate('never'), '')
+    lives.kill()
+    const jobs = await (await lives.start()).jobs()
+    const ends = await within('their ends', Promise.all(jobs.map((job) => job.finished)))
+    expect(ends.map(({ state, reason }) => (reason ? codeOf(reason) : state))).toEqual([
+      ...Array.from({ length: 4 }, () => 'PEER_RESTARTED'),
+      'Completed',
+      'PEER_RESTARTED',
+      'Completed',
+      'Completed',
+    ])
+    const marked = readFileSync(marks, 'utf8')
+    const sorted = (text: string): string => text.split('').toSorted().join('')
+    expect([sorted(marked.slice(0, 6)), sorted(marked.slice(6))]).toEqual(['12345a', 'bc'])
   })
 })
 
