@@ -26,6 +26,9 @@ export class AttemptIO implements ExecutionIO {
   started(pid: number): void {
     this.#owner?.started(pid)
   }
+  mayBegin(): Promise<void> | undefined {
+    return this.#owner?.mayBegin()
+  }
   begun(): void {
     this.#owner?.begun()
   }

@@ -87,7 +87,7 @@ export class Holding {
       const place = this.#placeOf(was)
       if (!place) {
         report('left a session: its peer is in the address book no more', { session: was.instanceId, at: was.location })
-        void this.#holder.rows?.delete('held', was.instanceId)
+        this.#holder.rows?.delete('held', was.instanceId).catch(() => undefined) // it is found again, and left again
         continue
       }
       const { id, temporary, lostAfter, client, left, home = false } = was

@@ -6,8 +6,8 @@
 import type { JobAttempts } from './job-attempts.ts'
 import type { Ending } from './job-machine.ts'
 import { KeptRow } from './kept-row.ts'
-import { since, thisMoment, type Moment } from './moment.ts'
-import { JOB_ROW, type OpenJob, type StoredJob } from './stored-job.ts'
+import { ago, since, thisMoment, type Moment } from './moment.ts'
+import { JOB_ROW, type NextAttempt, type OpenJob, type StoredJob } from './stored-job.ts'
 import type { StoredRows } from './store/store.ts'
 
 /** What does not change. */
@@ -36,6 +36,7 @@ export interface EntryFacts extends Pick<
 > {
   readonly attempts: JobAttempts
   readonly base: number
+  readonly again: NextAttempt | undefined
 }
 
 export class JobEntry {
@@ -163,25 +164,45 @@ export class JobEntry {
     return this.#row.delete()
   }
 
-  #value({ attempts, base, ...facts }: EntryFacts, open: boolean): StoredJob {
-    return {
+  /** What it has not is not written; put together by hand, for every start waits for it. */
+  #value(facts: EntryFacts, open: boolean): StoredJob {
+    const row: Writable<StoredJob> = {
       v: JOB_ROW,
       ...this.#head,
-      ...facts,
-      ...(open && {
-        open: {
-          ...this.#plan,
-          asked: this.#asked,
-          launched: this.#launched,
-          freed: this.#freed,
-          attempt: attempts.count,
-          failures: attempts.failures,
-          base,
-          held: this.#held,
-          far: this.#far,
-          verdict: this.#verdict,
-        },
-      }),
+      state: facts.state,
+      history: facts.history,
+      errors: facts.errors,
     }
+    if (facts.reason !== undefined) row.reason = facts.reason
+    if (facts.exitCode !== undefined) row.exitCode = facts.exitCode
+    if (facts.pid !== undefined) row.pid = facts.pid
+    if (facts.streamed !== undefined) row.streamed = facts.streamed
+    if (facts.epoch !== undefined) row.epoch = facts.epoch
+    if (facts.begunAt !== undefined) row.begunAt = facts.begunAt
+    if (facts.bytes !== undefined) row.bytes = facts.bytes
+    if (facts.read !== undefined) row.read = facts.read
+    if (facts.items !== undefined) row.items = facts.items
+    if (open) row.open = this.#open(facts)
+    return row
+  }
+
+  #open({ attempts, base, again }: EntryFacts): OpenJob {
+    const open: Writable<OpenJob> = {
+      ...this.#plan,
+      asked: this.#asked,
+      attempt: attempts.count,
+      // Our own clock says nothing to another process.
+      failures: attempts.failures.map((at) => ago(performance.now() - at)),
+      base,
+    }
+    if (this.#launched) open.launched = this.#launched
+    if (this.#freed) open.freed = this.#freed
+    if (again) open.again = again
+    if (this.#held !== undefined) open.held = this.#held
+    if (this.#far !== undefined) open.far = this.#far
+    if (this.#verdict) open.verdict = this.#verdict
+    return open
   }
 }
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] }

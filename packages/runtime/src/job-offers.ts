@@ -63,6 +63,7 @@ export class JobOffers {
         void one.done.then(() => preparing.delete(one))
         return one.execution
       },
+      queues: (work) => inner.queues?.(work) === true,
       throttle: (most) => inner.throttle?.(most),
       [Symbol.asyncDispose]: async () => {
         for (const one of preparing) one.end({ outcome: 'stopped' })

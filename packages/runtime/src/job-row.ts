@@ -8,7 +8,7 @@ import { notOpen } from './job-questions.ts'
 import { OutputLog, OWNER } from './output-log.ts'
 import type { MapItems } from './map-items.ts'
 import type { RawChunk } from './record.ts'
-import { JOB_ROW, type StoredJob } from './stored-job.ts'
+import { JOB_ROW, writtenJob, type StoredJob } from './stored-job.ts'
 import type { StoredLog } from './store/store.ts'
 import type { JobSnapshot, JobState, JobType, PeerId } from './surface.ts'
 
@@ -309,7 +309,7 @@ export class JobRow implements TableJob {
       ...facts
     } = this.snapshot()
     const { errorCount: _____, parentId: ______, endedAt: _______, ...rest } = facts
-    return {
+    return writtenJob({
       v: JOB_ROW,
       ...rest,
       session,
@@ -321,6 +321,6 @@ export class JobRow implements TableJob {
       bytes: this.children.length > 0 ? undefined : this.bytes,
       read: !hasMoreData,
       items: this.items?.stored(),
-    }
+    })
   }
 }

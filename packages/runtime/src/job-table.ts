@@ -150,7 +150,11 @@ export class JobTable {
     const there = this.#runs.delete(job.instanceId) || present !== undefined
     this.#started.delete(job.startId)
     for (const one of [job, ...job.children]) this.#dropLog(one)
-    return there ? this.#keeping.forget?.(job) : undefined
+    if (!there) return undefined
+    const forgotten = this.#keeping.forget?.(job)
+    // Most callers do not wait; of a store that is gone nothing can be deleted.
+    forgotten?.catch(() => undefined)
+    return forgotten
   }
 
   #dropLog(job: TableJob): void {

@@ -24,9 +24,10 @@ import { JobInput } from './job-input.ts'
 import { JobQuestions } from './job-questions.ts'
 import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type TableJob } from './job-row.ts'
 import type { MapItems } from './map-items.ts'
+import { since, thisMoment } from './moment.ts'
 import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
-import type { StoredJob } from './stored-job.ts'
+import type { NextAttempt, StoredJob } from './stored-job.ts'
 import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { WorkSpec } from './wire.ts'
 import { mapThrottleLimit } from './work.ts'
@@ -119,6 +120,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #throttle: number
   /** The number in our log of the first record of this attempt: what comes numbered from elsewhere counts from there. */
   #base = 0
+  /** Between two attempts, where it is written down. */
+  #next: NextAttempt | undefined
   /** The next attempt waits for a reader: its log is full. */
   #wantsRoom = false
   #ended = false
@@ -140,7 +143,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#throttle = options.throttle ?? 32
     const { was, entry } = options
     this.#attempts = was?.open
-      ? new JobAttempts(options.retry, options.restart, { count: was.open.attempt, failures: was.open.failures })
+      ? new JobAttempts(options.retry, options.restart, {
+          count: was.open.attempt,
+          failures: was.open.failures.map((at) => performance.now() - since(at)),
+        })
       : new JobAttempts(options.retry, options.restart)
     this.#questions = new JobQuestions(options.name)
     this.#history = was ? [...was.history] : [{ state: 'NotStarted', at: new Date() }]
@@ -235,7 +241,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#ready?.resolve()
   }
 
-  /** What it says cannot be kept any more: then it is not worth going on. */
+  /** What it says, or that it goes on, cannot be kept any more: then it is not worth going on. */
   #unkept(error: Error): void {
     if (this.#ended) return
     this.#unkeptFor = error
@@ -294,6 +300,13 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   fail(error: Error): void {
     this.#resume()
     this.ended({ outcome: 'failed', error })
+  }
+
+  /** It waited for its next attempt: so it does for the rest of that time. */
+  waitOn(next: NextAttempt): void {
+    this.#resume()
+    this.#next = next
+    this.#alarm = new Alarm(Math.max(0, next.wait - since(next.since)), () => this.#again())
   }
 
   /** Its work is elsewhere and may go on there: it is taken up where its log ends, when that place can be reached. */
@@ -482,6 +495,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     entry.follow(() => this.#facts())
     if (this.#ended) {
       await this.finished
+      this.#log?.stored.pack?.()
       return entry.conclude(this.#facts())
     }
     this.#entry = entry
@@ -560,10 +574,16 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const { delay = 0, position } = this.#options
     const entry = this.#entry
     // That a child has begun is known by the session it is put into: see `placed`.
-    const written = !entry || entry.launched || position !== undefined
+    // What waits for its turn has not begun either: see `mayBegin`.
+    const waits = this.#options.engine?.queues?.(this.#options.spec) === true
+    const written = !entry || entry.launched || position !== undefined || waits
     const launch = (): void => {
       if (written) this.#send({ type: 'job.launch' })
-      else void entry.launching().then(() => this.#send({ type: 'job.launch' }))
+      else
+        entry.launching().then(
+          () => this.#send({ type: 'job.launch' }),
+          (error) => this.#unkept(asError(error)),
+        )
     }
     if (delay === 0) return launch()
     // Stopped while it waited for another: it waits for nothing any more.
@@ -720,6 +740,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const said = `attempt ${failed} failed: ${ending.error.message}; ${next} follows ${when}`
     this.#log?.append(singleRecord('warning', said))
     this.#goOnRunning()
+    if (this.#entry) {
+      this.#next = { since: thisMoment(), wait }
+      this.#entry.changed()
+    }
     this.#alarm = new Alarm(wait, () => this.#again())
   }
 
@@ -729,10 +753,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#wantsRoom = this.#log?.paused === true
     if (this.#wantsRoom) return
     this.#base = this.#log?.end ?? 0
+    this.#next = undefined
     if (!this.#entry) return this.#attempt(this.#options.engine!)
-    void this.#entry.attempting().then(() => {
-      if (!this.#ended) this.#attempt(this.#options.engine!)
-    })
+    this.#entry.attempting().then(
+      () => this.#ended || this.#attempt(this.#options.engine!),
+      (error) => this.#unkept(asError(error)),
+    )
   }
 
   /** What this attempt may still say is nobody's news. */
@@ -756,6 +782,15 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   /** Attempts it has taken, where it is not the first. */
   get #epoch(): number | undefined {
     return this.#attempts.count > 1 ? this.#attempts.count : undefined
+  }
+
+  /** From here on a peer that is started again takes it for begun. */
+  mayBegin(): Promise<void> | undefined {
+    const entry = this.#entry
+    if (!entry || entry.launched) return undefined
+    const written = entry.launching()
+    written.catch((error: unknown) => this.#unkept(asError(error)))
+    return written
   }
 
   /** Once: a queue may say it as well. */
@@ -890,6 +925,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     // itself, and what failed elsewhere was said there.
     if (told.outcome === 'failed' && !told.said) this.#log?.append(singleRecord('error', told.error))
     await this.#log?.seal()
+    // In one turn with its last row: after a crash of the host no log of a job that has ended is said to lack what it never had.
+    if (this.#entry) this.#log?.stored.pack?.()
     const why = this.#stopRequest?.reason
     const stopped = told.outcome === 'stopped' && why !== undefined
     const reason = stopped
@@ -934,6 +971,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       items: this.items?.stored(),
       attempts: this.#attempts,
       base: this.#base,
+      again: this.#next,
     }
   }
 

@@ -39,15 +39,15 @@ export class KeptRow {
     }
   }
 
-  /** For what has happened: waits while nothing can be written. */
-  async note(): Promise<void> {
+  /** For what has happened: waits while nothing can be written. Rejects when it never will be; nobody need hear of that. */
+  note(): Promise<void> {
     this.#settleSoon()
-    if (this.#over) return
+    if (this.#over) return Promise.resolve()
     this.#there = true
-    await this.#rows.put(this.#kind, this.#key, this.#value(), { patient: true })
+    return heardOrNot((async () => this.#rows.put(this.#kind, this.#key, this.#value(), { patient: true }))())
   }
 
-  /** Something is different: written soon, with what changes until then. Nobody waits for it. */
+  /** Something is different: written soon, with what changes until then, or as soon as it can be. Nobody waits for it. */
   changed(): void {
     if (this.#over) return
     this.#dirty = true
@@ -66,10 +66,10 @@ export class KeptRow {
     this.#settleSoon()
   }
 
-  /** What was never written is not waited for. */
-  async delete(): Promise<void> {
+  /** What was never written is not waited for. Rejects when it never will be gone; nobody need hear of that. */
+  delete(): Promise<void> {
     this.leave()
-    if (this.#there) await this.#rows.delete(this.#kind, this.#key)
+    return this.#there ? heardOrNot(this.#rows.delete(this.#kind, this.#key)) : Promise.resolve()
   }
 
   #settleSoon(): void {
@@ -80,10 +80,15 @@ export class KeptRow {
 
   async #write(): Promise<void> {
     this.#writing = true
-    this.#settleSoon()
-    // Refused now: the next change, or the ending, tries again.
-    await this.#rows.put(this.#kind, this.#key, this.#value()).catch(() => undefined)
+    // Also without room now: what changed once may never change again. There is one such write at a time.
+    await this.note().catch(() => undefined)
     this.#writing = false
     if (this.#dirty) this.changed()
   }
+}
+
+/** The same, which may also be forgotten: a store that is gone ends no program by it. */
+function heardOrNot(written: Promise<void>): Promise<void> {
+  written.catch(() => undefined)
+  return written
 }

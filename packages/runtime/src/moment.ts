@@ -14,6 +14,9 @@ export interface Moment {
   readonly boot: string
 }
 
+/** It tells hundredths of a second. */
+const EXACT_MS = 10
+
 let boot: string | undefined
 
 function thisBoot(): string {
@@ -26,8 +29,23 @@ function thisBoot(): string {
   return boot
 }
 
+/** What the system said last, and when by our own clock: asking it costs a file that is read. */
+let up = 0
+let asked = Number.NEGATIVE_INFINITY
+
 export function thisMoment(): Moment {
-  return { wall: Date.now(), up: Math.round(uptime() * 1000), boot: thisBoot() }
+  const now = performance.now()
+  if (now - asked >= EXACT_MS) {
+    up = uptime() * 1000
+    asked = now
+  }
+  return { wall: Date.now(), up: Math.round(up + now - asked), boot: thisBoot() }
+}
+
+/** So many milliseconds ago. */
+export function ago(ms: number): Moment {
+  const { wall, up, boot: which } = thisMoment()
+  return { wall: wall - ms, up: up - ms, boot: which }
 }
 
 /**

@@ -128,7 +128,12 @@ export class OutputLog {
       else if (first !== end) throw new Error(`copied chunk starts at ${first}, the log ends at ${end}`)
     }
     this.#errors += chunk.errors
-    const accepted = this.#stored.append({ ...chunk, first: this.#stored.end })
+    let accepted: void | Promise<void>
+    try {
+      accepted = this.#stored.append({ ...chunk, first: this.#stored.end })
+    } catch (error) {
+      return this.#fail(asError(error))
+    }
     const done = (): void => {
       this.#held += size
       this.#fit()

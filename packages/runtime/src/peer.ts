@@ -39,7 +39,7 @@ export interface PeerOptions {
   transport?: Transport | ((purpose: NetworkPurpose) => Transport)
   /** Where the address book is kept, and which daemon `localhost` is. Default: in memory, and the user's daemon. */
   home?: string
-  /** Default: memory. */
+  /** Closed with the peer, and when none comes to be. Default: memory. */
   store?: Store
   /**
    * How long jobs that have ended are kept, of each session: `age` since their end, `count` of them, `bytes` of their
@@ -156,6 +156,16 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   static async open(options: PeerOptions): Promise<PeerHost> {
+    try {
+      return await PeerHost.#open(options)
+    } catch (error) {
+      // What it was given it closes, also where it does not come to be: nobody else has the file then.
+      await options.store?.[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  static async #open(options: PeerOptions): Promise<PeerHost> {
     refuseWhileImporting('a peer is created')
     const offers = await JobOffers.open(options.jobs ?? [], nameOf(options))
     const book = await AddressBook.open(options.home === undefined ? undefined : join(options.home, 'peers.json'))
@@ -198,7 +208,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   /** Everything is as it was; what was at work goes on, has failed, or waits for its peer. */
-  async #restore({ peer, local, hosted, held }: Recovered): Promise<void> {
+  async #restore({ peer, local, hosted, held, jobs }: Recovered): Promise<void> {
+    await this.#dropStrays(jobs)
     this.#hosting.numbered(peer?.lastSession ?? 0)
     this.#holding.numbered(peer?.lastHeld ?? 0)
     // Our own table is written down before anything is put into it.
@@ -219,6 +230,13 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     await untilAborted(ended, late.signal)
     clearTimeout(timer)
     for (const { host } of sessions) this.retention?.take(host.table)
+  }
+
+  /** Logs whose job was never written down, or whose row is gone: nothing else would ever delete them. */
+  async #dropStrays(jobs: ReadonlySet<string>): Promise<void> {
+    const strays = ((await this.store.logs?.()) ?? []).filter((name) => !jobs.has(name))
+    for (const name of strays) void this.store.dropLog(name)
+    if (strays.length > 0) this.#options.log?.('deleted records of which no job is known', { jobs: strays.length })
   }
 
   #stored(): StoredPeer {
@@ -530,6 +548,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   async #close(): Promise<void> {
+    // Endings wait until they can be written; whoever closes a peer does not wait for somebody to make room.
+    const late = setTimeout(() => this.store.hurry?.(), LEAVE_MS)
     await this.#holding.leave()
     const reason = `${this.name} is going down`
     await Promise.allSettled(
@@ -539,6 +559,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     await this.#homeLock?.[Symbol.asyncDispose]()
     this.retention?.[Symbol.dispose]()
     this.#row?.leave()
+    clearTimeout(late)
     await this.store[Symbol.asyncDispose]()
     await this.memory?.[Symbol.asyncDispose]()
   }
@@ -546,6 +567,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
 
 /** How long a start waits for the endings of jobs that did not survive to be on disk, in milliseconds. */
 const RESTORE_MS = 2_000
+/** How long a peer that closes waits for a store that can write nothing, in milliseconds. */
+const LEAVE_MS = 2_000
 /** What is kept of jobs that have ended, where nothing else is said and it is kept at all. */
 const KEPT = { age: '30d', count: 100_000 } as const
 

@@ -27,6 +27,8 @@ export interface Recovered {
   readonly local: RecoveredSession | undefined
   readonly hosted: readonly RecoveredSession[]
   readonly held: readonly StoredHeld[]
+  /** Keys of all rows of jobs, also of those that were set aside: each is the name of its log. */
+  readonly jobs: ReadonlySet<string>
 }
 
 interface Gathered {
@@ -53,7 +55,9 @@ export async function recover(rows: StoredRows, report: Report): Promise<Recover
   const gathered = new Map<string, Gathered>()
   for (const { instanceId, lastJob } of sessions) gathered.set(instanceId, { jobs: new Map(), lastJob })
   const children: { readonly key: string; readonly row: StoredJob }[] = []
+  const keys = new Set<string>()
   for (const { key, value } of await rows.all('job')) {
+    keys.add(key)
     const row = readStoredJob(value)
     // Its number was given, whatever else it says.
     const { id, session } = (value ?? {}) as { id?: unknown; session?: unknown }
@@ -76,7 +80,7 @@ export async function recover(rows: StoredRows, report: Report): Promise<Recover
     return { session, families: families.toSorted((a, b) => placeOf(a) - placeOf(b) || a.job.id - b.job.id), lastJob }
   })
   const local = recovered.find(({ session }) => session.kind === 'local')
-  return { peer, local, hosted: recovered.filter(({ session }) => session.kind !== 'local'), held }
+  return { peer, local, hosted: recovered.filter(({ session }) => session.kind !== 'local'), held, jobs: keys }
 }
 
 /** When it ended. */

@@ -553,15 +553,26 @@ export class HostSession implements SessionRef, SessionActions {
     head: Pick<JobOptions, 'instanceId' | 'id' | 'name' | 'type' | 'location' | 'position'>,
     parent: string | undefined,
     plan: EntryPlan,
+    queued = false,
   ): JobEntry | undefined {
     if (!this.#rows) return undefined
     const { instanceId, id, name, type, location, position } = head
     const { startId, command } = plan.spec
-    const launches = plan.delay === undefined && plan.after === undefined && parent === undefined
+    const launches = plan.delay === undefined && plan.after === undefined && parent === undefined && !queued
     return new JobEntry(
       this.#rows,
       logName(this.instanceId, head),
-      { session: this.instanceId, id, instanceId, startId, name, command, location, type, parent, position },
+      {
+        session: this.instanceId,
+        id,
+        instanceId,
+        startId,
+        name,
+        command,
+        location,
+        type,
+        ...(parent !== undefined && { parent, position }),
+      },
       plan,
       { launches },
     )
@@ -611,7 +622,8 @@ export class HostSession implements SessionRef, SessionActions {
       find: (job) => this.#table.seek(job),
       entry: (job, open) => {
         const { session, id, instanceId, startId, name, command, location, type, parent, position } = job
-        const head = { session, id, instanceId, startId, name, command, location, type, parent, position }
+        const child = parent !== undefined && { parent, position }
+        const head = { session, id, instanceId, startId, name, command, location, type, ...child }
         return new JobEntry(this.#rows!, logName(this.instanceId, job), head, open, open)
       },
     }
@@ -709,11 +721,12 @@ export class HostSession implements SessionRef, SessionActions {
       const location = shared ? shared.map((place) => place.location).join(',') : 'localhost'
       const placed = shared ? work : this.#placed(work)
       const entry = kept
-        ? this.#entry({ ...common, instanceId, name, type, location }, undefined, {
-            spec: { ...placed, ...again },
-            ...(shared && { shared: true }),
-            ...waits(when),
-          })
+        ? this.#entry(
+            { ...common, instanceId, name, type, location },
+            undefined,
+            { spec: { ...placed, ...again }, ...(shared && { shared: true }), ...waits(when) },
+            !shared && this.#engines[engine].queues?.(placed) === true,
+          )
         : undefined
       host = new JobHost({
         ...common,
@@ -797,6 +810,8 @@ export class HostSession implements SessionRef, SessionActions {
         hint: `connect the session when it can be reached, and receive job ${id}`,
       })
       for (const one of [run, ...run.children]) this.#enlisted.add(one.instanceId)
+      // The job ends with us, its number does not.
+      void this.#row?.note()
       this.#table.enlist(run, id, lost)
       this.#changed()
     })
@@ -839,7 +854,7 @@ export class HostSession implements SessionRef, SessionActions {
   /** `cursor`: of a copy, where its reader begins. */
   async #giveLog(host: JobHost, cursor?: number): Promise<void> {
     const store = this.#storeOf(host)
-    const stored = await store.log(logName(this.instanceId, host))
+    const stored = await store.log(logName(this.instanceId, host), true)
     const log = new OutputLog(stored, store.logLimit, (bytes) => host.credit(bytes))
     // Before anybody can read it.
     if (cursor !== undefined) log.begin(0, cursor)

@@ -14,12 +14,15 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { Worker } from 'node:worker_threads'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { OutputLog } from '../src/output-log.ts'
 import { readLog } from '../src/job-reading.ts'
 import type { TableJob } from '../src/job-row.ts'
 import { recordsOf, singleRecord } from '../src/record.ts'
 import { sqlite } from '../src/store/sqlite.ts'
+import { StoreFile } from '../src/store/sqlite-file.ts'
+import { APPEND } from '../src/store/sqlite-message.ts'
 import type { Store, StoredLog } from '../src/store/store.ts'
 import { chunkOf } from './support/chunks.ts'
 import { edit, readAll, storeFolder } from './support/store-files.ts'
@@ -124,6 +127,43 @@ test('a log that has been silent for a while misses nothing after a crash of the
   await using after = sqlite(crashed)
   const again = await after.log('job')
   expect([again.end, await records(again)]).toEqual([1, [0]])
+})
+
+/** What the worker does with a log, and what it says: whether what was appended may be seen only when it is synced. */
+function fileOfOne(): { file: StoreFile; append(): boolean } {
+  const file = new StoreFile({ path: place.path, failing: false, maxBytes: undefined }, () => undefined)
+  const { log } = file.log('job')
+  let first = 0
+  return {
+    file,
+    append: () => file.write([{ number: 0, operations: [APPEND, log, first++, 1, 0, 1], bytes: Uint8Array.of(first) }]),
+  }
+}
+
+test('a log that goes on speaking keeps its numbers in reserve: it does not wait for the disk once a second', () => {
+  const { file, append } = fileOfOne()
+  expect(append()).toBe(true)
+  file.reserved()()
+  for (let second = 0; second < 3; second++) {
+    expect(append()).toBe(false)
+    file.releaseIdle()
+  }
+  // Silent from one look to the next.
+  file.releaseIdle()
+  expect(append()).toBe(true)
+  file.close()
+})
+
+test('numbers given back while their reserve was on its way to the disk are not taken for reserved', () => {
+  const { file, append } = fileOfOne()
+  append()
+  const synced = file.reserved()
+  for (let look = 0; look < 2; look++) file.releaseIdle()
+  expect(append()).toBe(true)
+  synced()
+  // The crash that comes now may leave the file without the new reserve.
+  expect(append()).toBe(true)
+  file.close()
 })
 
 // ── the file ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -352,13 +392,39 @@ test('without room what has happened waits, what is asked for is refused, reads 
   expect((await store.log('large')).end).toBe(40)
 })
 
+test('however long there is no room, where readers have moved does not pile up, and what was refused is done with', async () => {
+  const posts = vi.spyOn(Worker.prototype, 'postMessage')
+  onTestFinished(() => posts.mockRestore())
+  await using store = place.open({ maxBytes: 1_000_000 })
+  const log = await store.log('job')
+  for (let first = 0; first < 5; first++) await log.append(chunkOf(first))
+  for (let first = 5; place.troubles().length === 0; first++) {
+    Promise.resolve(log.append(chunkOf(first, 1, BIG))).catch(() => undefined) // closed while it waits
+    await turn()
+  }
+  const before = posts.mock.calls.length
+  for (let seq = 1; seq <= 5; seq++) {
+    void log.setCursor('owner', seq)
+    await new Promise((resolve) => setTimeout(resolve, 60)) // cursors are written 50 ms later
+  }
+  expect(posts.mock.calls.length - before).toBe(1)
+  // What was refused is done with, in its turn: behind it all goes on.
+  for (let n = 0; n < 5; n++) await expect(store.rows.put('job', 'refused', n)).rejects.toThrow('no room')
+  store.dropLog('job')
+  await store.rows.delete('job', 'never there')
+  await store.rows.put('job', 'a', 1)
+  expect(await store.rows.all('job')).toEqual([{ key: 'a', value: 1 }])
+})
+
 test('told to fail where there is no room, a log ends where it is accepted, and goes on from there', async () => {
   await using store = place.open({ maxBytes: 1_000_000, whenFull: 'fail' })
   const log = await store.log('job')
   const other = await store.log('other')
   const appended: Promise<void>[] = []
   for (let first = 0; first < 20 && log.end === first; first++) {
-    appended.push(Promise.resolve(log.append(chunkOf(first, 1, BIG))))
+    const one = Promise.resolve(log.append(chunkOf(first, 1, BIG)))
+    one.catch(() => undefined) // looked at below
+    appended.push(one)
     await turn()
   }
   const settled = await Promise.allSettled(appended)

@@ -28,6 +28,8 @@ export interface ExecutionIO {
   ended(ending: Ending): void
   /** It runs in a process of its own. */
   started?(pid: number): void
+  /** What `queues` said would wait is to begin; not before this has settled, where it is a promise. */
+  mayBegin?(): Promise<void> | undefined
   /** Its turn has come, where `queued` said that it had not. */
   begun?(): void
   /** It has read so many bytes of its input: as many more may be given. Starts at CREDIT_BYTES. */
@@ -83,6 +85,8 @@ export interface Execution {
 
 export interface Engine extends AsyncDisposable {
   start(spec: ExecutionSpec, io: ExecutionIO): Execution
+  /** This work would wait for its turn now, and `mayBegin` is asked before it begins. None: nothing ever does. */
+  queues?(work: WorkSpec): boolean
   /** So many executions at once from now on, also of those that wait already. Engines without a limit have none. */
   throttle?(most: number): void
 }

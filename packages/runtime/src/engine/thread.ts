@@ -38,6 +38,8 @@ interface Queued {
   /** It may be given ahead. */
   readonly small: boolean
   readonly execution: DeferredExecution
+  /** It may begin; undefined before that was asked. */
+  may: boolean | undefined
 }
 
 /** In a thread that has another before it. */
@@ -82,10 +84,14 @@ export class ThreadEngine implements Engine {
     })
     const traces = tracesLeft(spec.work)
     const small = traces === 'none' && (spec.work.payload?.byteLength ?? 0) <= SMALL_BYTES
-    const queued: Queued = { n: ++this.#last, spec, io, traces, small, execution }
+    const queued: Queued = { n: ++this.#last, spec, io, traces, small, execution, may: undefined }
     this.#queue.push(queued)
     this.#next()
     return execution
+  }
+
+  queues(work: WorkSpec): boolean {
+    return !work.map && (this.#queue.length > 0 || this.#working.size >= this.#most)
   }
 
   throttle(most: number): void {
@@ -123,9 +129,11 @@ export class ThreadEngine implements Engine {
       for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'failed', error })
       return
     }
+    // Asked together, they are written down together.
+    for (const queued of this.#queue.slice(0, this.#most - this.#working.size)) this.#mayBegin(queued)
     while (this.#working.size < this.#most) {
       // What was given ahead came before most of what waits here.
-      const queued = this.#takeOldest() ?? this.#queue.shift()
+      const queued = this.#takeOldest() ?? this.#shift()
       if (!queued) return
       const warm = this.#take(queued.spec.work.maxMemory)
       const busy: Busy = { warm, at: queued, since: performance.now(), alone: queued.traces !== 'none', ahead: [] }
@@ -133,13 +141,39 @@ export class ThreadEngine implements Engine {
       queued.execution.begin(this.#give(busy, queued, false), queued.io)
     }
     for (let busy = this.#leastGiven(); busy && this.#queue[0]?.small; busy = this.#leastGiven()) {
+      for (const queued of this.#queue.slice(0, AHEAD)) {
+        if (!queued.small) break
+        this.#mayBegin(queued)
+      }
+      if (!this.#queue[0].may) return
       // As many as it may have: they travel together.
-      while (busy.ahead.length < AHEAD && this.#queue[0]?.small) {
+      while (busy.ahead.length < AHEAD && this.#queue[0]?.small && this.#queue[0].may) {
         const queued = this.#queue.shift()!
         busy.ahead.push({ queued, working: this.#give(busy, queued, true) })
       }
       this.#look ??= setTimeout(() => this.#lookForSlow(), SMALL_MS).unref()
     }
+  }
+
+  /** The first in the queue, if it may begin. */
+  #shift(): Queued | undefined {
+    const [first] = this.#queue
+    return first && this.#mayBegin(first) ? this.#queue.shift() : undefined
+  }
+
+  /** False: that is being asked, and looked at again then. Where the answer is no, the job is stopped by who was asked. */
+  #mayBegin(queued: Queued): boolean {
+    if (queued.may !== undefined) return queued.may
+    const asked = queued.io.mayBegin?.()
+    queued.may = asked === undefined
+    asked?.then(
+      () => {
+        queued.may = true
+        this.#next()
+      },
+      () => undefined,
+    )
+    return queued.may
   }
 
   #lookForSlow(): void {

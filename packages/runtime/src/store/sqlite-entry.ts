@@ -19,10 +19,14 @@ const TURN_MESSAGES = 256
 /** The write-ahead log is copied into the file when it has about this size: what it holds at most, beside a transaction. */
 const WAL_BYTES = 8 * 1024 * 1024
 
-/** A batch that waits, without what of it was refused; `places` is where its operations stood. */
+/**
+ * A batch that waits, without what of it was refused; `places` is where its operations stood. Batches up to `upTo` are done
+ * with it: those behind it of which nothing was left.
+ */
 interface Held {
   readonly batch: Batch
   readonly places: readonly number[]
+  upTo: number
 }
 
 if (!parentPort) throw new Error('this file runs in a worker thread')
@@ -33,6 +37,8 @@ class StoreWorker {
   readonly #file: StoreFile
   readonly #held: Held[] = []
   #blocked: Failure | undefined
+  /** What cannot be written is refused, whoever asked for it. */
+  #hurried = false
   #again: NodeJS.Timeout | undefined
   /** Numbers of batches: written, known to be on disk, told. */
   #written = 0
@@ -61,7 +67,8 @@ class StoreWorker {
       if (next.type === 'batch') {
         batches.push(next.batch)
         bytes += next.batch.bytes.byteLength
-      } else {
+      } else if (next.type === 'hurry') this.#hurry()
+      else {
         this.#write(batches)
         batches = []
         this.#answer(next)
@@ -96,19 +103,22 @@ class StoreWorker {
       else if (isPassing(error)) {
         this.#block(failureOf(error, settings.path))
         this.#hold(batches[0]!)
-      } else this.#writeEach({ batch: batches[0]!, places: placesOf(batches[0]!) }, error)
+      } else {
+        const [batch] = batches as [Batch]
+        this.#writeEach({ batch, places: placesOf(batch), upTo: batch.number }, error)
+      }
     }
   }
 
-  #writeEach({ batch, places }: Held, why: unknown): void {
+  #writeEach({ batch, places, upTo }: Held, why: unknown): void {
     if (isDamage(why) && this.#file.goAround()) return this.#write([batch])
     const { unsafe, refused } = this.#file.writeEach(batch)
     for (const { place, failure } of refused) this.#refuse(batch.number, [places[place]!], failure)
-    this.#done([batch], unsafe)
+    this.#done([batch], unsafe, upTo)
   }
 
-  #done(batches: readonly Batch[], unsafe: boolean): void {
-    this.#written = batches.at(-1)!.number
+  #done(batches: readonly Batch[], unsafe: boolean, upTo = batches.at(-1)!.number): void {
+    this.#written = upTo
     if (unsafe) this.#unsafe.push(batches[0]!.number)
     if (unsafe || batches.some(({ operations }) => waitsForDisk(operations))) this.#sync()
     else this.#syncSoon ??= setTimeout(() => this.#sync(), SYNC_MS)
@@ -131,7 +141,7 @@ class StoreWorker {
     let at = 0
     for (const [place, operation, length] of operationsOf(batch)) {
       const [code] = operation
-      const impatient = code === PUT ? operation[3] === 0 : code === APPEND && settings.failing
+      const impatient = this.#hurried || (code === PUT ? operation[3] === 0 : code === APPEND && settings.failing)
       if (impatient) refused.push(place)
       else {
         operations.push(...operation)
@@ -142,7 +152,13 @@ class StoreWorker {
       at += length
     }
     if (refused.length > 0) this.#refuse(batch.number, refused, this.#blocked!)
-    this.#held.push({ batch: { number: batch.number, operations, bytes: Buffer.concat(parts) }, places })
+    const last = this.#held.at(-1)
+    // However long it lasts: what is refused takes no room.
+    if (last && operations.length === 0) last.upTo = batch.number
+    else {
+      const { number } = batch
+      this.#held.push({ batch: { number, operations, bytes: Buffer.concat(parts) }, places, upTo: number })
+    }
     if (freeing.length > 0) this.#free(freeing)
   }
 
@@ -156,6 +172,17 @@ class StoreWorker {
     this.#retry()
   }
 
+  /** Also what waits already. */
+  #hurry(): void {
+    this.#hurried = true
+    const [first] = this.#held
+    if (!first) return
+    const { upTo } = this.#held.at(-1)!
+    for (const { batch, places } of this.#held) this.#refuse(batch.number, places, this.#blocked!)
+    const nothing = { number: first.batch.number, operations: [], bytes: new Uint8Array() }
+    this.#held.splice(0, Infinity, { batch: nothing, places: [], upTo })
+  }
+
   #retry(): void {
     try {
       this.#file.checkpoint(0)
@@ -164,7 +191,7 @@ class StoreWorker {
     }
     for (let next = this.#held[0]; next; next = this.#held[0]) {
       try {
-        this.#done([next.batch], this.#file.write([next.batch]))
+        this.#done([next.batch], this.#file.write([next.batch]), next.upTo)
       } catch (error) {
         if (isPassing(error)) return this.#tell()
         this.#writeEach(next, error)
@@ -243,7 +270,7 @@ class StoreWorker {
 
   // ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #answer(message: Exclude<ToWorker, { type: 'batch' }>): void {
+  #answer(message: Exclude<ToWorker, { type: 'batch' | 'hurry' }>): void {
     // Who asks has heard of everything that was accepted before.
     this.#tell()
     const { request } = message
@@ -257,10 +284,12 @@ class StoreWorker {
           const value = this.#file.read(message.log, message.from, message.until, message.maxBytes)
           return post({ type: 'answer', request, value }, [value.bytes.buffer])
         }
-        case 'rows':
-          return post({ type: 'answer', request, value: this.#file.rows(message.kind) })
-        case 'sizes':
-          return post({ type: 'answer', request, value: this.#file.sizes() })
+        case 'rows': {
+          const value = this.#file.rows(message.kind)
+          return post({ type: 'answer', request, value }, [value.values.buffer])
+        }
+        case 'logs':
+          return post({ type: 'answer', request, value: this.#file.names() })
         case 'close':
           if (this.#blocked) this.#retry()
           this.#closing = request

@@ -39,6 +39,8 @@ const LOGS_A_RUN = 2 ** 26
 interface Log {
   readonly id: number
   readonly name: string
+  /** What its store calls it: `id`, or a number of its own for what was new. */
+  readonly called: number
   /** It has its row. */
   kept: boolean
   start: number
@@ -48,6 +50,8 @@ interface Log {
   /** Numbers before this one are never given again; and those of which that is on disk for certain. */
   ceiling: number
   durable: number
+  /** How often it has given back what was reserved. */
+  releases: number
   /** The opening of the store in which that was reserved. */
   run: number
 }
@@ -335,6 +339,10 @@ export class StoreFile {
         this.#do('DELETE FROM kept WHERE kind = ? AND key = ?', a as string, b as string)
         this.#written += PAGE
         return false
+      case message.OPEN:
+        // Where that transaction came to nothing it is there already.
+        if (!this.#logs.has(a)) this.#adopt(b, this.#nextLog++, a)
+        return false
       case message.DROP: {
         const log = this.#names.get(a)
         if (log) this.#drop(log)
@@ -393,7 +401,8 @@ export class StoreFile {
     piece.parts.push({ count, errors, bytes })
     piece.bytes += bytes.byteLength
     log.end = end
-    this.#active.set(log, end)
+    // Where it ended when idle logs were looked for last.
+    if (!this.#active.has(log)) this.#active.set(log, -1)
     return end > log.durable
   }
 
@@ -468,7 +477,7 @@ export class StoreFile {
     this.#do('DELETE FROM cursor WHERE log = ?', log.id)
     this.#forget(log.id, Number.MAX_SAFE_INTEGER)
     this.#dropped.add(log)
-    this.#logs.delete(log.id)
+    this.#logs.delete(log.called)
     this.#names.delete(log.name)
     this.#active.delete(log)
     this.#written += PAGE
@@ -531,6 +540,7 @@ export class StoreFile {
           this.#change(log)
           if (log.ceiling > log.end) this.#keep(log, log.end, this.#run)
           log.durable = Math.min(log.durable, log.end)
+          log.releases++
         }
       })
     this.#active.clear()
@@ -545,9 +555,11 @@ export class StoreFile {
   reserved(): () => void {
     const ceilings = [...this.#active.keys()]
       .filter((log) => log.durable < log.ceiling)
-      .map((log) => [log, log.ceiling] as const)
+      .map((log) => [log, log.ceiling, log.releases] as const)
     return () => {
-      for (const [log, ceiling] of ceilings) log.durable = Math.min(log.ceiling, ceiling)
+      // What was given back meanwhile and reserved again is another reserve, and not on disk.
+      for (const [log, ceiling, releases] of ceilings)
+        if (log.releases === releases) log.durable = Math.min(log.ceiling, ceiling)
     }
   }
 
@@ -578,7 +590,7 @@ export class StoreFile {
     const state = this.#chunkEnds(log)
     const cursors = this.#all<{ reader: string; seq: number }>('SELECT reader, seq FROM cursor WHERE log = ?', log.id)
     return {
-      log: log.id,
+      log: log.called,
       start: log.start,
       end: log.end,
       ...state,
@@ -586,14 +598,26 @@ export class StoreFile {
     }
   }
 
-  #adopt(name: string, id: number): Log {
-    const log: Log = { id, name, kept: false, start: 0, end: 0, cost: 0, ceiling: 0, durable: 0, run: 0 }
+  #adopt(name: string, id: number, called = id): Log {
+    const log: Log = {
+      id,
+      name,
+      called,
+      kept: false,
+      start: 0,
+      end: 0,
+      cost: 0,
+      ceiling: 0,
+      durable: 0,
+      releases: 0,
+      run: 0,
+    }
     this.#know(log)
     return log
   }
 
   #know(log: Log): void {
-    this.#logs.set(log.id, log)
+    this.#logs.set(log.called, log)
     this.#names.set(log.name, log)
   }
 
@@ -750,14 +774,14 @@ export class StoreFile {
   rows(kind: string): RowsRead {
     return this.#repairing(() => {
       const keys: string[] = []
-      const values: Uint8Array<ArrayBuffer>[] = []
+      const values: Uint8Array[] = []
       for (const row of this.#rowsOf(kind)) {
         if (row && row.crc === rowSum(kind, row.key, row.value)) {
           keys.push(row.key)
           values.push(row.value)
         } else this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path}: row ${kind} ${row?.key} is damaged` })
       }
-      return { keys, values }
+      return { keys, values: joined(values), lengths: values.map(({ byteLength }) => byteLength) }
     })
   }
 
@@ -784,12 +808,9 @@ export class StoreFile {
       })
   }
 
-  /** What the logs cost that are kept, by name. */
-  sizes(): [name: string, bytes: number][] {
-    return this.#all<{ name: string; bytes: number }>(
-      `SELECT name, ifnull((SELECT before + cost FROM piece WHERE log = log.id ORDER BY first DESC LIMIT 1)
-         - (SELECT before FROM piece WHERE log = log.id ORDER BY first LIMIT 1), 0) AS bytes FROM log ORDER BY id`,
-    ).map(({ name, bytes }) => [name, bytes])
+  /** Names of the logs that are kept. */
+  names(): string[] {
+    return this.#all<{ name: string }>('SELECT name FROM log ORDER BY id').map(({ name }) => name)
   }
 
   /** What an index cannot tell is asked again when it has been made anew: once, for a damaged one. */
@@ -860,6 +881,16 @@ interface RowRead {
 
 function rowSum(kind: string, key: string, value: Uint8Array): number {
   return crc32(value, crc32(`${kind}\0${key}`))
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
+  let at = 0
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.byteLength
+  }
+  return bytes
 }
 
 /** Bytes that belong to an operation. */

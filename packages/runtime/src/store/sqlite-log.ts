@@ -2,7 +2,17 @@
 import type { Chunk } from '../record.ts'
 import { ChunkEnds } from './chunk-ends.ts'
 import { RecentLog, type RecentChunks } from './recent-chunks.ts'
-import { APPEND, BEGIN, CHUNK_COST, CURSOR, FORGET, SEAL, type ChunksRead, type LogState } from './sqlite-message.ts'
+import {
+  APPEND,
+  BEGIN,
+  CHUNK_COST,
+  CURSOR,
+  FORGET,
+  OPEN,
+  SEAL,
+  type ChunksRead,
+  type LogState,
+} from './sqlite-message.ts'
 import type { StoredLog } from './store.ts'
 
 /** The reader that retention waits for. */
@@ -40,14 +50,18 @@ export class SqliteLog implements StoredLog {
   readonly #waiting = new Set<Appending>()
   /** Where it began: there a reader stands that is new. */
   #began: number
+  /** What it is called, until its file has heard of it: of jobs that say nothing it never does. */
+  #unheard: string | undefined
   #sealed = false
   #dropped = false
   start: number
   end: number
   accepted: number
 
-  constructor(home: LogHome, state: LogState) {
+  /** `unheard`: its name, of one that its file does not know yet. */
+  constructor(home: LogHome, state: LogState, unheard?: string) {
     this.#home = home
+    this.#unheard = unheard
     this.#log = state.log
     this.#ends = new ChunkEnds([...state.ends], [...state.costs], state.before)
     this.#ends.forget(state.start)
@@ -131,7 +145,12 @@ export class SqliteLog implements StoredLog {
   pack(): void {
     if (this.#sealed) return
     this.#sealed = true
-    this.#write([SEAL, this.#log])
+    if (this.isKept) this.#write([SEAL, this.#log])
+  }
+
+  /** There may be something of it in the file. */
+  get isKept(): boolean {
+    return this.#unheard === undefined
   }
 
   /** Its records are deleted; who still holds it may go on, and nothing is kept. */
@@ -182,7 +201,10 @@ export class SqliteLog implements StoredLog {
   }
 
   #write(operation: readonly (number | string)[], bytes?: Uint8Array, waiter?: Waiter): void {
-    if (!this.#dropped) this.#home.write(operation, bytes, waiter)
+    if (this.#dropped) return
+    if (this.#unheard !== undefined) this.#home.write([OPEN, this.#log, this.#unheard])
+    this.#unheard = undefined
+    this.#home.write(operation, bytes, waiter)
   }
 }
 

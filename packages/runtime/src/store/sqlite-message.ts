@@ -14,9 +14,10 @@ export const FORGET = 4 // log, the first record that stays
 export const CURSOR = 5 // log, reader, seq
 export const SEAL = 6 // log
 export const DROP = 7 // name of a log
+export const OPEN = 8 // log, name: a new one, by a number that its store has made up
 
 /** How many values belong to an operation, itself included. */
-export const LENGTH: readonly number[] = [5, 3, 6, 5, 3, 4, 2, 2]
+export const LENGTH: readonly number[] = [5, 3, 6, 5, 3, 4, 2, 2, 3]
 
 /** One turn's writes. They take effect together or not at all, but for appends that may wait. */
 export interface Batch {
@@ -71,7 +72,8 @@ export type ToWorker =
       readonly maxBytes: number
     }
   | { readonly type: 'rows'; readonly request: number; readonly kind: RowKind }
-  | { readonly type: 'sizes'; readonly request: number }
+  | { readonly type: 'logs'; readonly request: number }
+  | { readonly type: 'hurry' }
   | { readonly type: 'close'; readonly request: number }
 
 export interface ChunksRead {
@@ -81,7 +83,9 @@ export interface ChunksRead {
 
 export interface RowsRead {
   readonly keys: readonly string[]
-  readonly values: readonly Uint8Array<ArrayBuffer>[]
+  /** One behind the other, and how long each is: memory of its own for each of a hundred thousand takes its time. */
+  readonly values: Uint8Array<ArrayBuffer>
+  readonly lengths: readonly number[]
 }
 
 export type FromWorker =

@@ -61,8 +61,8 @@ export interface SqliteStore extends Store {
   readonly rows: StoredRows
   /** Takes effect in its turn; where nothing is written any more it is nothing. */
   dropLog(job: string): void
-  /** The logs that are kept and what each costs, in bytes: to find those that nobody knows any more, or the largest. */
-  sizes(): Promise<ReadonlyMap<string, number>>
+  logs(): Promise<readonly string[]>
+  hurry(): void
   /** Ends the worker as a crash would, for tests of that: every call fails with STORE_FAILED from then on. */
   terminate(): Promise<void>
 }
@@ -70,7 +70,7 @@ export interface SqliteStore extends Store {
 /** What was written in one turn, until it is on disk. */
 interface Sent {
   readonly number: number
-  readonly waiters: readonly (Waiter | undefined)[]
+  readonly waiters: (Waiter | undefined)[]
 }
 
 interface Asked {
@@ -103,6 +103,13 @@ class FileStore implements SqliteStore, LogHome {
   readonly #asked = new Map<number, Asked>()
   readonly #moved = new Set<SqliteLog>()
   #cursors: NodeJS.Timeout | undefined
+  /** The batch in which cursors were written last, and the last one that is accepted. */
+  #cursorsIn = 0
+  #accepted = 0
+  /** Numbers of logs that are new, below 0: the file's own are above. */
+  #lastNew = 0
+  /** Something in the file is not what was written. */
+  #damaged = false
 
   constructor(path: string, { logLimit = LOG_LIMIT, maxBytes, whenFull, onTrouble }: SqliteOptions) {
     this.logLimit = logLimit
@@ -110,8 +117,7 @@ class FileStore implements SqliteStore, LogHome {
     this.#onTrouble = onTrouble ?? ((error) => process.emitWarning(error))
     this.rows = {
       all: async (kind) => {
-        const { keys, values } = await this.#ask<RowsRead>({ type: 'rows', kind })
-        return this.#decoded(kind, keys, values)
+        return this.#decoded(kind, await this.#ask<RowsRead>({ type: 'rows', kind }))
       },
       put: (kind, key, value, { patient = false } = {}) => {
         const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -136,9 +142,15 @@ class FileStore implements SqliteStore, LogHome {
     }
   }
 
-  log(job: string): StoredLog | Promise<StoredLog> {
+  log(job: string, isNew = false): StoredLog | Promise<StoredLog> {
     const known = this.#logs.get(job)
     if (known) return known
+    // To ask for each would part what its turn writes into as many transactions.
+    if (isNew) {
+      const log = new SqliteLog(this, nothing(--this.#lastNew), job)
+      this.#logs.set(job, log)
+      return log
+    }
     const opening = this.#ask<LogState>({ type: 'log', name: job }).then(
       (state) => {
         const log = new SqliteLog(this, state)
@@ -159,12 +171,16 @@ class FileStore implements SqliteStore, LogHome {
     const known = this.#logs.get(job)
     this.#logs.delete(job)
     if (known instanceof SqliteLog) known.drop()
-    // Nobody waits for it; a store that is closed deletes nothing.
-    if (!this.#ended && !this.#closing) this.write([DROP, job])
+    if (!(known instanceof SqliteLog) || known.isKept) this.write([DROP, job])
   }
 
-  async sizes(): Promise<ReadonlyMap<string, number>> {
-    return new Map(await this.#ask<[string, number][]>({ type: 'sizes' }))
+  async logs(): Promise<readonly string[]> {
+    const names = await this.#ask<string[]>({ type: 'logs' })
+    return this.#damaged ? [] : names
+  }
+
+  hurry(): void {
+    if (!this.#ended) this.#post({ type: 'hurry' })
   }
 
   /** Idempotent. */
@@ -174,7 +190,7 @@ class FileStore implements SqliteStore, LogHome {
 
   async #close(): Promise<void> {
     if (this.#worker && !this.#ended) {
-      this.#writeCursors()
+      this.#writeCursors(true)
       await this.#ask({ type: 'close' }, true).catch(() => undefined)
     }
     this.#end(closed(this.#settings.path))
@@ -190,6 +206,8 @@ class FileStore implements SqliteStore, LogHome {
   // ── for its logs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   write(operation: readonly (number | string)[], bytes?: Uint8Array, waiter?: Waiter): void {
+    // Where nothing is written any more, what nobody waits for is nothing.
+    if (!waiter && (this.#ended || this.#closing)) return
     this.#start()
     for (const value of operation) this.#operations.push(value)
     if (bytes) this.#parts.push(bytes)
@@ -206,10 +224,16 @@ class FileStore implements SqliteStore, LogHome {
     this.#cursors ??= setTimeout(() => this.#writeCursors(), CURSOR_MS).unref()
   }
 
-  #writeCursors(): void {
+  #writeCursors(last = false): void {
     clearTimeout(this.#cursors)
     this.#cursors = undefined
     if (this.#ended) return
+    // While nothing can be written readers go on: one write of theirs under way, however long that lasts.
+    if (this.#cursorsIn > this.#accepted && !last) {
+      this.#cursors = setTimeout(() => this.#writeCursors(), CURSOR_MS).unref()
+      return
+    }
+    this.#cursorsIn = this.#number + 1
     for (const log of this.#moved) log.writeCursors()
     this.#moved.clear()
   }
@@ -288,12 +312,21 @@ class FileStore implements SqliteStore, LogHome {
   #hear(message: FromWorker): void {
     switch (message.type) {
       case 'done':
+        this.#accepted = message.accepted
         this.#settle(this.#unaccepted, message.accepted, 'accepted')
         this.#settle(this.#unsynced, message.synced, 'synced')
         break
       case 'refused': {
         const sent = this.#unsynced.find(({ number }) => number === message.number)
-        for (const place of message.places) sent?.waiters[place]?.refused(errorOf(message.failure))
+        for (const place of message.places) {
+          sent?.waiters[place]?.refused(errorOf(message.failure))
+          delete sent?.waiters[place]
+        }
+        // However long nothing can be written: what was refused takes no room here.
+        if (sent?.waiters.every((waiter) => waiter === undefined))
+          [this.#unaccepted, this.#unsynced] = [this.#unaccepted, this.#unsynced].map((queue) =>
+            queue.filter((one) => one !== sent),
+          ) as [Sent[], Sent[]]
         break
       }
       case 'answer':
@@ -303,6 +336,7 @@ class FileStore implements SqliteStore, LogHome {
         this.#take(message.request)?.reject(errorOf(message.failure))
         break
       case 'trouble':
+        this.#damaged ||= message.failure.code === 'STORE_DAMAGED'
         this.#onTrouble(errorOf(message.failure))
         break
       case 'failed':
@@ -341,16 +375,15 @@ class FileStore implements SqliteStore, LogHome {
     this.#asked.clear()
   }
 
-  #decoded(
-    kind: RowKind,
-    keys: readonly string[],
-    values: readonly Uint8Array[],
-  ): { readonly key: string; readonly value: unknown }[] {
+  #decoded(kind: RowKind, { keys, values, lengths }: RowsRead): { readonly key: string; readonly value: unknown }[] {
     const rows: { key: string; value: unknown }[] = []
+    let at = 0
     for (const [index, key] of keys.entries()) {
+      const bytes = values.subarray(at, (at += lengths[index]!))
       try {
-        rows.push({ key, value: decode(values[index]!) })
+        rows.push({ key, value: decode(bytes) })
       } catch (error) {
+        this.#damaged = true
         const message = `${this.#settings.path}: row ${kind} ${key} cannot be read`
         this.#onTrouble(errorOf({ code: 'STORE_DAMAGED', message }, error))
       }
@@ -360,6 +393,13 @@ class FileStore implements SqliteStore, LogHome {
 }
 
 type Question = ToWorker extends infer M ? (M extends { request: number } ? Omit<M, 'request'> : never) : never
+
+const NONE: Float64Array<ArrayBuffer> = new Float64Array()
+
+/** A log in which nothing is. */
+function nothing(log: number): LogState {
+  return { log, start: 0, end: 0, ends: NONE, costs: NONE, before: 0, cursors: [] }
+}
 
 function closed(path: string): StoreError {
   return errorOf({ code: 'STORE_CLOSED', message: `the store ${path} is closed` })

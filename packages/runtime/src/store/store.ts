@@ -63,8 +63,15 @@ export interface Store extends AsyncDisposable {
   readonly logLimit: number
   /** What outlives the peer beside the logs. None: nothing does, the logs neither. */
   readonly rows?: StoredRows
-  /** Opens or makes the log of a job. */
-  log(job: string): StoredLog | Promise<StoredLog>
+  /** Opens or makes the log of a job. `isNew`: there never was one of this name, so nothing is looked for. */
+  log(job: string, isNew?: boolean): StoredLog | Promise<StoredLog>
   /** Deletes a job's log and cursors. Unknown: nothing happens. */
   dropLog(job: string): void | Promise<void>
+  /**
+   * Names of the logs that are kept, so that those can be dropped whose job was never written down. None where something is
+   * damaged: then nobody can tell whose they are.
+   */
+  logs?(): Promise<readonly string[]>
+  /** Its peer is going: from now on nothing waits until there is room again, but is refused. */
+  hurry?(): void
 }

@@ -29,6 +29,7 @@ export interface KeptDisk {
 
 interface Life {
   yes: boolean
+  hurried?: boolean
   left: number
   readonly dead: PromiseWithResolvers<void>
 }
@@ -99,8 +100,8 @@ export function keptDisk(options: { logLimit?: number } = {}): KeptDisk {
       const write = (act: () => void, patient: boolean): Promise<void> => {
         const turn = last.then(() => new Promise<void>((resolve) => setImmediate(resolve)))
         const done = turn.then(async () => {
-          if (mine.yes && isFull && !patient) throw new ErrandError('STORE', 'the disk is full')
-          while (mine.yes && isFull) await room.promise
+          while (mine.yes && isFull && patient && !mine.hurried) await room.promise
+          if (mine.yes && isFull) throw new ErrandError('STORE', 'the disk is full')
           if (!mine.yes) return never()
           act()
           wrote(mine)
@@ -138,6 +139,11 @@ export function keptDisk(options: { logLimit?: number } = {}): KeptDisk {
               }
             },
           })
+        },
+        logs: async () => [...names],
+        hurry() {
+          mine.hurried = true
+          room.resolve()
         },
         dropLog(job) {
           if (!mine.yes) return
