@@ -62,7 +62,7 @@ export interface LocalOptions extends Cancel {
 
 /**
  * Connects to this machine's daemon. Closing the result lets go of it; its jobs and sessions go on.
- * @throws PeerUnreachableError when none is running
+ * @throws PeerUnreachableError when none is running, DeniedError when 128 programs are connected to it already
  */
 export async function connectLocal(o: LocalOptions = {}): Promise<LocalPeer> {
   const lostAfter = milliseconds(o.lostAfter ?? 0)
@@ -83,6 +83,8 @@ export async function connectLocal(o: LocalOptions = {}): Promise<LocalPeer> {
   } catch (error) {
     await transport.close()
     o.signal?.throwIfAborted()
+    // It is up, and takes nobody else now, say.
+    if (codeOf(error) === 'DENIED') throw error
     throw new PeerUnreachableError(`no errand is up in ${home}`, { cause: error, hint: 'start it with `errand up`' })
   }
   try {

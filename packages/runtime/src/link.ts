@@ -182,6 +182,13 @@ export class Link {
    */
   watch<T>(to: Address, listener: (snapshot: T) => void, lost?: (cause: Error | undefined) => void): () => void {
     const watching: Watching = { listener: listener as (snapshot: unknown) => void, lost }
+    if (this.#ended) {
+      // Nobody would ever say so any more. Not within this call: who asks has not what it returns yet.
+      const { error } = this.#ended
+      let told = false
+      queueMicrotask(() => told || lost?.(error))
+      return () => void (told = true)
+    }
     const key = keyOf(to)
     let listeners = this.#watched.get(key)
     if (!listeners) {
