@@ -117,10 +117,10 @@ export class HostSession implements SessionRef, SessionActions {
   #left: Moment | undefined
   /** Milliseconds of its lease that had gone by before it came back. */
   #leftFor = 0
-  /** Runs whose session was lost under them: they are written down, as jobs are. */
+  /** Runs whose session was lost under them, and their children: they are written down, as jobs are. */
   readonly #keptRuns = new Set<string>()
-  /** Runs of ours whose sessions were lost: jobs since, whose logs are where runs have theirs, and which end with us. */
-  readonly #enlisted = new Set<string>()
+  /** Such that could not be, though they are jobs since: their logs are where runs have theirs, and they end with us. */
+  readonly #unkept = new Set<string>()
   #revived: Revived[] = []
   /** Its peer goes down: it comes back with it. */
   #comesBack = false
@@ -494,7 +494,11 @@ export class HostSession implements SessionRef, SessionActions {
       if (!isFinished(one.state)) await one.abandon()
     }
     const over: unknown[] = []
-    for (const job of [...this.all()]) if (job.id === 0 || !this.#comesBack) over.push(this.#table.forget(job))
+    for (const job of [...this.all()]) {
+      // What it had said is there after an orderly end as after a kill, for who comes back to it.
+      const kept = job.id > 0 || this.#keptRuns.has(job.instanceId)
+      if (!kept || !this.#comesBack) over.push(this.#table.forget(job))
+    }
     if (this.#comesBack) this.#row?.leave()
     // In one turn with its jobs' rows: all of it is there, or nothing.
     else over.push(this.#row?.delete())
@@ -529,21 +533,23 @@ export class HostSession implements SessionRef, SessionActions {
   /** A run needs to outlive nothing, until its session is lost under it. */
   #storeOf({ id, instanceId }: Pick<TableJob, 'id' | 'instanceId'>): Store {
     const { store, memory = store } = this.#home
-    if (this.#enlisted.has(instanceId)) return memory
-    return this.#rows && (id > 0 || this.#keptRuns.has(instanceId)) ? store : memory
+    if (!this.#rows || this.#unkept.has(instanceId)) return memory
+    return id > 0 || this.#keptRuns.has(instanceId) ? store : memory
   }
 
   /** Known without its log from now on. */
   #writeRead(row: JobRow): void {
-    if (this.#table.seek(row.instanceId) !== row || this.#enlisted.has(row.instanceId)) return
+    if (this.#table.seek(row.instanceId) !== row || this.#unkept.has(row.instanceId)) return
     // Not written: it shows more than there is until it is read again.
     void this.#rows!.put('job', logName(this.instanceId, row), row.stored()).catch(() => undefined)
   }
 
   #forgetRows(job: TableJob): Promise<unknown> | undefined {
-    if (job.id === 0 && !this.#keptRuns.delete(job.instanceId)) return undefined
-    if (this.#enlisted.has(job.instanceId)) return undefined
-    const deleted = [job, ...job.children].map((one) => this.#rows!.delete('job', logName(this.instanceId, one)))
+    const kept = this.#keptRuns.has(job.instanceId)
+    const family = [job, ...job.children]
+    for (const { instanceId } of family) this.#keptRuns.delete(instanceId)
+    if ((job.id === 0 && !kept) || this.#unkept.has(job.instanceId)) return undefined
+    const deleted = family.map((one) => this.#rows!.delete('job', logName(this.instanceId, one)))
     // Its number is not given again: in the same turn, unless that is written already.
     if (job.id > this.#lastWritten) deleted.push(this.#row!.note())
     return Promise.all(deleted)
@@ -580,7 +586,7 @@ export class HostSession implements SessionRef, SessionActions {
     for (const family of families) {
       const { job } = family
       if (job.id > 0 && isFinished(job.state)) continue
-      if (job.id === 0) this.#keptRuns.add(job.instanceId)
+      if (job.id === 0) for (const one of [job, ...family.children]) this.#keptRuns.add(one.instanceId)
       const revived = await revivedHost(family, home)
       this.#table.restoreHost(revived.host)
       this.#revived.push(revived)
@@ -635,13 +641,19 @@ export class HostSession implements SessionRef, SessionActions {
     const { spec } = run
     // What works for a map has nothing to say to anybody else.
     if (this.#keptRuns.has(instanceId) || !log || run.children.length > 0 || spec.map) return
-    const name = logName(this.instanceId, run)
-    await log.moveTo(await this.#home.store.log(name))
-    await this.#home.memory?.dropLog(name)
-    this.#keptRuns.add(instanceId)
+    await this.#keepLog(run)
     await run.keep(this.#entry(run.head, undefined, { spec })!)
     // Read to its end meanwhile.
     if (this.#table.seek(instanceId) !== run) await this.#forgetRows(run)
+  }
+
+  async #keepLog({ instanceId, log }: JobHost): Promise<void> {
+    if (log) {
+      const name = logName(this.instanceId, { instanceId })
+      await log.moveTo(await this.#home.store.log(name))
+      await this.#home.memory?.dropLog(name)
+    }
+    this.#keptRuns.add(instanceId)
   }
 
   // ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -755,7 +767,7 @@ export class HostSession implements SessionRef, SessionActions {
       )
     }
     host.start()
-    if (targets && !listed) this.#leaveIfLost(host)
+    if (targets && !listed) this.#leaveIfLost(host, { lostAfter, again })
     return host
   }
 
@@ -784,22 +796,50 @@ export class HostSession implements SessionRef, SessionActions {
    * A run whose sessions were lost under it, all that it still waits for, is told so and stays behind as a job: its work
    * may go on there, and can be received when a session is back.
    */
-  #leaveIfLost(run: JobHost): void {
+  #leaveIfLost(run: JobHost, how: LeftHow): void {
     const unwatch = run.watch(({ state }) => {
       if (isFinished(state)) return unwatch()
-      const open = run.children.filter((child) => !isFinished(child.state))
-      if (state !== 'Disconnected' || !open.every(({ engine }) => engine instanceof RemoteEngine && engine.lost)) return
+      if (!lostChild(run)) return
       unwatch()
-      const { location, reason } = open[0]!.snapshot()
-      const id = ++this.#lastJob
-      const lost = new PeerLostError(`${location} could not be reached again; the run is job ${id} from now on`, {
-        cause: reason,
-        hint: `connect the session when it can be reached, and receive job ${id}`,
-      })
-      for (const one of [run, ...run.children]) this.#enlisted.add(one.instanceId)
-      this.#table.enlist(run, id, lost)
-      this.#changed()
+      void this.#leave(run, how)
     })
+  }
+
+  async #leave(run: JobHost, how: LeftHow): Promise<void> {
+    const id = how.id ?? ++this.#lastJob
+    // Who is told of it finds it again, also after a restart; where nothing can be written it is there as long as we are.
+    if (this.#rows && !this.#keptRuns.has(run.instanceId)) await this.#keepLost(run, id, how).catch(() => undefined)
+    // Read to its end, or closed, in the meantime.
+    if (this.#table.seek(run.instanceId) !== run) return void (await this.#forgetRows(run))
+    const child = lostChild(run)
+    // It is back, or over: its caller goes on with it.
+    if (!child) return this.#leaveIfLost(run, { ...how, id })
+    const { location, reason } = child.snapshot()
+    const lost = new PeerLostError(`${location} could not be reached again; the run is job ${id} from now on`, {
+      cause: reason,
+      hint: `connect the session when it can be reached, and receive job ${id}`,
+    })
+    const family = [run, ...run.children]
+    for (const { instanceId } of family) if (!this.#keptRuns.has(instanceId)) this.#unkept.add(instanceId)
+    this.#table.enlist(run, id, lost)
+    this.#changed()
+  }
+
+  /** In one turn: all of it, or nothing. @throws StoreError */
+  async #keepLost(run: JobHost, id: number, { lostAfter, again }: LeftHow): Promise<void> {
+    const family = [run, ...run.children]
+    for (const one of family) await this.#keepLog(one)
+    const name = run.spec.name ?? `Job${id}`
+    const written = family.map((one) => {
+      const { spec, engine, position } = one
+      if (position === undefined)
+        return one.keep(this.#entry({ ...one.head, id, name }, undefined, { spec, throttle: THROTTLE })!)
+      const session = engine instanceof RemoteEngine ? engine.session : undefined
+      const target = session && { session: session.instanceId }
+      const head = { ...one.head, id, name: `${name}.${position}` }
+      return one.keep(this.#entry(head, run.instanceId, { spec: { ...spec, ...again }, target, lostAfter })!)
+    })
+    await Promise.all(written)
   }
 
   #child(
@@ -907,6 +947,21 @@ export class HostSession implements SessionRef, SessionActions {
   #changed(): void {
     for (const listener of [...this.#listeners]) listener()
   }
+}
+
+/** What is known of a run that may be left, beside itself. */
+interface LeftHow {
+  readonly lostAfter: number | undefined
+  readonly again: Again
+  /** It had been written down before, under this number. */
+  readonly id?: number
+}
+
+/** One that is out of reach, where all that it still waits for are. */
+function lostChild(run: JobHost): JobHost | undefined {
+  const open = run.children.filter((child) => !isFinished(child.state))
+  const lost = run.state === 'Disconnected' && open.every(({ engine }) => engine instanceof RemoteEngine && engine.lost)
+  return lost ? open[0] : undefined
 }
 
 /** As it is written down. */
