@@ -104,8 +104,8 @@ export async function connectLocal(o: LocalOptions = {}): Promise<LocalPeer> {
 class DaemonLine implements Line {
   link: Link
   readonly instead?: (ended: Link, signal?: AbortSignal) => Promise<Link>
+  readonly patience: number
   readonly #dial: (signal: AbortSignal) => Promise<Link>
-  readonly #lostAfter: number
   readonly #release: () => Promise<void>
   readonly #over = new AbortController()
   #dialling: Promise<Link> | undefined
@@ -119,7 +119,7 @@ class DaemonLine implements Line {
   ) {
     this.link = link
     this.#dial = dial
-    this.#lostAfter = lostAfter
+    this.patience = lostAfter
     this.#release = release
     if (lostAfter > 0) this.instead = (ended, signal) => this.#instead(ended, signal)
   }
@@ -144,7 +144,7 @@ class DaemonLine implements Line {
 
   async #again(): Promise<Link> {
     const { signal } = this.#over
-    const until = performance.now() + this.#lostAfter
+    const until = performance.now() + this.patience
     for (const pause of backOff()) {
       if (signal.aborted || performance.now() + pause > until) break
       await wait(pause, signal)

@@ -14,6 +14,8 @@ export interface Line {
   readonly link: Link
   /** Another one instead of one that has ended. @throws PeerLostError when there is none, for good */
   instead?(ended: Link, signal?: AbortSignal): Promise<Link>
+  /** How long another one is waited for, in ms. */
+  readonly patience?: number
 }
 
 /** Over whatever link there is, and over the next one where there can be one. */
@@ -109,7 +111,10 @@ export class LinkSessionRef implements SessionRef {
     }
     const gone = (cause: Error | undefined): Error =>
       new PeerLostError(`the link to ${this.#line.link.peer} ended; the job may go on there`, { cause })
-    const away = (cause: Error | undefined, reason = gone(cause)): void => {
+    const seconds = (this.#line.patience ?? 0) / 1000
+    const waits = (cause: Error | undefined): Error =>
+      new PeerLostError(`the link to ${this.#line.link.peer} is lost; trying again for ${seconds} s`, { cause })
+    const away = (cause: Error | undefined, reason = waits(cause)): void => {
       if (!last || isFinished(last.state)) return
       listener(Object.freeze({ ...last, state: 'Disconnected' as const, reason }))
     }
