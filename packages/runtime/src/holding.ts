@@ -153,7 +153,10 @@ export class Holding {
   async home(on: string, signal?: AbortSignal): Promise<RemoteSession> {
     const { network } = this.#holder
     const place = network.place(on)
-    const known = await this.#homes.get(place.key)?.catch(() => undefined)
+    const opened = this.#homes.get(place.key)?.catch(() => undefined)
+    if (opened) await untilAborted(opened, signal)
+    signal?.throwIfAborted()
+    const known = await opened
     if (known && known.state !== 'Broken' && known.state !== 'Closed') {
       await known.connect(signal)
       return known
@@ -378,18 +381,28 @@ export class Holding {
   /** What was only called, and lost with its session, is a job from now on: Disconnected, until the session is back. */
   #leave(session: RemoteSession, runs: readonly LostRun[]): void {
     for (const { id: instanceId, command, name, taken } of runs) {
+      // It was received, and is a job already.
+      if (this.#copyOf(session, instanceId, this.#holder.local.all())) continue
       // This peer is closing, or its table is full: over there it can still be received.
       this.#adopt(session, { instanceId, command }, taken, name).catch(() => undefined)
     }
   }
 
   async #took(session: RemoteSession, run: string, seq: number): Promise<void> {
-    const children = this.#holder.local.unfinished.flatMap((job) => job.children)
-    const left = children.find(
-      ({ engine }) => engine instanceof RemoteEngine && engine.session === session && engine.run === run,
-    )
+    const left = this.#copyOf(session, run, this.#holder.local.unfinished)
     await left?.ready
     await left?.log?.passTo(seq)
+  }
+
+  /** The child of one of these jobs that follows a run that was called in that session. */
+  #copyOf(session: RemoteSession, run: string, jobs: Iterable<TableJob>): TableJob | undefined {
+    for (const { children } of jobs) {
+      for (const child of children) {
+        const { engine } = child
+        if (engine instanceof RemoteEngine && engine.session === session && engine.run === run) return child
+      }
+    }
+    return undefined
   }
 
   /** Leaves what is persistent, so that its work goes on over there; nor is what was lost tried any more. */

@@ -40,8 +40,8 @@ const LONG_GONE = 4 * 60_000
 
 /** States that pass by themselves. */
 const WAITING: ReadonlySet<SessionState> = new Set<SessionState>(['Opening', 'Connecting'])
-/** Codes of what another attempt may overcome. */
-const PASSING: ReadonlySet<string> = new Set(['PEER_UNREACHABLE', 'PEER_LOST', 'CHANNEL_CLOSED'])
+/** Answers that mean that it is gone, for us. What else keeps it from being attached another attempt may overcome. */
+const GONE: ReadonlySet<string> = new Set(['SESSION_NOT_FOUND', 'SESSION_CLOSED', 'SESSION_EXPIRED', 'DENIED'])
 const SETTLED: ReadonlySet<SessionState> = new Set<SessionState>(['Opened', 'Closed', 'Broken'])
 
 /** What a held session needs of the peer that holds it. */
@@ -210,7 +210,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         return this.#call(event, options)
       case 'receive':
         await this.connect(options.signal)
-        return this.#home.takeUp(this, event.name)
+        return whileWanted(() => this.#home.takeUp(this, event.name), options.signal)
       case 'close':
         await this.close(event.grace, options.signal)
         return this.snapshot
@@ -583,8 +583,9 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       } catch (error) {
         if (signal.aborted) return
         const code = codeOf(error) ?? ''
-        // Theirs, not ours: it may be back before long.
+        // Theirs, it may be back before long; ours, that is the end of it.
         const downThere = code === 'PEER_CLOSED' && link !== undefined
+        const over = GONE.has(code) || (code === 'PEER_CLOSED' && !downThere)
         const { location } = this.options
         const reason = downThere
           ? new PeerUnreachableError(`${location} is going down`, { cause: error })
@@ -594,7 +595,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         this.#snapshot = undefined
         // Another client has it: it is still there, and may be ours again.
         if (code === 'SESSION_STATE') return this.#send({ type: 'link.given-up' })
-        if (!downThere && !PASSING.has(code)) return this.#send({ type: 'link.refused', reason })
+        if (over) return this.#send({ type: 'link.refused', reason })
         // A link that went while it was asked may have been an old one: the next attempt says whether its peer is there.
         if (code !== 'PEER_LOST') {
           if (this.#commanded) return this.#send({ type: 'link.given-up' })
@@ -820,12 +821,13 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 }
 
 /** What is begun goes on, also where who asked for it gives up waiting. */
-async function whileWanted(act: () => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+async function whileWanted<T>(act: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   signal?.throwIfAborted()
   const acting = act()
   acting.catch(() => undefined) // who asked may have gone
   await untilAborted(acting, signal)
   signal?.throwIfAborted()
+  return acting
 }
 
 interface LinkEnd {

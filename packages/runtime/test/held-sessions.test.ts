@@ -3,7 +3,7 @@
 import { memory, type MemoryNetwork } from '@errand/transport/memory'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Link } from '../src/link.ts'
-import { codeOf, PeerUnreachableError } from '../src/errors.ts'
+import { codeOf, PeerUnreachableError, ProtocolError, SessionNotFoundError } from '../src/errors.ts'
 import { createPeer, type PeerHost } from '../src/peer.ts'
 import { RemoteSession, type RemoteSessionHome } from '../src/remote-session.ts'
 import type { Peer, SessionSnapshot, SessionState } from '../src/surface.ts'
@@ -164,6 +164,7 @@ class Held {
   readonly lost = Promise.withResolvers<Error | undefined>()
   readonly session: RemoteSession
   answer: (type: string) => Promise<unknown> = () => new Promise(() => undefined)
+  dial: () => Promise<Link> = () => Promise.reject(new PeerUnreachableError('not there'))
 
   constructor() {
     const far = { instanceId: 'x', name: 's', idleTimeout: 7_200_000 } as SessionSnapshot
@@ -183,7 +184,7 @@ class Held {
     const fields = Object.entries(stub).map(([name, value]) => [name, { value }] as const)
     const link = Object.create(Link.prototype, Object.fromEntries(fields)) as Link
     const home: RemoteSessionHome = {
-      link: () => Promise.reject(new PeerUnreachableError('not there')),
+      link: () => this.dial(),
       takeUp: async () => undefined,
       leave: () => undefined,
       took: () => undefined,
@@ -252,6 +253,40 @@ describe('a peer that lives and does not answer', () => {
     held.session.watchJob('job', () => undefined, lost.resolve)
     expect(codeOf(await lost.promise)).toBe('SESSION_CLOSED')
   })
+})
+
+describe('attaching again', () => {
+  beforeEach(() => start())
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+
+  test('nothing but an answer about the session ends it: what else fails is tried again, then it is given up', async () => {
+    const held = new Held()
+    held.dial = () => Promise.reject(new ProtocolError('somebody else has that address now'))
+    held.lost.resolve(undefined)
+    await vi.advanceTimersByTimeAsync(599_000)
+    expect([held.session.state, codeOf(held.session.snapshot.reason)]).toEqual(['Connecting', 'PROTOCOL'])
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect([held.session.state, codeOf(held.session.snapshot.reason)]).toEqual(['Disconnected', 'PEER_UNREACHABLE'])
+    held.dial = () => Promise.reject(new SessionNotFoundError('s', 'far'))
+    const outcome = held.session.connect().catch((thrown: unknown) => thrown)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect([codeOf(await outcome), held.session.state]).toEqual(['SESSION_NOT_FOUND', 'Broken'])
+  })
+})
+
+test('a run that was received is not left a second time when its session is lost', async () => {
+  await start()
+  const session = await here.connect('far', { lostAfter: 100 })
+  const run = session.run({ code: '1' })
+  await until('it runs there', () => engine.executions.length === 1)
+  await session.disconnect()
+  await refusal('its caller', () => run)
+  const job = await session.receive()
+  loseFar()
+  await until('it is given up', () => session.state === 'Disconnected')
+  await settled()
+  expect((await here.jobs()).map(({ id }) => id)).toEqual([job!.id])
 })
 
 /** What is said to it is read, and not answered. */
