@@ -323,9 +323,12 @@ export class Network {
     if (!(proof instanceof Uint8Array) || !(await transport.verify?.(id, joinText(transport.id, key, id), proof))) {
       throw new TicketError('the joining peer did not prove who it is')
     }
+    const { grants, owner } = invitation
+    const there = book.get(id)
+    // Asked again, for the answer was lost: it is in already, and that takes no use.
+    if (there && there.owner === owner && grants.every((grant) => there.grants.includes(grant))) return
     // Used first: a crash between the two must not leave a ticket that works twice.
     if (!(await book.use(key))) throw usedUp()
-    const { grants, owner } = invitation
     const known = Array.isArray(addresses) ? addresses.filter((one) => typeof one === 'string').slice(0, 16) : []
     await this.#put({ id, name: name.slice(0, 64), addresses: known, grants, owner })
   }

@@ -251,6 +251,19 @@ describe('a ticket', () => {
     await dave.join(ticket)
   })
 
+  it('taken again by who is in already takes no use, and gives nothing back to who was let go', async () => {
+    const ticket = await server.invite({ uses: 2 })
+    const [dave, eve, fay] = await Promise.all(['dave', 'eve', 'fay'].map(client))
+    for (let n = 0; n < 3; n++) await dave!.join(ticket)
+    await eve!.join(ticket)
+    // Used up: the answer may have been lost all the same.
+    await dave!.join(ticket)
+    await expect(fay!.join(ticket)).rejects.toMatchObject({ code: 'TICKET' })
+    await server.deny('dave')
+    await expect(dave!.join(ticket)).rejects.toMatchObject({ code: 'TICKET' })
+    expect((await server.peers()).find(({ id }) => id === 'dave')).toMatchObject({ grants: [] })
+  })
+
   it.each([1, 5])('that seven take at the same moment lets in as many as it has uses: %i', async (uses) => {
     const ticket = await server.invite({ uses })
     const before = (await server.peers()).length
