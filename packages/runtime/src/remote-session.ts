@@ -6,7 +6,6 @@ import { createActor } from 'xstate'
 import { backOff } from '@errand/transport'
 import { Alarm } from './alarm.ts'
 import { ask } from './asking.ts'
-import { isFinished } from './child-jobs.ts'
 import {
   asError,
   codeOf,
@@ -17,6 +16,7 @@ import {
   SessionStateError,
   TimeoutError,
 } from './errors.ts'
+import { FarJobs } from './far-jobs.ts'
 import { Link, type JobReading } from './link.ts'
 import { OWNER, untilAborted } from './output-log.ts'
 import {
@@ -81,7 +81,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   readonly #home: RemoteSessionHome
   readonly #actor: RemoteSessionActor
   readonly #listeners = new Set<() => void>()
-  readonly #jobs = new Map<string, WatchedJob>()
+  readonly #jobs: FarJobs
   #far: SessionSnapshot
   #link: Link | undefined
   #linkEnd: LinkEnd = { tell: undefined }
@@ -126,6 +126,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#home = home
     this.options = options
     this.#far = far
+    this.#jobs = new FarJobs(far.instanceId)
     this.#actor = createActor(remoteSessionMachine, { input: this })
     this.#actor.subscribe({
       next: ({ value }) => this.#enter(value as SessionState),
@@ -295,28 +296,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     lost?: (reason: Error) => void,
     known?: JobSnapshot,
   ): () => void {
-    let watched = this.#jobs.get(job)
-    if (!watched) {
-      watched = { listeners: new Set(), lost: new Set(), last: known, stop: undefined }
-      this.#jobs.set(job, watched)
-      if (this.#link && this.#state === 'Opened') this.#watch(job, watched, this.#link)
-    } else if (watched.last) listener(watched.last)
-    const { listeners } = watched
-    listeners.add(listener)
-    if (lost) watched.lost.add(lost)
-    if (this.#state !== 'Opened' && this.#state !== 'Opening') this.#tellUnknown(watched)
-    // No more news can come, and nobody would say so later.
-    if (this.#state === 'Closed' || this.#state === 'Broken') {
-      const reason = this.#reason ?? new SessionClosedError(this.#far.name)
-      queueMicrotask(() => watched.lost.has(lost!) && lost!(reason))
-    }
-    return () => {
-      listeners.delete(listener)
-      if (lost) watched.lost.delete(lost)
-      if (listeners.size > 0 || this.#jobs.get(job)?.listeners !== listeners) return
-      this.#jobs.get(job)?.stop?.()
-      this.#jobs.delete(job)
-    }
+    return this.#jobs.watch(job, listener, lost, known)
   }
 
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {
@@ -684,7 +664,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       }
       this.#changed()
     })
-    for (const [job, watched] of this.#jobs) this.#watch(job, watched, link)
+    this.#jobs.attach(link)
   }
 
   /** Lets go of the link, which others may still use. */
@@ -694,17 +674,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#attachment.abort()
     this.#unwatch?.()
     this.#unwatch = undefined
-    for (const watched of this.#jobs.values()) {
-      watched.stop?.()
-      watched.stop = undefined
-    }
-  }
-
-  #watch(job: string, watched: WatchedJob, link: Link): void {
-    watched.stop = link.watch<JobSnapshot>(this.#to(job), (snapshot) => {
-      watched.last = snapshot
-      for (const listener of [...watched.listeners]) listener(snapshot)
-    })
+    this.#jobs.detach()
   }
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
@@ -793,19 +763,10 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       this.#lookout = new AbortController()
       void this.#lookOut(this.#lookout.signal)
     }
-    if (state === 'Opened' || state === 'Opening') return
-    for (const watched of this.#jobs.values()) this.#tellUnknown(watched)
-    if (!SETTLED.has(state)) return
-    const reason = this.#reason ?? new SessionClosedError(this.#far.name)
-    for (const { lost } of this.#jobs.values()) for (const tell of [...lost]) tell(reason)
-  }
-
-  /** What it does cannot be known now. */
-  #tellUnknown(watched: WatchedJob): void {
-    const { last } = watched
-    if (!last || isFinished(last.state) || last.state === 'Disconnected') return
-    watched.last = Object.freeze({ ...last, state: 'Disconnected' as const, reason: this.#reason })
-    for (const listener of [...watched.listeners]) listener(watched.last)
+    // While it is being left, its jobs are heard of; that may yet be refused.
+    if (state === 'Opened' || state === 'Opening' || state === 'Disconnecting') return
+    this.#jobs.unknown(this.#reason)
+    if (SETTLED.has(state)) this.#jobs.over(this.#reason ?? new SessionClosedError(this.#far.name))
   }
 
   /** What was only called goes on there, perhaps, and nobody waits for it any more. */
@@ -844,12 +805,4 @@ function tellEnd(link: Link, tell: (error: Error | undefined) => void): LinkEnd 
 async function toldBy(link: Link, end: LinkEnd): Promise<void> {
   const error = await link.closed
   end.tell?.(error)
-}
-
-interface WatchedJob {
-  readonly listeners: Set<(snapshot: JobSnapshot) => void>
-  /** Told when no more news can come. */
-  readonly lost: Set<(reason: Error) => void>
-  last: JobSnapshot | undefined
-  stop: (() => void) | undefined
 }

@@ -275,6 +275,22 @@ describe('attaching again', () => {
   })
 })
 
+test('a disconnect that is refused changes nothing: its jobs show what they do', async () => {
+  await start()
+  const session = await here.connect('far')
+  const job = await session.start({ code: '1' })
+  await job.wait({ for: ['Running'] })
+  const seen: string[] = []
+  const watching = (async () => {
+    for await (const { state } of job.watch()) seen.push(state)
+  })()
+  expect(codeOf(await refusal('leaving', () => session.disconnect({ idleTimeout: 1 })))).toBe('USAGE')
+  expect([session.state, job.state]).toEqual(['Opened', 'Running'])
+  await job.stop()
+  await watching
+  expect(seen).not.toContain('Disconnected')
+})
+
 test('a run that was received is not left a second time when its session is lost', async () => {
   await start()
   const session = await here.connect('far', { lostAfter: 100 })
