@@ -359,7 +359,7 @@ describe('the peer that holds a session was killed', () => {
 
   test('a run whose session was lost under it is a job like any other, and is received', async () => {
     await using two = await Two.start()
-    const session = await two.here.peer.connect('far', { lostAfter: 100, name: 'work' })
+    const session = await two.here.peer.connect('far', { lostAfter: 100, reconnect: true, name: 'work' })
     const gate = path()
     const run = two.here.peer.run(counts, { on: session, args: [6, { 3: gate }], name: 'called' })
     const came: number[] = []
@@ -376,7 +376,6 @@ describe('the peer that holds a session was killed', () => {
     expect([found.id, found.state, found.children[0]!.name]).toEqual([1, 'Disconnected', 'called.1'])
     two.network.heal('here', 'far')
     await writeFile(gate, '')
-    await (await two.here.peer.session('work')).connect()
     expect(await outputs(found.receive({ follow: true })), 'behind what its caller had').toEqual([3, 4, 5])
     expect((await found.finished).state).toBe('Completed')
     expect(await outputs(found.children[0]!.receive({ from: 0 }))).toEqual(upTo(6))
