@@ -21,9 +21,13 @@ export interface Surroundings extends Streams {
   readonly connect?: (how: Reach) => Promise<LocalPeer>
 }
 
+/** How long a daemon that has gone is waited for by who follows jobs, in ms: as long as one takes to be started again. */
+const PATIENCE = 10_000
+
 interface Reach {
   readonly home: string
   readonly start: boolean
+  readonly lostAfter: number
   readonly env: NodeJS.ProcessEnv
   readonly signal: AbortSignal
 }
@@ -177,7 +181,10 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
     cmdlet: line.cmdlet,
     signal: late.signal,
     signals: around.signals,
-    connect: ({ start = true } = {}) => (connected ??= reach({ home, start, env: around.env, signal: late.signal })),
+    connect: ({ start = true, patient = false } = {}) => {
+      const lostAfter = patient ? PATIENCE : 0
+      return (connected ??= reach({ home, start, lostAfter, env: around.env, signal: late.signal }))
+    },
   }
   try {
     return await verb(context, flags, line.words)
@@ -201,11 +208,11 @@ function timeout(limit: string): Failure {
   )
 }
 
-async function reachDaemon({ home, start, env, signal }: Reach): Promise<LocalPeer> {
+async function reachDaemon({ home, start, lostAfter, env, signal }: Reach): Promise<LocalPeer> {
   if (!start) {
     const { connectLocal } = await import('@errand/runtime/client')
-    return connectLocal({ home, signal })
+    return connectLocal({ home, lostAfter, signal })
   }
   const { findOrStartDaemon } = await import('./local-peer.ts')
-  return (await findOrStartDaemon({ home, env, signal, flags: ['--on-demand'] })).peer
+  return (await findOrStartDaemon({ home, lostAfter, env, signal, flags: ['--on-demand'] })).peer
 }

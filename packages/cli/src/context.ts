@@ -26,8 +26,11 @@ export interface Context {
   /** Ends when `--timeout` has run out; its reason is a Failure TIMEOUT. */
   readonly signal: AbortSignal
   readonly signals: Signals
-  /** This machine's peer, started if need be. One per command; closed by whoever made the context. */
-  connect(o?: { start?: boolean }): Promise<LocalPeer>
+  /**
+   * This machine's peer, started if need be. One per command; closed by whoever made the context. `patient`: for what follows
+   * jobs, one that goes is waited for, 10 s: started again over its store, it goes on with them.
+   */
+  connect(o?: { start?: boolean; patient?: boolean }): Promise<LocalPeer>
 }
 
 /** What a command does. Resolves to its exit code; what it throws is said and becomes one. */

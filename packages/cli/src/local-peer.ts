@@ -21,6 +21,8 @@ export const TAKEN = 'KEY_IN_USE'
 
 export interface DaemonOptions {
   readonly home: string
+  /** How long it is waited for when it goes, in ms. Default 0. */
+  readonly lostAfter?: number
   readonly env: NodeJS.ProcessEnv
   readonly signal: AbortSignal
   /** Flags for `up --foreground`. */
@@ -28,9 +30,9 @@ export interface DaemonOptions {
 }
 
 /** The one that answers now, or undefined. @throws DeniedError for a home that is not ours alone */
-export async function findDaemon(home: string, signal: AbortSignal): Promise<LocalPeer | undefined> {
+export async function findDaemon(home: string, signal: AbortSignal, lostAfter = 0): Promise<LocalPeer | undefined> {
   try {
-    return await connectLocal({ home, signal })
+    return await connectLocal({ home, lostAfter, signal })
   } catch (error) {
     if (codeOf(error) === 'PEER_UNREACHABLE') return undefined
     throw error
@@ -42,22 +44,22 @@ export async function findDaemon(home: string, signal: AbortSignal): Promise<Loc
  * @throws Failure DAEMON, or with the code of what kept it from starting
  */
 export async function findOrStartDaemon(options: DaemonOptions): Promise<{ peer: LocalPeer; started: boolean }> {
-  const { home, signal } = options
+  const { home, signal, lostAfter } = options
   const late = AbortSignal.timeout(START_MS)
   const either = AbortSignal.any([signal, late])
   for (;;) {
-    const peer = await findDaemon(home, signal)
+    const peer = await findDaemon(home, signal, lostAfter)
     if (peer) return { peer, started: false }
     const held = await startDaemon(options, either).catch((error: unknown) => {
       throw late.aborted && !signal.aborted ? silent(home, 'it does not get ready') : error
     })
     if (held === undefined) {
-      const mine = await findDaemon(home, signal)
+      const mine = await findDaemon(home, signal, lostAfter)
       if (mine) return { peer: mine, started: true }
     } else {
       // Somebody else's: it listens in a moment, or was just leaving.
       for (let asked = 0; asked < ASKS; asked++) {
-        const other = await findDaemon(home, signal)
+        const other = await findDaemon(home, signal, lostAfter)
         if (other) return { peer: other, started: false }
         await delay(ASK_MS, undefined, { signal })
       }

@@ -139,12 +139,22 @@ describe('the daemon', { timeout: 120_000 }, () => {
     expect(await one.ended).toMatchObject({ code: 0, err: '' })
     expect(await errand('status')).toMatchObject({ code: 5 })
   })
-  it('comes back after it was killed', async () => {
-    await errand('run', '-e', '1')
+  it('comes back after it was killed, and who follows a job has waited for it', async () => {
+    const { out } = await errand('start', '-e', 'yield 1; await sleep(600_000)')
+    const id = out.trim()
+    const [receiving, waiting] = [begin('receive', id, '--follow'), begin('wait', id)]
+    await receiving.has('1\n')
     const { pid } = await status()
     process.kill(pid, 'SIGKILL')
+    await receiving.has('trying again for 10 s')
     expect(await errand('run', '-e', '2')).toEqual({ code: 0, out: '2\n', err: '' })
     expect((await status()).pid).not.toBe(pid)
+    expect(await receiving.ended).toMatchObject({
+      code: 0,
+      out: '1\n',
+      err: expect.stringContaining('was started again'),
+    })
+    expect(await waiting.ended).toMatchObject({ code: 1, out: `${id}\n` })
   })
 })
 

@@ -20,7 +20,7 @@ export interface KnownPeer {
   readonly owner?: string | undefined
 }
 
-/** An invitation that is still open: the one-time key's name and what it brings. */
+/** An invitation: the name of its ticket's key, and what it brings. */
 export interface OpenInvitation {
   readonly key: PeerId
   readonly grants: readonly Grant[]
@@ -130,22 +130,22 @@ export class AddressBook {
   // ── invitations ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async invite(invitation: OpenInvitation): Promise<void> {
+    for (const [key, { expires }] of this.#invitations) if (expires <= Date.now()) this.#invitations.delete(key)
     this.#invitations.set(invitation.key, invitation)
     await this.#write()
   }
 
-  /** The open invitation of a one-time key; expired ones are gone. */
+  /** The invitation of a ticket's key, until it expires; used up, it lets nobody else in (`uses` is 0). */
   invitation(key: PeerId): OpenInvitation | undefined {
     const found = this.#invitations.get(key)
     return found && found.expires > Date.now() ? found : undefined
   }
 
-  /** One use less; the last one closes it. False: there was none left. On disk before the joiner is told. */
+  /** One use less. False: there was none left. On disk before the joiner is told. */
   async use(key: PeerId): Promise<boolean> {
     const found = this.invitation(key)
-    if (!found) return false
-    if (found.uses > 1) this.#invitations.set(key, { ...found, uses: found.uses - 1 })
-    else this.#invitations.delete(key)
+    if (!found || found.uses < 1) return false
+    this.#invitations.set(key, { ...found, uses: found.uses - 1 })
     await this.#write()
     return true
   }

@@ -10,6 +10,8 @@ const ANSWERS_KEPT = 1024
 
 /** A client without a link for so long has lost what was kept for it, when room is needed for another. */
 const CLIENT_KEPT_MS = 10 * 60_000
+/** So many clients without a link are remembered; beyond, the one that has been away for longest is not. */
+const CLIENTS_KEPT = 1024
 
 interface Kept {
   readonly answer: Promise<unknown>
@@ -22,34 +24,44 @@ interface Client {
   readonly kept: Map<number, Kept>
   /** The newest request whose answer was forgotten unheard. */
   forgotten: number
-  /** When its last link ended (`performance.now()`); undefined while it has one. */
-  leftAt: number | undefined
 }
 
 export class Answers {
   readonly #clients = new Map<string, Client>()
+  /** Those without a link, in the order of their leaving. */
+  readonly #away = new Map<string, { readonly client: Client; readonly since: number }>()
 
   /** Answers that are kept, those under way among them. */
   get size(): number {
-    return [...this.#clients.values()].reduce((sum, { kept }) => sum + kept.size, 0)
+    const all = [...this.#clients.values(), ...[...this.#away.values()].map(({ client }) => client)]
+    return all.reduce((sum, { kept }) => sum + kept.size, 0)
   }
 
   /** A client has a link: names what is remembered of it. Another name than before: nothing that it asked before is. */
   meet(client: string): string {
+    const before = performance.now() - CLIENT_KEPT_MS
+    for (const [name, { since }] of this.#away) {
+      if (since >= before) break
+      this.#away.delete(name)
+    }
     const known = this.#of(client)
-    known.leftAt = undefined
+    this.#away.delete(client)
+    this.#clients.set(client, known)
     return known.memory
   }
 
   /** Its last link has ended; it may come back. */
   leave(client: string): void {
     const known = this.#clients.get(client)
-    if (known) known.leftAt = performance.now()
+    if (!known) return
+    this.#clients.delete(client)
+    this.#keep(client, known)
   }
 
   /** It is gone for good. */
   forget(client: string): void {
     this.#clients.delete(client)
+    this.#away.delete(client)
   }
 
   /** It has these answers, and will not ask for them again. */
@@ -60,12 +72,12 @@ export class Answers {
 
   /** @throws OutcomeUnknownError (rejects) where that was answered and the answer is forgotten; LimitError */
   once(client: string, id: number | undefined, { type }: WireEvent, act: () => Promise<unknown>): Promise<unknown> {
-    if (id === undefined) return act()
+    // Also while it is under way: what attaches who asks has to do so over the link it is asked over now.
+    if (id === undefined || REPEAT[type] === 'again') return act()
     const known = this.#of(client)
     const there = known.kept.get(id)
     if (there) return there.answer
-    const keeps = REPEAT[type] !== 'again'
-    if (keeps && id <= known.forgotten) {
+    if (id <= known.forgotten) {
       return Promise.reject(new OutcomeUnknownError(`${type} was asked before, and its answer is kept no more`))
     }
     if (known.kept.size >= ANSWERS_KEPT && !makeRoom(known)) {
@@ -73,25 +85,22 @@ export class Answers {
     }
     const kept: Kept = { answer: act(), settled: false }
     known.kept.set(id, kept)
-    const settle = (): void => {
-      kept.settled = true
-      // One that is asked for again while it is under way is the same all the same: a second stop is a harder one.
-      if (!keeps) known.kept.delete(id)
-    }
+    const settle = (): void => void (kept.settled = true)
     kept.answer.then(settle, settle)
     return kept.answer
   }
 
   #of(client: string): Client {
-    let known = this.#clients.get(client)
-    if (!known) {
-      const before = performance.now() - CLIENT_KEPT_MS
-      for (const [name, { leftAt }] of this.#clients)
-        if (leftAt !== undefined && leftAt < before) this.#clients.delete(name)
-      known = { memory: crypto.randomUUID(), kept: new Map(), forgotten: 0, leftAt: undefined }
-      this.#clients.set(client, known)
-    }
-    return known
+    const known = this.#clients.get(client) ?? this.#away.get(client)?.client
+    // One that was never met has no link either: nobody would say that it has left.
+    return known ?? this.#keep(client, { memory: crypto.randomUUID(), kept: new Map(), forgotten: 0 })
+  }
+
+  #keep(name: string, client: Client): Client {
+    this.#away.set(name, { client, since: performance.now() })
+    const [oldest] = this.#away.keys()
+    if (this.#away.size > CLIENTS_KEPT && oldest !== undefined) this.#away.delete(oldest)
+    return client
   }
 }
 

@@ -62,7 +62,7 @@ export interface LocalOptions extends Cancel {
 
 /**
  * Connects to this machine's daemon. Closing the result lets go of it; its jobs and sessions go on.
- * @throws PeerUnreachableError when none is running
+ * @throws PeerUnreachableError when none is running, DeniedError when 128 programs are connected to it already
  */
 export async function connectLocal(o: LocalOptions = {}): Promise<LocalPeer> {
   const lostAfter = milliseconds(o.lostAfter ?? 0)
@@ -83,6 +83,8 @@ export async function connectLocal(o: LocalOptions = {}): Promise<LocalPeer> {
   } catch (error) {
     await transport.close()
     o.signal?.throwIfAborted()
+    // It is up, and takes nobody else now, say.
+    if (codeOf(error) === 'DENIED') throw error
     throw new PeerUnreachableError(`no errand is up in ${home}`, { cause: error, hint: 'start it with `errand up`' })
   }
   try {
@@ -102,8 +104,8 @@ export async function connectLocal(o: LocalOptions = {}): Promise<LocalPeer> {
 class DaemonLine implements Line {
   link: Link
   readonly instead?: (ended: Link, signal?: AbortSignal) => Promise<Link>
+  readonly patience: number
   readonly #dial: (signal: AbortSignal) => Promise<Link>
-  readonly #lostAfter: number
   readonly #release: () => Promise<void>
   readonly #over = new AbortController()
   #dialling: Promise<Link> | undefined
@@ -117,7 +119,7 @@ class DaemonLine implements Line {
   ) {
     this.link = link
     this.#dial = dial
-    this.#lostAfter = lostAfter
+    this.patience = lostAfter
     this.#release = release
     if (lostAfter > 0) this.instead = (ended, signal) => this.#instead(ended, signal)
   }
@@ -142,7 +144,7 @@ class DaemonLine implements Line {
 
   async #again(): Promise<Link> {
     const { signal } = this.#over
-    const until = performance.now() + this.#lostAfter
+    const until = performance.now() + this.patience
     for (const pause of backOff()) {
       if (signal.aborted || performance.now() + pause > until) break
       await wait(pause, signal)

@@ -1,12 +1,13 @@
 // The sessions a peer holds on other peers: persistent ones with a number, home sessions, and those of single calls.
 import { setTimeout as delay } from 'node:timers/promises'
 import { backOff } from '@errand/transport'
+import { ask } from './asking.ts'
 import type { Engine } from './engine/engine.ts'
 import { RemoteEngine } from './engine/remote.ts'
-import { asError, codeOf, PeerLostError, SessionNotFoundError, SessionStateError } from './errors.ts'
+import { asError, PeerLostError, SessionNotFoundError, SessionStateError } from './errors.ts'
 import { KeptRow } from './kept-row.ts'
 import type { TableJob } from './job-row.ts'
-import { Link } from './link.ts'
+import type { Link } from './link.ts'
 import type { Network, Place } from './network.ts'
 import { untilAborted } from './output-log.ts'
 import { namedSession } from './named-session.ts'
@@ -90,9 +91,10 @@ export class Holding {
         this.#holder.rows?.delete('held', was.instanceId).catch(() => undefined) // it is found again, and left again
         continue
       }
-      const { id, temporary, lostAfter, client, left, home = false } = was
+      const { id, temporary, lostAfter, reconnect, client, left, home = false } = was
       this.numbered(id)
-      const session = this.#hold(place, { was: client, left }, was.far, { id, temporary, lostAfter, kept: true, home })
+      const options = { id, temporary, lostAfter, reconnect, kept: true, home }
+      const session = this.#hold(place, { was: client, left }, was.far, options)
       if (home) this.#homes.set(place.key, Promise.resolve(session))
     }
   }
@@ -151,7 +153,10 @@ export class Holding {
   async home(on: string, signal?: AbortSignal): Promise<RemoteSession> {
     const { network } = this.#holder
     const place = network.place(on)
-    const known = await this.#homes.get(place.key)?.catch(() => undefined)
+    const opened = this.#homes.get(place.key)?.catch(() => undefined)
+    if (opened) await untilAborted(opened, signal)
+    signal?.throwIfAborted()
+    const known = await opened
     if (known && known.state !== 'Broken' && known.state !== 'Closed') {
       await known.connect(signal)
       return known
@@ -235,19 +240,17 @@ export class Holding {
    */
   async #ask<T>(place: Place, event: PeerEvent, signal?: AbortSignal): Promise<{ link: Link; answer: T }> {
     const { network, lostAfter } = this.#holder
-    const id = Link.requestId()
     const since = performance.now()
-    for (const pause of backOff()) {
-      const link = await network.linkTo(place, signal)
-      try {
-        return { link, answer: (await link.ask({}, event, { signal, id })) as T }
-      } catch (error) {
-        const lost = !link.open && codeOf(error) === 'PEER_LOST'
-        if (!lost || signal?.aborted || performance.now() - since > lostAfter) throw error
+    const pauses = backOff()
+    const next = async (ended: Link | undefined, why: unknown): Promise<Link> => {
+      if (ended) {
+        if (performance.now() - since > lostAfter) throw why
+        await delay(pauses.next().value, undefined, { signal })
       }
-      await delay(pause, undefined, { signal })
+      return network.linkTo(place, signal)
     }
-    throw new Error('pauses end never')
+    const { link, answer } = await ask({}, event, { location: place.location, next, signal })
+    return { link, answer: answer as T }
   }
 
   #hold(
@@ -286,11 +289,12 @@ export class Holding {
     if (!kept || !rows) return session
     const row = new KeptRow(rows, 'held', far.instanceId, () => this.#stored(session), restored)
     this.#held.set(session, { place, row, home })
-    let seen = session.state
+    const { state, left } = session
+    let seen = { state, left }
     session.onChange(() => {
       // How it is when we leave in order is not how it was wished to be.
-      if (session.state === seen || this.#leaving) return
-      seen = session.state
+      if ((session.state === seen.state && session.left === seen.left) || this.#leaving) return
+      seen = { state: session.state, left: session.left }
       row.changed()
     })
     return session
@@ -311,7 +315,7 @@ export class Holding {
 
   #stored(session: RemoteSession): StoredHeld {
     const { place, home } = this.#held.get(session)!
-    const { id, lostAfter, temporary, location } = session.options
+    const { id, lostAfter, reconnect, temporary, location } = session.options
     return {
       v: SESSION_ROW,
       instanceId: session.instanceId,
@@ -322,6 +326,7 @@ export class Holding {
       home,
       temporary,
       lostAfter,
+      reconnect,
       client: session.before ?? this.#holder.client,
       left: session.left,
       far: session.far,
@@ -376,26 +381,44 @@ export class Holding {
   /** What was only called, and lost with its session, is a job from now on: Disconnected, until the session is back. */
   #leave(session: RemoteSession, runs: readonly LostRun[]): void {
     for (const { id: instanceId, command, name, taken } of runs) {
+      // It was received, and is a job already.
+      if (this.#copyOf(session, instanceId, this.#holder.local.all())) continue
       // This peer is closing, or its table is full: over there it can still be received.
       this.#adopt(session, { instanceId, command }, taken, name).catch(() => undefined)
     }
   }
 
   async #took(session: RemoteSession, run: string, seq: number): Promise<void> {
-    const children = this.#holder.local.unfinished.flatMap((job) => job.children)
-    const left = children.find(
-      ({ engine }) => engine instanceof RemoteEngine && engine.session === session && engine.run === run,
-    )
+    const left = this.#copyOf(session, run, this.#holder.local.unfinished)
     await left?.ready
     await left?.log?.passTo(seq)
   }
 
-  /** Leaves what is persistent, so that its work goes on over there. */
+  /** The child of one of these jobs that follows a run that was called in that session. */
+  #copyOf(session: RemoteSession, run: string, jobs: Iterable<TableJob>): TableJob | undefined {
+    for (const { children } of jobs) {
+      for (const child of children) {
+        const { engine } = child
+        if (engine instanceof RemoteEngine && engine.session === session && engine.run === run) return child
+      }
+    }
+    return undefined
+  }
+
+  /** Leaves what is persistent, so that its work goes on over there; nor is what was lost tried any more. */
   async leave(): Promise<void> {
     this.#leaving = true
     for (const { row } of this.#held.values()) row?.leave()
-    const open = this.all().filter((session) => !session.temporary && session.state === 'Opened')
-    await Promise.allSettled(open.map((session) => session.request({ type: 'disconnect' })))
+    const kept = this.all().filter((session) => !session.temporary)
+    await Promise.allSettled(kept.map((session) => session.request({ type: 'disconnect' })))
+  }
+
+  /** Temporary ones end with whoever called for them, at the latest with us: over there they need not wait for their lease. */
+  async end(): Promise<void> {
+    const temporary = this.all().filter((session) => session.temporary)
+    const open = temporary.filter((session) => session.state === 'Opened')
+    await Promise.allSettled(open.map((session) => session.close()))
+    for (const session of temporary) session.forsake()
   }
 }
 

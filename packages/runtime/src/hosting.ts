@@ -79,11 +79,20 @@ export class Hosting {
       .map((session) => session.snapshotFor(client))
   }
 
-  /** Asked twice with one id: one session. Who asks over another link has it from there. @throws UsageError */
-  async open(principal: Principal, client: string, options: OpenSession): Promise<SessionSnapshot> {
+  /**
+   * Asked twice with one id: one session. Who asks over another link has it from there; who has gone meanwhile (`signal`)
+   * must not be given it. @throws UsageError
+   */
+  async open(
+    principal: Principal,
+    client: string,
+    options: OpenSession,
+    signal?: AbortSignal,
+  ): Promise<SessionSnapshot> {
     const under = this.#opened.get(options.openId)
     const known = under && (await under)
     if (known && known.owner === principal.owner) {
+      signal?.throwIfAborted()
       known.attach(client)
       return known.snapshotFor(client)
     }

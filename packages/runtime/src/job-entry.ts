@@ -138,6 +138,12 @@ export class JobEntry {
     void this.#row.note()
   }
 
+  /** It was put there before it was written down at all. */
+  goesOn({ held, far }: Pick<OpenJob, 'held' | 'far'>): void {
+    this.#held = held
+    this.#far = far
+  }
+
   /** How it ended elsewhere: that place may be left when this has settled. */
   judged(verdict: Ending): Promise<void> {
     this.#verdict = verdict

@@ -91,6 +91,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #ready: PromiseWithResolvers<void> | undefined
   #parent: JobHost | undefined
   #execution: Execution | undefined
+  /** The session it was put into, and its run there. */
+  #elsewhere: { readonly held?: string; readonly far?: string } = {}
   /** Of the attempt under way. */
   #io: AttemptIO | undefined
   #credit = 0
@@ -178,9 +180,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     return this.#options.spec
   }
   /** What does not change about it. */
-  get head(): Pick<JobOptions, 'instanceId' | 'id' | 'name' | 'type' | 'location'> {
-    const { instanceId, id, name, type, location } = this.#options
-    return { instanceId, id, name, type, location }
+  get head(): Pick<JobOptions, 'instanceId' | 'id' | 'name' | 'type' | 'location' | 'position'> {
+    const { instanceId, id, name, type, location, position } = this.#options
+    return { instanceId, id, name, type, location, ...(position !== undefined && { position }) }
   }
   get position(): number | undefined {
     return this.#options.position
@@ -493,6 +495,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   /** From now on it is written down. @throws StoreError */
   async keep(entry: JobEntry): Promise<void> {
     entry.follow(() => this.#facts())
+    entry.goesOn(this.#elsewhere)
     if (this.#ended) {
       await this.finished
       this.#log?.stored.pack?.()
@@ -682,6 +685,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   placed(session: string): Promise<void> | undefined {
+    this.#elsewhere = { held: session }
     return this.#entry?.placed(session)
   }
 
@@ -691,6 +695,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   taken(run: string): void {
+    this.#elsewhere = { ...this.#elsewhere, far: run }
     this.#entry?.taken(run)
   }
 

@@ -7,6 +7,8 @@ import { checkControl, checkData, CONTROL, DATA, VERSION } from './wire.ts'
 
 /** How long the second channel of a link may take after the first. */
 const PAIRING_MS = 10_000
+/** How long whoever was dialled may take to say who it is: a silent one must not be waited for without end. */
+export const WELCOME_MS = 30_000
 
 /** Neighbouring versions talk (G16). @throws ProtocolError */
 function checkVersion(theirs: number): void {
@@ -41,7 +43,7 @@ export async function openLink({ transport, peer, addresses, self, server, signa
     const data = await transport.open(peer, DATA, { addresses, signal })
     try {
       await data.send({ t: 'hello', link })
-      const welcome = checkControl(await firstOf(control, signal))
+      const welcome = checkControl(await firstOf(control, signal, WELCOME_MS))
       if (welcome.t !== 'welcome') throw new ProtocolError(`${peer} answered a hello with ${welcome.t}`)
       checkVersion(welcome.v)
       const { self: client, memory } = welcome
@@ -84,8 +86,10 @@ export class LinkAcceptor {
       const client = `${channel.peer} ${hello.client}`
       const memory = server.memoryOf?.(client)
       const { name, client: self } = this.#self
-      await channel.send({ t: 'welcome', v: VERSION, name, self, ...(memory !== undefined && { memory }) })
+      const sent = channel.send({ t: 'welcome', v: VERSION, name, self, ...(memory !== undefined && { memory }) })
+      // In the same turn: were its older link to end in between, its memory would go that it has just been promised.
       this.#accept(new Link(channel, data, { client }, server), server)
+      await sent
     } catch (error) {
       channel.abort(asError(error))
     }
@@ -142,17 +146,15 @@ export class LinkAcceptor {
 type Slot = PromiseWithResolvers<Channel> & { readonly late: NodeJS.Timeout }
 
 /** The first value of a channel that goes on to be read by somebody else: one iterator, handed on. */
-async function firstOf(channel: Channel, signal: AbortSignal | undefined, ms?: number): Promise<unknown> {
+export async function firstOf(channel: Channel, signal: AbortSignal | undefined, ms: number): Promise<unknown> {
   const iterator = channel[Symbol.asyncIterator]()
   // The channel is iterated once; whoever comes next gets the same iterator.
   ;(channel as { [Symbol.asyncIterator]: () => AsyncIterator<unknown> })[Symbol.asyncIterator] = () => iterator
   const giveUp = (): void => channel.abort(asError(signal?.reason))
   signal?.addEventListener('abort', giveUp, { once: true })
   // Not `AbortSignal.timeout`: that keeps the channel until its time has come, long after its first value has.
-  const late =
-    ms === undefined
-      ? undefined
-      : setTimeout(() => channel.abort(new PeerUnreachableError(`nothing was said for ${ms / 1000} s`)), ms)
+  const silence = (): void => channel.abort(new PeerUnreachableError(`nothing was said for ${ms / 1000} s`))
+  const late = setTimeout(silence, ms)
   try {
     const first = await iterator.next()
     if (first.done) throw new PeerUnreachableError('the link ended before it began')

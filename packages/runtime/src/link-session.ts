@@ -1,8 +1,9 @@
 // A session at the other end of a link. When the link ends, what is there goes on or not: its jobs show Disconnected. Where
 // there can be another link instead, everything goes on over that one.
-import { asError, codeOf, PeerLostError, PeerRestartedError } from './errors.ts'
+import { ask } from './asking.ts'
+import { asError, codeOf, PeerLostError } from './errors.ts'
 import { isFinished } from './child-jobs.ts'
-import { Link, type JobReading } from './link.ts'
+import type { JobReading, Link } from './link.ts'
 import type { RequestOptions, SessionRef } from './session-ref.ts'
 import type { JobSnapshot, SessionSnapshot } from './surface.ts'
 import type { Address, ReadRequest, SessionEvent, WireEvent } from './wire.ts'
@@ -13,32 +14,23 @@ export interface Line {
   readonly link: Link
   /** Another one instead of one that has ended. @throws PeerLostError when there is none, for good */
   instead?(ended: Link, signal?: AbortSignal): Promise<Link>
+  /** How long another one is waited for, in ms. */
+  readonly patience?: number
 }
 
-/** Asks over whatever link there is, again over the next one: under the same id. @throws PeerRestartedError */
+/** Over whatever link there is, and over the next one where there can be one. */
 export async function askOver(
   line: Line,
   to: Address,
   event: WireEvent,
-  options: RequestOptions = {},
+  { signal, late, watch }: RequestOptions = {},
 ): Promise<unknown> {
-  const id = Link.requestId()
-  for (let { link } = line; ;) {
-    try {
-      return await link.ask(to, event, { ...options, id })
-    } catch (error) {
-      if (!line.instead || link.open || codeOf(error) !== 'PEER_LOST') throw error
-      const next = await line.instead(link, options.signal)
-      // A run is in no row: it might be done twice.
-      if (event.type === 'run' && next.client !== link.client) {
-        throw new PeerRestartedError('the peer was started again while it was asked for this', {
-          cause: error,
-          hint: 'whether it was done is unknown',
-        })
-      }
-      link = next
-    }
+  const next = async (ended: Link | undefined, why: unknown): Promise<Link> => {
+    if (line.instead && !line.link.open) return line.instead(line.link, signal)
+    if (ended && line.link === ended) throw why
+    return line.link
   }
+  return (await ask(to, event, { location: 'the peer', next, signal, late, watch })).answer
 }
 
 export class LinkSessionRef implements SessionRef {
@@ -56,9 +48,7 @@ export class LinkSessionRef implements SessionRef {
   /** Keeps `snapshot` up to date from now on, for as long as there is a link. */
   follow(): void {
     const take = (snapshot: SessionSnapshot): void => this.update(snapshot)
-    this.#watch<SessionSnapshot>(undefined, take, () => {
-      this.#snapshot = Object.freeze({ ...this.#snapshot, state: 'Broken' as const, availability: 'None' as const })
-    })
+    this.#watch<SessionSnapshot>(undefined, take, () => this.#broken())
   }
 
   update(snapshot: SessionSnapshot): void {
@@ -121,7 +111,10 @@ export class LinkSessionRef implements SessionRef {
     }
     const gone = (cause: Error | undefined): Error =>
       new PeerLostError(`the link to ${this.#line.link.peer} ended; the job may go on there`, { cause })
-    const away = (cause: Error | undefined, reason = gone(cause)): void => {
+    const seconds = (this.#line.patience ?? 0) / 1000
+    const waits = (cause: Error | undefined): Error =>
+      new PeerLostError(`the link to ${this.#line.link.peer} is lost; trying again for ${seconds} s`, { cause })
+    const away = (cause: Error | undefined, reason = waits(cause)): void => {
       if (!last || isFinished(last.state)) return
       listener(Object.freeze({ ...last, state: 'Disconnected' as const, reason }))
     }
@@ -134,10 +127,17 @@ export class LinkSessionRef implements SessionRef {
   }
 
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {
-    return this.#watch<SessionSnapshot>(undefined, (snapshot) => {
+    const take = (snapshot: SessionSnapshot): void => {
       this.#snapshot = snapshot
       listener(snapshot)
-    })
+    }
+    return this.#watch(undefined, take, () => listener(this.#broken()))
+  }
+
+  /** No more news of it can come. */
+  #broken(): SessionSnapshot {
+    if (this.#snapshot.state === 'Closed') return this.#snapshot
+    return (this.#snapshot = Object.freeze({ ...this.#snapshot, state: 'Broken', availability: 'None' }))
   }
 
   elsewhere(session: string): SessionRef {

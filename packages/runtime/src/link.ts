@@ -184,6 +184,13 @@ export class Link {
    * @throws LimitError
    */
   watch<T>(to: Address, listener: (snapshot: T) => void, lost?: (cause: Error | undefined) => void): () => void {
+    if (this.#ended) {
+      // Nobody would ever say so any more. Not within this call: who asks has not what it returns yet.
+      const { error } = this.#ended
+      let told = false
+      queueMicrotask(() => told || lost?.(error))
+      return () => void (told = true)
+    }
     return this.#watches.watch(to, listener as (snapshot: object) => void, lost)
   }
 

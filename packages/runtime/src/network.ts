@@ -15,11 +15,11 @@ import {
 } from './errors.ts'
 import { defaultHome } from './home.ts'
 import type { Link, LinkServer } from './link.ts'
-import { LinkAcceptor, openLink, type Self } from './link-handshake.ts'
+import { firstOf, LinkAcceptor, openLink, WELCOME_MS, type Self } from './link-handshake.ts'
 import type { PeerInfo } from './surface.ts'
 import { untilAborted } from './output-log.ts'
 import { readTicket, writeTicket } from './ticket.ts'
-import { CONTROL, DATA, JOIN, LOCAL_BEAT, protocols, VERSION, type Beat } from './wire.ts'
+import { CONTROL, DATA, JOIN, LOCAL_BEAT, LOCAL_LINKS, protocols, VERSION, type Beat } from './wire.ts'
 
 /** What a network is needed for: whoever invites must be reachable, whoever only dials need not listen to the world. */
 export type NetworkPurpose = 'dial' | 'invite'
@@ -123,6 +123,12 @@ export class Network {
     if (this.#over.signal.aborted) throw new PeerClosedError()
     const there = this.#dialled.get(place.key)
     if (there) {
+      // Others may have the time that whoever asks now has not.
+      await untilAborted(
+        there.catch(() => undefined),
+        signal,
+      )
+      signal?.throwIfAborted()
       const link = await there.catch(() => undefined)
       if (link?.open) return link
       // Several may have waited for a dial that failed: the first of them dials anew, the others join it.
@@ -201,7 +207,7 @@ export class Network {
       const transport = socket({ path: socketPath(home ?? defaultHome()), ...(serveLocal && { listen: true }) })
       // Whoever may open the socket is the owner: the file's permissions are the policy.
       await transport.start({
-        protocols: protocols(LOCAL_BEAT),
+        protocols: protocols(LOCAL_BEAT, LOCAL_LINKS),
         admits: () => true,
         accept: (channel) => this.#link(channel),
       })
@@ -276,13 +282,13 @@ export class Network {
       // Under the ticket's key we say who we are, and prove it with our own.
       const proof = await transport.sign?.(joinText(ticket.id, guest.id, id))
       await channel.send({ t: 'join', v: VERSION, id, name: self.name, addresses, proof }, { signal })
-      for await (const answer of channel) {
-        if ((answer as { t?: unknown } | null)?.t !== 'joined') break
-        await channel.end()
-        const peer = await book.put({ id: ticket.id, name: name ?? ticket.name, addresses: ticket.addresses })
-        return peerInfo(peer, false)
+      const answer = await firstOf(channel, signal, WELCOME_MS)
+      if ((answer as { t?: unknown } | null)?.t !== 'joined') {
+        throw new TicketError('the peer that issued the ticket did not take it')
       }
-      throw new TicketError('the peer that issued the ticket did not take it')
+      await channel.end()
+      const peer = await book.put({ id: ticket.id, name: name ?? ticket.name, addresses: ticket.addresses })
+      return peerInfo(peer, false)
     } catch (error) {
       if (codeOf(error) !== 'DENIED') throw error
       const hint = 'ask for a new one: `errand invite`'
@@ -295,8 +301,7 @@ export class Network {
   /** The other side of `join`. */
   async #welcome(channel: Channel): Promise<void> {
     try {
-      const first = await channel[Symbol.asyncIterator]().next()
-      await this.#letIn(channel.peer, first.value)
+      await this.#letIn(channel.peer, await firstOf(channel, undefined, WELCOME_MS))
       await channel.send({ t: 'joined', name: this.#options.self.name })
       await channel.end()
     } catch (error) {
@@ -318,9 +323,12 @@ export class Network {
     if (!(proof instanceof Uint8Array) || !(await transport.verify?.(id, joinText(transport.id, key, id), proof))) {
       throw new TicketError('the joining peer did not prove who it is')
     }
+    const { grants, owner } = invitation
+    const there = book.get(id)
+    // Asked again, for the answer was lost: it is in already, and that takes no use.
+    if (there && there.owner === owner && grants.every((grant) => there.grants.includes(grant))) return
     // Used first: a crash between the two must not leave a ticket that works twice.
     if (!(await book.use(key))) throw usedUp()
-    const { grants, owner } = invitation
     const known = Array.isArray(addresses) ? addresses.filter((one) => typeof one === 'string').slice(0, 16) : []
     await this.#put({ id, name: name.slice(0, 64), addresses: known, grants, owner })
   }

@@ -360,7 +360,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       case 'sessions':
         return this.#hosting.of(principal, link.client)
       case 'session.open':
-        return this.#hosting.open(principal, link.client, event.options)
+        return this.#hosting.open(principal, link.client, event.options, signal)
       case 'session.attach':
         return this.#hosting.attach(
           principal,
@@ -431,8 +431,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       // A client that is back over a newer link has not left.
       if (this.#clients.get(link.client) !== link) return
       this.#clients.delete(link.client)
-      // On the socket nothing gets lost between a request and its answer but with the process itself.
-      if (link.peer === 'local') this.#answers.forget(link.client)
+      // Who said goodbye asks nothing again: most are programs that have done what they came for.
+      if (link.wasLeft) this.#answers.forget(link.client)
       else this.#answers.leave(link.client)
       this.#hosting.clientLost(link.client)
     })
@@ -555,6 +555,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     await Promise.allSettled(
       [this.local, ...this.#hosting.all()].map((session) => session.close(undefined, reason, 'PEER_SHUTDOWN', true)),
     )
+    await this.#holding.end()
     await this.#network.close()
     await this.#homeLock?.[Symbol.asyncDispose]()
     this.retention?.[Symbol.dispose]()

@@ -5,17 +5,18 @@
 import { createActor } from 'xstate'
 import { backOff } from '@errand/transport'
 import { Alarm } from './alarm.ts'
-import { isFinished } from './child-jobs.ts'
+import { ask } from './asking.ts'
 import {
   asError,
   codeOf,
-  OutcomeUnknownError,
+  PeerClosedError,
   PeerLostError,
   PeerUnreachableError,
   SessionClosedError,
   SessionStateError,
   TimeoutError,
 } from './errors.ts'
+import { FarJobs } from './far-jobs.ts'
 import { Link, type JobReading } from './link.ts'
 import { OWNER, untilAborted } from './output-log.ts'
 import {
@@ -27,18 +28,20 @@ import {
 import { SentCalls, type LostRun } from './sent-calls.ts'
 import type { RequestOptions, SessionRef } from './session-ref.ts'
 import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
-import { REPEAT, type ReadRequest, type SessionEvent, type WorkSpec } from './wire.ts'
+import type { ReadRequest, SessionEvent, WorkSpec } from './wire.ts'
 
-/** How long a peer may take to answer that a session is closed or left, in ms; after that its lease ends it. */
-const CLOSE_TIMEOUT = 10_000
+/** How long a peer that is to hear that a session is closed or left may take to be reached, in ms: then its lease ends it. */
+const REACH_MS = 10_000
+/** How long it may take to answer once it was told, in ms, beside the grace that its jobs were given. */
+const TOLD_MS = 60_000
 /** Pauses between attempts to reach a peer are no longer than this while it has not been gone for long, in ms. */
 const SOON = 1_000
 const LONG_GONE = 4 * 60_000
 
 /** States that pass by themselves. */
 const WAITING: ReadonlySet<SessionState> = new Set<SessionState>(['Opening', 'Connecting'])
-/** Codes of what another attempt may overcome. */
-const PASSING: ReadonlySet<string> = new Set(['PEER_UNREACHABLE', 'PEER_LOST', 'CHANNEL_CLOSED'])
+/** Answers that mean that it is gone, for us. What else keeps it from being attached another attempt may overcome. */
+const GONE: ReadonlySet<string> = new Set(['SESSION_NOT_FOUND', 'SESSION_CLOSED', 'SESSION_EXPIRED', 'DENIED'])
 const SETTLED: ReadonlySet<SessionState> = new Set<SessionState>(['Opened', 'Closed', 'Broken'])
 
 /** What a held session needs of the peer that holds it. */
@@ -78,7 +81,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   readonly #home: RemoteSessionHome
   readonly #actor: RemoteSessionActor
   readonly #listeners = new Set<() => void>()
-  readonly #jobs = new Map<string, WatchedJob>()
+  readonly #jobs: FarJobs
   #far: SessionSnapshot
   #link: Link | undefined
   #linkEnd: LinkEnd = { tell: undefined }
@@ -108,6 +111,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   #client: string | undefined
   /** Disconnected by command. */
   #left = false
+  #closing: Promise<void> | undefined
 
   /**
    * Over a link on which the session has just been opened or attached. Without one: as it was before we were started
@@ -122,6 +126,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#home = home
     this.options = options
     this.#far = far
+    this.#jobs = new FarJobs(far.instanceId)
     this.#actor = createActor(remoteSessionMachine, { input: this })
     this.#actor.subscribe({
       next: ({ value }) => this.#enter(value as SessionState),
@@ -197,7 +202,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       case 'session':
         return this.snapshot
       case 'disconnect':
-        await this.#disconnect(event)
+        await whileWanted(() => this.#disconnect(event), options.signal)
         return this.snapshot
       case 'connect':
         await this.connect(options.signal, event)
@@ -206,9 +211,9 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         return this.#call(event, options)
       case 'receive':
         await this.connect(options.signal)
-        return this.#home.takeUp(this, event.name)
+        return whileWanted(() => this.#home.takeUp(this, event.name), options.signal)
       case 'close':
-        await this.close(event.grace)
+        await this.close(event.grace, options.signal)
         return this.snapshot
       case 'acknowledge':
         // Nothing can be told over there now; what was left here begins behind it.
@@ -291,24 +296,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     lost?: (reason: Error) => void,
     known?: JobSnapshot,
   ): () => void {
-    const there = this.#jobs.get(job)
-    const watched: WatchedJob = there ?? { listeners: new Set(), lost: new Set(), last: known, stop: undefined }
-    const { listeners } = watched
-    listeners.add(listener)
-    if (!there) {
-      this.#jobs.set(job, watched)
-      // What it has heard since it answered it says at once.
-      if (this.#link && this.#state === 'Opened') this.#watch(job, watched, this.#link)
-    } else if (there.last) listener(there.last)
-    if (lost) watched.lost.add(lost)
-    if (this.#state !== 'Opened' && this.#state !== 'Opening') this.#tellUnknown(watched)
-    return () => {
-      listeners.delete(listener)
-      if (lost) watched.lost.delete(lost)
-      if (listeners.size > 0 || this.#jobs.get(job)?.listeners !== listeners) return
-      this.#jobs.get(job)?.stop?.()
-      this.#jobs.delete(job)
-    }
+    return this.#jobs.watch(job, listener, lost, known)
   }
 
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {
@@ -352,6 +340,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     }
     this.#connecting.add(refuse)
     this.#force ||= force
+    const wasLeft = this.#left
     this.#left = false
     if (this.#state === 'Disconnected') {
       this.#commanded = true
@@ -366,6 +355,11 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       over.abort()
       this.#connecting.delete(refuse)
       if (this.#connecting.size === 0) {
+        // Nobody wants it any more: it must not open by itself, later.
+        if (this.#commanded && this.#state === 'Connecting') {
+          this.#left = wasLeft
+          this.#send({ type: 'link.given-up' })
+        }
         this.#commanded = false
         this.#force = false
       }
@@ -380,9 +374,17 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#sooner?.()
   }
 
-  /** Ends the far session and its jobs; where it cannot be reached the entry here goes all the same, and that is said. */
-  async close(grace?: number): Promise<void> {
+  /**
+   * Ends the far session and its jobs; where it cannot be reached the entry here goes all the same, and that is said. Who
+   * gives up waiting does not stop it.
+   * @throws PeerUnreachableError; TimeoutError: it was told, and said nothing
+   */
+  async close(grace?: number, signal?: AbortSignal): Promise<void> {
     if (this.#state === 'Closed' || this.#state === 'Broken') return
+    await whileWanted(() => (this.#closing ??= this.#close(grace)), signal)
+  }
+
+  async #close(grace: number | undefined): Promise<void> {
     let failed: unknown
     try {
       await this.#tell({ type: 'close', ...(grace !== undefined && { grace }) })
@@ -394,51 +396,74 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#reason = undefined
     this.#send({ type: 'session.closed' })
     if (failed === undefined || this.temporary) return
-    // Its new client's work goes on.
-    if (codeOf(failed) === 'SESSION_STATE') throw failed
+    // Its new client's work goes on. Or it was told, and what it does is not known.
+    if (codeOf(failed) === 'SESSION_STATE' || codeOf(failed) === 'TIMEOUT') throw failed
     throw new PeerUnreachableError(`session ${this.#far.name} on ${this.options.location} could not be told to close`, {
       cause: failed,
       hint: `it is no longer listed here; over there it ends by itself after ${this.#far.idleTimeout / 1000} s`,
     })
   }
 
-  /** Over whatever link there is; a link that breaks on the way is replaced. */
+  /** Nobody here works with it any more, and nobody is to be told: its peer goes down. */
+  forsake(): void {
+    this.#reason = new PeerClosedError()
+    this.#send({ type: 'session.closed', reason: this.#reason })
+  }
+
+  /** Over whatever link there is; a link that breaks on the way is replaced. @throws TimeoutError: it was told */
   async #tell(event: Extract<SessionEvent, { type: 'close' | 'disconnect' }>): Promise<SessionSnapshot> {
+    const { location } = this.options
+    const { name } = this.#far
     // Not `AbortSignal.timeout`: that would keep the session for as long after it has closed.
     const late = new AbortController()
-    const timer = setTimeout(() => late.abort(new TimeoutError('it gave no answer')), CLOSE_TIMEOUT)
     const { signal } = late
-    const id = Link.requestId()
+    const giveUp = (reason: Error) => (): void => late.abort(reason)
+    const unreached = new PeerUnreachableError(`${location} could not be reached within ${REACH_MS / 1000} s`)
+    let timer = setTimeout(giveUp(unreached), REACH_MS)
+    let told = false
+    const onSend = (): void => {
+      if (told) return
+      told = true
+      clearTimeout(timer)
+      const grace = event.type === 'close' ? (event.grace ?? 0) : 0
+      const silent = new TimeoutError(`${location} was told to ${event.type} session ${name}, and gave no answer`, {
+        hint: 'whether it did is unknown: look at the sessions there',
+      })
+      timer = setTimeout(giveUp(silent), TOLD_MS + grace)
+    }
+    const next = async (ended = this.#link): Promise<Link> => {
+      // A peer that went down in order has ended its temporary sessions: nobody is there to be dialled and told.
+      if (this.temporary && ended?.wasLeft) throw new SessionClosedError(name)
+      return this.#link?.open ? this.#link : this.#home.link(signal)
+    }
     try {
-      for (let asked = this.#link; ; asked = this.#link ?? asked) {
-        // A peer that went down in order has ended its temporary sessions: nobody is there to be dialled and told.
-        if (this.temporary && asked?.wasLeft) return this.#far
-        const link = (asked = this.#link?.open ? this.#link : await this.#home.link(signal))
-        try {
-          return (await link.ask({ session: this.instanceId }, event, { id })) as SessionSnapshot
-        } catch (error) {
-          if (link.open || codeOf(error) !== 'PEER_LOST' || signal.aborted) throw error
-        }
-      }
+      return (await ask(this.#to(undefined), event, { location, next, signal, onSend })).answer as SessionSnapshot
     } finally {
       clearTimeout(timer)
     }
   }
 
   async #disconnect(event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<void> {
-    if (this.#state === 'Disconnected') return this.#lookout?.abort()
+    if (this.#state === 'Disconnected') {
+      // Given up so far; from now on it is left, also when we are started again.
+      this.#lookout?.abort()
+      this.#left = true
+      return this.#changed()
+    }
     this.#throwIfOver()
     const link = this.#link
     let unheard = true
+    let silent: unknown
     this.#leaving = true
     try {
       this.#send({ type: 'session.disconnecting' })
       if (this.#state === 'Disconnecting' && link) {
         try {
-          this.#far = (await link.ask({ session: this.instanceId }, event)) as SessionSnapshot
+          this.#far = await this.#askToLeave(link, event)
           unheard = false
         } catch (error) {
-          if (link.open) {
+          if (codeOf(error) === 'TIMEOUT') silent = error
+          else if (link.open) {
             // Refused (an idle timeout out of bounds, say): nothing has changed.
             this.#send({ type: 'session.opened' })
             throw error
@@ -452,8 +477,24 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     } finally {
       this.#leaving = false
     }
+    if (silent) throw silent
     // Without its link it is left over there as well, but not for as long as it was said.
     if (unheard && event.idleTimeout !== undefined) await this.#tellHowLong(event)
+  }
+
+  /** Over this link: without it, it is left anyway. @throws TimeoutError: it is silent, or busy beyond reason */
+  async #askToLeave(link: Link, event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<SessionSnapshot> {
+    const late = new AbortController()
+    const { location } = this.options
+    const silent = new TimeoutError(`session ${this.#far.name} is left, but ${location} has not said that it knows`, {
+      hint: 'connect it, and disconnect it again, when it answers',
+    })
+    const timer = setTimeout(() => late.abort(silent), REACH_MS)
+    try {
+      return (await link.ask(this.#to(undefined), event, { signal: late.signal })) as SessionSnapshot
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #tellHowLong(event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<void> {
@@ -502,29 +543,39 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     const since = performance.now()
     for (const pause of backOff()) {
       if (signal.aborted) return
+      let link: Link | undefined
       try {
-        const link = await this.#home.link(signal)
+        link = await this.#home.link(signal)
         const event = {
           type: 'session.attach' as const,
           session: this.instanceId,
           ...(this.#force && { force: true }),
           ...(this.#client !== undefined && { was: this.#client }),
         }
-        const far = (await link.ask({}, event, { signal })) as SessionSnapshot
-        if (signal.aborted) return
-        this.#far = far
+        const attaching = link.ask({}, event)
+        await untilAborted(attaching, signal)
+        if (signal.aborted) return this.#attachedInVain(link, attaching)
+        this.#far = (await attaching) as SessionSnapshot
         this.#client = undefined
         this.#reason = undefined
         this.#attached(link)
         return this.#send({ type: 'link.back' })
       } catch (error) {
         if (signal.aborted) return
-        const reason = asError(error)
-        const code = codeOf(reason) ?? ''
+        const code = codeOf(error) ?? ''
+        // Theirs, it may be back before long; ours, that is the end of it.
+        const downThere = code === 'PEER_CLOSED' && link !== undefined
+        const over = GONE.has(code) || (code === 'PEER_CLOSED' && !downThere)
+        const { location } = this.options
+        const reason = downThere
+          ? new PeerUnreachableError(`${location} is going down`, { cause: error })
+          : asError(error)
         this.#reason = reason
+        // No news for who watches, but so for who looks.
+        this.#snapshot = undefined
         // Another client has it: it is still there, and may be ours again.
         if (code === 'SESSION_STATE') return this.#send({ type: 'link.given-up' })
-        if (!PASSING.has(code)) return this.#send({ type: 'link.refused', reason })
+        if (over) return this.#send({ type: 'link.refused', reason })
         // A link that went while it was asked may have been an old one: the next attempt says whether its peer is there.
         if (code !== 'PEER_LOST') {
           if (this.#commanded) return this.#send({ type: 'link.given-up' })
@@ -534,6 +585,14 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       // Whoever waits wants to know within two seconds that it is there again.
       await this.#pause(performance.now() - since < LONG_GONE ? Math.min(pause, SOON) : pause, signal)
     }
+  }
+
+  /** It was left, or given up, while it was asked for: had it been heard, it would be ours over there for as long as we live. */
+  #attachedInVain(link: Link, attaching: Promise<unknown>): void {
+    const leave = async (): Promise<void> => {
+      if (this.#state === 'Disconnected') await link.ask(this.#to(undefined), { type: 'disconnect' })
+    }
+    attaching.then(leave).catch(() => undefined) // refused, or its link has ended: then nobody has it
   }
 
   /** Before the next attempt, unless there is news. */
@@ -605,7 +664,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       }
       this.#changed()
     })
-    for (const [job, watched] of this.#jobs) this.#watch(job, watched, link)
+    this.#jobs.attach(link)
   }
 
   /** Lets go of the link, which others may still use. */
@@ -615,17 +674,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#attachment.abort()
     this.#unwatch?.()
     this.#unwatch = undefined
-    for (const watched of this.#jobs.values()) {
-      watched.stop?.()
-      watched.stop = undefined
-    }
-  }
-
-  #watch(job: string, watched: WatchedJob, link: Link): void {
-    watched.stop = link.watch<JobSnapshot>(this.#to(job), (snapshot) => {
-      watched.last = snapshot
-      for (const listener of [...watched.listeners]) listener(snapshot)
-    })
+    this.#jobs.detach()
   }
 
   /** Forwards to the far session over whatever link there is, again over the next one if it breaks: same id, done once. */
@@ -640,22 +689,9 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       onSend,
     }: RequestOptions & { readonly patient?: boolean; readonly onSend?: () => void },
   ): Promise<unknown> {
-    const id = Link.requestId()
-    let memory: string | undefined
-    for (;;) {
-      const link = await this.#ready(signal, patient)
-      // It was started anew meanwhile, say: it cannot tell what it has done before.
-      if (memory !== undefined && memory !== link.memory && REPEAT[event.type] === 'once') {
-        throw new OutcomeUnknownError(`${this.options.location} remembers nothing of a ${event.type} it was asked`)
-      }
-      memory = link.memory
-      onSend?.()
-      try {
-        return await link.ask(this.#to(job), event, { signal, late, watch, id })
-      } catch (error) {
-        if (link.open || codeOf(error) !== 'PEER_LOST') throw error
-      }
-    }
+    const next = (): Promise<Link> => this.#ready(signal, patient)
+    const { location } = this.options
+    return (await ask(this.#to(job), event, { location, next, signal, late, watch, onSend })).answer
   }
 
   /** The link, as soon as the session is Opened. @throws when it is over; unless patient, when it is left or given up */
@@ -666,8 +702,10 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       this.#throwIfOver()
       if (!patient) this.#throwIfLeft()
       await this.#until((state) => SETTLED.has(state) || (!patient && !WAITING.has(state)), signal)
-      // The link may have ended a moment before its machine hears of it.
-      if (this.#state === 'Opened' && !this.#link?.open) await new Promise((resolve) => setImmediate(resolve))
+      // The link may have ended, or be about to, before its machine hears of it.
+      if (this.#state !== 'Opened' || this.#link?.open) continue
+      if (this.#link) await untilAborted(this.#link.closed, signal)
+      await new Promise((resolve) => setImmediate(resolve))
     }
   }
 
@@ -722,23 +760,14 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     if (lost) this.#leaveRuns()
     this.#changed()
     // Who took it is asked for it, not waited for.
-    if (lost && lost !== 'SESSION_STATE' && this.options.reconnect) {
+    if (lost && lost !== 'SESSION_STATE' && this.options.reconnect && !this.#left) {
       this.#lookout = new AbortController()
       void this.#lookOut(this.#lookout.signal)
     }
-    if (state === 'Opened' || state === 'Opening') return
-    for (const watched of this.#jobs.values()) this.#tellUnknown(watched)
-    if (!SETTLED.has(state)) return
-    const reason = this.#reason ?? new SessionClosedError(this.#far.name)
-    for (const { lost } of this.#jobs.values()) for (const tell of [...lost]) tell(reason)
-  }
-
-  /** What it does cannot be known now. */
-  #tellUnknown(watched: WatchedJob): void {
-    const { last } = watched
-    if (!last || isFinished(last.state) || last.state === 'Disconnected') return
-    watched.last = Object.freeze({ ...last, state: 'Disconnected' as const, reason: this.#reason })
-    for (const listener of [...watched.listeners]) listener(watched.last)
+    // While it is being left, its jobs are heard of; that may yet be refused.
+    if (state === 'Opened' || state === 'Opening' || state === 'Disconnecting') return
+    this.#jobs.unknown(this.#reason)
+    if (SETTLED.has(state)) this.#jobs.over(this.#reason ?? new SessionClosedError(this.#far.name))
   }
 
   /** What was only called goes on there, perhaps, and nobody waits for it any more. */
@@ -751,6 +780,16 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#snapshot = undefined
     for (const listener of [...this.#listeners]) listener()
   }
+}
+
+/** What is begun goes on, also where who asked for it gives up waiting. */
+async function whileWanted<T>(act: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  signal?.throwIfAborted()
+  const acting = act()
+  acting.catch(() => undefined) // who asked may have gone
+  await untilAborted(acting, signal)
+  signal?.throwIfAborted()
+  return acting
 }
 
 interface LinkEnd {
@@ -767,12 +806,4 @@ function tellEnd(link: Link, tell: (error: Error | undefined) => void): LinkEnd 
 async function toldBy(link: Link, end: LinkEnd): Promise<void> {
   const error = await link.closed
   end.tell?.(error)
-}
-
-interface WatchedJob {
-  readonly listeners: Set<(snapshot: JobSnapshot) => void>
-  /** Told when no more news can come. */
-  readonly lost: Set<(reason: Error) => void>
-  last: JobSnapshot | undefined
-  stop: (() => void) | undefined
 }

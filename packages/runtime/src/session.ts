@@ -15,11 +15,12 @@ import {
   SessionStateError,
   UsageError,
 } from './errors.ts'
-import { JobEntry, type EntryPlan } from './job-entry.ts'
+import type { EntryPlan } from './job-entry.ts'
+import { JobKeeping, THROTTLE, type Again, type LeftHow } from './job-keeping.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
 import { JobHost, type JobOptions } from './job.ts'
 import type { StopRequest } from './job-machine.ts'
-import type { JobRow, RowHome, TableJob } from './job-row.ts'
+import type { TableJob } from './job-row.ts'
 import { KeptRow } from './kept-row.ts'
 import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
@@ -33,12 +34,10 @@ import { sessionMachine, type SessionActions, type SessionActor, type SessionMac
 import type { SessionRef } from './session-ref.ts'
 import { SESSION_ROW, type StoredSession } from './stored-session.ts'
 import type { OpenJob } from './stored-job.ts'
-import type { Store, StoredRows } from './store/store.ts'
+import type { Store } from './store/store.ts'
 import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
 import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } from './wire.ts'
 
-/** Connections a fan-out opens at once (PowerShell's default ThrottleLimit). */
-export const THROTTLE = 32
 export type SessionKind = 'local' | 'persistent' | 'temporary' | 'home'
 
 export interface SessionEngines {
@@ -73,7 +72,6 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** What all jobs of one session have in common. */
 type Common = Pick<JobOptions, 'id' | 'peer' | 'session' | 'stopGrace' | 'here'>
-type Again = Pick<JobOptions, 'retry' | 'restart'>
 
 /** What is lost while it is being stopped is left as what was lost before: it may be minutes until it is given up. */
 async function stopUnlessLost(job: JobHost, request: StopRequest): Promise<void> {
@@ -105,8 +103,7 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #settleClosed: () => void
   readonly #table: JobTable
   readonly #listeners = new Set<() => void>()
-  readonly #rowHome: RowHome
-  readonly #rows: StoredRows | undefined
+  readonly #keeping: JobKeeping
   readonly #row: KeptRow | undefined
   readonly #options: OpenSession | undefined
   #lastJob: number
@@ -117,10 +114,6 @@ export class HostSession implements SessionRef, SessionActions {
   #left: Moment | undefined
   /** Milliseconds of its lease that had gone by before it came back. */
   #leftFor = 0
-  /** Runs whose session was lost under them: they are written down, as jobs are. */
-  readonly #keptRuns = new Set<string>()
-  /** Runs of ours whose sessions were lost: jobs since, whose logs are where runs have theirs, and which end with us. */
-  readonly #enlisted = new Set<string>()
   #revived: Revived[] = []
   /** Its peer goes down: it comes back with it. */
   #comesBack = false
@@ -160,28 +153,23 @@ export class HostSession implements SessionRef, SessionActions {
     this.#epoch = was ? was.epoch + 1 : 1
     this.#variablesLost = was !== undefined
     // What a temporary session owns ends with it, and it with the peer.
-    this.#rows = kind === 'temporary' ? undefined : home.store.rows
-    this.#row =
-      this.#rows && new KeptRow(this.#rows, 'session', this.instanceId, () => this.#stored(), was !== undefined)
-    const { instanceId } = this
-    // Asked each time: before its network is up a peer has no name there.
-    this.#rowHome = {
-      get peer() {
-        return home.id
-      },
-      session: instanceId,
-      ...(this.#rows && {
-        onRead: (row: JobRow) => this.#writeRead(row),
-        openLog: async (job: string) => home.store.log(logName(instanceId, { instanceId: job })),
-      }),
-    }
+    // What a temporary session owns ends with it, and it with the peer.
+    const rows = kind === 'temporary' ? undefined : home.store.rows
+    this.#row = rows && new KeptRow(rows, 'session', this.instanceId, () => this.#stored(), was !== undefined)
+    this.#keeping = new JobKeeping({
+      session: this.instanceId,
+      store: home.store,
+      memory: home.memory,
+      rows,
+      // Asked each time: before its network is up a peer has no name there.
+      peer: () => home.id,
+      seek: (job) => this.#table.seek(job),
+      // Its number is not given again: in the same turn, unless that is written already.
+      gone: ({ id }) => (id > this.#lastWritten ? this.#row!.note() : undefined),
+    })
     this.#table = new JobTable(
-      {
-        storeOf: (job) => this.#storeOf(job),
-        ...(this.#rows && { forget: (job: TableJob) => this.#forgetRows(job) }),
-        settled: () => home.retention?.look(this.#table),
-      },
-      this.#rowHome,
+      this.#keeping.keeps(() => home.retention?.look(this.#table)),
+      this.#keeping.rowHome,
       kind === 'local' ? home.name : `${home.name} (session ${this.name})`,
     )
     this.#buffering = was?.buffering ?? options?.buffering ?? 'block'
@@ -304,7 +292,8 @@ export class HostSession implements SessionRef, SessionActions {
     if (idleTimeout !== undefined) this.#idleTimeout = idleTimeout
     this.#left = thisMoment()
     void this.#row?.note()
-    void this.#keepRuns()
+    // Lost under who called them: what they say from now on, and have said, outlives us too.
+    if (!this.#shared) void this.#keeping.keepRuns(this.#table.runs())
     if (late) {
       this.endLease()
       this.startLease()
@@ -436,7 +425,7 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** Ends it and its jobs. Idempotent. */
   async close(grace?: number, reason?: string, code?: string, comesBack = false): Promise<void> {
-    if (comesBack && this.#rows) this.#comesBack = true
+    if (comesBack && this.#row) this.#comesBack = true
     this.#closeGrace ??= grace
     if (reason !== undefined) this.#closeReason = reason
     this.#closeCode ??= code
@@ -494,11 +483,14 @@ export class HostSession implements SessionRef, SessionActions {
       if (!isFinished(one.state)) await one.abandon()
     }
     const over: unknown[] = []
-    for (const job of [...this.all()]) if (job.id === 0 || !this.#comesBack) over.push(this.#table.forget(job))
+    for (const job of [...this.all()]) {
+      // What it had said is there after an orderly end as after a kill, for who comes back to it.
+      if (!this.#keeping.has(job) || !this.#comesBack) over.push(this.#table.forget(job))
+    }
     if (this.#comesBack) this.#row?.leave()
     // In one turn with its jobs' rows: all of it is there, or nothing.
     else over.push(this.#row?.delete())
-    if (this.#rows) await Promise.all(over)
+    if (this.#row) await Promise.all(over)
   }
 
   // ── what outlives the peer ──────────────────────────────────────────────────────────────────────────────────────────
@@ -526,58 +518,6 @@ export class HostSession implements SessionRef, SessionActions {
     }
   }
 
-  /** A run needs to outlive nothing, until its session is lost under it. */
-  #storeOf({ id, instanceId }: Pick<TableJob, 'id' | 'instanceId'>): Store {
-    const { store, memory = store } = this.#home
-    if (this.#enlisted.has(instanceId)) return memory
-    return this.#rows && (id > 0 || this.#keptRuns.has(instanceId)) ? store : memory
-  }
-
-  /** Known without its log from now on. */
-  #writeRead(row: JobRow): void {
-    if (this.#table.seek(row.instanceId) !== row || this.#enlisted.has(row.instanceId)) return
-    // Not written: it shows more than there is until it is read again.
-    void this.#rows!.put('job', logName(this.instanceId, row), row.stored()).catch(() => undefined)
-  }
-
-  #forgetRows(job: TableJob): Promise<unknown> | undefined {
-    if (job.id === 0 && !this.#keptRuns.delete(job.instanceId)) return undefined
-    if (this.#enlisted.has(job.instanceId)) return undefined
-    const deleted = [job, ...job.children].map((one) => this.#rows!.delete('job', logName(this.instanceId, one)))
-    // Its number is not given again: in the same turn, unless that is written already.
-    if (job.id > this.#lastWritten) deleted.push(this.#row!.note())
-    return Promise.all(deleted)
-  }
-
-  #entry(
-    head: Pick<JobOptions, 'instanceId' | 'id' | 'name' | 'type' | 'location' | 'position'>,
-    parent: string | undefined,
-    plan: EntryPlan,
-    queued = false,
-  ): JobEntry | undefined {
-    if (!this.#rows) return undefined
-    const { instanceId, id, name, type, location, position } = head
-    const { startId, command } = plan.spec
-    const launches = plan.delay === undefined && plan.after === undefined && parent === undefined && !queued
-    return new JobEntry(
-      this.#rows,
-      logName(this.instanceId, head),
-      {
-        session: this.instanceId,
-        id,
-        instanceId,
-        startId,
-        name,
-        command,
-        location,
-        type,
-        ...(parent !== undefined && { parent, position }),
-      },
-      plan,
-      { launches },
-    )
-  }
-
   /** Its jobs, as they were written down. Nothing goes on before `goOn`. */
   async restore(families: readonly StoredFamily[]): Promise<void> {
     const home = this.#revivalHome()
@@ -591,7 +531,7 @@ export class HostSession implements SessionRef, SessionActions {
     for (const family of families) {
       const { job } = family
       if (job.id > 0 && isFinished(job.state)) continue
-      if (job.id === 0) this.#keptRuns.add(job.instanceId)
+      if (job.id === 0) this.#keeping.restored(family)
       const revived = await revivedHost(family, home)
       this.#table.restoreHost(revived.host)
       this.#revived.push(revived)
@@ -611,7 +551,7 @@ export class HostSession implements SessionRef, SessionActions {
   #revivalHome(): RevivalHome {
     const { store } = this.#home
     return {
-      rowHome: this.#rowHome,
+      rowHome: this.#keeping.rowHome,
       logLimit: store.logLimit,
       buffering: this.#buffering,
       log: async (job) => store.log(logName(this.instanceId, { instanceId: job })),
@@ -620,12 +560,7 @@ export class HostSession implements SessionRef, SessionActions {
       engine: ({ id }, { spec, shared }) => this.#engines[shared ? 'process' : engineOf(spec, id > 0)],
       remote: (open) => this.#remote(open),
       find: (job) => this.#table.seek(job),
-      entry: (job, open) => {
-        const { session, id, instanceId, startId, name, command, location, type, parent, position } = job
-        const child = parent !== undefined && { parent, position }
-        const head = { session, id, instanceId, startId, name, command, location, type, ...child }
-        return new JobEntry(this.#rows!, logName(this.instanceId, job), head, open, open)
-      },
+      entry: (job, open) => this.#keeping.again(job, open),
     }
   }
 
@@ -634,26 +569,6 @@ export class HostSession implements SessionRef, SessionActions {
     const session = held ?? (target && 'session' in target ? target.session : undefined)
     if (session !== undefined && this.#home.takenUp) return this.#home.takenUp(session, far)
     return this.#home.target(target!, lostAfter, true).engine
-  }
-
-  /** Lost under who called them: what they say from now on, and have said, outlives us too. */
-  async #keepRuns(): Promise<void> {
-    if (!this.#rows || this.#shared) return
-    await Promise.allSettled(this.#table.runs().map((run) => this.#keepRun(run)))
-  }
-
-  async #keepRun(run: JobHost): Promise<void> {
-    const { instanceId, log } = run
-    const { spec } = run
-    // What works for a map has nothing to say to anybody else.
-    if (this.#keptRuns.has(instanceId) || !log || run.children.length > 0 || spec.map) return
-    const name = logName(this.instanceId, run)
-    await log.moveTo(await this.#home.store.log(name))
-    await this.#home.memory?.dropLog(name)
-    this.#keptRuns.add(instanceId)
-    await run.keep(this.#entry(run.head, undefined, { spec })!)
-    // Read to its end meanwhile.
-    if (this.#table.seek(instanceId) !== run) await this.#forgetRows(run)
   }
 
   // ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -699,7 +614,7 @@ export class HostSession implements SessionRef, SessionActions {
     // When, how long and how often is seen to here, not where it runs; only a deadline is kept there as well.
     const work: WorkSpec = { ...withoutRules(spec), startId, input }
     const common = this.#common(id)
-    const kept = listed && this.#rows !== undefined
+    const kept = listed && this.#row !== undefined
     const { throttle, lostAfter } = options
     // Peers that share a map have no jobs of their own here: it has one log, in which each item stands once.
     const shared = on && spec.map ? on.map((target) => this.#home.target(target, lostAfter, false)) : undefined
@@ -713,7 +628,9 @@ export class HostSession implements SessionRef, SessionActions {
       const location = targets.map((child) => child.location).join(',')
       const head = { ...common, instanceId, name, type: 'RemoteJob', location } as const
       const most = throttle ?? THROTTLE
-      const entry = kept ? this.#entry(head, undefined, { spec: work, throttle: most, ...waits(when) }) : undefined
+      const entry = kept
+        ? this.#keeping.entry(head, undefined, { spec: work, throttle: most, ...waits(when) })
+        : undefined
       host = new JobHost({ ...head, spec: work, throttle: most, deadline: spec.deadline, ...when, entry })
       host.adopt(targets)
     } else {
@@ -721,7 +638,7 @@ export class HostSession implements SessionRef, SessionActions {
       const location = shared ? shared.map((place) => place.location).join(',') : 'localhost'
       const placed = shared ? work : this.#placed(work)
       const entry = kept
-        ? this.#entry(
+        ? this.#keeping.entry(
             { ...common, instanceId, name, type, location },
             undefined,
             { spec: { ...placed, ...again }, ...(shared && { shared: true }), ...waits(when) },
@@ -768,7 +685,7 @@ export class HostSession implements SessionRef, SessionActions {
       )
     }
     host.start()
-    if (targets && !listed) this.#leaveIfLost(host)
+    if (targets && !listed) this.#leaveIfLost(host, { lostAfter, again })
     return host
   }
 
@@ -797,24 +714,34 @@ export class HostSession implements SessionRef, SessionActions {
    * A run whose sessions were lost under it, all that it still waits for, is told so and stays behind as a job: its work
    * may go on there, and can be received when a session is back.
    */
-  #leaveIfLost(run: JobHost): void {
+  #leaveIfLost(run: JobHost, how: LeftHow): void {
     const unwatch = run.watch(({ state }) => {
       if (isFinished(state)) return unwatch()
-      const open = run.children.filter((child) => !isFinished(child.state))
-      if (state !== 'Disconnected' || !open.every(({ engine }) => engine instanceof RemoteEngine && engine.lost)) return
+      if (!lostChild(run)) return
       unwatch()
-      const { location, reason } = open[0]!.snapshot()
-      const id = ++this.#lastJob
-      const lost = new PeerLostError(`${location} could not be reached again; the run is job ${id} from now on`, {
-        cause: reason,
-        hint: `connect the session when it can be reached, and receive job ${id}`,
-      })
-      for (const one of [run, ...run.children]) this.#enlisted.add(one.instanceId)
-      // The job ends with us, its number does not.
-      void this.#row?.note()
-      this.#table.enlist(run, id, lost)
-      this.#changed()
+      void this.#leave(run, how)
     })
+  }
+
+  async #leave(run: JobHost, how: LeftHow): Promise<void> {
+    const id = how.id ?? ++this.#lastJob
+    // Who is told of it finds it again, also after a restart; where nothing can be written it is there as long as we are.
+    if (this.#row && !this.#keeping.has(run)) await this.#keeping.keepLost(run, id, how).catch(() => undefined)
+    // Read to its end, or closed, in the meantime.
+    if (this.#table.seek(run.instanceId) !== run) return void (await this.#keeping.forget(run))
+    const child = lostChild(run)
+    // It is back, or over: its caller goes on with it.
+    if (!child) return this.#leaveIfLost(run, { ...how, id })
+    const { location, reason } = child.snapshot()
+    const lost = new PeerLostError(`${location} could not be reached again; the run is job ${id} from now on`, {
+      cause: reason,
+      hint: `connect the session when it can be reached, and receive job ${id}`,
+    })
+    this.#keeping.enlisted(run)
+    // Also where the job could not be written down, its number is not given again.
+    void this.#row?.note()
+    this.#table.enlist(run, id, lost)
+    this.#changed()
   }
 
   #child(
@@ -831,9 +758,9 @@ export class HostSession implements SessionRef, SessionActions {
     const instanceId = keptText(crypto.randomUUID())
     const name = `${parent.name}.${position}`
     const head = { instanceId, id: common.id, name, type: 'RemoteJob', location, position } as const
-    const kept = parent.listed && this.#rows !== undefined
+    const kept = parent.listed && this.#row !== undefined
     const entry = kept
-      ? this.#entry(head, parent.instanceId, { spec: { ...childSpec, ...again }, target, lostAfter })
+      ? this.#keeping.entry(head, parent.instanceId, { spec: { ...childSpec, ...again }, target, lostAfter })
       : undefined
     return new JobHost({ ...common, ...head, spec: childSpec, engine, ...again, entry })
   }
@@ -853,7 +780,7 @@ export class HostSession implements SessionRef, SessionActions {
 
   /** `cursor`: of a copy, where its reader begins. */
   async #giveLog(host: JobHost, cursor?: number): Promise<void> {
-    const store = this.#storeOf(host)
+    const store = this.#keeping.storeOf(host)
     const stored = await store.log(logName(this.instanceId, host), true)
     const log = new OutputLog(stored, store.logLimit, (bytes) => host.credit(bytes))
     // Before anybody can read it.
@@ -876,10 +803,10 @@ export class HostSession implements SessionRef, SessionActions {
     const spec: WorkSpec = { kind: 'code', command: run.command, startId: crypto.randomUUID() }
     const shared = { ...common, type: 'RemoteJob' as const, location, spec }
     const head = { ...shared, instanceId: keptText(crypto.randomUUID()), name: name ?? `Job${common.id}` }
-    const entry = this.#entry(head, undefined, { spec, throttle: THROTTLE })
+    const entry = this.#keeping.entry(head, undefined, { spec, throttle: THROTTLE })
     const parent = new JobHost({ ...head, ...(entry && { entry }) })
     const own = { ...shared, instanceId: keptText(crypto.randomUUID()), name: `${head.name}.1`, position: 1 }
-    const written = this.#entry(own, head.instanceId, {
+    const written = this.#keeping.entry(own, head.instanceId, {
       spec: { ...spec, startId: `${spec.startId}.1` },
       target: { session: engine.session!.instanceId },
     })
@@ -922,6 +849,13 @@ export class HostSession implements SessionRef, SessionActions {
   #changed(): void {
     for (const listener of [...this.#listeners]) listener()
   }
+}
+
+/** One that is out of reach, where all that it still waits for are. */
+function lostChild(run: JobHost): JobHost | undefined {
+  const open = run.children.filter((child) => !isFinished(child.state))
+  const lost = run.state === 'Disconnected' && open.every(({ engine }) => engine instanceof RemoteEngine && engine.lost)
+  return lost ? open[0] : undefined
 }
 
 /** As it is written down. */

@@ -43,6 +43,8 @@ export interface StoredHeld {
   readonly home?: boolean | undefined
   readonly temporary: boolean
   readonly lostAfter: number
+  /** Given up, it is taken up again when its peer is back. */
+  readonly reconnect?: boolean | undefined
   /** The client process that has it over there. */
   readonly client: string
   /** Disconnected by command: it is not taken up again by itself. */
@@ -91,6 +93,7 @@ export function readStoredHeld(value: unknown): StoredHeld | string {
       counts(row, 'id', 'lostAfter') &&
       typeof row['temporary'] === 'boolean' &&
       typeof row['left'] === 'boolean' &&
+      (row['reconnect'] === undefined || typeof row['reconnect'] === 'boolean') &&
       isObject(row['far']),
   )
 }

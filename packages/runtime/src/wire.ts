@@ -37,12 +37,19 @@ export interface Beat {
  */
 export const LOCAL_BEAT: Beat = { interval: 1_000, suspicion: 600_000 }
 
+/** Links of one key at once: there is one to a process, and one process to a key but while it comes and goes. */
+const KEY_LINKS = 16
+/** Links on the local socket at once: each program that speaks to the daemon has one. */
+export const LOCAL_LINKS = 128
+/** Who joins with one ticket at once: all of them come under its key. */
+const TICKET_JOINS = 64
+
 /** The protocols of one peer. The heartbeat is the control channel's: there is one per pair of peers. */
-export function protocols(heartbeat: Beat): readonly Protocol[] {
+export function protocols(heartbeat: Beat, links = KEY_LINKS): readonly Protocol[] {
   return [
-    { name: CONTROL, maxFrame: CONTROL_FRAME, maxChannels: 16, heartbeat },
-    { name: DATA, maxFrame: DATA_FRAME, maxChannels: 16 },
-    { name: JOIN, maxFrame: 16 * 1024, maxChannels: 2 },
+    { name: CONTROL, maxFrame: CONTROL_FRAME, maxChannels: links, heartbeat },
+    { name: DATA, maxFrame: DATA_FRAME, maxChannels: links },
+    { name: JOIN, maxFrame: 16 * 1024, maxChannels: TICKET_JOINS },
   ]
 }
 

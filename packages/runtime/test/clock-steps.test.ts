@@ -1,5 +1,5 @@
 // Durations are measured by a clock that nobody sets: a day forward or back ends nothing early and prolongs nothing.
-import { createMemoryNetwork, memory, type MemoryNetwork } from '@errand/transport/memory'
+import type { MemoryNetwork } from '@errand/transport/memory'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Alarm } from '../src/alarm.ts'
 import { Answers } from '../src/answers.ts'
@@ -10,7 +10,8 @@ import { HostSession, type SessionHome } from '../src/session.ts'
 import { memoryStore } from '../src/store/memory.ts'
 import type { Peer, PeerId } from '../src/surface.ts'
 import { all, outputs, refusal, until, within } from './support/peers.ts'
-import { ScriptedEngine, scriptedJob, settled } from './support/scripted-engine.ts'
+import { type Reactions, ScriptedEngine, scriptedJob, settled } from './support/scripted-engine.ts'
+import { scriptedPair } from './support/scripted-pair.ts'
 
 const DAY = 86_400_000
 /** How long what is tested takes; and how long that has surely not taken, once it has begun. */
@@ -28,30 +29,18 @@ function step(by: number): void {
 }
 
 beforeEach(async () => {
-  network = createMemoryNetwork()
   stops = []
-  engine = new ScriptedEngine(() => false, {
+  const reactions: Reactions = {
     stop: ({ io }, request) => {
       stops.push(request)
       io.ended({ outcome: 'stopped' })
     },
-  })
-  const clocks = { heartbeat: 50, suspicion: 400 }
-  far = await PeerHost.open({
-    ...clocks,
-    name: 'far',
-    transport: memory({ network, name: 'far' }),
-    policy: { peers: { here: ['connect', 'run:script'] } },
-    idleTimeout: SPAN,
-    temporaryLease: SPAN,
-  })
-  Object.assign(far, { engines: () => ({ runspace: engine, thread: engine, process: engine }) })
-  here = await createPeer({
-    ...clocks,
-    name: 'here',
-    transport: memory({ network, name: 'here' }),
-    policy: { peers: { far: [] } },
-  })
+  }
+  const options = {
+    engine: new ScriptedEngine(() => false, reactions),
+    far: { idleTimeout: SPAN, temporaryLease: SPAN },
+  }
+  ;({ network, engine, far, here } = await scriptedPair(options))
 })
 afterEach(async () => {
   vi.useRealTimers()

@@ -2,7 +2,7 @@
 import { encode, type Channel, type Protocol, type Transport } from '@errand/transport'
 import { createMemoryNetwork, memory, type MemoryNetwork } from '@errand/transport/memory'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createPeer } from '../src/index.ts'
+import { codeOf, createPeer } from '../src/index.ts'
 import type { Grant, Peer } from '../src/surface.ts'
 import { CONTROL, DATA, JOIN, protocols, VERSION } from '../src/wire.ts'
 
@@ -251,10 +251,26 @@ describe('a ticket', () => {
     await dave.join(ticket)
   })
 
-  it('that two hold at the same time lets one of them in', async () => {
-    const ticket = await server.invite()
-    const peers = await Promise.all(['dave', 'eve', 'fay'].map(client))
+  it('taken again by who is in already takes no use, and gives nothing back to who was let go', async () => {
+    const ticket = await server.invite({ uses: 2 })
+    const [dave, eve, fay] = await Promise.all(['dave', 'eve', 'fay'].map(client))
+    for (let n = 0; n < 3; n++) await dave!.join(ticket)
+    await eve!.join(ticket)
+    // Used up: the answer may have been lost all the same.
+    await dave!.join(ticket)
+    await expect(fay!.join(ticket)).rejects.toMatchObject({ code: 'TICKET' })
+    await server.deny('dave')
+    await expect(dave!.join(ticket)).rejects.toMatchObject({ code: 'TICKET' })
+    expect((await server.peers()).find(({ id }) => id === 'dave')).toMatchObject({ grants: [] })
+  })
+
+  it.each([1, 5])('that seven take at the same moment lets in as many as it has uses: %i', async (uses) => {
+    const ticket = await server.invite({ uses })
+    const before = (await server.peers()).length
+    const peers = await Promise.all(['dave', 'eve', 'fay', 'gus', 'hal', 'ida', 'joe'].map(client))
     const joined = await Promise.allSettled(peers.map((peer) => peer.join(ticket)))
-    expect(joined.filter(({ status }) => status === 'fulfilled').length).toBe(1)
+    const refused = joined.flatMap((one) => (one.status === 'rejected' ? [codeOf(one.reason)] : []))
+    expect(refused).toEqual(Array.from({ length: 7 - uses }, () => 'TICKET'))
+    expect((await server.peers()).length - before).toBe(uses)
   })
 })

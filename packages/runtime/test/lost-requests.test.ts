@@ -1,9 +1,10 @@
 // What programs call, over a line that loses requests or their answers: the calls do not notice, nothing is done twice.
-import { createMemoryNetwork, memory, type MemoryNetwork } from '@errand/transport/memory'
+import type { Transport } from '@errand/transport'
+import type { MemoryNetwork } from '@errand/transport/memory'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Answers } from '../src/answers.ts'
 import { codeOf } from '../src/errors.ts'
-import { createPeer, PeerHost } from '../src/peer.ts'
+import type { PeerHost } from '../src/peer.ts'
 import { type RawChunk, singleRecord, valuesOf } from '../src/record.ts'
 import type { Job, Peer, Session } from '../src/surface.ts'
 import type { WireEvent } from '../src/wire.ts'
@@ -11,6 +12,7 @@ import type { ExecutionIO, ExecutionSpec } from '../src/engine/engine.ts'
 import { Faults, type Loss } from './support/faulty-transport.ts'
 import { outputs, refusal, until, within } from './support/peers.ts'
 import { questionOf, ScriptedEngine, type ScriptedExecution } from './support/scripted-engine.ts'
+import { scriptedPair } from './support/scripted-pair.ts'
 
 let network: MemoryNetwork
 let faults: Faults
@@ -37,24 +39,14 @@ class ListeningEngine extends ScriptedEngine {
 }
 
 beforeEach(async () => {
-  network = createMemoryNetwork()
   faults = new Faults()
-  engine = new ListeningEngine(() => false, {
+  const listening = new ListeningEngine(() => false, {
     stop: ({ io }) => io.ended({ outcome: 'stopped' }),
     suspend: ({ io }) => io.suspended?.(),
     answer: ({ io }, question) => io.answered?.(question),
   })
-  far = await PeerHost.open({
-    name: 'far',
-    transport: memory({ network, name: 'far' }),
-    policy: { peers: { here: ['connect', 'run:script'] } },
-  })
-  Object.assign(far, { engines: () => ({ runspace: engine, thread: engine, process: engine }) })
-  here = await createPeer({
-    name: 'here',
-    transport: faults.over(memory({ network, name: 'here' })),
-    policy: { peers: { far: [] } },
-  })
+  const options = { engine: listening, line: (inner: Transport) => faults.over(inner) }
+  ;({ network, engine, far, here } = await scriptedPair(options))
 })
 afterEach(async () => {
   await Promise.all([here.close(), far.close()])

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMemoryNetwork, type MemoryNetwork } from '@errand/transport/memory'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { codeOf, type Job, type PeerOptions, type ScriptContext } from '../src/index.ts'
+import { codeOf, type Job, type PeerOptions, type ScriptContext, type SessionState } from '../src/index.ts'
 import { Lives } from './support/lives.ts'
 import { all, outputs, refusal, until } from './support/peers.ts'
 
@@ -151,6 +151,22 @@ describe('the peer that hosts a session was killed', () => {
     expect([state, codeOf(job.children[0]!.reason)]).toEqual(['Failed', 'PEER_RESTARTED'])
     expect(await outputs(job.receive())).toEqual(upTo(3))
     // Read to its end, it is nobody's any more.
+    await until('its row is gone', () => two.far.disk.rows('job').length === 0)
+  })
+
+  test('and also where that peer went down in order: it was stopped there, and says why', async () => {
+    await using two = await Two.start()
+    const session = await two.here.peer.connect('far')
+    const job = await two.here.peer.start(counts, { on: session, args: [9, { 3: path() }] })
+    await said(job, 3)
+    await session.disconnect()
+    await until('it is written down', () => two.far.disk.rows('job').length === 1)
+    await two.far.close()
+    await two.far.start()
+    await session.connect()
+    const { state } = await job.finished
+    expect([state, codeOf(job.children[0]!.reason)]).toEqual(['Stopped', 'PEER_SHUTDOWN'])
+    expect(await outputs(job.receive())).toEqual(upTo(3))
     await until('its row is gone', () => two.far.disk.rows('job').length === 0)
   })
 
@@ -320,6 +336,53 @@ describe('the peer that holds a session was killed', () => {
     expect(received?.instanceId).toBe(job.instanceId)
     expect((await found.finished).state).toBe('Completed')
     expect(await outputs(found.receive())).toEqual(upTo(20))
+  })
+
+  test('one that was given up is looked out for as it was wished, unless it was left by command since', async () => {
+    await using two = await Two.start()
+    const wish = { lostAfter: 100, reconnect: true }
+    for (const name of ['wanted', 'left']) await two.here.peer.connect('far', { ...wish, name })
+    const states = async (): Promise<SessionState[]> => (await two.here.peer.sessions()).map(({ state }) => state)
+    const givenUp = until('they are given up', async () => (await states()).every((state) => state === 'Disconnected'))
+    two.network.cut('here', 'far')
+    two.network.lose('here', 'far')
+    await givenUp
+    await (await two.here.peer.session('left')).disconnect()
+    const written = (): boolean => two.here.disk.rows('held').some(({ value }) => (value as { left: boolean }).left)
+    await until('that is written', written)
+    await two.here.again()
+    await until('it is given up again', async () => (await states()).every((state) => state === 'Disconnected'))
+    two.network.heal('here', 'far')
+    await until('the wanted one is back', async () => (await states())[0] === 'Opened')
+    expect(await states()).toEqual(['Opened', 'Disconnected'])
+  })
+
+  test('a run whose session was lost under it is a job like any other, and is received', async () => {
+    await using two = await Two.start()
+    const session = await two.here.peer.connect('far', { lostAfter: 100, reconnect: true, name: 'work' })
+    const gate = path()
+    const run = two.here.peer.run(counts, { on: session, args: [6, { 3: gate }], name: 'called' })
+    const came: number[] = []
+    const reading = (async () => {
+      for await (const n of run) came.push(n)
+    })()
+    reading.catch(() => undefined) // looked at below
+    await until('three have come', () => came.length === 3)
+    two.network.cut('here', 'far')
+    two.network.lose('here', 'far')
+    expect(codeOf(await refusal('the run', () => reading))).toBe('PEER_LOST')
+    await two.here.again()
+    const found = await two.here.peer.job('called')
+    expect([found.id, found.state, found.children[0]!.name]).toEqual([1, 'Disconnected', 'called.1'])
+    two.network.heal('here', 'far')
+    await writeFile(gate, '')
+    expect(await outputs(found.receive({ follow: true })), 'behind what its caller had').toEqual([3, 4, 5])
+    expect((await found.finished).state).toBe('Completed')
+    expect(await outputs(found.children[0]!.receive({ from: 0 }))).toEqual(upTo(6))
+    expect((await (await two.here.peer.start(() => 1)).wait()).id).toBe(2)
+    await found.remove()
+    await two.here.again()
+    expect(two.here.disk.rows('job').map(({ value }) => (value as { id: number }).id)).toEqual([2])
   })
 
   test('after a close in order as well', async () => {

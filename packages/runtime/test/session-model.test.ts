@@ -409,6 +409,7 @@ describe('a session and its model, as its holder sees it', () => {
     const property = fc.asyncProperty(fc.commands(steps, { maxCommands: 30, size: 'max' }), async (commands) => {
       const real = new Real()
       const model = new Model()
+      await settled() // it has attached
       await fc.asyncModelRun(() => ({ model, real }), commands)
       await close.run(model, real)
       expect(real.outcomes.all).not.toContain('pending')

@@ -1,44 +1,26 @@
 // G7: what cannot be reached is Disconnected, never Failed, until its lease has run out; the truth shows within 2 s after
 // it is there again; and who gets no answer hears that the outcome is unknown.
-import { createMemoryNetwork, memory, type MemoryNetwork } from '@errand/transport/memory'
+import type { MemoryNetwork } from '@errand/transport/memory'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { codeOf, PeerUnreachableError } from '../src/errors.ts'
 import type { Link } from '../src/link.ts'
-import { createPeer, PeerHost } from '../src/peer.ts'
+import type { PeerHost } from '../src/peer.ts'
 import { RemoteSession, type RemoteSessionHome } from '../src/remote-session.ts'
 import { singleRecord } from '../src/record.ts'
-import type { Job, JobState, Peer, PeerOptions, SessionSnapshot } from '../src/index.ts'
+import type { Job, JobState, Peer, SessionSnapshot } from '../src/index.ts'
 import { outputs, refusal, until, within } from './support/peers.ts'
-import { ScriptedEngine } from './support/scripted-engine.ts'
+import type { ScriptedEngine } from './support/scripted-engine.ts'
+import { scriptedPair, type ScriptedPairOptions } from './support/scripted-pair.ts'
 
 let network: MemoryNetwork
 let engine: ScriptedEngine
 let far: PeerHost
 let here: Peer
 
-async function start(options: { far?: PeerOptions; here?: PeerOptions } = {}): Promise<void> {
-  const clocks = { heartbeat: 50, suspicion: 400 }
-  far = await PeerHost.open({
-    ...clocks,
-    name: 'far',
-    transport: memory({ network, name: 'far' }),
-    policy: { peers: { here: ['connect', 'run:script'] } },
-    ...options.far,
-  })
-  Object.assign(far, { engines: () => ({ runspace: engine, thread: engine, process: engine }) })
-  here = await createPeer({
-    ...clocks,
-    name: 'here',
-    transport: memory({ network, name: 'here' }),
-    policy: { peers: { far: [] } },
-    ...options.here,
-  })
+async function start(options: ScriptedPairOptions = {}): Promise<void> {
+  ;({ network, engine, far, here } = await scriptedPair(options))
 }
 
-beforeEach(() => {
-  network = createMemoryNetwork()
-  engine = new ScriptedEngine(() => false, { stop: ({ io }) => io.ended({ outcome: 'stopped' }) })
-})
 afterEach(async () => {
   network.heal('here', 'far')
   await Promise.all([here.close(), far.close()])

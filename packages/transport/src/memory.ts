@@ -19,26 +19,29 @@ export interface MemoryOptions {
 
 /** A peer's place on a memory network, under `name`, which is its id and its address. */
 export function memory({ network, name, dialOnly = false }: MemoryOptions): Transport {
-  return new MemoryTransport(network as Network, name, dialOnly)
+  return new MemoryTransport(network as Network, name, dialOnly ? 'dials' : 'listens')
 }
+
+/** `guest`: it only dials, and its name is not its own: others may bear it at the same time, as one key may have copies. */
+type Place = 'listens' | 'dials' | 'guest'
 
 class MemoryTransport implements Transport {
   readonly carrier = 'memory'
   readonly id: PeerId
   readonly #network: Network
-  readonly #dialOnly: boolean
+  readonly #as: Place
   #place: Occupant | undefined
   #switchboard: Switchboard | undefined
   #closing: Promise<void> | undefined
 
-  constructor(network: Network, name: string, dialOnly: boolean) {
+  constructor(network: Network, name: string, as: Place) {
     this.#network = network
-    this.#dialOnly = dialOnly
+    this.#as = as
     this.id = name
   }
 
   get addresses(): readonly string[] {
-    if (this.#dialOnly) return []
+    if (this.#as !== 'listens') return []
     return this.#place !== undefined && this.#network.occupantOf(this.id) === this.#place ? [this.id] : []
   }
 
@@ -48,7 +51,7 @@ class MemoryTransport implements Transport {
     if (this.#place !== undefined || this.#closing) throw new ChannelClosedError('a transport is started once')
     const switchboard = new Switchboard(host, this.#network.clockOf(this.id))
     const place: Occupant = {
-      dialOnly: this.#dialOnly,
+      dialOnly: this.#as !== 'listens',
       admits: (peer) => host.admits(peer),
       answer: (duplex, peer) => {
         switchboard.answer(duplex, peer)
@@ -56,7 +59,7 @@ class MemoryTransport implements Transport {
       },
       killed: () => void this.close(),
     }
-    if (!this.#network.occupy(this.id, place)) {
+    if (this.#as !== 'guest' && !this.#network.occupy(this.id, place)) {
       throw new AddressInUseError(`${this.id} is taken on this network`)
     }
     this.#place = place
@@ -93,7 +96,7 @@ class MemoryTransport implements Transport {
 
   sibling(seed: Uint8Array): Promise<Transport> {
     const name = `key-${createHash('sha256').update(seed).digest('hex').slice(0, 32)}`
-    return Promise.resolve(memory({ network: this.#network, name }))
+    return Promise.resolve(new MemoryTransport(this.#network, name, 'guest'))
   }
 
   /** There are no keys in one process: a name that signs is taken at its word. */

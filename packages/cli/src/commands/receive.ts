@@ -13,7 +13,7 @@ import { defined } from '../work.ts'
 export default async function receive(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const toTheEnd = flags.follow === true || flags.wait === true
   if (flags.autoRemove && !toTheEnd) throw usage('--auto-remove needs --wait or --follow')
-  const peer = await context.connect()
+  const peer = await context.connect({ patient: toTheEnd })
   const places = await placesOf(peer, flags.at, context)
   const placed = await jobsOf(places, words, context)
   const named = placed.map(({ job }) => job)

@@ -12,7 +12,7 @@ import { defined } from '../work.ts'
 
 export default async function wait(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const { terminal, json } = context
-  const peer = await context.connect()
+  const peer = await context.connect({ patient: true })
   const jobs = await jobsOf(await placesOf(peer, flags.at, context), words, context)
   return untilDetached(context, async (signal) => {
     await using _ = sayingNews(context, jobs, signal)
