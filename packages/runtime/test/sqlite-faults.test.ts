@@ -130,7 +130,7 @@ test('a log that has been silent for a while misses nothing after a crash of the
 })
 
 /** What the worker does with a log, and what it says: whether what was appended may be seen only when it is synced. */
-function fileOfOne(): { file: StoreFile; append(): boolean } {
+function fileOfOne(): { file: StoreFile; append: () => boolean } {
   const file = new StoreFile({ path: place.path, failing: false, maxBytes: undefined }, () => undefined)
   const { log } = file.log('job')
   let first = 0
