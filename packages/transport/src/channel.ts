@@ -27,7 +27,10 @@ const CLOSE_TIMEOUT = 10_000
 const PROBE = 1_000
 
 /** How a side takes part in the handshake. */
-export type Role =
+export type Role = {
+  /** The other end is a process of ours: it may take its time, and when it is gone that shows. */
+  readonly patient?: boolean
+} & (
   | { readonly opens: Protocol }
   | {
       /** The protocol asked for, or throws the refusal. */
@@ -35,6 +38,7 @@ export type Role =
       /** The host's turn; it may refuse by aborting or throwing. */
       accept(channel: Channel): void | Promise<void>
     }
+)
 
 const SENT: Promise<void> = Promise.resolve()
 const BEAT: Uint8Array = new Uint8Array(HEADER)
@@ -95,7 +99,7 @@ export class FramedChannel implements Channel {
       value: (body) => this.#onValue(body),
       control: (kind, body) => this.#onControl(kind, body),
     })
-    this.#setDeadline(HANDSHAKE_TIMEOUT, () => this.#onHandshakeTimeout())
+    if (!role.patient) this.#setDeadline(HANDSHAKE_TIMEOUT, () => this.#onHandshakeTimeout())
     duplex.attach({
       data: (bytes) => this.#onData(bytes),
       drained: () => this.#onDrained(),

@@ -12,11 +12,11 @@ const PEER = 'pipe'
 
 /**
  * Opens the one channel that a pipe carries, over a stream that it owns from here on (`child.stdio[3]`, say). Resolves
- * when the other side has taken it with `acceptPipe`.
+ * when the other side has taken it with `acceptPipe`, however long that takes: a child that ends before ends the pipe.
  * @throws PeerUnreachableError, ProtocolError, the signal's reason
  */
 export async function openPipe(stream: Duplex, protocol: Protocol, options: Cancel = {}): Promise<Channel> {
-  const channel = new FramedChannel(new SocketDuplex(stream), PEER, { opens: protocol })
+  const channel = new FramedChannel(new SocketDuplex(stream), PEER, { opens: protocol, patient: true })
   await channel.opened(options)
   return channel
 }
@@ -32,6 +32,7 @@ export async function acceptPipe(stream: Duplex, protocol: Protocol, options: Ca
       return protocol
     },
     accept: () => {},
+    patient: true,
   })
   await channel.opened(options)
   return channel

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Duplex, duplexPair } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type Channel, acceptPipe, openPipe } from '../src/index.ts'
 import { failing } from './suites/transport.suite.ts'
 
@@ -45,6 +45,19 @@ describe('a pipe', () => {
     ])
     expect(opened).toEqual({ status: 'rejected', reason: failing('PROTOCOL') })
     expect(accepted).toEqual({ status: 'rejected', reason: failing('PROTOCOL') })
+  })
+
+  test('waits for a child that takes its time to begin', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const [here, there] = duplexPair({ allowHalfOpen: false })
+    const opening = openPipe(here, PROTOCOL)
+    await vi.advanceTimersByTimeAsync(3_600_000)
+    const [near, far] = await Promise.all([opening, acceptPipe(there, PROTOCOL)])
+    await near.send('late')
+    expect(await far[Symbol.asyncIterator]().next()).toEqual({ done: false, value: 'late' })
+    near.abort()
+    far.abort()
   })
 
   test('can be given up by either side', async () => {
