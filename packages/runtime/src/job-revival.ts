@@ -75,6 +75,8 @@ export async function revivedHost(family: StoredFamily, home: RevivalHome): Prom
   const open = isFinished(job.state) ? undefined : job.open
   const leaf = family.children.length === 0
   const stored = leaf && (open || job.bytes) ? await home.log(job.instanceId) : undefined
+  // It is a copy: what our host's crash took of it is over there.
+  if (open?.held !== undefined && !open.again) stored?.rewind?.()
   const said: WorkSpec = open?.spec ?? { kind: 'code', command: job.command, startId: job.startId }
   // How often it is done is seen to here, not where it runs.
   const { retry, restart, ...spec } = said

@@ -23,7 +23,7 @@ import type { EntryFacts, JobEntry } from './job-entry.ts'
 import { JobInput } from './job-input.ts'
 import { JobQuestions } from './job-questions.ts'
 import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type TableJob } from './job-row.ts'
-import type { MapItems } from './map-items.ts'
+import { MapItems } from './map-items.ts'
 import { since, thisMoment } from './moment.ts'
 import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
@@ -131,6 +131,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #endsAt: Date | undefined
   /** On its way to where it was: that is no news. */
   #quiet = false
+  /** Of a map that came back: how far it was. */
+  readonly #itemsLeft: MapItems | undefined
   /** Errors in its log when it was written down. */
   #errors: number
   #snapshot: JobSnapshot | undefined
@@ -154,6 +156,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#history = was ? [...was.history] : [{ state: 'NotStarted', at: new Date() }]
     this.#begunAt = was?.begunAt
     this.#base = was?.open?.base ?? 0
+    this.#itemsLeft = was?.items && MapItems.from(was.items)
     this.#errors = was?.errors ?? 0
     this.#entry = entry
     entry?.follow(() => this.#facts())
@@ -232,7 +235,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     return this.#attempts.ruled
   }
   get items(): MapItems | undefined {
-    return this.#execution?.items
+    return this.#execution?.items ?? this.#itemsLeft
   }
 
   /** The log is made by the session's store, which may need time; a parent has none. */
@@ -1059,7 +1062,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const paused = this.#log?.paused === true
     // A count of errors alone is no news worth a message per chunk; the next snapshot has it.
     this.#snapshot = undefined
-    if (this.#entry && !this.#ended && this.#log!.errors !== this.#errors) {
+    // How far a map is changes with what its items say.
+    if (this.#entry && !this.#ended && (this.#options.spec.map || this.#log!.errors !== this.#errors)) {
       this.#errors = this.#log!.errors
       this.#entry.changed()
     }

@@ -81,6 +81,25 @@ describe('a job that is tried again', () => {
   })
 })
 
+test('a map that was killed says how far it was', async () => {
+  await using lives = new Lives({ stopGrace: 0 })
+  const before = await lives.start()
+  const job = await before.map(
+    [1, 2, 3, 4],
+    async (ctx, n: number, file = '') => {
+      const { existsSync } = process.getBuiltinModule('node:fs')
+      while (n === 4 && !existsSync(file)) await ctx.sleep(5)
+      return n
+    },
+    { ordered: true },
+  )
+  await said(job as Job, 3)
+  const written = (): boolean => (lives.disk.rows('job')[0]!.value as { items?: { ended: number } }).items?.ended === 3
+  await until('that is written', written)
+  const [found] = await (await lives.again()).jobs()
+  expect([found!.state, found!.snapshot.items]).toMatchObject(['Failed', { taken: 4, done: 3, failed: 0, running: 0 }])
+})
+
 describe('thread jobs that wait for a thread', () => {
   test('have not begun, and begin when their peer is there again: each once, in their order', async () => {
     await using lives = new Lives({ stopGrace: 0 })
@@ -295,4 +314,49 @@ describe('without room', () => {
     await within('it closes', peer.close(), 8_000)
     expect(isFinished(job.state)).toBe(true)
   })
+})
+
+test('what a crash of the host took of a copy is copied again: nothing that is still over there is missing', async () => {
+  const network = createMemoryNetwork()
+  const open = async (name: string, path?: string): Promise<Peer> =>
+    createPeer({
+      name,
+      transport: memory({ network, name }),
+      policy: { peers: { here: ['connect', 'run:script'], far: [] } },
+      stopGrace: 0,
+      ...(path !== undefined && { store: sqlite(path) }),
+    })
+  await using _far = await open('far')
+  const crashed = `${place.path}-crashed`
+  const counts = async function* (ctx: ScriptContext, files: string[]): AsyncGenerator<number> {
+    const { existsSync } = process.getBuiltinModule('node:fs')
+    for (let n = 0; n < 30; n++) {
+      while (n % 10 === 0 && n > 0 && !existsSync(files[n / 10 - 1]!)) await ctx.sleep(5)
+      yield n
+    }
+  }
+  const before = await open('here', place.path)
+  const session = await before.connect('far')
+  const job = await before.start(counts, { on: session, args: [[gate('first'), gate('second')]] })
+  await said(job as Job, 10)
+  // On disk for certain, whatever was said before.
+  await (
+    await before.start(() => 1, thread)
+  ).finished
+  for (const end of ['', '-wal']) copyFileSync(place.path + end, crashed + end)
+  writeFileSync(gate('first'), '')
+  await said(job as Job, 20)
+  network.kill('here')
+  edit(crashed, (db) => db.exec("UPDATE meta SET value = 'an earlier one' WHERE name = 'boot'"))
+  {
+    await using after = await open('here', crashed)
+    const found = await after.job(job.instanceId)
+    writeFileSync(gate('second'), '')
+    expect((await within('its end', found.finished)).state).toBe('Completed')
+    const records = await all(found.receive({ from: 0, recurse: true }))
+    expect(records.map(({ seq, kind }) => (kind === 'output' ? seq : kind))).toEqual(
+      Array.from({ length: 30 }, (_, n) => n),
+    )
+  }
+  await before.close()
 })

@@ -98,6 +98,26 @@ test('after a crash of the host a log goes on behind a gap, and no number is giv
   expect(await firsts(log)).toHaveLength(4)
 })
 
+test('a copy goes on where it ends after a crash of the host: what is missing comes again, under its numbers', async () => {
+  const crashed = `${place.path}-crashed`
+  {
+    await using store = place.open()
+    const log = await store.log('copy')
+    for (let first = 0; first < 3; first++) await log.append(said(first))
+    await store.rows.put('job', 'a', 1)
+    copyTo(crashed)
+  }
+  asAfterBoot(crashed)
+  for (const end of [3, 5]) {
+    await using store = sqlite(crashed)
+    const log = await store.log('copy')
+    log.rewind?.()
+    expect([log.end, log.accepted]).toEqual([end, end])
+    for (let first = end; first < end + 2; first++) await log.append(said(first))
+    expect(await records(log)).toEqual(numbers(0, end + 2))
+  }
+})
+
 test('a process that was killed is no crash of its host: nothing is missing, and numbers go on', async () => {
   const killed = `${place.path}-killed`
   {

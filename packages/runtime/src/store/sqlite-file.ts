@@ -45,6 +45,8 @@ interface Log {
   kept: boolean
   start: number
   end: number
+  /** Where its pieces end, as it was opened. */
+  there: number
   /** What all of it has cost, also what is forgotten. */
   cost: number
   /** Numbers before this one are never given again; and those of which that is on disk for certain. */
@@ -372,6 +374,9 @@ export class StoreFile {
         this.#keep(log, log.ceiling, log.run)
         this.#forget(log.id, log.start)
         return false
+      case message.REWIND:
+        log.end = Math.min(log.end, log.there)
+        return false
       case message.CURSOR:
         if (!log.kept) this.#keep(log, log.ceiling, this.#run)
         this.#do('INSERT OR REPLACE INTO cursor (log, reader, seq) VALUES (?, ?, ?)', log.id, b as string, c)
@@ -593,6 +598,7 @@ export class StoreFile {
       log: log.called,
       start: log.start,
       end: log.end,
+      there: log.there,
       ...state,
       cursors: cursors.map(({ reader, seq }) => [reader, seq] as const),
     }
@@ -606,6 +612,7 @@ export class StoreFile {
       kept: false,
       start: 0,
       end: 0,
+      there: 0,
       cost: 0,
       ceiling: 0,
       durable: 0,
@@ -656,6 +663,8 @@ export class StoreFile {
       // What was said behind the last good piece may have been seen: its numbers are never given again.
       log.end =
         lost || (last !== null && end === undefined) ? Math.max(log.ceiling, end ?? 0) : Math.max(log.start, end ?? 0)
+      // A damaged last piece has the numbers it has.
+      log.there = last !== null && end === undefined ? log.end : Math.max(log.start, end ?? 0)
       log.cost = costs.at(-1) ?? 0
     }
     return { ends: Float64Array.from(ends), costs: Float64Array.from(costs), before: before ?? 0 }

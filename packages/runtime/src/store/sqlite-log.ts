@@ -9,6 +9,7 @@ import {
   CURSOR,
   FORGET,
   OPEN,
+  REWIND,
   SEAL,
   type ChunksRead,
   type LogState,
@@ -48,6 +49,8 @@ export class SqliteLog implements StoredLog {
   readonly #cursors: Map<string, number>
   readonly #moved = new Set<string>()
   readonly #waiting = new Set<Appending>()
+  /** Where what is there of it ended when it was opened. */
+  readonly #there: number
   /** Where it began: there a reader stands that is new. */
   #began: number
   /** What it is called, until its file has heard of it: of jobs that say nothing it never does. */
@@ -71,6 +74,14 @@ export class SqliteLog implements StoredLog {
     this.start = state.start
     this.end = state.end
     this.accepted = state.end
+    this.#there = state.there
+  }
+
+  rewind(): void {
+    if (this.#there >= this.end) return
+    this.#write([REWIND, this.#log])
+    this.end = this.#there
+    this.accepted = this.#there
   }
 
   begin(first: number, reader: string, from: number): void {

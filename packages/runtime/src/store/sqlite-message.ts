@@ -15,9 +15,9 @@ export const CURSOR = 5 // log, reader, seq
 export const SEAL = 6 // log
 export const DROP = 7 // name of a log
 export const OPEN = 8 // log, name: a new one, by a number that its store has made up
-
+export const REWIND = 9 // log
 /** How many values belong to an operation, itself included. */
-export const LENGTH: readonly number[] = [5, 3, 6, 5, 3, 4, 2, 2, 3]
+export const LENGTH: readonly number[] = [5, 3, 6, 5, 3, 4, 2, 2, 3, 2]
 
 /** One turn's writes. They take effect together or not at all, but for appends that may wait. */
 export interface Batch {
@@ -52,6 +52,8 @@ export interface LogState {
   readonly log: number
   readonly start: number
   readonly end: number
+  /** Where its last piece ends; after a crash of the host, or where that is damaged, `end` may be behind it. */
+  readonly there: number
   /** Ends of chunks, not of all of them where there are many; and what the log had cost up to each. */
   readonly ends: Float64Array<ArrayBuffer>
   readonly costs: Float64Array<ArrayBuffer>

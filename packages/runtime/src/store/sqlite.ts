@@ -398,7 +398,7 @@ const NONE: Float64Array<ArrayBuffer> = new Float64Array()
 
 /** A log in which nothing is. */
 function nothing(log: number): LogState {
-  return { log, start: 0, end: 0, ends: NONE, costs: NONE, before: 0, cursors: [] }
+  return { log, start: 0, end: 0, there: 0, ends: NONE, costs: NONE, before: 0, cursors: [] }
 }
 
 function closed(path: string): StoreError {

@@ -36,6 +36,11 @@ export interface StoredLog {
   bytesFrom(seq: number): number
   /** Forgets whole chunks that end at or before record `seq`, read or not: for jobs that would rather lose than wait. */
   forget(seq: number): void | Promise<void>
+  /**
+   * Of a copy of a log elsewhere, when it has just been opened: it ends behind the last record that is there. What a crash of
+   * the host took comes again, under the same numbers.
+   */
+  rewind?(): void
   /** Its job has ended and nothing is appended any more: it may be kept in less room. Reads and cursors go on. */
   pack?(): void
 }

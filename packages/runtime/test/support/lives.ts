@@ -10,6 +10,7 @@ export class Lives implements AsyncDisposable {
   readonly #options: PeerOptions
   readonly #dead: Peer[] = []
   #peer: Peer | undefined
+  #life = 0
 
   constructor(options: PeerOptions & { name?: string; network?: MemoryNetwork; disk?: KeptDisk } = {}) {
     const { name = 'here', network, disk = keptDisk(), ...rest } = options
@@ -31,12 +32,17 @@ export class Lives implements AsyncDisposable {
     const store = this.disk.open(options)
     // Who dies of its disk is cut off in the same instant.
     if (options.writes !== undefined) void this.disk.killed.then(() => network?.kill(this.#name))
-    this.#peer = await createPeer({ name: this.#name, ...transport, ...this.#options, ...changes, store })
-    return this.#peer
+    const life = ++this.#life
+    const peer = await createPeer({ name: this.#name, ...transport, ...this.#options, ...changes, store })
+    // Killed while it started, it may come to be all the same, and long after the next one.
+    if (life === this.#life) this.#peer = peer
+    else this.#dead.push(peer)
+    return peer
   }
 
   /** As SIGKILL does. */
   kill(): void {
+    this.#life++
     this.disk.kill()
     this.#network?.kill(this.#name)
     if (this.#peer) this.#dead.push(this.#peer)
