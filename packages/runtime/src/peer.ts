@@ -542,6 +542,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#row?.leave()
     await this.store[Symbol.asyncDispose]()
     await this.memory?.[Symbol.asyncDispose]()
+    this.#holding.forsake()
   }
 }
 
