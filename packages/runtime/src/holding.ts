@@ -416,7 +416,9 @@ export class Holding {
   /** Temporary ones end with whoever called for them, at the latest with us: over there they need not wait for their lease. */
   async end(): Promise<void> {
     const open = this.all().filter((session) => session.temporary && session.state === 'Opened')
-    await Promise.allSettled(open.map((session) => session.close()))
+    // That they end is not waited for: it is said before we say goodbye, and what is said before that is heard.
+    for (const session of open) session.close().catch(() => undefined)
+    if (open.length > 0) await new Promise((resolve) => setImmediate(resolve))
   }
 
   /** What could not be told. Not before nothing is written any more: what was put into it goes on when we are back. */
