@@ -563,6 +563,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     clearTimeout(late)
     await this.store[Symbol.asyncDispose]()
     await this.memory?.[Symbol.asyncDispose]()
+    this.#holding.forsake()
   }
 }
 

@@ -399,6 +399,23 @@ describe('the peer that holds a session was killed', () => {
     expect(await outputs(found.receive())).toEqual(upTo(20))
   })
 
+  test('after a close in order that could not reach it: what was put into a session of its own too', async () => {
+    await using two = await Two.start()
+    const gate = path()
+    const job = await two.here.peer.start(counts, { on: 'far', args: [6, { 3: gate }] })
+    await said(job, 3)
+    two.network.cut('here', 'far')
+    two.network.lose('here', 'far')
+    await job.wait({ for: ['Disconnected'] })
+    await two.here.close()
+    two.network.heal('here', 'far')
+    await writeFile(gate, '')
+    await two.here.start()
+    const found = await two.here.peer.job(job.instanceId)
+    expect((await found.finished).state).toBe('Completed')
+    expect(await outputs(found.receive())).toEqual(upTo(6))
+  })
+
   test('both were', async () => {
     await using two = await Two.start()
     const session = await two.here.peer.connect('far')
