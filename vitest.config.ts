@@ -34,11 +34,12 @@ const PURE = tests({
 // What these start they end, what they change they put back, and they measure neither memory nor handles.
 const SHARED = tests({
   runtime:
-    'buffering clock-steps credit dial-out fan-out job-again job-dialogue job-table kept-store link-goodbye link-late ' +
+    'buffering clock-steps credit dial-out fan-out job-again job-dialogue kept-store link-goodbye link-late ' +
     'links lost-requests machines map map-faults map-items map-peers named-jobs owners powershell-kinds ' +
     'powershell-remote powershell-start receiving remote-engine requests-again restart restart-remote roaming ' +
     'run-handle seed-asjob seed-detached seed-faults seed-interactive seed-kept seed-kinds seed-values stopping streams ' +
     'thread-ahead unknown-is-said waiting',
+  transport: 'certificate direct-tls-hostile identity libp2p libp2p-peers memory patience pipe socket stream-duplex',
 })
 
 // Those that do the same again and again until something shows: a command of their own, `npm run test:long`.
