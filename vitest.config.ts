@@ -9,19 +9,38 @@ process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache
 // Tests run the workspace's sources: the `source` condition stands first in every exports map.
 const conditions = ['source', 'node', 'import', 'default']
 
-// Pure ones: they start nothing, change nothing global, and measure neither memory nor handles. A worker does one after the
-// other and loads the sources once, which for each of them by itself is half of its work. All others have one of their own.
-const SHARED = Object.entries({
+function tests(names: Record<string, string>): string[] {
+  return Object.entries(names).flatMap(([home, all]) =>
+    all.split(' ').map((name) => `packages/${home}/test/${name}.test.ts`),
+  )
+}
+
+// Of these two kinds a worker does one file after the other, and loads the sources once, which for each of them by itself
+// is up to half of its work. All others have a process of their own.
+
+// Pure ones: they start nothing, change nothing global, and measure neither memory nor handles.
+const PURE = tests({
   cli:
     'argv config dialogue docs exit-codes jobs module-text powershell powershell-cases record render sessions ' +
     'suggestion',
   runtime:
-    'child-jobs job-filter job-model memory-store output-log pairing powershell-doc protocol-doc script script-scope ' +
-    'session-model',
+    'child-jobs history-checker item-stream job-filter job-model memory-store output-log pairing powershell-doc ' +
+    'protocol-doc script script-scope session-model',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +
     'codec-tree codec-vectors known-addresses lent-memory outbox values-doc',
-}).flatMap(([home, names]) => names.split(' ').map((name) => `packages/${home}/test/${name}.test.ts`))
+})
+
+// What these start they end, what they change they put back, and they measure neither memory nor handles.
+const SHARED = tests({
+  runtime:
+    'buffering clock-steps credit dial-out fan-out job-again job-dialogue kept-store link-goodbye link-late ' +
+    'links lost-requests machines map map-faults map-items map-peers named-jobs owners powershell-kinds ' +
+    'powershell-remote powershell-start receiving remote-engine requests-again restart restart-remote roaming ' +
+    'run-handle seed-asjob seed-detached seed-faults seed-interactive seed-kept seed-kinds seed-values stopping streams ' +
+    'thread-ahead unknown-is-said waiting',
+  transport: 'certificate direct-tls-hostile identity libp2p libp2p-peers memory patience pipe socket stream-duplex',
+})
 
 // Those that do the same again and again until something shows: a command of their own, `npm run test:long`.
 const LONG = [
@@ -32,6 +51,7 @@ const LONG = [
   'runtime/test/left-behind',
   'transport/test/channel-leaks',
   'transport/test/codec-fuzz',
+  'transport/test/memory-latency',
 ].map((name) => `packages/${name}.test.ts`)
 
 export default defineConfig({
@@ -51,15 +71,16 @@ export default defineConfig({
         test: {
           name: 'errand',
           include: ['packages/*/test/**/*.test.ts', 'examples/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...SHARED, ...LONG],
+          exclude: [...configDefaults.exclude, ...PURE, ...SHARED, ...LONG],
         },
       },
       { extends: true, test: { name: 'long', include: LONG } },
+      { extends: true, test: { name: 'shared', include: SHARED, isolate: false } },
       {
         extends: true,
         test: {
           name: 'pure',
-          include: SHARED,
+          include: PURE,
           isolate: false,
           // They wait for nothing, so for as many as there are processors; and after the others.
           maxWorkers: 2,

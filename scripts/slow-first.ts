@@ -1,5 +1,6 @@
 // The order of test files: those that take longest first, so that none of them is alone at the end. vitest knows by itself
-// what took long the last time; on a fresh checkout there was none.
+// what took long the last time; on a fresh checkout there was none. Those that share processes come last, one behind the
+// other: a worker is kept for the next file only where that is one of them, too.
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Above ten seconds each; those that mostly wait and those that mostly work take turns, so that nobody waits for nothing. */
@@ -16,7 +17,7 @@ export class SlowFirst extends BaseSequencer {
   }
 }
 
-function rank({ moduleId }: TestSpecification): number {
+function rank({ moduleId, project }: TestSpecification): number {
   const at = SLOW.indexOf(/([^/]*)\.test\.ts$/.exec(moduleId)?.[1] ?? '')
-  return at < 0 ? SLOW.length : at
+  return (project.config.isolate ? 0 : SLOW.length + 1) + (at < 0 ? SLOW.length : at)
 }

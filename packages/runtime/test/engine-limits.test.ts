@@ -26,6 +26,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
+/** MiB: the least there may be, which is reached soonest. */
+const LIMIT = 32
+
 /** Takes memory until there is none left; says so first. */
 async function* greedy(ctx: ScriptContext): AsyncGenerator<string> {
   yield 'eating'
@@ -44,13 +47,13 @@ const LIMITED: Record<string, (maxMemory: number) => Promise<Job<string>>> = {
 
 describe('maxMemory', { timeout: 60_000 }, () => {
   test.each(Object.entries(LIMITED))('of %s: it ends Failed, says why, and takes nobody along', async (_, start) => {
-    const job = await start(64)
+    const job = await start(LIMIT)
     const waiting = job.output().catch((error: unknown) => codeOf(error))
     const last = await job.finished
     expect(last.state).toBe('Failed')
     const { reason } = (job.children[0] ?? job).snapshot
     expect(codeOf(reason)).toBe('ENGINE_EXIT')
-    expect(reason!.message).toContain('ran out of memory: its limit is 64 MiB (maxMemory)')
+    expect(reason!.message).toContain(`ran out of memory: its limit is ${LIMIT} MiB (maxMemory)`)
     expect(await waiting).toBe('JOB_FAILED')
     const said = await all(job.receive())
     expect(said[0]).toMatchObject({ kind: 'output', value: 'eating' })
@@ -64,7 +67,7 @@ describe('maxMemory', { timeout: 60_000 }, () => {
       const job = await here.start((_, n) => Array.from({ length: n }, () => n).length, {
         args: [1000],
         engine,
-        maxMemory: 32,
+        maxMemory: LIMIT,
       })
       expect(await job.output()).toEqual([1000])
     }
@@ -78,18 +81,18 @@ describe('maxMemory', { timeout: 60_000 }, () => {
         while (n === 2) eaten.push(Array.from({ length: 100_000 }, () => Math.random()))
         return n
       },
-      { maxMemory: 64, throttle: 1 },
+      { maxMemory: LIMIT, throttle: 1 },
     )
     expect(codeOf((await job.finished).reason)).toBe('ITEMS_FAILED')
     const said = await all(job.receive())
     expect(await outputs(said)).toEqual([1, 3])
     const [error] = said.flatMap((record) => (record.kind === 'error' ? [record.error] : []))
-    expect(error).toMatchObject({ code: 'ENGINE_EXIT', item: 1, message: expect.stringContaining('64 MiB') })
+    expect(error).toMatchObject({ code: 'ENGINE_EXIT', item: 1, message: expect.stringContaining(`${LIMIT} MiB`) })
   })
 
   test('a run with it leaves the runspace, and its variables, alone', async () => {
     await session.run(() => void Object.assign(globalThis, { kept: 7 }))
-    await expect(session.run(greedy, { maxMemory: 64 })).rejects.toMatchObject({ code: 'ENGINE_EXIT' })
+    await expect(session.run(greedy, { maxMemory: LIMIT })).rejects.toMatchObject({ code: 'ENGINE_EXIT' })
     expect(await session.run(() => (globalThis as { kept?: number }).kept)).toBe(7)
   })
 })

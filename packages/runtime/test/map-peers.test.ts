@@ -24,7 +24,7 @@ describe('a map on several peers', () => {
         await ctx.sleep(2)
         return { i, where: ctx.location }
       },
-      { on },
+      { on, throttle: 2 },
     )
     expect(job).toMatchObject({ type: 'PSTaskJob', location: 'server01,server02' })
     const said = await job.output()
@@ -43,7 +43,7 @@ describe('a map on several peers', () => {
         yield i
         if (i % 3 === 0) yield `${ctx.location}`
       },
-      { on, ordered: true },
+      { on, ordered: true, throttle: 2 },
     )
     const said = await job.output()
     expect(said.filter((value) => typeof value === 'number')).toEqual(range(2000))
@@ -74,14 +74,14 @@ describe('a map on several peers', () => {
   test('a peer that is not there takes no part: a warning, and the others do it all', async () => {
     const third = await peers.add('server03')
     await third.kill()
-    const job = await peers.laptop.map(range(50), (_ctx, i) => i, { on: ['server03', 'server01'] })
+    const job = await peers.laptop.map(range(50), (_ctx, i) => i, { on: ['server03', 'server01'], throttle: 1 })
     await job.finished
     expect(job.state).toBe('Completed')
     const records = await all(job.receive({ keep: true }))
     expect(orderedNumbers(await outputs(records))).toEqual(range(50))
     // Where the map is over before it is known, nobody waits to hear it.
     for (const warning of warnings(records)) expect(warning).toContain('server03')
-    const alone = await peers.laptop.map(range(5), (_ctx, i) => i, { on: 'server03' })
+    const alone = await peers.laptop.map(range(5), (_ctx, i) => i, { on: 'server03', throttle: 1 })
     await alone.finished
     expect(alone).toMatchObject({ state: 'Failed', reason: expect.objectContaining({ code: 'PEER_UNREACHABLE' }) })
   })
@@ -127,7 +127,7 @@ describe('a map on several peers', () => {
         while (i === 3 && !existsSync(GATE)) await ctx.sleep(5)
         return i
       },
-      { on: session, using: { GATE: gate.path } },
+      { on: session, throttle: 2, using: { GATE: gate.path } },
     )
     await until('all but one are done', async () => (await peers.laptop.job(job.id)).snapshot.items?.done === 19)
     await session.disconnect()

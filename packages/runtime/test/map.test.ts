@@ -164,7 +164,7 @@ describe('map', () => {
   }
 
   test('nobody reads: the log holds the map back, and that its source; read on, and it goes on to its end', async () => {
-    const COUNT = 3000
+    const COUNT = 1200
     await using peer = await createPeer({ store: memoryStore({ logLimit: 256 * 1024 }) })
     let given = 0
     const job = await peer.map(
@@ -183,7 +183,7 @@ describe('map', () => {
   })
 
   test('ordered, and the first takes long: the others wait when they are far enough ahead, and lose nothing', async () => {
-    const COUNT = 1500
+    const COUNT = 900
     const gate = peers.gate()
     let given = 0
     const job = await peers.laptop.map(

@@ -289,14 +289,25 @@ describe('options that do not fit are refused before anything is read', () => {
     ['remove of one place', { remove: true, follow: true, location: 'server01' }],
     ['remove without the children', { remove: true, follow: true, recurse: false }],
   ]
-  test.each(bad)('%s', async (_, options) => {
-    // Also over a link, which must outlive it.
-    for (const where of [thread, { on: 'server01' }]) {
-      const job = await ended(two(where))
+  // Also over a link, which must outlive it. One job for all: none of them moves its cursor.
+  describe.each<[string, Where]>([
+    ['here', thread],
+    ['elsewhere', { on: 'server01' }],
+  ])('%s', (_place, where) => {
+    let job: Job<number>
+    beforeAll(async () => {
+      job = await ended(two(where))
+    })
+
+    test.each(bad)('%s', async (_, options) => {
       expect(await refusal('receive', () => all(job.receive(options)))).toMatchObject({ code: 'USAGE' })
       expect(await refusal('save', () => job.save(peers.path('never'), options))).toMatchObject({ code: 'USAGE' })
+      expect(await outputs(job.receive({ keep: true }))).toEqual([2])
+    })
+
+    test('and whoever comes then gets it', async () => {
       expect(await outputs(job.receive())).toEqual([2])
-    }
+    })
   })
 
   test('from of a parent names a child to ask', async () => {

@@ -255,7 +255,7 @@ describe('text that does not parse says where, and shows the line', () => {
         // An expression stands in parentheses and in brackets; `1) + (2` only in the former.
         expect(taken).toBe(takes(code) || (takes(`return (${code}\n)`) && takes(`return [${code}\n]`)))
       }),
-      { numRuns: 3000 },
+      { numRuns: 1000 },
     )
   })
 })

@@ -348,6 +348,6 @@ test(
         // The next run begins with nothing.
         rmSync(place.path)
       }),
-      { numRuns: 15 },
+      { numRuns: 8 },
     ),
 )

@@ -139,7 +139,7 @@ describe('both sides count alike', () => {
         const value = values.map((each, i) => ({ each: fresh(each), [`k${i % 3}`]: i }))
         expect(taken(value)).toBe(sent(value))
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     )
   })
   it('rows of a chunk: what one writer takes, one reader takes', () => {

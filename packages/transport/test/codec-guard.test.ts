@@ -277,7 +277,8 @@ describe('what is not wholly understood is refused', () => {
     const spoken = new Set<number>([...Object.values(TAG), ...Object.values(TYPED_ARRAY_TAG)])
     // No content that any tag takes lets a foreign tag through.
     const contents = [uint(0), text('http://x/'), raw([0, 0, 0, 0, 0, 0, 0, 0]), array(), map(), array(NULL), NULL]
-    for (let number = 0; number < 66_000; number++) {
+    // Each of those that are short, and then some of every length.
+    for (let number = 0; number < 66_000; number += number < 4096 ? 1 : 7) {
       if (spoken.has(number)) continue
       for (const content of number < TAG.farDate + 100 ? contents : [uint(0)]) {
         if (thrownBy(() => decode(bytes(tag(number, content)))) !== MalformedError) expect.unreachable(`tag ${number}`)

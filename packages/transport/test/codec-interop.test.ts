@@ -491,7 +491,7 @@ describe('random values', () => {
         back.forEach((value, i) => same(value, list[i]))
         expect(back.length).toBe(list.length)
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     )
   })
 
@@ -503,7 +503,7 @@ describe('random values', () => {
         expect(places(back)).toEqual(places(root))
         expect(places(decode(bytes))).toEqual(places(root))
       }),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     )
   })
 })
@@ -538,7 +538,7 @@ describe('decode reads what cborg writes', () => {
         const bytes = cborg.encode(value)
         expect(isDeepStrictEqual(decode(bytes), withoutNegativeZero(value))).toBe(true)
       }),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     )
   })
 

@@ -79,9 +79,9 @@ describe('plain values are written as cbor-x writes them', () => {
           expect(ours.toString('hex')).toBe(Buffer.from(cborX.encode(value)).toString('hex'))
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 600 },
     )
-    expect(written).toBeGreaterThan(500)
+    expect(written).toBeGreaterThan(150)
   })
   it('bytes, as many as there are, whatever they say', () => {
     const bytes = Object.defineProperty(Uint8Array.of(1, 2), 'byteLength', { value: 100 })

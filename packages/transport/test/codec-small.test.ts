@@ -107,7 +107,7 @@ describe('small plain values are read as the guard and cbor-x read them', () => 
     for (const family of Object.values(FAMILIES)) {
       fc.assert(
         fc.property(family, (value) => disagreement(encode(value)) === null),
-        { numRuns: 300 },
+        { numRuns: 100 },
       )
     }
   })
@@ -124,12 +124,12 @@ describe('small plain values are read as the guard and cbor-x read them', () => 
       }).slice(),
     )
     let taken = 0
-    for (let row = 0; row < 20_000; row++) {
+    for (let row = 0; row < 4_000; row++) {
       const random = new Random(7, row)
       const frame = changed(random.pick(random.once(2) ? corpus : rows), corpus, random)
       expect(disagreement(frame)).toBeNull()
       if (small(frame) !== OTHER) taken++
     }
-    expect(taken).toBeGreaterThan(1000)
+    expect(taken).toBeGreaterThan(200)
   })
 })

@@ -942,7 +942,7 @@ describe('properties', () => {
         }),
         (value) => isDeepStrictEqual(roundTrip(value), value),
       ),
-      { numRuns: 1500 },
+      { numRuns: 500 },
     )
   })
 
@@ -1033,7 +1033,7 @@ describe('properties', () => {
   it('any graph arrives with its identities', () => {
     fc.assert(
       fc.property(graph, (root) => isomorphic(root, roundTrip(root))),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     )
   })
   it('what was decoded can be encoded again, to the same bytes', () => {
@@ -1042,7 +1042,7 @@ describe('properties', () => {
         const bytes = encode(root)
         return Buffer.compare(encode(decode(bytes)), bytes) === 0
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     )
   })
   it('what is encoded within limits is decoded within the same limits', () => {
@@ -1064,7 +1064,7 @@ describe('properties', () => {
           return true
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     )
   })
 })

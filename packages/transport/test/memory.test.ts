@@ -2,36 +2,15 @@ import fc from 'fast-check'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Channel, Protocol, Transport } from '../src/index.ts'
 import type { Network } from '../src/memory-network.ts'
-import { type MemoryNetwork, type MemoryNetworkOptions, createMemoryNetwork, memory } from '../src/memory.ts'
-import { type Carrier, PLAIN, type Raw, echo, failing, host, transportContract } from './suites/transport.suite.ts'
-
-/** The contract's places on networks of this kind. */
-function carrierOf(options: MemoryNetworkOptions): Carrier {
-  const networks = new WeakMap<Transport, MemoryNetwork>()
-  const raw = (network: MemoryNetwork): Promise<Raw> => {
-    const duplex = (network as Network).connect('mallory', 'bob')
-    const closed = new Promise((resolve) => duplex.attach({ data: () => {}, drained: () => {}, closed: resolve }))
-    const write = (bytes: Uint8Array): unknown => (bytes.length === 0 ? duplex.destroy() : duplex.write(bytes))
-    return Promise.resolve({ write, closed, again: () => raw(network) })
-  }
-  return {
-    places() {
-      const network = createMemoryNetwork(options)
-      const listener = memory({ network, name: 'bob' })
-      networks.set(listener, network)
-      return Promise.resolve({ listener, dialer: memory({ network, name: 'alice' }) })
-    },
-    raw: (listener) => raw(networks.get(listener)!),
-  }
-}
+import { type MemoryNetworkOptions, createMemoryNetwork, memory } from '../src/memory.ts'
+import { memoryCarrier } from './suites/memory-carrier.ts'
+import { PLAIN, echo, failing, host, transportContract } from './suites/transport.suite.ts'
 
 describe('memory', () => {
-  transportContract(carrierOf({}))
+  transportContract(memoryCarrier({}))
 })
 
-describe('memory, with a latency of its own for every write', () => {
-  transportContract(carrierOf({ latency: [0, 3], seed: 3 }))
-})
+// With a latency of its own for every write: memory-latency.test.ts, of the long ones.
 
 describe('memory network', () => {
   const beating = { ...PLAIN, heartbeat: { interval: 40, suspicion: 200 } }
