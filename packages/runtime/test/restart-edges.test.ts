@@ -233,15 +233,16 @@ describe('a store on disk', () => {
     const next = await peer.start(() => 1, { ...thread, after: first })
     const done = await peer.start(() => 1, thread)
     await done.finished
-    const later = await peer.start(() => 1, { ...thread, delay: 1_000 })
+    const running = await session.start(waits, { args: [gate('never')] })
+    await said(running as Job, 1)
+    // The last ones, for they must not be launched before it dies.
+    const later = await peer.start(() => 1, { ...thread, delay: 2_000 })
     const again = await peer.start(
       () => {
         throw new Error('no')
       },
-      { ...thread, retry: { times: 1, delay: 1_000 } },
+      { ...thread, retry: { times: 1, delay: 2_000 } },
     )
-    const running = await session.start(waits, { args: [gate('never')] })
-    await said(running as Job, 1)
     await said(again, 2)
     await store.terminate()
     // Its client leaves: that is written down as well.

@@ -130,7 +130,8 @@ export class ThreadEngine implements Engine {
       return
     }
     // Asked together, they are written down together.
-    for (const queued of this.#queue.slice(0, this.#most - this.#working.size)) this.#mayBegin(queued)
+    const free = Math.max(0, this.#most - this.#working.size)
+    for (const queued of this.#queue.slice(0, free)) this.#mayBegin(queued)
     while (this.#working.size < this.#most) {
       // What was given ahead came before most of what waits here.
       const queued = this.#takeOldest() ?? this.#shift()

@@ -1,20 +1,12 @@
-// The database file of a store: what a batch of writes does to it, and what is read from it. Lives in the store's worker,
-// and does one thing after the other.
-import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readFileSync, readSync } from 'node:fs'
-import { uptime } from 'node:os'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+// What a batch of writes does to the file of a store, and what is read from it: rows, and logs in pieces. Lives in the store's
+// worker, and does one thing after the other.
 import { crc32 } from 'node:zlib'
+import { PAGE, StoreDatabase } from './sqlite-database.ts'
 import { StoreFault, failureOf, isDamage } from './sqlite-failure.ts'
 import * as message from './sqlite-message.ts'
 import { CHUNK_COST } from './sqlite-message.ts'
 import type { Batch, ChunkHead, ChunksRead, Failure, LogState, RowsRead, StoreSettings } from './sqlite-message.ts'
-import { APPLICATION_ID, INDEXES, MIGRATIONS, VERSION } from './sqlite-schema.ts'
-import { losesFrames } from './sqlite-wal.ts'
 
-/** Chunks are written in pages of this size, in bytes: smaller ones cost large chunks time, larger ones single records. */
-const PAGE = 8192
-/** What of the file is kept in memory, in KiB. */
-const CACHE_KIB = 8192
 /** A piece closes at this many bytes or chunks. */
 const PIECE_BYTES = 64 * 1024
 const PIECE_CHUNKS = 256
@@ -88,8 +80,7 @@ function seed(...values: number[]): number {
 export class StoreFile {
   readonly #path: string
   readonly #trouble: (failure: Failure) => void
-  readonly #db: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #db: StoreDatabase
   readonly #logs = new Map<number, Log>()
   readonly #names = new Map<string, Log>()
   /** Those with numbers reserved that they may not need. */
@@ -99,160 +90,32 @@ export class StoreFile {
   readonly #dropped = new Set<Log>()
   readonly #pieces = new Map<Log, Piece>()
   readonly #reported = new Set<string>()
-  #repaired = false
   #backwards = false
   #nextLog = 0
-  #run = 0
   #written = 0
   #hasGarbage = true
   /** Pages may lie unused. */
   #untidy = true
-  /** Its write-ahead log, to be synced. */
-  readonly wal: number
 
   /** @throws StoreFault */
   constructor(settings: StoreSettings, trouble: (failure: Failure) => void) {
     this.#path = settings.path
     this.#trouble = trouble
-    const made = this.#create()
-    this.#db = this.#open(made)
-    try {
-      this.wal = this.#begin(made, settings)
-    } catch (error) {
-      this.#db.close()
-      throw new StoreFault(failureOf(error, this.#path))
-    }
-  }
-
-  // ── opening and closing ─────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Records are nobody else's business: a new file is its user's alone. Whether it is new, or empty. */
-  #create(): boolean {
-    try {
-      // An open store must not be opened and closed by other means: that would take away SQLite's lock on it.
-      if (existsSync(this.#path)) return false
-      closeSync(openSync(this.#path, 'ax', 0o600))
-      return true
-    } catch (error) {
-      throw new StoreFault(failureOf(error, this.#path))
-    }
-  }
-
-  #open(made: boolean): DatabaseSync {
-    for (let again = false; ; again = true) {
-      let db: DatabaseSync | undefined
-      try {
-        db = new DatabaseSync(this.#path)
-        db.exec('PRAGMA locking_mode = EXCLUSIVE')
-        this.#refuseForeign(db, made)
-        return db
-      } catch (error) {
-        db?.close()
-        if (!again && isDamage(error) && this.#lengthened()) continue
-        throw new StoreFault(failureOf(error, this.#path))
-      }
-    }
-  }
-
-  /** Before anything is written. */
-  #refuseForeign(db: DatabaseSync, made: boolean): void {
-    const { application_id: application } = db.prepare('PRAGMA application_id').get() as { application_id: number }
-    const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
-    const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
-    if (!made && application !== APPLICATION_ID && (tables > 0 || application !== 0))
-      throw new StoreFault({
-        code: 'STORE_DAMAGED',
-        message: `${this.#path} is another program's database`,
-        hint: 'it was left as it is: name another file',
-      })
-    if (version > VERSION)
-      throw new StoreFault({
-        code: 'STORE_VERSION',
-        message: `${this.#path} is of version ${version}; this one knows version ${VERSION}`,
-        hint: 'it was left as it is: use the newer errand, or name another file',
-      })
-  }
-
-  /** SQLite refuses a file that was cut off; with empty pages in place of those that are gone it gives the others. */
-  #lengthened(): boolean {
-    const fd = openSync(this.#path, 'r+')
-    try {
-      const header = Buffer.alloc(100)
-      readSync(fd, header, 0, 100, 0)
-      const page = header.readUInt16BE(16) === 1 ? 65_536 : header.readUInt16BE(16)
-      const size = page * header.readUInt32BE(28)
-      if (!header.toString('latin1').startsWith('SQLite format 3\0') || fstatSync(fd).size >= size) return false
-      this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path} was cut off: its end is missing` })
-      ftruncateSync(fd, size)
-      return true
-    } finally {
-      closeSync(fd)
-    }
-  }
-
-  #begin(made: boolean, { maxBytes }: StoreSettings): number {
-    const db = this.#db
-    const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
-    if (made || tables === 0) db.exec(`PRAGMA page_size = ${PAGE}; PRAGMA auto_vacuum = INCREMENTAL`)
-    // What a killed process left in the write-ahead log becomes durable here, before anybody sees it.
-    db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -${CACHE_KIB}`)
-    const { log: frames } = db.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() as { log: number }
-    const wal = openSync(`${this.#path}-wal`, 'r+')
-    try {
-      const cut = losesFrames(wal, Math.max(0, frames))
-      if (cut)
-        this.#trouble({
-          code: 'STORE_DAMAGED',
-          message: `${this.#path}-wal is damaged: what was written last is gone`,
-        })
-      const { page_size: page } = db.prepare('PRAGMA page_size').get() as { page_size: number }
-      if (maxBytes !== undefined) db.exec(`PRAGMA max_page_count = ${Math.max(16, Math.trunc(maxBytes / page))}`)
-      db.exec('PRAGMA wal_autocheckpoint = 0; BEGIN IMMEDIATE')
-      this.#migrate()
-      this.#count(cut)
-      db.exec('COMMIT; PRAGMA synchronous = NORMAL')
-      return wal
-    } catch (error) {
-      closeSync(wal)
-      throw error
-    }
-  }
-
-  #migrate(): void {
-    const { user_version: version } = this.#db.prepare('PRAGMA user_version').get() as { user_version: number }
-    for (const step of MIGRATIONS.slice(version)) this.#db.exec(step)
-    this.#db.exec(`PRAGMA user_version = ${VERSION}; PRAGMA application_id = ${APPLICATION_ID}`)
-  }
-
-  /** One opening more. When the last one ended with its host, what it wrote last may not have been on disk. */
-  #count(cut: boolean): void {
-    const last = Number(this.#meta('run') ?? 0)
-    const boot = bootId()
-    this.#run = last + 1
-    if (cut || (this.#meta('closed') === 0 && this.#meta('boot') !== boot))
-      this.#do('INSERT OR IGNORE INTO lost_run (run) VALUES (?)', last)
-    for (const [name, value] of Object.entries({ run: this.#run, boot, closed: 0 }))
-      this.#do('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)', name, value)
+    this.#db = new StoreDatabase(settings, trouble)
     this.#nextLog = this.#run * LOGS_A_RUN
   }
 
-  #meta(name: string): string | number | undefined {
-    return this.#get<{ value: string | number }>('SELECT value FROM meta WHERE name = ?', name)?.value
+  get #run(): number {
+    return this.#db.run
+  }
+  /** Its write-ahead log, to be synced. */
+  get wal(): number {
+    return this.#db.wal
   }
 
   /** What could be written is on disk then. */
   close(): void {
-    try {
-      this.#release(0)
-      this.#db.exec('PRAGMA synchronous = FULL')
-      this.#do("UPDATE meta SET value = 1 WHERE name = 'closed'")
-    } catch (error) {
-      // No room: the next opening takes it for one that was killed, and finds everything.
-      this.#trouble(failureOf(error, this.#path))
-    } finally {
-      closeSync(this.wal)
-      this.#db.close()
-    }
+    this.#db.close(() => this.#release(0))
   }
 
   // ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -327,7 +190,7 @@ export class StoreFile {
     const [, a, b, c, d] = operations.slice(place, place + 5) as [number, never, never, never, never]
     switch (operations[place]) {
       case message.PUT:
-        this.#do(
+        this.#db.do(
           'INSERT INTO kept (id, kind, key, crc, value) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET crc = excluded.crc, value = excluded.value',
           this.#nextId('kept'),
           a as string,
@@ -338,7 +201,7 @@ export class StoreFile {
         this.#written += bytes.byteLength + PAGE
         return false
       case message.DELETE:
-        this.#do('DELETE FROM kept WHERE kind = ? AND key = ?', a as string, b as string)
+        this.#db.do('DELETE FROM kept WHERE kind = ? AND key = ?', a as string, b as string)
         this.#written += PAGE
         return false
       case message.OPEN:
@@ -349,7 +212,7 @@ export class StoreFile {
         const log = this.#names.get(a)
         if (log) this.#drop(log)
         else {
-          const row = this.#get<{ id: number }>('SELECT id FROM log WHERE name = ?', a as string)
+          const row = this.#db.get<{ id: number }>('SELECT id FROM log WHERE name = ?', a as string)
           if (row) this.#drop(this.#adopt(a, row.id))
         }
         return false
@@ -366,7 +229,7 @@ export class StoreFile {
         log.start = b
         log.end = Math.max(log.end, b)
         this.#keep(log, Math.max(log.ceiling, b), this.#run)
-        this.#do('INSERT OR REPLACE INTO cursor (log, reader, seq) VALUES (?, ?, ?)', log.id, c as string, d)
+        this.#db.do('INSERT OR REPLACE INTO cursor (log, reader, seq) VALUES (?, ?, ?)', log.id, c as string, d)
         return false
       case message.FORGET:
         this.#writePiece(log)
@@ -379,7 +242,7 @@ export class StoreFile {
         return false
       case message.CURSOR:
         if (!log.kept) this.#keep(log, log.ceiling, this.#run)
-        this.#do('INSERT OR REPLACE INTO cursor (log, reader, seq) VALUES (?, ?, ?)', log.id, b as string, c)
+        this.#db.do('INSERT OR REPLACE INTO cursor (log, reader, seq) VALUES (?, ?, ?)', log.id, b as string, c)
         this.#written += PAGE
         return false
       default:
@@ -431,7 +294,7 @@ export class StoreFile {
     }
     const cost = piece.bytes + piece.parts.length * CHUNK_COST
     const count = seq - piece.first
-    this.#do(
+    this.#db.do(
       'INSERT INTO piece (id, log, first, count, before, cost, crc, heads, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
       this.#nextId('piece'),
       log.id,
@@ -450,7 +313,7 @@ export class StoreFile {
   /** Behind all others, as SQLite does it; where the file is damaged there, before all others. */
   #nextId(table: 'kept' | 'piece'): number | null {
     if (!this.#backwards) return null
-    return this.#get<{ id: number }>(`SELECT min(ifnull(min(id), 0), 0) - 1 AS id FROM ${table}`)!.id
+    return this.#db.get<{ id: number }>(`SELECT min(ifnull(min(id), 0), 0) - 1 AS id FROM ${table}`)!.id
   }
 
   /** Before a log is changed within a transaction. */
@@ -462,9 +325,9 @@ export class StoreFile {
     log.ceiling = ceiling
     log.run = run
     if (log.kept)
-      this.#do('UPDATE log SET start = ?, ceiling = ?, run = ? WHERE id = ?', log.start, ceiling, run, log.id)
+      this.#db.do('UPDATE log SET start = ?, ceiling = ?, run = ? WHERE id = ?', log.start, ceiling, run, log.id)
     else
-      this.#do(
+      this.#db.do(
         'INSERT INTO log (id, name, start, ceiling, run) VALUES (?, ?, ?, ?, ?)',
         log.id,
         log.name,
@@ -478,8 +341,8 @@ export class StoreFile {
 
   #drop(log: Log): void {
     this.#pieces.delete(log)
-    this.#do('DELETE FROM log WHERE id = ?', log.id)
-    this.#do('DELETE FROM cursor WHERE log = ?', log.id)
+    this.#db.do('DELETE FROM log WHERE id = ?', log.id)
+    this.#db.do('DELETE FROM cursor WHERE log = ?', log.id)
     this.#forget(log.id, Number.MAX_SAFE_INTEGER)
     this.#dropped.add(log)
     this.#logs.delete(log.called)
@@ -491,12 +354,12 @@ export class StoreFile {
   /** The first of them at once; where there are more, the rest in its own time. */
   #forget(log: number, until: number): void {
     if (this.#deleteSlice(log, until) < SLICE) return
-    this.#do('INSERT OR REPLACE INTO garbage (log, until) VALUES (?, ?)', log, until)
+    this.#db.do('INSERT OR REPLACE INTO garbage (log, until) VALUES (?, ?)', log, until)
     this.#hasGarbage = true
   }
 
   #deleteSlice(log: number, until: number): number {
-    const { changes } = this.#do(
+    const { changes } = this.#db.do(
       `DELETE FROM piece WHERE id IN (SELECT id FROM piece WHERE log = ? AND first < ? AND first + count <= ? ORDER BY first LIMIT ${SLICE})`,
       log,
       until,
@@ -512,17 +375,18 @@ export class StoreFile {
   /** Does a little of what need not be done at once. Returns whether there is more. @throws what SQLite says */
   tidy(): boolean {
     if (this.#hasGarbage) {
-      const next = this.#get<{ log: number; until: number }>('SELECT log, until FROM garbage LIMIT 1')
+      const next = this.#db.get<{ log: number; until: number }>('SELECT log, until FROM garbage LIMIT 1')
       if (next) {
         this.#transaction(() => {
-          if (this.#deleteSlice(next.log, next.until) < SLICE) this.#do('DELETE FROM garbage WHERE log = ?', next.log)
+          if (this.#deleteSlice(next.log, next.until) < SLICE)
+            this.#db.do('DELETE FROM garbage WHERE log = ?', next.log)
         })
         return true
       }
       this.#hasGarbage = false
     }
     if (!this.#untidy) return false
-    const { unused, pages } = this.#get<{ unused: number; pages: number }>(
+    const { unused, pages } = this.#db.get<{ unused: number; pages: number }>(
       'SELECT (SELECT freelist_count FROM pragma_freelist_count) AS unused, (SELECT page_count FROM pragma_page_count) AS pages',
     )!
     this.#untidy = unused >= UNUSED_MOST && unused >= pages / 4
@@ -578,11 +442,11 @@ export class StoreFile {
   // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   log(name: string): LogState {
-    return this.#repairing(() => this.#log(name))
+    return this.#db.repairing(() => this.#log(name))
   }
 
   #log(name: string): LogState {
-    const row = this.#get<{ id: number; start: number; ceiling: number; run: number }>(
+    const row = this.#db.get<{ id: number; start: number; ceiling: number; run: number }>(
       'SELECT id, start, ceiling, run FROM log WHERE name = ?',
       name,
     )
@@ -593,7 +457,10 @@ export class StoreFile {
       if (row) Object.assign(log, { kept: true, ...row })
     }
     const state = this.#chunkEnds(log)
-    const cursors = this.#all<{ reader: string; seq: number }>('SELECT reader, seq FROM cursor WHERE log = ?', log.id)
+    const cursors = this.#db.all<{ reader: string; seq: number }>(
+      'SELECT reader, seq FROM cursor WHERE log = ?',
+      log.id,
+    )
     return {
       log: log.called,
       start: log.start,
@@ -633,7 +500,7 @@ export class StoreFile {
     const ends: number[] = []
     const costs: number[] = []
     let before: number | undefined
-    const last = this.#get<{ first: number | null }>(
+    const last = this.#db.get<{ first: number | null }>(
       'SELECT max(first) AS first FROM piece WHERE log = ?',
       log.id,
     )?.first
@@ -659,7 +526,7 @@ export class StoreFile {
     }
     if (log.kept) {
       const end = last === null || last === undefined ? undefined : this.#read(log, last)?.end
-      const lost = this.#get('SELECT 1 FROM lost_run WHERE run = ?', log.run) !== undefined
+      const lost = this.#db.get('SELECT 1 FROM lost_run WHERE run = ?', log.run) !== undefined
       // What was said behind the last good piece may have been seen: its numbers are never given again.
       log.end =
         lost || (last !== null && end === undefined) ? Math.max(log.ceiling, end ?? 0) : Math.max(log.start, end ?? 0)
@@ -672,12 +539,14 @@ export class StoreFile {
 
   /** The first records of all its pieces; where there are many, of some, evenly. */
   #firsts(log: Log): { firsts: readonly number[]; all: boolean } {
-    const firsts = this.#all<{ first: number }>(
-      `SELECT first FROM piece INDEXED BY piece_at WHERE log = ? ORDER BY first LIMIT ${KNOWN_PIECES + 1}`,
-      log.id,
-    ).map(({ first }) => first)
+    const firsts = this.#db
+      .all<{ first: number }>(
+        `SELECT first FROM piece INDEXED BY piece_at WHERE log = ? ORDER BY first LIMIT ${KNOWN_PIECES + 1}`,
+        log.id,
+      )
+      .map(({ first }) => first)
     if (firsts.length <= KNOWN_PIECES) return { firsts, all: true }
-    const last = this.#get<{ first: number }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)!.first
+    const last = this.#db.get<{ first: number }>('SELECT max(first) AS first FROM piece WHERE log = ?', log.id)!.first
     const step = (last - firsts[0]!) / KNOWN_OF_MANY
     const some = new Set<number>()
     for (let index = 0; index < KNOWN_OF_MANY; index++)
@@ -686,7 +555,7 @@ export class StoreFile {
   }
 
   #firstBefore(log: Log, seq: number): number | undefined {
-    const found = this.#get<{ first: number | null }>(
+    const found = this.#db.get<{ first: number | null }>(
       'SELECT max(first) AS first FROM piece WHERE log = ? AND first <= ?',
       log.id,
       Math.trunc(seq),
@@ -695,7 +564,7 @@ export class StoreFile {
   }
 
   #firstBehind(log: Log, seq: number): number | undefined {
-    const found = this.#get<{ first: number | null }>(
+    const found = this.#db.get<{ first: number | null }>(
       'SELECT min(first) AS first FROM piece WHERE log = ? AND first > ?',
       log.id,
       seq,
@@ -714,7 +583,7 @@ export class StoreFile {
   /** Its row, if that is what was written. */
   #whole(log: Log, first: number, sql: string): PieceRow | undefined {
     try {
-      const row = this.#get<PieceRow>(sql, log.id, first)
+      const row = this.#db.get<PieceRow>(sql, log.id, first)
       if (row && row.crc === crc32(row.heads, seed(log.id, row.first, row.count, row.before, row.cost))) return row
     } catch (error) {
       if (!isDamage(error)) throw error
@@ -757,7 +626,7 @@ export class StoreFile {
   }
 
   read(id: number, from: number, until: number, maxBytes: number): ChunksRead {
-    return this.#repairing(() => {
+    return this.#db.repairing(() => {
       const log = this.#logs.get(id)
       if (!log) return { chunks: [], bytes: new Uint8Array() }
       const found: (ChunkHead & { bytes: Uint8Array })[] = []
@@ -781,7 +650,7 @@ export class StoreFile {
   }
 
   rows(kind: string): RowsRead {
-    return this.#repairing(() => {
+    return this.#db.repairing(() => {
       const keys: string[] = []
       const values: Uint8Array[] = []
       for (const row of this.#rowsOf(kind)) {
@@ -796,12 +665,12 @@ export class StoreFile {
 
   #rowsOf(kind: string): (RowRead | undefined)[] {
     try {
-      return this.#all<RowRead>('SELECT key, crc, value FROM kept WHERE kind = ? ORDER BY id', kind)
+      return this.#db.all<RowRead>('SELECT key, crc, value FROM kept WHERE kind = ? ORDER BY id', kind)
     } catch (error) {
       if (!isDamage(error)) throw error
     }
     // A page of them is damaged: the others one by one.
-    const ids = this.#all<{ id: number; key: string }>(
+    const ids = this.#db.all<{ id: number; key: string }>(
       'SELECT id, key FROM kept INDEXED BY kept_at WHERE kind = ?',
       kind,
     )
@@ -809,7 +678,7 @@ export class StoreFile {
       .toSorted((a, b) => a.id - b.id)
       .map(({ id, key }) => {
         try {
-          return this.#get<RowRead>('SELECT key, crc, value FROM kept WHERE id = ?', id)
+          return this.#db.get<RowRead>('SELECT key, crc, value FROM kept WHERE id = ?', id)
         } catch (error) {
           if (!isDamage(error)) throw error
           return { key, crc: -1, value: new Uint8Array() }
@@ -819,66 +688,14 @@ export class StoreFile {
 
   /** Names of the logs that are kept. */
   names(): string[] {
-    return this.#all<{ name: string }>('SELECT name FROM log ORDER BY id').map(({ name }) => name)
-  }
-
-  /** What an index cannot tell is asked again when it has been made anew: once, for a damaged one. */
-  #repairing<T>(act: () => T): T {
-    try {
-      return act()
-    } catch (error) {
-      if (!isDamage(error) || !this.repair()) throw error
-      return act()
-    }
+    return this.#db.all<{ name: string }>('SELECT name FROM log ORDER BY id').map(({ name }) => name)
   }
 
   /** What could not be written for damage is tried another way. Returns whether there is one left. */
   goAround(): boolean {
-    if (this.repair()) return true
+    if (this.#db.repair()) return true
     if (this.#backwards) return false
     return (this.#backwards = true)
-  }
-
-  /** Makes the indexes again of the rows they are of. Returns whether that was tried. */
-  repair(): boolean {
-    if (this.#repaired) return false
-    this.#repaired = true
-    this.#trouble({ code: 'STORE_DAMAGED', message: `${this.#path} is damaged: its indexes are made again` })
-    this.#db.enableDefensive(false)
-    for (const [name, sql] of Object.entries(INDEXES)) {
-      try {
-        // The new one first: where the table itself is damaged there will be none, and the old one may be whole. Dropping
-        // that would read it; its pages are lost, and nothing else.
-        this.#db.exec(`PRAGMA writable_schema = ON; BEGIN IMMEDIATE; ${sql.replace(name, 'remade')};
-          DELETE FROM sqlite_schema WHERE name = '${name}';
-          UPDATE sqlite_schema SET name = '${name}', sql = '${sql}' WHERE name = 'remade'; COMMIT`)
-      } catch (error) {
-        if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-        this.#trouble(failureOf(error, this.#path))
-      }
-      // Read again, by its new name.
-      this.#db.exec('PRAGMA writable_schema = RESET')
-    }
-    this.#db.enableDefensive(true)
-    this.#statements.clear()
-    return true
-  }
-
-  // ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #statement(sql: string): StatementSync {
-    let statement = this.#statements.get(sql)
-    if (!statement) this.#statements.set(sql, (statement = this.#db.prepare(sql)))
-    return statement
-  }
-  #do(sql: string, ...values: (string | number | null | Uint8Array)[]): { changes: number | bigint } {
-    return this.#statement(sql).run(...values)
-  }
-  #get<T>(sql: string, ...values: (string | number)[]): T | undefined {
-    return this.#statement(sql).get(...values) as T | undefined
-  }
-  #all<T>(sql: string, ...values: (string | number)[]): T[] {
-    return this.#statement(sql).all(...values) as T[]
   }
 }
 
@@ -907,13 +724,4 @@ function lengthAt(operations: Batch['operations'], place: number): number {
   const code = operations[place]
   if (code === message.PUT) return operations[place + 4] as number
   return code === message.APPEND ? (operations[place + 5] as number) : 0
-}
-
-/** Another one after every start of the host; where the system has none, when it started, to a minute. */
-function bootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    return `at ${Math.round((Date.now() / 1000 - uptime()) / 60)}`
-  }
 }
