@@ -9,8 +9,11 @@ import { REPEAT, type Address, type WireEvent } from './wire.ts'
 export interface Asking extends RequestOptions {
   /** Who is asked, for people. */
   readonly location: string
-  /** A link there; another one where `ended` has, for that reason. @throws when there is none: then that is the answer */
-  next(ended?: Link, why?: unknown): Promise<Link>
+  /**
+   * A link there; another one where `ended` has, for that reason. No promise where there is one already: what is asked next
+   * must not overtake this. @throws when there is none: then that is the answer
+   */
+  next(ended?: Link, why?: unknown): Link | Promise<Link>
   /** It is about to leave, each time it does. */
   readonly onSend?: (() => void) | undefined
 }
@@ -25,7 +28,8 @@ export async function ask(to: Address, event: WireEvent, asking: Asking): Promis
   /** What remembers it, where it has been heard there at all. */
   let memory: string | undefined
   for (let ended: Link | undefined, why: unknown; ;) {
-    const link = await asking.next(ended, why)
+    const found = asking.next(ended, why)
+    const link = 'then' in found ? await found : found
     // It was started anew meanwhile, say: it cannot tell what it has done before.
     if (memory !== undefined && memory !== link.memory && REPEAT[event.type] === 'once') {
       throw new OutcomeUnknownError(`${location} remembers nothing of a ${event.type} it was asked`)

@@ -25,7 +25,7 @@ export async function askOver(
   event: WireEvent,
   { signal, late, watch }: RequestOptions = {},
 ): Promise<unknown> {
-  const next = async (ended: Link | undefined, why: unknown): Promise<Link> => {
+  const next = (ended: Link | undefined, why: unknown): Link | Promise<Link> => {
     if (line.instead && !line.link.open) return line.instead(line.link, signal)
     if (ended && line.link === ended) throw why
     return line.link

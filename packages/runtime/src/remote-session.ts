@@ -689,7 +689,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       onSend,
     }: RequestOptions & { readonly patient?: boolean; readonly onSend?: () => void },
   ): Promise<unknown> {
-    const next = (): Promise<Link> => this.#ready(signal, patient)
+    const next = (): Link | Promise<Link> =>
+      this.#state === 'Opened' && this.#link?.open ? this.#link : this.#ready(signal, patient)
     const { location } = this.options
     return (await ask(this.#to(job), event, { location, next, signal, late, watch, onSend })).answer
   }

@@ -116,3 +116,10 @@ test('whoever watches over a link that has ended hears so: a session, and a job'
   ref.watchJob('job', () => undefined, job.resolve)
   expect(codeOf(await within('the job', job.promise))).toBe('PEER_LOST')
 })
+
+test('leaves at once where there is a link: what is read of a run must not overtake its call', async () => {
+  const asked = new Asked(false)
+  const answer = askOver(asked, {}, { type: 'run', spec: { kind: 'code', command: '', startId: 'x' } })
+  expect(asked.ids).toHaveLength(1)
+  expect(await answer).toBe('done')
+})
