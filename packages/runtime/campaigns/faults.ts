@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util'
 import { Namespaces, obstacle } from '../../transport/campaigns/fixtures/namespaces.ts'
 import { Random } from '../../transport/campaigns/fixtures/random.ts'
 import { within } from '../../transport/campaigns/fixtures/told-process.ts'
-import { readHistory } from './fixtures/fault-history.ts'
+import { readHistory, type Entry } from './fixtures/fault-history.ts'
 import { STORE } from './fixtures/durable-store.ts'
 import { BEAT, Stage, type StageOptions } from './fixtures/fault-stage.ts'
 import { check, FINDINGS, type Verdict } from './fixtures/history-checker.ts'
@@ -48,9 +48,21 @@ async function kill(stage: Stage, start: string, others?: RegExp): Promise<void>
   stage.note({ what: 'hurt', start })
   stage.note({ what: 'fault', name: `${start} killed` })
   if (alive(pid)) process.kill(pid, 'SIGKILL')
-  for (const one of readHistory(stage.folder))
-    if (one.what === 'asked' && others?.test(one.start)) stage.note({ what: 'hurt', start: one.start })
   stage.note({ what: 'healed' })
+  if (others === undefined) return
+  // What is started before that end has been noticed is given to the dead one too, and nobody can know how far it came.
+  for (const one of await noticed(stage, start))
+    if (one.what === 'asked' && others.test(one.start)) stage.note({ what: 'hurt', start: one.start })
+}
+
+/** The history, as soon as it says that this work has failed. */
+async function noticed(stage: Stage, start: string): Promise<readonly Entry[]> {
+  for (const until = performance.now() + HANGS; performance.now() < until; await delay(20)) {
+    const history = readHistory(stage.folder)
+    const jobs = new Set(history.flatMap((one) => (one.what === 'acknowledged' && one.start === start ? one.job : [])))
+    if (history.some((one) => one.what === 'state' && jobs.has(one.of) && one.state === 'Failed')) return history
+  }
+  throw new Error(`${start} was killed, and nobody noticed`)
 }
 
 function freeze(who: 'client' | 'daemon', least: number, more: number): Fault['play'] {
