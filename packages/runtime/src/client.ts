@@ -7,7 +7,7 @@ import type { Link } from './link.ts'
 import { openLink } from './link-handshake.ts'
 import { defaultHome } from './home.ts'
 import { askOver, LinkSessionRef, type Line } from './link-session.ts'
-import { untilAborted } from './output-log.ts'
+import { untilAborted, whileWanted } from './output-log.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Duration, Peer, SessionSnapshot } from './surface.ts'
@@ -126,17 +126,13 @@ class DaemonLine implements Line {
 
   async #instead(ended: Link, signal?: AbortSignal): Promise<Link> {
     if (this.link !== ended && this.link.open) return this.link
-    const dialling = (this.#dialling ??= this.#again().finally(() => (this.#dialling = undefined)))
-    dialling.catch(() => undefined) // who asked may have gone
-    await untilAborted(dialling, signal)
-    signal?.throwIfAborted()
-    return dialling
+    return whileWanted(() => (this.#dialling ??= this.#again().finally(() => (this.#dialling = undefined))), signal)
   }
 
   close(): Promise<void> {
     return (this.#closing ??= (async () => {
       this.#over.abort()
-      await this.#dialling?.catch(() => undefined)
+      await this.#dialling?.catch(() => undefined) // whoever waits for it is told
       await this.link.close()
       await this.#release()
     })())

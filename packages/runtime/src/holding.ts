@@ -9,7 +9,7 @@ import { KeptRow } from './kept-row.ts'
 import type { TableJob } from './job-row.ts'
 import type { Link } from './link.ts'
 import type { Network, Place } from './network.ts'
-import { untilAborted } from './output-log.ts'
+import { untilAborted, whileWanted } from './output-log.ts'
 import { namedSession } from './named-session.ts'
 import { RemoteSession } from './remote-session.ts'
 import type { LostRun } from './sent-calls.ts'
@@ -153,10 +153,8 @@ export class Holding {
   async home(on: string, signal?: AbortSignal): Promise<RemoteSession> {
     const { network } = this.#holder
     const place = network.place(on)
-    const opened = this.#homes.get(place.key)?.catch(() => undefined)
-    if (opened) await untilAborted(opened, signal)
-    signal?.throwIfAborted()
-    const known = await opened
+    // One that could not be opened is opened anew.
+    const known = await whileWanted(async () => this.#homes.get(place.key)?.catch(() => undefined), signal)
     if (known && known.state !== 'Broken' && known.state !== 'Closed') {
       await known.connect(signal)
       return known

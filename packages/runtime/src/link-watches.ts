@@ -36,7 +36,7 @@ function keyOf(to: Address): string {
 // ── who watches ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 interface Watching {
-  readonly listener: (snapshot: unknown) => void
+  readonly listener: (snapshot: object) => void
   readonly lost: ((cause: Error | undefined) => void) | undefined
 }
 
@@ -101,7 +101,7 @@ export class Watches {
       this.#add(watched)
       this.#post({ t: 'watch', w: watched.w, to })
     }
-    const watching: Watching = { listener: listener as (snapshot: unknown) => void, lost }
+    const watching: Watching = { listener, lost }
     const mine = watched
     mine.listeners.add(watching)
     if (mine.news) {

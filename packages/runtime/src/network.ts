@@ -17,7 +17,7 @@ import { defaultHome } from './home.ts'
 import type { Link, LinkServer } from './link.ts'
 import { firstOf, LinkAcceptor, openLink, WELCOME_MS, type Self } from './link-handshake.ts'
 import type { PeerInfo } from './surface.ts'
-import { untilAborted } from './output-log.ts'
+import { whileWanted } from './output-log.ts'
 import { readTicket, writeTicket } from './ticket.ts'
 import { CONTROL, DATA, JOIN, LOCAL_BEAT, LOCAL_LINKS, protocols, VERSION, type Beat } from './wire.ts'
 
@@ -124,20 +124,11 @@ export class Network {
     const there = this.#dialled.get(place.key)
     if (there) {
       // Others may have the time that whoever asks now has not.
-      await untilAborted(
-        there.catch(() => undefined),
-        signal,
-      )
-      signal?.throwIfAborted()
-      const link = await there.catch(() => undefined)
+      const link = await whileWanted(() => there.catch(() => undefined), signal)
       if (link?.open) return link
       // Several may have waited for a dial that failed: the first of them dials anew, the others join it.
       const newer = this.#dialled.get(place.key)
-      if (newer && newer !== there) {
-        await untilAborted(newer, signal)
-        signal?.throwIfAborted()
-        return newer
-      }
+      if (newer && newer !== there) return whileWanted(() => newer, signal)
     }
     // Under nobody's signal but the network's: others may wait for the same link.
     const dialling = this.#dial(place)
@@ -146,9 +137,7 @@ export class Network {
       if (this.#dialled.get(place.key) === dialling) this.#dialled.delete(place.key)
     }
     dialling.then((link) => void link.closed.then(forget), forget)
-    await untilAborted(dialling, signal)
-    signal?.throwIfAborted()
-    return dialling
+    return whileWanted(() => dialling, signal)
   }
 
   async #dial(place: Place): Promise<Link> {

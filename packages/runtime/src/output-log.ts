@@ -305,6 +305,16 @@ function refuse(): never {
   throw new Error('the log of a job that has ended takes no more')
 }
 
+/** What comes of it, as long as it is waited for: what was begun goes on. @throws the signal's reason */
+export async function whileWanted<T>(act: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  signal?.throwIfAborted()
+  const acting = act()
+  acting.catch(() => undefined) // who asked may have gone
+  await untilAborted(acting, signal)
+  signal?.throwIfAborted()
+  return acting
+}
+
 /** Settles with the promise or when the signal aborts, whichever is first; leaves no listener behind. */
 export async function untilAborted(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
   if (!signal) return void (await promise)

@@ -19,7 +19,7 @@ import { launch } from './launch.ts'
 import { Link } from './link.ts'
 import type { Self } from './link-handshake.ts'
 import { Network, type NetworkPurpose } from './network.ts'
-import { untilAborted } from './output-log.ts'
+import { untilAborted, whileWanted } from './output-log.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import { recover, type Recovered } from './recovery.ts'
 import { Retention } from './retention.ts'
@@ -525,8 +525,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const [first] = unfinished
     if (first && drain) {
       // Who gives up waiting has not shut anything down.
-      await untilAborted(Promise.all(unfinished.map((job) => job.finished)), signal)
-      signal?.throwIfAborted()
+      await whileWanted(() => Promise.all(unfinished.map((job) => job.finished)), signal)
     }
     if (first && !drain && !force) {
       const which = unfinished.length > 1 ? `${first.id} and ${unfinished.length - 1} more` : first.id

@@ -18,7 +18,7 @@ import {
 } from './errors.ts'
 import { FarJobs } from './far-jobs.ts'
 import { Link, type JobReading } from './link.ts'
-import { OWNER, untilAborted } from './output-log.ts'
+import { OWNER, untilAborted, whileWanted } from './output-log.ts'
 import {
   remoteSessionMachine,
   type RemoteSessionActions,
@@ -781,16 +781,6 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     this.#snapshot = undefined
     for (const listener of [...this.#listeners]) listener()
   }
-}
-
-/** What is begun goes on, also where who asked for it gives up waiting. */
-async function whileWanted<T>(act: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  signal?.throwIfAborted()
-  const acting = act()
-  acting.catch(() => undefined) // who asked may have gone
-  await untilAborted(acting, signal)
-  signal?.throwIfAborted()
-  return acting
 }
 
 interface LinkEnd {

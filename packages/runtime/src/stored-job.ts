@@ -1,5 +1,6 @@
 // What is written of a job: enough to list it as it was, and while it is at work to go on with it, or to say why not.
 // One row for each child too, so that a parent of thousands is not written again whenever one of them moves.
+import { count, list, maybe, oneOf, shape, text, type Check } from './checks.ts'
 import { STATES } from './child-jobs.ts'
 import type { Ending } from './job-machine.ts'
 import { isMoment, type Moment } from './moment.ts'
@@ -85,27 +86,9 @@ export interface NextAttempt {
   readonly wait: number
 }
 
-type Check = (value: unknown) => boolean
-const string: Check = (value) => typeof value === 'string'
-const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
-const maybe =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value)
-const shape = (fields: Record<string, Check>): Check => {
-  const checks = Object.entries(fields)
-  return (value) =>
-    typeof value === 'object' &&
-    value !== null &&
-    checks.every(([key, check]) => check((value as Record<string, unknown>)[key]))
-}
-const list =
-  (each: Check): Check =>
-  (value) =>
-    Array.isArray(value) && value.every(each)
-const state: Check = (value) => STATES.includes(value as JobState)
+const state = oneOf(...STATES)
 const date: Check = (value) => value instanceof Date && !Number.isNaN(value.getTime())
-const target: Check = (value) => shape({ peer: string })(value) || shape({ session: string })(value)
+const target: Check = (value) => shape({ peer: text })(value) || shape({ session: text })(value)
 
 const openJob = shape({
   spec: isWorkSpec,
@@ -116,25 +99,25 @@ const openJob = shape({
   launched: maybe(isMoment),
   freed: maybe(isMoment),
   delay: maybe(count),
-  after: maybe(string),
+  after: maybe(text),
   attempt: count,
   failures: list(isMoment),
   again: maybe(shape({ since: isMoment, wait: count })),
   base: count,
-  held: maybe(string),
-  far: maybe(string),
-  verdict: maybe(shape({ outcome: (outcome) => ['completed', 'failed', 'stopped'].includes(outcome as string) })),
+  held: maybe(text),
+  far: maybe(text),
+  verdict: maybe(shape({ outcome: oneOf('completed', 'failed', 'stopped') })),
 })
 const storedJob = shape({
-  session: string,
+  session: text,
   id: count,
-  instanceId: string,
-  startId: string,
-  name: string,
-  command: string,
-  location: string,
-  type: (value) => ['RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob'].includes(value as string),
-  parent: maybe(string),
+  instanceId: text,
+  startId: text,
+  name: text,
+  command: text,
+  location: text,
+  type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob'),
+  parent: maybe(text),
   position: maybe(count),
   state,
   history: list(shape({ state, at: date })),

@@ -1,4 +1,5 @@
 // What is written of the peer itself, of a session it hosts, and of one it holds elsewhere.
+import { count, flag, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
 import { isMoment, type Moment } from './moment.ts'
 import type { SessionKind } from './session.ts'
 import type { Buffering, SessionSnapshot } from './surface.ts'
@@ -53,47 +54,50 @@ export interface StoredHeld {
   readonly far: SessionSnapshot
 }
 
-type Fields = Record<string, unknown>
-const count = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
-const strings = (row: Fields, ...names: string[]): boolean => names.every((name) => typeof row[name] === 'string')
-const counts = (row: Fields, ...names: string[]): boolean => names.every((name) => count(row[name]))
-const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null
+const peer = shape({ lastSession: count, lastHeld: count })
+const hosted = shape({
+  instanceId: text,
+  owner: text,
+  name: text,
+  id: count,
+  idleTimeout: count,
+  epoch: count,
+  lastJob: count,
+  kind: oneOf('local', 'persistent', 'home'),
+  buffering: oneOf('block', 'drop'),
+  options: maybe(record),
+  left: maybe(isMoment),
+})
+const held = shape({
+  instanceId: text,
+  place: text,
+  location: text,
+  client: text,
+  id: count,
+  lostAfter: count,
+  temporary: flag,
+  left: flag,
+  reconnect: maybe(flag),
+  far: record,
+})
 
-function read<T>(value: unknown, fits: (row: Fields) => boolean): T | string {
-  const row = (value ?? {}) as Fields
-  if (row['v'] !== SESSION_ROW) return `its form is ${String(row['v'])}, not ${SESSION_ROW}`
-  return fits(row) ? (value as T) : 'a field does not fit'
+function read<T>(value: unknown, fits: Check): T | string {
+  const v = (value as { v?: unknown } | null | undefined)?.v
+  if (v !== SESSION_ROW) return `its form is ${String(v)}, not ${SESSION_ROW}`
+  return fits(value) ? (value as T) : 'a field does not fit'
 }
 
 /** A row of this form, or why it is none. */
 export function readStoredPeer(value: unknown): StoredPeer | string {
-  return read(value, (row) => counts(row, 'lastSession', 'lastHeld'))
+  return read(value, peer)
 }
 
 /** A row of this form, or why it is none. */
 export function readStoredSession(value: unknown): StoredSession | string {
-  return read(
-    value,
-    (row) =>
-      strings(row, 'instanceId', 'owner', 'name') &&
-      counts(row, 'id', 'idleTimeout', 'epoch', 'lastJob') &&
-      ['local', 'persistent', 'home'].includes(row['kind'] as string) &&
-      ['block', 'drop'].includes(row['buffering'] as string) &&
-      (row['options'] === undefined || isObject(row['options'])) &&
-      (row['left'] === undefined || isMoment(row['left'])),
-  )
+  return read(value, hosted)
 }
 
 /** A row of this form, or why it is none. */
 export function readStoredHeld(value: unknown): StoredHeld | string {
-  return read(
-    value,
-    (row) =>
-      strings(row, 'instanceId', 'place', 'location', 'client') &&
-      counts(row, 'id', 'lostAfter') &&
-      typeof row['temporary'] === 'boolean' &&
-      typeof row['left'] === 'boolean' &&
-      (row['reconnect'] === undefined || typeof row['reconnect'] === 'boolean') &&
-      isObject(row['far']),
-  )
+  return read(value, held)
 }

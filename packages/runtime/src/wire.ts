@@ -1,6 +1,7 @@
 // What peers say to each other: protocols, messages, the closed list of public events, limits. Pure data and guards.
 // docs/PROTOCOL.md describes it field by field.
 import type { Protocol } from '@errand/transport'
+import { count, flag, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
 import { ProtocolError, UsageError } from './errors.ts'
 import type { Buffering, Grant, JobFilter, SessionState } from './surface.ts'
 
@@ -328,31 +329,9 @@ export function isJobName(value: unknown): value is string {
 
 // ── Guards: what comes from outside is checked before anything looks at it ────────────────────────────────────────────
 
-type Check = (value: unknown) => boolean
 const string: Check = (value) => typeof value === 'string' && value.length <= 65_536
-const text: Check = (value) => typeof value === 'string'
-const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
-const flag: Check = (value) => typeof value === 'boolean'
 const bytes: Check = (value) => value instanceof Uint8Array
 const which: Check = (value) => string(value) || count(value)
-const list =
-  (each: Check, most: number): Check =>
-  (value) =>
-    Array.isArray(value) && value.length <= most && value.every(each)
-const record: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
-const oneOf =
-  (...words: unknown[]): Check =>
-  (value) =>
-    words.includes(value)
-const maybe =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value)
-/** Every key is known and fits; unknown keys are a later version's and are let through unread. */
-const shape = (fields: Record<string, Check>): Check => {
-  const checks = Object.entries(fields)
-  return (value) => record(value) && checks.every(([key, check]) => check((value as Record<string, unknown>)[key]))
-}
 
 const env: Check = (value) =>
   record(value) && Object.values(value as object).every((item) => item === undefined || string(item))

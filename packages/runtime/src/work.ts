@@ -4,7 +4,7 @@ import { encode } from '@errand/transport'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
 import { checkedInput, IN_HAND, isJobDefinition, refuseWhileImporting, valueOf } from './job-definition.ts'
-import { untilAborted } from './output-log.ts'
+import { whileWanted } from './output-log.ts'
 import type { JobDefinition, Permissions, RestartPolicy, RetryPolicy, StartOptions, Work } from './surface.ts'
 import {
   MEMORY_LEAST,
@@ -99,11 +99,7 @@ function jobSpec(job: JobDefinition, options: StartOptions): Promise<WorkSpec> {
 
 /** A schema may ask somebody and wait for long: whoever gives the call up does not wait with it. */
 async function checked(spec: WorkSpec, job: JobDefinition, signal: AbortSignal | undefined): Promise<WorkSpec> {
-  const checking = checkedInput(job, valueOf(spec))
-  checking.catch(() => undefined) // nobody may be left to hear it
-  await untilAborted(checking, signal)
-  signal?.throwIfAborted()
-  await checking
+  await whileWanted(() => checkedInput(job, valueOf(spec)), signal)
   return spec
 }
 

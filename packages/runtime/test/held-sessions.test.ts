@@ -10,7 +10,7 @@ import type { Peer, SessionSnapshot, SessionState } from '../src/surface.ts'
 import { keptDisk } from './support/kept-store.ts'
 import { refusal, until, within } from './support/peers.ts'
 import { ScriptedEngine, settled } from './support/scripted-engine.ts'
-import { scriptedFar, scriptedPair, type ScriptedPairOptions } from './support/scripted-pair.ts'
+import { loseFar, scriptedFar, scriptedPair, type ScriptedPairOptions } from './support/scripted-pair.ts'
 
 let network: MemoryNetwork
 let engine: ScriptedEngine
@@ -25,10 +25,6 @@ afterEach(async () => {
   await Promise.all([here.close(), far.close()])
 })
 
-const loseFar = (): void => {
-  network.cut('here', 'far')
-  network.lose('here', 'far')
-}
 const hosted = async (): Promise<number> => ((await far.ask({ type: 'local.status' })) as { sessions: number }).sessions
 
 describe('a peer that goes down in order', () => {
@@ -69,7 +65,7 @@ describe('a peer that goes down in order', () => {
   test('while a session is tried again: it is not tried any more, at once', async () => {
     await start()
     const [kept, brief] = [await here.connect('far'), await here.connect('far', { temporary: true })]
-    loseFar()
+    loseFar(network)
     await until('both are lost', () => kept.state === 'Connecting' && brief.state === 'Connecting')
     await here.close()
     expect([kept.state, brief.state]).toEqual(['Disconnected', 'Closed'])
@@ -141,7 +137,7 @@ describe('a connection', () => {
     await start()
     const session = await here.connect('far')
     await session.disconnect()
-    loseFar()
+    loseFar(network)
     network.heal('here', 'far')
     network.freeze('far')
     const leave = new AbortController()
@@ -169,7 +165,7 @@ class Held {
 
   constructor() {
     const far = { instanceId: 'x', name: 's', idleTimeout: 7_200_000 } as SessionSnapshot
-    const stub = {
+    const told = {
       open: true,
       closed: this.lost.promise,
       memory: 'm',
@@ -182,7 +178,7 @@ class Held {
         return Promise.race([this.answer(type), promise])
       },
     }
-    const fields = Object.entries(stub).map(([name, value]) => [name, { value }] as const)
+    const fields = Object.entries(told).map(([name, value]) => [name, { value }] as const)
     const link = Object.create(Link.prototype, Object.fromEntries(fields)) as Link
     const home: RemoteSessionHome = {
       link: () => this.dial(),
@@ -300,7 +296,7 @@ test('a run that was received is not left a second time when its session is lost
   await session.disconnect()
   await refusal('its caller', () => run)
   const job = await session.receive()
-  loseFar()
+  loseFar(network)
   await until('it is given up', () => session.state === 'Disconnected')
   await settled()
   expect((await here.jobs()).map(({ id }) => id)).toEqual([job!.id])

@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMemoryNetwork, type MemoryNetwork } from '@errand/transport/memory'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { codeOf, type Job, type PeerOptions, type ScriptContext, type SessionState } from '../src/index.ts'
+import {
+  codeOf,
+  type Job,
+  type PeerOptions,
+  type ScriptContext,
+  type Session,
+  type SessionState,
+} from '../src/index.ts'
 import { Lives } from './support/lives.ts'
 import { all, outputs, refusal, until } from './support/peers.ts'
 
@@ -138,13 +145,19 @@ describe('the peer that hosts a session was killed', () => {
     expect(await session.run(() => 2)).toBe(2)
   })
 
-  test('a run whose client had left it is there with what it had said', async () => {
-    await using two = await Two.start()
+  /** A run that has said three records, and whose client has left it: written down there. */
+  async function leftRun(two: Two): Promise<{ session: Session; job: Job<number> }> {
     const session = await two.here.peer.connect('far')
     const job = await two.here.peer.start(counts, { on: session, args: [9, { 3: path() }] })
     await said(job, 3)
     await session.disconnect()
     await until('it is written down', () => two.far.disk.rows('job').length === 1)
+    return { session, job }
+  }
+
+  test('a run whose client had left it is there with what it had said', async () => {
+    await using two = await Two.start()
+    const { session, job } = await leftRun(two)
     await two.far.again()
     await session.connect()
     const { state } = await job.finished
@@ -156,11 +169,7 @@ describe('the peer that hosts a session was killed', () => {
 
   test('and also where that peer went down in order: it was stopped there, and says why', async () => {
     await using two = await Two.start()
-    const session = await two.here.peer.connect('far')
-    const job = await two.here.peer.start(counts, { on: session, args: [9, { 3: path() }] })
-    await said(job, 3)
-    await session.disconnect()
-    await until('it is written down', () => two.far.disk.rows('job').length === 1)
+    const { session, job } = await leftRun(two)
     await two.far.close()
     await two.far.start()
     await session.connect()

@@ -511,7 +511,7 @@ async function onSmallDisk(act: (disk: string) => Promise<void>): Promise<void> 
 const mayMount =
   process.platform === 'linux' && spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
 
-test.skipIf(!mayMount)('a disk that is full is waited for, and goes on when somebody makes room', () =>
+test.skipIf(!mayMount)('a disk that is full is waited for, and goes on when somebody makes room (needs to mount)', () =>
   onSmallDisk(async (disk) => {
     writeFileSync(join(disk, 'ballast'), new Uint8Array(7_000_000))
     await using store = sqlite(join(disk, 'errand.db'), { onTrouble: () => undefined })
@@ -531,7 +531,7 @@ test.skipIf(!mayMount)('a disk that is full is waited for, and goes on when some
   }),
 )
 
-test.skipIf(!mayMount)('a disk that the store has filled has room again when a log is dropped', () =>
+test.skipIf(!mayMount)('a disk that the store has filled has room again when a log is dropped (needs to mount)', () =>
   onSmallDisk(async (disk) => {
     await using store = sqlite(join(disk, 'errand.db'), { onTrouble: () => undefined })
     const large = await store.log('large')
@@ -552,27 +552,29 @@ test.skipIf(!mayMount)('a disk that the store has filled has room again when a l
   }),
 )
 
-test.skipIf(!mayMount)('on a file system that is read-only a store does not open, and says why; then it does', () =>
-  onSmallDisk(async (disk) => {
-    const path = join(disk, 'errand.db')
-    {
+test.skipIf(!mayMount)(
+  'on a file system that is read-only a store does not open, and says why; then it does (needs to mount)',
+  () =>
+    onSmallDisk(async (disk) => {
+      const path = join(disk, 'errand.db')
+      {
+        await using store = sqlite(path)
+        await store.rows.put('job', 'a', 1)
+      }
+      const remount = (how: string): void => void execFileSync('mount', ['-o', `remount,${how}`, disk])
+      remount('ro')
+      {
+        await using store = sqlite(path)
+        const refused = { code: 'STORE_READ_ONLY' }
+        await expect(store.rows.put('job', 'a', 2)).rejects.toMatchObject(refused)
+        await expect(store.log('job')).rejects.toMatchObject(refused)
+        await using none = sqlite(join(disk, 'another.db'))
+        await expect(none.rows.all('job')).rejects.toMatchObject(refused)
+      }
+      remount('rw')
       await using store = sqlite(path)
-      await store.rows.put('job', 'a', 1)
-    }
-    const remount = (how: string): void => void execFileSync('mount', ['-o', `remount,${how}`, disk])
-    remount('ro')
-    {
-      await using store = sqlite(path)
-      const refused = { code: 'STORE_READ_ONLY' }
-      await expect(store.rows.put('job', 'a', 2)).rejects.toMatchObject(refused)
-      await expect(store.log('job')).rejects.toMatchObject(refused)
-      await using none = sqlite(join(disk, 'another.db'))
-      await expect(none.rows.all('job')).rejects.toMatchObject(refused)
-    }
-    remount('rw')
-    await using store = sqlite(path)
-    expect(await store.rows.all('job')).toEqual([{ key: 'a', value: 1 }])
-  }),
+      expect(await store.rows.all('job')).toEqual([{ key: 'a', value: 1 }])
+    }),
 )
 
 // ── the worker ─────────────────────────────────────────────────────────────────────────────────────────────────────────

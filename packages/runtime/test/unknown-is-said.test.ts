@@ -10,7 +10,7 @@ import { singleRecord } from '../src/record.ts'
 import type { Job, JobState, Peer, SessionSnapshot } from '../src/index.ts'
 import { outputs, refusal, until, within } from './support/peers.ts'
 import type { ScriptedEngine } from './support/scripted-engine.ts'
-import { scriptedPair, type ScriptedPairOptions } from './support/scripted-pair.ts'
+import { loseFar, scriptedPair, type ScriptedPairOptions } from './support/scripted-pair.ts'
 
 let network: MemoryNetwork
 let engine: ScriptedEngine
@@ -35,11 +35,6 @@ function statesOf(job: Job): JobState[] {
   return seen
 }
 
-function loseFar(): void {
-  network.cut('here', 'far')
-  network.lose('here', 'far')
-}
-
 describe('a peer that cannot be reached', () => {
   test('makes its jobs Disconnected, with the reason, and Failed only when their lease must have run out', async () => {
     await start({ far: { idleTimeout: 1500 } })
@@ -47,7 +42,7 @@ describe('a peer that cannot be reached', () => {
     const child = await here.start({ code: '1' }, { on: session })
     await until('it runs there', () => engine.executions.length === 1)
     const seen = statesOf(child)
-    loseFar()
+    loseFar(network)
     await child.wait({ for: ['Disconnected'] })
     expect(codeOf(child.children[0]!.reason)).toBe('PEER_UNREACHABLE')
     await until('it is given up', () => session.state === 'Disconnected')
@@ -67,7 +62,7 @@ describe('a peer that cannot be reached', () => {
     const session = await here.connect('far', { lostAfter: 300 })
     const begin = engine.start.bind(engine)
     engine.start = (...given) => {
-      loseFar()
+      loseFar(network)
       return begin(...given)
     }
     const child = await here.start({ code: '1' }, { on: session })
@@ -87,7 +82,7 @@ describe('a peer that cannot be reached', () => {
     const session = await here.connect('far', { lostAfter: 300 })
     const job = await session.start({ code: '1' })
     const seen = statesOf(job)
-    loseFar()
+    loseFar(network)
     await until('it is given up', () => session.state === 'Disconnected')
     expect(job.state).toBe('Disconnected')
     engine.executions[0]!.io.chunk(singleRecord('output', 'meanwhile'))
@@ -105,7 +100,7 @@ describe('a peer that cannot be reached', () => {
     const job = await here.start({ code: '1' }, { on: 'far', lostAfter: 500 })
     await until('it runs there', () => engine.executions.length === 1)
     const seen = statesOf(job)
-    loseFar()
+    loseFar(network)
     expect(await within('its end', job.finished)).toMatchObject({ state: 'Failed' })
     expect(codeOf(job.children[0]!.reason)).toBe('PEER_LOST')
     expect(job.children[0]!.reason!.message).toContain('unknown')
@@ -117,7 +112,7 @@ describe('a peer that cannot be reached', () => {
     await start()
     const session = await here.connect('far')
     const [ends, goesOn] = [await session.start({ code: '1' }), await session.start({ code: '2' })]
-    loseFar()
+    loseFar(network)
     await Promise.all([ends, goesOn].map((job) => job.wait({ for: ['Disconnected'] })))
     engine.executions[0]!.io.ended({ outcome: 'completed' })
     await new Promise((resolve) => setTimeout(resolve, 700))
@@ -133,7 +128,7 @@ describe('a peer that cannot be reached', () => {
     await start()
     const session = await here.connect('far')
     await session.disconnect()
-    loseFar()
+    loseFar(network)
     const error = await refusal('closing', () => session.close())
     expect(codeOf(error)).toBe('PEER_UNREACHABLE')
     expect(error.message).toContain('could not be told')

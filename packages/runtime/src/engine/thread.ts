@@ -129,9 +129,7 @@ export class ThreadEngine implements Engine {
       for (const { io } of this.#queue.splice(0)) io.ended({ outcome: 'failed', error })
       return
     }
-    // Asked together, they are written down together.
-    const free = Math.max(0, this.#most - this.#working.size)
-    for (const queued of this.#queue.slice(0, free)) this.#mayBegin(queued)
+    this.#askFirst(this.#most - this.#working.size)
     while (this.#working.size < this.#most) {
       // What was given ahead came before most of what waits here.
       const queued = this.#takeOldest() ?? this.#shift()
@@ -142,10 +140,7 @@ export class ThreadEngine implements Engine {
       queued.execution.begin(this.#give(busy, queued, false), queued.io)
     }
     for (let busy = this.#leastGiven(); busy && this.#queue[0]?.small; busy = this.#leastGiven()) {
-      for (const queued of this.#queue.slice(0, AHEAD)) {
-        if (!queued.small) break
-        this.#mayBegin(queued)
-      }
+      this.#askFirst(AHEAD, true)
       if (!this.#queue[0].may) return
       // As many as it may have: they travel together.
       while (busy.ahead.length < AHEAD && this.#queue[0]?.small && this.#queue[0].may) {
@@ -153,6 +148,15 @@ export class ThreadEngine implements Engine {
         busy.ahead.push({ queued, working: this.#give(busy, queued, true) })
       }
       this.#look ??= setTimeout(() => this.#lookForSlow(), SMALL_MS).unref()
+    }
+  }
+
+  /** Asks for the first so many, or those before one that is not small: asked together, they are written down together. */
+  #askFirst(many: number, small = false): void {
+    for (let place = 0; place < many; place++) {
+      const queued = this.#queue[place]
+      if (!queued || (small && !queued.small)) return
+      this.#mayBegin(queued)
     }
   }
 

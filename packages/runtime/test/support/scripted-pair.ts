@@ -23,6 +23,12 @@ export interface ScriptedPairOptions<E extends ScriptedEngine = ScriptedEngine> 
   readonly line?: (inner: Transport) => Transport
 }
 
+/** At once, for both of them. */
+export function loseFar(network: MemoryNetwork): void {
+  network.cut('here', 'far')
+  network.lose('here', 'far')
+}
+
 /** Silence is noticed soon. */
 const CLOCKS = { heartbeat: 50, suspicion: 400 }
 
