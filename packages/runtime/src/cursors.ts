@@ -42,8 +42,8 @@ export class Cursors {
     if (this.#unsaid <= UNSAID_MOST) return undefined
     this.#unsaid = count
     this.#say()
-    // What is said in a turn leaves at its end.
-    return new Promise((resolve) => setImmediate(resolve))
+    // What is said in a turn leaves at its end, or with what the carrier gathers until the end of the next one.
+    return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
   }
 
   /** Says the rest at once; settles when all of it was heard, or cannot be. */

@@ -291,7 +291,8 @@ export class JobRow implements TableJob {
     await this.#stored.setCursor(reader, seq)
     if (reader !== OWNER) return
     this.#source?.acknowledge(seq)
-    if (this.hasMoreData) return
+    // By what this one said: another may have said more meanwhile, and has yet to pass it on.
+    if (seq < this.#stored.end) return
     this.#source = undefined
     if (more) this.#home.onRead?.(this)
   }

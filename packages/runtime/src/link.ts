@@ -56,6 +56,13 @@ interface Reading {
   job: JobSnapshot | undefined
 }
 
+/** How one of its channels ended. */
+interface Ending {
+  readonly error: Error | undefined
+  /** By us, for what came over it. */
+  readonly refused?: true
+}
+
 interface Asked {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void
@@ -65,8 +72,13 @@ interface Asked {
   readonly session: string | undefined
 }
 
-/** How long the second channel of a link may take to end when the first has. */
+/** How long the second channel of a link may take to end when the first has ended in order, in ms. */
 const GOODBYE_MS = 2_000
+/**
+ * The same where the first one broke, in ms: what had arrived on the other before it breaks too is read, how far a client
+ * had come that was killed, say. That is here already, only in several pieces; what does not break by then is cut.
+ */
+const LAST_WORDS_MS = 250
 
 /** How long what nobody waits for stays here for company, in ms, and how many such messages at most. */
 const LATE_MS = 5
@@ -125,10 +137,9 @@ export class Link {
           this.#receive(control, (value) => this.#onControl(checkControl(value))),
           this.#receive(data, (value) => this.#onData(checkData(value))),
         ]
-    this.closed = Promise.race(pumps).then(async (error) => {
-      // What arrived on the other channel before it broke too is read: how far a client had come that was killed, say.
-      if (error) await new Promise((resolve) => setImmediate(resolve))
-      this.#end(error ?? (await this.#goodbye(pumps)))
+    this.closed = Promise.race(pumps).then(async (first) => {
+      // Whoever talks nonsense has no last words.
+      this.#end(first.refused ? first.error : await this.#goodbye(pumps, first.error))
       return this.#ended?.error
     })
   }
@@ -262,36 +273,39 @@ export class Link {
 
   // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** One channel has ended as it should: so will the other, which may have more to bring. */
-  async #goodbye(pumps: readonly Promise<Error | undefined>[]): Promise<Error | undefined> {
+  /** One channel has ended, for this reason if it did not as it should: so will the other, which may have more to bring. */
+  async #goodbye(pumps: readonly Promise<Ending>[], error: Error | undefined): Promise<Error | undefined> {
     if (this.#ended) return undefined
     this.#parting = true
     const { promise: late, resolve } = Promise.withResolvers<undefined>()
-    const timer = setTimeout(() => resolve(undefined), GOODBYE_MS)
+    const timer = setTimeout(() => resolve(undefined), error ? LAST_WORDS_MS : GOODBYE_MS)
+    const all = Promise.all(pumps).then((endings) => endings.find((ending) => ending.error)?.error)
     try {
-      return await Promise.race([Promise.all(pumps).then((errors) => errors.find((error) => error)), late])
+      const last = await Promise.race([all, late])
+      return error ?? last
     } finally {
       clearTimeout(timer)
     }
   }
 
   /** Reads one channel to its end; what ends it is the link's ending. */
-  async #receive(channel: Channel, take: (value: unknown) => void): Promise<Error | undefined> {
+  async #receive(channel: Channel, take: (value: unknown) => void): Promise<Ending> {
     try {
       for await (const value of channel) {
         try {
           take(value)
-        } catch (error) {
+        } catch (thrown) {
           // Said before the loop is left: leaving would say only that nobody reads any more.
-          channel.abort(asError(error))
-          return asError(error)
+          const error = asError(thrown)
+          channel.abort(error)
+          return { error, refused: true }
         }
       }
     } catch (error) {
       channel.abort(asError(error))
-      return asError(error)
+      return { error: asError(error) }
     }
-    return (await channel.closed).error
+    return { error: (await channel.closed).error }
   }
 
   #onAny(value: unknown): void {

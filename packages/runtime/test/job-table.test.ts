@@ -337,6 +337,25 @@ describe('of a real peer', () => {
   })
 })
 
+test('of two that are told at once how far it was read, the one that knows more is passed on to where it came from', async () => {
+  const stored = await memoryStore().log('far')
+  for (const first of [0, 1]) await stored.append({ first, ...singleRecord('output', first) })
+  const told: number[] = []
+  const row = new JobRow({ peer: 'here', session: 's' }, {
+    id: 1,
+    state: 'Completed',
+    history: [],
+    children: [],
+    stored,
+    source: { engine: {}, acknowledge: (seq: number) => void told.push(seq) },
+  } as unknown as ConstructorParameters<typeof JobRow>[1])
+  await Promise.all([row.acknowledge('owner', 1), row.acknowledge('owner', 2)])
+  expect(told).toEqual([1, 2])
+  // Nobody there asks any more.
+  await row.acknowledge('owner', 2)
+  expect(told).toEqual([1, 2])
+})
+
 test('a run that said nothing is kept until its reader was told of its end; who asks again is told again', async () => {
   await using session = new InstantSession(() => ({ says: [] }))
   const startId = crypto.randomUUID()

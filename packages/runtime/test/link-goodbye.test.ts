@@ -1,6 +1,6 @@
 // The end of a link, channel by channel: what the other side said before it went is heard.
 import { afterEach, expect, test, vi } from 'vitest'
-import { Link } from '../src/link.ts'
+import { Link, type LinkServer } from '../src/link.ts'
 import { singleRecord } from '../src/record.ts'
 import { Half } from './support/half.ts'
 
@@ -65,14 +65,50 @@ test('a request that was under way fails when the other channel has ended', asyn
   await expect(answer).rejects.toMatchObject({ code: 'PEER_LOST' })
 })
 
-test('a channel that breaks takes the other with it at once', async () => {
+test('what had arrived on one channel before it broke is read to its end where the other broke first', async () => {
+  const heard: unknown[] = []
+  const control = new Half()
+  const data = new Half()
+  const server = { handle: async (_: Link, __: object, event: object) => void heard.push(event) }
+  const link = new Link(control, data, { client: 'c' }, server as unknown as LinkServer)
+  const says = (seq: number): void => {
+    const event = { type: 'acknowledge', reader: 'owner', seqs: [['j', seq]] }
+    control.says({ t: 'ask', id: seq, to: { session: 's', job: 'j' }, event })
+  }
+  data.goes(new Error('reset'))
+  // As a socket gives it: piece by piece, a turn each.
+  for (const seq of [1, 2, 3]) {
+    await turn()
+    expect(link.open).toBe(false)
+    says(seq)
+  }
+  await turn()
+  control.goes(new Error('reset, too'))
+  expect(await link.closed).toMatchObject({ message: 'reset' })
+  expect(heard).toMatchObject([1, 2, 3].map((seq) => ({ seqs: [['j', seq]] })))
+})
+
+test('a channel that breaks takes the other with it, soon', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   const { control, data, link, read } = linked()
   const first = read().next()
   first.catch(() => {}) // looked at below, when it has failed already
   control.goes(new Error('cut'))
+  await turn()
+  await vi.advanceTimersByTimeAsync(250)
   expect(await link.closed).toMatchObject({ message: 'cut' })
   await expect(first).rejects.toMatchObject({ code: 'PEER_LOST' })
   await expect(data.send(1)).rejects.toThrow()
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('who talks nonsense is not listened to any longer', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  const { control, data, link } = linked()
+  control.says({ t: 'nonsense' })
+  expect(await link.closed).toMatchObject({ code: 'PROTOCOL' })
+  await expect(data.send(1)).rejects.toThrow()
+  expect(vi.getTimerCount()).toBe(0)
 })
 
 test('one that stays after a goodbye is not waited for for long', async () => {
