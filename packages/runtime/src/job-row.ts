@@ -56,7 +56,7 @@ export interface TableJob {
 /** Where its records came from, while somebody there asks how far they have been read. */
 export interface RowSource {
   readonly engine: Engine
-  acknowledge(seq: number): void
+  acknowledge(seq: number): Promise<void> | undefined
 }
 
 /** As on disk, and what it hangs on here. */
@@ -290,11 +290,13 @@ export class JobRow implements TableJob {
     const more = this.hasMoreData
     await this.#stored.setCursor(reader, seq)
     if (reader !== OWNER) return
-    this.#source?.acknowledge(seq)
+    const told = this.#source?.acknowledge(seq)
     // By what this one said: another may have said more meanwhile, and has yet to pass it on.
-    if (seq < this.#stored.end) return
-    this.#source = undefined
-    if (more) this.#home.onRead?.(this)
+    if (seq >= this.#stored.end) {
+      this.#source = undefined
+      if (more) this.#home.onRead?.(this)
+    }
+    await told
   }
 
   /** As it is written down. */

@@ -262,7 +262,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   async acknowledge(reader: string, seq: number): Promise<void> {
     await this.#log?.acknowledge(reader, seq)
     // Where the log is a copy, the original may know.
-    if (reader === OWNER && seq > this.#base) this.#execution?.acknowledge?.(seq - this.#base)
+    if (reader === OWNER && seq > this.#base) await this.#execution?.acknowledge?.(seq - this.#base)
   }
 
   /** The log took so many bytes: the producer may send as many more. */
@@ -467,9 +467,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     // A session that was opened for this alone has ended: nobody there asks what has been read here.
     const asked = engine instanceof RemoteEngine && engine.session?.temporary === false && log?.hasMoreData === true
     const base = this.#base
-    const acknowledge = (seq: number): void => {
-      if (seq > base) execution?.acknowledge?.(seq - base)
-    }
+    const acknowledge = (seq: number): Promise<void> | undefined =>
+      seq > base ? execution?.acknowledge?.(seq - base) : undefined
     return new JobRow(home, {
       id,
       instanceId: this.instanceId,

@@ -290,6 +290,19 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
     }
   }
 
+  /**
+   * Its owner has what run `run` said before `seq`. Settles when that was heard over there, so that whoever has been told of
+   * its end can be killed and nothing comes again; or when there is no link: nobody waits for one because of this. Not
+   * heard, those records come again to whoever takes the run up. Never rejects.
+   */
+  async tellRead(run: string, seq: number): Promise<void> {
+    const heard = new AbortController()
+    this.request({ type: 'acknowledge', reader: OWNER, seqs: [[run, seq]] }, run)
+      .catch(() => undefined)
+      .finally(() => heard.abort())
+    await this.#until((state) => state !== 'Opened', heard.signal)
+  }
+
   watchJob(
     job: string,
     listener: (snapshot: JobSnapshot) => void,

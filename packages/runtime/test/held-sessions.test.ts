@@ -1,14 +1,15 @@
 // Sessions elsewhere, as whoever holds them leaves, loses, closes and wants them back: nothing hangs, nothing is left over
 // there for nobody, and what it shows is so.
-import { memory, type MemoryNetwork } from '@errand/transport/memory'
+import { createMemoryNetwork, memory, type MemoryNetwork } from '@errand/transport/memory'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Link } from '../src/link.ts'
 import { codeOf, PeerUnreachableError, ProtocolError, SessionNotFoundError } from '../src/errors.ts'
 import { createPeer, type PeerHost } from '../src/peer.ts'
 import { RemoteSession, type RemoteSessionHome } from '../src/remote-session.ts'
+import { singleRecord } from '../src/record.ts'
 import type { Peer, SessionSnapshot, SessionState } from '../src/surface.ts'
 import { keptDisk } from './support/kept-store.ts'
-import { refusal, until, within } from './support/peers.ts'
+import { outputs, refusal, until, within } from './support/peers.ts'
 import { ScriptedEngine, settled } from './support/scripted-engine.ts'
 import { loseFar, scriptedFar, scriptedPair, type ScriptedPairOptions } from './support/scripted-pair.ts'
 
@@ -300,6 +301,40 @@ test('a run that was received is not left a second time when its session is lost
   await until('it is given up', () => session.state === 'Disconnected')
   await settled()
   expect((await here.jobs()).map(({ id }) => id)).toEqual([job!.id])
+})
+
+test('whoever has been told that its records are over may be killed: they are taken over there, too', async () => {
+  await start({ network: createMemoryNetwork({ latency: 20 }) })
+  const session = await here.connect('far')
+  const job = await here.start({ code: '1' }, { on: session })
+  const { io } = await until('it runs there', () => engine.executions[0])
+  for (const n of [1, 2]) io.chunk(singleRecord('output', n))
+  io.ended({ outcome: 'completed' })
+  expect(await outputs(job.receive({ follow: true }))).toEqual([1, 2])
+  network.kill('here')
+  const killed = here
+  here = await createPeer({
+    name: 'here',
+    transport: memory({ network, name: 'here' }),
+    policy: { peers: { far: [] } },
+  })
+  const again = await here.connect('far', { session: session.instanceId, force: true })
+  expect(await again.receive()).toBeUndefined()
+  await killed.close()
+})
+
+test('the end of what is here already does not wait for a link that is gone', async () => {
+  await start()
+  const session = await here.connect('far')
+  const job = await here.start({ code: '1' }, { on: session })
+  const { io } = await until('it runs there', () => engine.executions[0])
+  io.chunk(singleRecord('output', 1))
+  io.ended({ outcome: 'completed' })
+  await job.wait()
+  loseFar(network)
+  await until('the link is missed', () => session.state === 'Connecting')
+  expect(await within('its end', outputs(job.receive({ follow: true })))).toEqual([1])
+  expect(session.state).toBe('Connecting')
 })
 
 /** What is said to it is read, and not answered. */

@@ -347,7 +347,7 @@ test('of two that are told at once how far it was read, the one that knows more 
     history: [],
     children: [],
     stored,
-    source: { engine: {}, acknowledge: (seq: number) => void told.push(seq) },
+    source: { engine: {}, acknowledge: async (seq: number) => void told.push(seq) },
   } as unknown as ConstructorParameters<typeof JobRow>[1])
   await Promise.all([row.acknowledge('owner', 1), row.acknowledge('owner', 2)])
   expect(told).toEqual([1, 2])

@@ -17,6 +17,7 @@ function farRun(): { session: RemoteSession; asked: string[]; is: (state: JobSta
     temporary: false,
     snapshot: { buffering: 'block' },
     onChange: () => () => {},
+    tellRead: async () => {},
     request: async (event: SessionEvent) => {
       asked.push(event.type)
       return run

@@ -80,7 +80,7 @@ export interface Execution {
   /** Remote engine only. @throws PeerUnreachableError when it cannot be reached now */
   reachable?(): Promise<void>
   /** Remote engine only: our reader has taken everything before `seq`. */
-  acknowledge?(seq: number): void
+  acknowledge?(seq: number): Promise<void> | undefined
 }
 
 export interface Engine extends AsyncDisposable {

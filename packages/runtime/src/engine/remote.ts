@@ -153,13 +153,9 @@ class RemoteExecution implements Execution {
     await this.#session?.connect()
   }
 
-  acknowledge(seq: number): void {
-    if (this.#far === undefined || !this.#session || this.#session.temporary) return
-    this.#tellRead(this.#session, this.#far, seq)
-  }
-
-  #tellRead(session: RemoteSession, far: string, seq: number): void {
-    void session.request({ type: 'acknowledge', reader: OWNER, seqs: [[far, seq]] }, far).catch(() => undefined) // not heard over there: those records come again to whoever takes the run up
+  acknowledge(seq: number): Promise<void> | undefined {
+    if (this.#far === undefined || !this.#session || this.#session.temporary) return undefined
+    return this.#session.tellRead(this.#far, seq)
   }
 
   async #run(spec: ExecutionSpec, onSession: (session: RemoteSession) => void): Promise<Ending> {
@@ -230,7 +226,7 @@ class RemoteExecution implements Execution {
       untold += bytes.byteLength
       if (alone && untold >= CREDIT_BYTES / 2) {
         untold = 0
-        this.#tellRead(session, run, first + count)
+        void session.tellRead(run, first + count)
       }
       // A run that is being stopped is read to its end: what it had said is bounded over there.
       while (this.#credit <= 0 && !this.#over.signal.aborted && !this.#stopping)
