@@ -28,7 +28,7 @@ const PURE = tests({
     'protocol-doc script script-scope session-model',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +
-    'codec-tree codec-vectors known-addresses lent-memory outbox values-doc',
+    'codec-tree codec-vectors connections known-addresses lent-memory outbox values-doc',
 })
 
 // What these start they end, what they change they put back, and they measure neither memory nor handles.

@@ -36,9 +36,12 @@ const SIGNATURES: ReadonlySet<string> = new Set([
 const MIN_RSA_BITS = 2048
 /** What is signed begins with this, so that it can be mistaken for nothing else. */
 const PREFIX = Buffer.from('libp2p-tls-handshake:')
-/** A certificate is valid from an hour ago, for clocks that are late, and for a century, as go-libp2p's are. */
-const LATE_CLOCK_MS = 3_600_000
-const CENTURY_MS = 100 * 365 * 24 * 3_600_000
+/**
+ * A certificate is valid whatever the time of day is thought to be at the other end: it is made for one run of one process,
+ * and proves what it proves by a signature that no date is part of. These are the years of rust-libp2p's.
+ */
+const VALID_FROM = Date.UTC(1975, 0)
+const VALID_TO = Date.UTC(4096, 0)
 /** Far more than any certificate of the kind: RSA-8192, the largest key libp2p takes, makes one of 4 KiB. */
 const MAX_CERTIFICATE = 16_384
 
@@ -67,14 +70,13 @@ export async function createCertificate(identity: PrivateKey): Promise<Certifica
   const serial = randomBytes(8)
   serial[0] = (serial[0]! & 0x3f) | 0x40 // positive, and without a leading zero
   const nobody = encode(SEQUENCE)
-  const now = Date.now()
   const certificate = encode(
     SEQUENCE,
     encode(VERSION, encode(INTEGER, Buffer.of(2))), // X.509 version 3
     encode(INTEGER, serial),
     ECDSA_SHA256,
     nobody,
-    encode(SEQUENCE, encodeTime(now - LATE_CLOCK_MS), encodeTime(now + CENTURY_MS)),
+    encode(SEQUENCE, encodeTime(VALID_FROM), encodeTime(VALID_TO)),
     nobody,
     keyInfo,
     encode(

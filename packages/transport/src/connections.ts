@@ -27,6 +27,9 @@ export interface ConnectionsOptions {
 export class Connections {
   readonly #options: ConnectionsOptions
   readonly #emptySince = new WeakMap<Connection, number>()
+  /** In which order they came: libp2p notes the time of day, and a clock may be set. */
+  readonly #opened = new WeakMap<Connection, number>()
+  #count = 0
   readonly #timer: NodeJS.Timeout
 
   constructor(options: ConnectionsOptions) {
@@ -48,8 +51,9 @@ export class Connections {
    * newer one is how the peer has come back.
    */
   forsake(silent: Connection, reason: Error): void {
+    const since = this.#opened.get(silent) ?? 0
     for (const one of this.#options.node.getConnections(silent.remotePeer)) {
-      if (one.timeline.open <= silent.timeline.open) one.abort(reason)
+      if ((this.#opened.get(one) ?? Infinity) <= since) one.abort(reason)
     }
     silent.abort(reason)
   }
@@ -66,6 +70,7 @@ export class Connections {
 
   readonly #onOpen = (event: CustomEvent<Connection>): void => {
     const connection = event.detail
+    this.#opened.set(connection, ++this.#count)
     const open = this.#open(connection.remotePeer)
     if (this.#options.id < connection.remotePeer.toString() && open.some((one) => this.#isPreferred(one))) {
       for (const one of open) if (!this.#isPreferred(one) && !this.#carries(one, false)) void close(one)

@@ -60,13 +60,12 @@ describe('a certificate', () => {
     })
   }
 
-  test('has a key of its own, and is valid before and long after now', async () => {
+  test('has a key of its own, and is valid whatever the clock says at either end', async () => {
     const identity = await generateKeyPair('Ed25519')
     const [one, other] = [await createCertificate(identity), await createCertificate(identity)]
     expect(one.key).not.toBe(other.key)
     const { validFromDate, validToDate, serialNumber } = new X509Certificate(one.cert)
-    expect(validFromDate.getTime()).toBeLessThan(Date.now() - 3_500_000)
-    expect(validToDate.getUTCFullYear()).toBeGreaterThan(2100)
+    expect([validFromDate.getUTCFullYear(), validToDate.getUTCFullYear()]).toEqual([1975, 4096])
     expect(BigInt(`0x${serialNumber}`)).toBeGreaterThan(0n)
     expect(new X509Certificate(other.cert).serialNumber).not.toBe(serialNumber)
   })

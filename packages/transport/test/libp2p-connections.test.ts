@@ -46,6 +46,17 @@ describe('a peer is reached', () => {
     await expect(alice.transport.open('/ip4/127.0.0.1/tcp/1', PLAIN.name)).rejects.toEqual(failing('MALFORMED'))
   })
 
+  test('whatever its clock is set to: two days back, and years before it was started', async () => {
+    const bob = await started()
+    const alice = await started({ peers: { bob: bob.transport.addresses } })
+    onTestFinished(() => void vi.useRealTimers())
+    for (const now of [Date.now() - 2 * 86_400_000, Date.UTC(1980, 0)]) {
+      vi.useFakeTimers({ toFake: ['Date'], now })
+      await works(await alice.transport.open('bob', PLAIN.name), bob.its.next())
+      await alice.transport.disconnect('bob')
+    }
+  })
+
   test('names and bootstrap addresses that are none are refused before anything is dialled', () => {
     const address = '/ip4/127.0.0.1/tcp/4001'
     expect(() => libp2p({ peers: { a: [address] } })).toThrow(expect.objectContaining({ code: 'MALFORMED' }) as Error)
