@@ -311,6 +311,22 @@ test('what other programs had the processors for is not counted as late', () => 
   expect(Object.keys(told(99).findings)).toEqual(['late'])
 })
 
+test('who had no processor until the next fault is not late, and who had one is', () => {
+  const told = (waited: number): Story =>
+    story()
+      .started(1)
+      .note({ what: 'fault', name: 'f' }, { what: 'state', of: 'j', state: 'Disconnected' })
+      .note({ what: 'waited', ms: 50 }, { what: 'healed' })
+      .note({ what: 'state', of: 'j', state: 'Disconnected' })
+      .after(TRUTH_MS + 97)
+      .note({ what: 'waited', ms: 50 + waited }, { what: 'fault', name: 'f' }, { what: 'healed' })
+      .note({ what: 'state', of: 'j', state: 'Running' })
+      .read('a', [0], 'read')
+      .ended()
+  expect(told(100).findings).toEqual({})
+  expect(Object.keys(told(99).findings)).toEqual(['late'])
+})
+
 test('who asked only later is not late', () => {
   const told = story().started(1).read('a', [0], 'read').note({ what: 'fault', name: 'f' }, { what: 'healed' })
   told.after(TRUTH_MS + 100).by('client1-asking')
