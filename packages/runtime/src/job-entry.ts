@@ -40,6 +40,8 @@ export interface EntryFacts extends Pick<
 }
 
 export class JobEntry {
+  /** Under which it is written down, and its log's name. */
+  readonly key: string
   readonly #row: KeptRow
   readonly #head: EntryHead
   readonly #plan: EntryPlan
@@ -59,6 +61,7 @@ export class JobEntry {
     plan: EntryPlan,
     was: OpenJob | { readonly launches: boolean },
   ) {
+    this.key = key
     this.#head = head
     this.#plan = plan
     if ('launches' in was) {

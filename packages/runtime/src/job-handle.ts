@@ -83,12 +83,13 @@ export class JobHandle<O = unknown> implements Job<O> {
   #snapshot: JobSnapshot
   #children: readonly Job<O>[] | undefined
   #stopWatching: (() => void) | undefined
-  readonly #watchers = new Set<() => void>()
+  /** Who waits for news of it: of the many that are only started, nobody. */
+  #watchers: Set<() => void> | undefined
   #finished: PromiseWithResolvers<JobSnapshot> | undefined
   #outlet: InputOutlet | undefined
   /** No more news can come: its session or the link to it has ended. */
   #lost: Error | undefined
-  readonly #given = new Map<string, Map<string, number>>()
+  #given: Map<string, Map<string, number>> | undefined
 
   constructor(ref: SessionRef, snapshot: JobSnapshot, parent?: JobHandle) {
     this.#ref = ref
@@ -173,7 +174,7 @@ export class JobHandle<O = unknown> implements Job<O> {
         if (news) (child as JobHandle).update(news)
       }
     }
-    for (const wake of [...this.#watchers]) wake()
+    for (const wake of [...(this.#watchers ?? [])]) wake()
     if (!isFinished(next.state)) return
     this.#stopWatching?.()
     this.#stopWatching = undefined
@@ -249,7 +250,7 @@ export class JobHandle<O = unknown> implements Job<O> {
     for (;;) {
       const changed = Promise.withResolvers<void>()
       const wake = (): void => changed.resolve()
-      this.#watchers.add(wake)
+      ;(this.#watchers ??= new Set()).add(wake)
       try {
         const snapshot = this.#snapshot
         yield snapshot
@@ -329,7 +330,7 @@ export class JobHandle<O = unknown> implements Job<O> {
       if (there()) found ??= this.#snapshot
       if (found || this.#gone) over.resolve()
     }
-    this.#watchers.add(changed)
+    ;(this.#watchers ??= new Set()).add(changed)
     try {
       this.#listen()
       changed()
@@ -365,7 +366,7 @@ export class JobHandle<O = unknown> implements Job<O> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     // Whoever waits for it goes on hearing of it.
-    if (this.#watchers.size > 0 || this.#finished) return
+    if ((this.#watchers?.size ?? 0) > 0 || this.#finished) return
     this.#stopWatching?.()
     this.#stopWatching = undefined
   }
@@ -402,7 +403,7 @@ export class JobHandle<O = unknown> implements Job<O> {
 
   /** How far this handle has given each job's records to a reader; a parent's knows of its children's too. */
   #givenTo(reader: string): Map<string, number> {
-    const given = (this.#parent ?? this).#given
+    const given = ((this.#parent ?? this).#given ??= new Map())
     let known = given.get(reader)
     if (!known) given.set(reader, (known = new Map()))
     return known
@@ -427,7 +428,7 @@ export class JobHandle<O = unknown> implements Job<O> {
     if (isFinished(this.#snapshot.state)) return
     this.#lost = reason
     for (const child of this.#children ?? []) (child as JobHandle<O>).#onLost(reason)
-    for (const wake of [...this.#watchers]) wake()
+    for (const wake of [...(this.#watchers ?? [])]) wake()
     this.#finished?.resolve(this.#snapshot)
   }
 

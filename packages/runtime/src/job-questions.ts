@@ -15,8 +15,11 @@ export function notOpen(id: string, job: string): QuestionAnsweredError {
   return new QuestionAnsweredError(`question ${id} of ${job} has been answered, or was never asked`)
 }
 
+/** Of the many jobs that ask nothing. */
+const NONE = new Map<string, never>()
+
 export class JobQuestions {
-  readonly #open = new Map<string, OpenQuestion>()
+  #open: Map<string, OpenQuestion> = NONE
   /** Of the job, for messages. */
   readonly #name: string
 
@@ -37,6 +40,7 @@ export class JobQuestions {
   /** False: it is open already. */
   ask(question: Question): boolean {
     if (this.#open.has(question.id)) return false
+    if (this.#open === NONE) this.#open = new Map()
     this.#open.set(question.id, { question: Object.freeze(question), turn: Promise.resolve(), verdict: undefined })
     return true
   }

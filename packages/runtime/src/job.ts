@@ -80,7 +80,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   readonly #session: string
   #id: number
   #name: string
-  readonly #actor: JobActor
+  /** Made by the first thing that happens to it: what waits has nothing to decide, and there may be very many that wait. */
+  #actor: JobActor | undefined
   readonly #settle: (snapshot: JobSnapshot) => void
   readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
   readonly #input = new JobInput()
@@ -164,12 +165,6 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const { promise, resolve } = Promise.withResolvers<JobSnapshot>()
     this.finished = promise
     this.#settle = resolve
-    this.#actor = createActor(jobLogic)
-    this.#actor.subscribe({
-      next: ({ context }) => this.#step(context),
-      error: (error) => this.#broken(error),
-    })
-    this.#actor.start()
     if (was && isFinished(was.state)) this.#restoreEnd(was)
   }
 
@@ -345,7 +340,6 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #restoreEnd({ state, reason, exitCode, streamed, pid }: StoredJob): void {
     this.#ended = true
     this.#launched = true
-    this.#actor.stop()
     this.#state = state
     this.#reason = reason
     this.#exitCode = exitCode
@@ -990,7 +984,16 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   /** What comes after the end is nobody's news. */
   #send(event: JobMachineEvent): void {
-    if (!isFinished(this.#state)) this.#actor.send(event)
+    if (!isFinished(this.#state)) (this.#actor ??= this.#begunActor()).send(event)
+  }
+
+  #begunActor(): JobActor {
+    const actor = createActor(jobLogic)
+    actor.subscribe({
+      next: ({ context }) => this.#step(context),
+      error: (error) => this.#broken(error),
+    })
+    return actor.start()
   }
 
   /** Does what the machine asks for, and is where it leads. */
@@ -1026,7 +1029,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#reason = reason
     // One of its own: what is in a snapshot twice takes the codec ten times as long.
     this.#endedAt = new Date(this.#note(state, this.#endsAt))
-    this.#actor.stop()
+    this.#actor?.stop()
     this.#changed()
   }
 

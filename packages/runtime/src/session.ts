@@ -781,7 +781,7 @@ export class HostSession implements SessionRef, SessionActions {
   /** `cursor`: of a copy, where its reader begins. */
   async #giveLog(host: JobHost, cursor?: number): Promise<void> {
     const store = this.#keeping.storeOf(host)
-    const stored = await store.log(logName(this.instanceId, host), true)
+    const stored = await store.log(host.entry?.key ?? logName(this.instanceId, host), true)
     const log = new OutputLog(stored, store.logLimit, (bytes) => host.credit(bytes))
     // Before anybody can read it.
     if (cursor !== undefined) log.begin(0, cursor)

@@ -590,7 +590,11 @@ test('when its worker dies every call that waits fails, and every later one', as
     Promise.resolve(store.log('other')),
   ]
   await store.terminate()
-  for (const call of await Promise.allSettled(calls)) expect(call).toMatchObject({ reason: { code: 'STORE_FAILED' } })
+  // Where the worker was quicker than its end, what was answered is so.
+  const [put, appended] = (await Promise.allSettled(calls)).map((call) => {
+    if (call.status === 'rejected') expect(call.reason).toMatchObject({ code: 'STORE_FAILED' })
+    return call.status === 'fulfilled'
+  })
   await expect(store.rows.put('job', 'a', 1)).rejects.toMatchObject({ code: 'STORE_FAILED' })
   await expect((async () => log.append(chunkOf(1)))()).rejects.toMatchObject({ code: 'STORE_FAILED' })
   await expect((async () => log.read(0, 1))()).resolves.toEqual([chunkOf(0)])
@@ -599,5 +603,6 @@ test('when its worker dies every call that waits fails, and every later one', as
   // What nobody was told of may be there; what somebody was told of is.
   const { end } = await again.log('job')
   expect(await readAll(await again.log('job'))).toEqual([chunkOf(0), chunkOf(1)].slice(0, end))
-  expect(end).toBeGreaterThan(0)
+  expect(end).toBeGreaterThan(appended ? 1 : 0)
+  if (put) expect(await again.rows.all('job')).toEqual([{ key: 'a', value: 1 }])
 })

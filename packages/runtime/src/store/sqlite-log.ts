@@ -47,8 +47,9 @@ export class SqliteLog implements StoredLog {
   readonly #ends: ChunkEnds
   readonly #recent: RecentLog
   readonly #cursors: Map<string, number>
-  readonly #moved = new Set<string>()
-  readonly #waiting = new Set<Appending>()
+  /** Readers whose cursors have moved; of the many logs that nothing is said in, nobody's. */
+  #moved: Set<string> | undefined
+  #waiting: Set<Appending> | undefined
   /** Where what is there of it ended when it was opened. */
   readonly #there: number
   /** Where it began: there a reader stands that is new. */
@@ -101,7 +102,7 @@ export class SqliteLog implements StoredLog {
     if (first !== this.end) throw new Error(`append at ${first}, but the log ends at ${this.end}`)
     const appending = new Appending(this, first, first + count)
     this.#write([APPEND, this.#log, first, count, errors, bytes.byteLength], bytes, appending)
-    this.#waiting.add(appending)
+    ;(this.#waiting ??= new Set()).add(appending)
     this.end += count
     this.#ends.add(this.end, bytes.byteLength + CHUNK_COST)
     this.#recent.add(chunk)
@@ -134,15 +135,15 @@ export class SqliteLog implements StoredLog {
     if (seq <= this.cursor(reader)) return
     this.#cursors.set(reader, Math.min(seq, this.end))
     if (this.#dropped) return
-    this.#moved.add(reader)
+    ;(this.#moved ??= new Set()).add(reader)
     this.#home.moved(this)
   }
 
   /** Where its readers have moved since the last time is written. */
   writeCursors(): void {
     if (!this.#dropped)
-      for (const reader of this.#moved) this.#write([CURSOR, this.#log, reader, this.#cursors.get(reader)!])
-    this.#moved.clear()
+      for (const reader of this.#moved ?? []) this.#write([CURSOR, this.#log, reader, this.#cursors.get(reader)!])
+    this.#moved?.clear()
   }
 
   bytesFrom(seq: number): number {
@@ -167,18 +168,18 @@ export class SqliteLog implements StoredLog {
   /** Its records are deleted; who still holds it may go on, and nothing is kept. */
   drop(): void {
     this.#dropped = true
-    for (const appending of this.#waiting) this.accept(appending)
+    for (const appending of this.#waiting ?? []) this.accept(appending)
   }
 
   accept(appending: Appending): void {
-    if (!this.#waiting.delete(appending)) return
+    if (!this.#waiting?.delete(appending)) return
     this.accepted = appending.end
     appending.resolve()
   }
 
   /** With it whatever was appended behind it: the log ends where it began. */
   refuse(appending: Appending, error: Error): void {
-    if (!this.#waiting.has(appending)) return
+    if (!this.#waiting?.has(appending)) return
     this.end = appending.first
     this.#ends.cut(this.end)
     this.#recent.cut(this.end)

@@ -15,6 +15,9 @@ import type { RowKind, Store, StoredLog, StoredRows } from './store.ts'
 const LOG_LIMIT = 1024 * 1024 * 1024
 /** Memory for the newest chunks of all logs together. */
 const RECENT_BYTES = 8 * 1024 * 1024
+/** Of those whose rows are on disk at the same time so many are told in one turn, a millisecond's work. */
+const TOLD_AT_ONCE = 16
+
 /** A cursor is written so much later, with all others that have moved by then. */
 const CURSOR_MS = 50
 
@@ -95,6 +98,9 @@ class FileStore implements SqliteStore, LogHome {
   #parts: Uint8Array[] = []
   #waiters: (Waiter | undefined)[] = []
   #turn: NodeJS.Immediate | undefined
+  /** What they wait for has come, and they have not been told. */
+  readonly #done: Waiter[] = []
+  #telling: NodeJS.Immediate | undefined
   // Batches that are not accepted, and not on disk.
   #number = 0
   #unaccepted: Sent[] = []
@@ -354,8 +360,24 @@ class FileStore implements SqliteStore, LogHome {
   #settle(queue: Sent[], upTo: number, when: Waiter['when']): void {
     let count = 0
     for (; count < queue.length && queue[count]!.number <= upTo; count++)
-      for (const waiter of queue[count]!.waiters) if (waiter?.when === when) waiter.done()
+      for (const waiter of queue[count]!.waiters) if (waiter?.when === when) this.#done.push(waiter)
     if (count > 0) queue.splice(0, count)
+    this.#tell()
+  }
+
+  /**
+   * So many in a turn, so that what they write next is on its way to the disk while the others are told: all at once, this
+   * thread and the disk would wait for each other in turns.
+   */
+  #tell(most = TOLD_AT_ONCE): void {
+    if (this.#telling) return
+    for (const waiter of this.#done.splice(0, most)) waiter.done()
+    if (this.#done.length === 0) return
+    this.#telling = setImmediate(() => {
+      this.#telling = undefined
+      this.#flush()
+      this.#tell()
+    })
   }
 
   /** Whoever waits hears of it, and whoever comes. */
@@ -364,6 +386,9 @@ class FileStore implements SqliteStore, LogHome {
     this.#ended = error
     clearTimeout(this.#cursors)
     clearImmediate(this.#turn)
+    clearImmediate(this.#telling)
+    this.#telling = undefined
+    this.#tell(Infinity)
     const waiters = [...this.#unsynced.flatMap((sent) => sent.waiters), ...this.#waiters]
     this.#unaccepted = []
     this.#unsynced = []
