@@ -292,10 +292,9 @@ export class JobRow implements TableJob {
     if (reader !== OWNER) return
     const told = this.#source?.acknowledge(seq)
     // By what this one said: another may have said more meanwhile, and has yet to pass it on.
-    if (seq >= this.#stored.end) {
-      this.#source = undefined
-      if (more) this.#home.onRead?.(this)
-    }
+    if (seq < this.#stored.end) return
+    this.#source = undefined
+    if (more) this.#home.onRead?.(this)
     await told
   }
 

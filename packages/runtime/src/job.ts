@@ -255,9 +255,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   async acknowledge(reader: string, seq: number): Promise<void> {
-    await this.#log?.acknowledge(reader, seq)
-    // Where the log is a copy, the original may know.
-    if (reader === OWNER && seq > this.#base) await this.#execution?.acknowledge?.(seq - this.#base)
+    const log = this.#log
+    await log?.acknowledge(reader, seq)
+    // Where the log is a copy, the original may know; whoever has read all of it knows that it does.
+    const told = reader === OWNER && seq > this.#base ? this.#execution?.acknowledge?.(seq - this.#base) : undefined
+    if (log?.sealed && seq >= log.end) await told
   }
 
   /** The log took so many bytes: the producer may send as many more. */
