@@ -242,7 +242,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Sessions',
     usage: 'PEER…',
     summary: 'open a session there; prints its number (New-PSSession)',
-    flags: ['name', 'idleTimeout', 'buffering', 'cwd', 'env', 'lostAfter', 'reconnect'],
+    flags: ['name', 'idleTimeout', 'buffering', 'cwd', 'env', 'init', 'maxMemory', 'allow', 'lostAfter', 'reconnect'],
     words: [1, MANY],
     load: () => session('open'),
   },

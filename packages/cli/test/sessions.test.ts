@@ -85,6 +85,15 @@ describe('session', () => {
     expect((await errand(['session', 'connect', '1', '--force'], { peer })).code).toBe(0)
     expect(session.calls).toEqual([['connect', { force: true }]])
   })
+  it('new says what is done first in it, and what may be had and done there', async () => {
+    const peer = new FakePeer().knows('a')
+    const limits = ['--max-memory', '64', '--allow', 'read=/srv']
+    const opened = await errand(['session', 'new', 'a', '--init', 'globalThis.db = open()', ...limits], { peer })
+    expect(opened).toEqual({ code: 0, out: '1\n', err: '' })
+    const init = { code: 'globalThis.db = open()' }
+    expect(peer.connects).toEqual([['a', { init, maxMemory: 64, permissions: { read: ['/srv'] } }]])
+  })
+
   it('new --reconnect takes it up again when its peer is back', async () => {
     const peer = new FakePeer().knows('a')
     await errand(['session', 'new', 'a', '--lost-after', '1m', '--reconnect'], { peer })

@@ -29,7 +29,7 @@ import { OWNER, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { NextAttempt, StoredJob } from './stored-job.ts'
 import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
-import type { WorkSpec } from './wire.ts'
+import type { InitSpec, WorkSpec } from './wire.ts'
 import { mapThrottleLimit } from './work.ts'
 
 export interface JobOptions {
@@ -48,6 +48,8 @@ export interface JobOptions {
   /** At most so many children at work at once. */
   readonly throttle?: number
   readonly stopGrace: number
+  /** What its session does first in whatever runs a script. */
+  readonly setUp?: InitSpec | undefined
   /** What `ctx.location` says. */
   readonly here: string
   /** Milliseconds from its launch on; a parent's is its children's too, those in the queue not excepted. */
@@ -639,14 +641,14 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   #execute(engine: Engine): void {
-    const { spec, session } = this.#options
+    const { spec, session, setUp } = this.#options
     const attempt = this.#attempts.count
     // A start over there is known by its id: another attempt is another start.
     const work = attempt === 1 ? spec : { ...spec, startId: `${spec.startId}~${attempt}` }
     const io = (this.#io = new AttemptIO(this))
     const from = (this.#log?.end ?? 0) - this.#base
     const execution = engine.start(
-      { job: this.instanceId, work, location: this.#options.here, session: session(), from },
+      { job: this.instanceId, work, location: this.#options.here, session: session(), from, ...(setUp && { setUp }) },
       io,
     )
     // Over before it was at work: there is nothing to speak to.

@@ -3,7 +3,7 @@
 // Reading never destroys: each named reader has a cursor, and only the reader `owner` holds the producer back when it
 // leaves more than the store's limit unread (guarantee G8). Then it waits (`block`), or the oldest of those go (`drop`):
 // whoever reads meets a gap in their place. A log is sealed once, after its last record.
-import { asError } from './errors.ts'
+import { asError, StoreError } from './errors.ts'
 import { CREDIT_BYTES, gapChunk, isGap, type Chunk, type RawChunk } from './record.ts'
 import type { StoredLog } from './store/store.ts'
 import type { Buffering } from './surface.ts'
@@ -99,12 +99,18 @@ export class OutputLog {
     this.#stored.begin(first, OWNER, cursor)
   }
 
-  /** Goes on in another log, which is empty: with all that is kept here, and what comes. Who reads it sees no difference. */
+  /**
+   * Goes on in another log, which is empty: with all that is kept here, and what comes. Who reads it sees no difference.
+   * @throws StoreError: it goes on where it was
+   */
   async moveTo(next: StoredLog): Promise<void> {
     const from = this.#stored
     next.begin(from.start, OWNER, from.cursor(OWNER))
     while (next.end < from.end) {
-      for (const chunk of await from.read(next.end, READ_BYTES)) await next.append(chunk)
+      const there = next.end
+      for (const chunk of await from.read(there, READ_BYTES)) await next.append(chunk)
+      // Of a peer that is going what is written may come to nothing: to try that again would never end.
+      if (next.end === there) throw new StoreError('STORE_FAILED', 'what it has said could not be kept elsewhere')
     }
     // Nothing was waited for since they were found to be as long.
     this.#stored = next

@@ -32,7 +32,7 @@ import type {
   Work,
 } from './surface.ts'
 import type { PeerEvent, TargetSpec } from './wire.ts'
-import { mapThrottleLimit, throttleLimit, workSpec } from './work.ts'
+import { mapThrottleLimit, surroundings, throttleLimit, workSpec } from './work.ts'
 
 /** What a peer's handle holds. */
 export interface PeerRef {
@@ -98,9 +98,24 @@ export class PeerHandle implements Peer {
   }
 
   async connect(to: string, o: ConnectOptions = {}): Promise<Session> {
-    const { signal, idleTimeout, lostAfter, ...rest } = o
+    const {
+      signal,
+      idleTimeout,
+      lostAfter,
+      cwd: _,
+      env: __,
+      init: ___,
+      maxMemory: ____,
+      permissions: _____,
+      ...rest
+    } = o
+    const around = await surroundings(o)
+    const [odd] = Object.keys(around)
+    if (rest.session !== undefined && odd !== undefined)
+      throw new UsageError(`\`${odd}\` is of a session that is opened, and \`session\` takes up one that is there`)
     const options = {
       ...rest,
+      ...around,
       ...(idleTimeout !== undefined && { idleTimeout: milliseconds(idleTimeout) }),
       ...(lostAfter !== undefined && { lostAfter: milliseconds(lostAfter) }),
     }

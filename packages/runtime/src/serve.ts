@@ -144,8 +144,10 @@ export class Server implements LinkServer {
     // Writing files is the peer's user's act, as running a script is.
     if (event.type === 'save' && !principal.may('run:script')) refuse('save')
     // Both reach into every process of the session: NODE_OPTIONS alone would run anything.
-    if (event.type === 'session.open' && (event.options.cwd !== undefined || event.options.env !== undefined)) {
-      if (!principal.may('run:script') && !principal.may('run:command')) refuse('cwd or env of a session')
+    if (event.type === 'session.open' && !principal.may('run:script')) {
+      const { cwd, env, init } = event.options
+      if (init !== undefined) refuse('init of a session')
+      if ((cwd !== undefined || env !== undefined) && !principal.may('run:command')) refuse('cwd or env of a session')
     }
     if (event.type !== 'start' && event.type !== 'run') return
     // Fanning out from here would act in this peer's name.

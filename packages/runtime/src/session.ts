@@ -36,7 +36,7 @@ import { SESSION_ROW, type StoredSession } from './stored-session.ts'
 import type { OpenJob } from './stored-job.ts'
 import type { Store } from './store/store.ts'
 import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
-import type { OpenSession, ReadRequest, SessionEvent, TargetSpec, WorkSpec } from './wire.ts'
+import type { OpenSession, ReadRequest, SessionEvent, Surroundings, TargetSpec, WorkSpec } from './wire.ts'
 
 export type SessionKind = 'local' | 'persistent' | 'temporary' | 'home'
 
@@ -71,7 +71,7 @@ export interface SessionHome {
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** What all jobs of one session have in common. */
-type Common = Pick<JobOptions, 'id' | 'peer' | 'session' | 'stopGrace' | 'here'>
+type Common = Pick<JobOptions, 'id' | 'peer' | 'session' | 'stopGrace' | 'here' | 'setUp'>
 
 /** What is lost while it is being stopped is left as what was lost before: it may be minutes until it is given up. */
 async function stopUnlessLost(job: JobHost, request: StopRequest): Promise<void> {
@@ -89,8 +89,7 @@ export class HostSession implements SessionRef, SessionActions {
   readonly id: number
   readonly name: string
   readonly kind: SessionKind
-  readonly cwd: string | undefined
-  readonly env: Record<string, string | undefined> | undefined
+  readonly surroundings: Surroundings
   /** Settles when nothing of it is left. */
   readonly closed: Promise<void>
   /** Nobody came back to it in time. */
@@ -145,8 +144,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.kind = kind
     this.#owner = owner
     this.name = was?.name ?? options?.name ?? (kind === 'home' || kind === 'local' ? kind : `Runspace${id}`)
-    this.cwd = options?.cwd
-    this.env = options?.env
+    this.surroundings = options ?? {}
     this.#options = options
     this.#lastJob = was?.lastJob ?? 0
     this.#lastWritten = this.#lastJob
@@ -585,9 +583,14 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   /** For where it is run here. */
-  #placed(work: WorkSpec): WorkSpec {
-    const env = this.env || work.env ? { ...this.env, ...work.env } : undefined
-    return { ...work, cwd: work.cwd ?? this.cwd, env }
+  #placed(work: WorkSpec, engine: WorkSpec['engine']): WorkSpec {
+    const { surroundings: around } = this
+    const env = around.env || work.env ? { ...around.env, ...work.env } : undefined
+    const placed = { ...work, cwd: work.cwd ?? around.cwd, env }
+    // The runspace has its own, from its start.
+    if (work.kind === 'command' || engine === 'runspace') return placed
+    const { maxMemory = around.maxMemory, permissions = around.permissions } = work
+    return { ...placed, ...(maxMemory !== undefined && { maxMemory }), ...(permissions && { permissions }) }
   }
 
   async #make(
@@ -602,6 +605,10 @@ export class HostSession implements SessionRef, SessionActions {
     const again = rules(spec)
     // Whatever runs in the runspace has it for itself; refused at once, before anything is made.
     const engine = engineOf(spec, listed)
+    if (!on && engine === 'thread' && this.surroundings.permissions)
+      throw new UsageError(`session ${this.name} has permissions, and those of a process do not hold in its threads`, {
+        hint: "engine 'process', or a session without",
+      })
     const alone = !on && engine === 'runspace'
     if (alone && this.#running) throw new SessionBusyError(this.name)
     const id = listed ? ++this.#lastJob : 0
@@ -636,7 +643,7 @@ export class HostSession implements SessionRef, SessionActions {
     } else {
       const type = spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob'
       const location = shared ? shared.map((place) => place.location).join(',') : 'localhost'
-      const placed = shared ? work : this.#placed(work)
+      const placed = shared ? work : this.#placed(work, engine)
       const entry = kept
         ? this.#keeping.entry(
             { ...common, instanceId, name, type, location },
@@ -775,7 +782,8 @@ export class HostSession implements SessionRef, SessionActions {
 
   #common(id: number): Common {
     const { id: peer, name: here, stopGrace } = this.#home
-    return { id, peer, here, stopGrace, session: () => this.snapshot }
+    const { init: setUp } = this.surroundings
+    return { id, peer, here, stopGrace, session: () => this.snapshot, ...(setUp && { setUp }) }
   }
 
   /** `cursor`: of a copy, where its reader begins. */

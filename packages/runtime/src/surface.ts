@@ -298,7 +298,7 @@ export interface Permissions {
   write?: readonly string[]
   /** Starting programs, which may do whatever they like. Default false. */
   childProcess?: boolean
-  /** Starting threads. Default false. */
+  /** Starting threads, in which none of this holds. Default false. */
   worker?: boolean
 }
 
@@ -566,8 +566,19 @@ export interface ConnectOptions extends Cancel {
   buffering?: Buffering
   /** How long a lost link is retried before Disconnected. Default 4 min. */
   lostAfter?: Duration
+  /** Where its work runs, and in what environment, unless that says otherwise. Of a new session, as are the next three. */
   cwd?: string
   env?: Env
+  /**
+   * Done once in its runspace, before the first run and again where that is new, and once before each script and map that
+   * it starts: what it puts on `globalThis` is there. It takes no arguments; what it returns is nobody's output, what it
+   * says by other streams is. What it throws fails what was to be run. Not for commands and named jobs.
+   */
+  init?: Script | ModuleText | Code
+  /** As in {@link StartOptions}: of its runspace, and of each script that it starts and that says nothing else. */
+  maxMemory?: number
+  /** The same. Nothing runs in threads there then: Node's permissions do not hold in them. */
+  permissions?: Permissions
   /** Take a session attached elsewhere away from whoever has it. */
   force?: boolean
   /** When it was lost for longer than `lostAfter`: take it up again once its peer is back. Default false. */

@@ -134,25 +134,30 @@ export const PATHS_MOST = 256
 /** Of what may be at work at once; PowerShell's own bound. */
 export const THROTTLE_MOST = 1_000_000
 
-export interface OpenSession {
+/** What work finds around it in a session, unless it brings its own. */
+export interface Surroundings {
+  readonly cwd?: string | undefined
+  readonly env?: Record<string, string | undefined> | undefined
+  readonly init?: InitSpec | undefined
+  readonly maxMemory?: number | undefined
+  readonly permissions?: PermissionSpec | undefined
+}
+
+export interface OpenSession extends Surroundings {
   readonly openId: string
   readonly name?: string | undefined
   readonly temporary?: boolean | undefined
   readonly idleTimeout?: number | undefined
   readonly buffering?: Buffering | undefined
-  readonly cwd?: string | undefined
-  readonly env?: Record<string, string | undefined> | undefined
 }
 
 /** What `connect` asks for, with durations in milliseconds. */
-export interface HeldOptions {
+export interface HeldOptions extends Surroundings {
   readonly session?: string | number | undefined
   readonly name?: string | undefined
   readonly idleTimeout?: number | undefined
   readonly buffering?: Buffering | undefined
   readonly lostAfter?: number | undefined
-  readonly cwd?: string | undefined
-  readonly env?: Record<string, string | undefined> | undefined
   readonly force?: boolean | undefined
   readonly temporary?: boolean | undefined
   readonly reconnect?: boolean | undefined
@@ -352,6 +357,13 @@ const memory: Check = (value) => count(value) && (value as number) >= MEMORY_LEA
 const path: Check = (value) => string(value) && /^[^,\0]+$/.test(value as string)
 const paths = maybe(list(path, PATHS_MOST))
 const permissions = shape({ read: paths, write: paths, childProcess: maybe(flag), worker: maybe(flag) })
+const surroundings = {
+  cwd: maybe(string),
+  env: maybe(env),
+  init: maybe(init),
+  maxMemory: maybe(memory),
+  permissions: maybe(permissions),
+}
 const workFields = shape({
   kind: oneOf('function', 'code', 'module', 'line', 'command', 'job'),
   job: maybe(isJobName),
@@ -363,11 +375,7 @@ const workFields = shape({
   command: text,
   name: maybe(string),
   engine: maybe(oneOf('runspace', 'thread', 'process')),
-  cwd: maybe(string),
-  env: maybe(env),
-  init: maybe(init),
-  maxMemory: maybe(memory),
-  permissions: maybe(permissions),
+  ...surroundings,
   deadline: maybe(count),
   delay: maybe(count),
   after: maybe(which),
@@ -411,8 +419,7 @@ const openSession = shape({
   temporary: maybe(flag),
   idleTimeout: maybe(count),
   buffering,
-  cwd: maybe(string),
-  env: maybe(env),
+  ...surroundings,
 })
 
 const throttle: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= THROTTLE_MOST
@@ -465,8 +472,7 @@ const EVENTS: Record<string, Check> = {
       idleTimeout: maybe(count),
       buffering,
       lostAfter: maybe(count),
-      cwd: maybe(string),
-      env: maybe(env),
+      ...surroundings,
       force: maybe(flag),
       temporary: maybe(flag),
       reconnect: maybe(flag),

@@ -5,7 +5,15 @@ import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
 import { checkedInput, IN_HAND, isJobDefinition, refuseWhileImporting, valueOf } from './job-definition.ts'
 import { whileWanted } from './output-log.ts'
-import type { JobDefinition, Permissions, RestartPolicy, RetryPolicy, StartOptions, Work } from './surface.ts'
+import type {
+  ConnectOptions,
+  JobDefinition,
+  Permissions,
+  RestartPolicy,
+  RetryPolicy,
+  StartOptions,
+  Work,
+} from './surface.ts'
 import {
   MEMORY_LEAST,
   MEMORY_MOST,
@@ -14,6 +22,7 @@ import {
   THROTTLE_MOST,
   type InitSpec,
   type PermissionSpec,
+  type Surroundings,
   type WorkSpec,
 } from './wire.ts'
 
@@ -64,7 +73,7 @@ export function workSpec(work: Work, options: StartOptions, how: { prompt?: bool
 }
 
 /** @throws UsageError, ScriptError, FreeVariableError */
-async function describeInit(work: Work, using: Record<string, unknown>): Promise<InitSpec> {
+async function describeInit(work: Work, using: Record<string, unknown> = {}): Promise<InitSpec> {
   const {
     kind,
     source,
@@ -73,6 +82,17 @@ async function describeInit(work: Work, using: Record<string, unknown>): Promise
   if ((kind === 'function' || kind === 'code' || kind === 'module') && source !== undefined)
     return { kind, source, ...(name !== undefined && { export: name }) }
   throw new UsageError('`init` is a function, { code } or { module }: it runs in the isolate of the script behind it')
+}
+
+/** What a session is opened with. @throws UsageError, ScriptError, FreeVariableError */
+export async function surroundings({ cwd, env, init, maxMemory, permissions }: ConnectOptions): Promise<Surroundings> {
+  return {
+    ...(cwd !== undefined && { cwd }),
+    ...(env !== undefined && { env }),
+    ...(init !== undefined && { init: await describeInit(init) }),
+    ...(maxMemory !== undefined && { maxMemory: memoryLimit(maxMemory) }),
+    ...(permissions !== undefined && { permissions: permissionSpec(permissions) }),
+  }
 }
 
 /** A job by its name, and the one value it takes: checked here, so that what it would refuse is not sent. */

@@ -66,6 +66,19 @@ async function all(chunks: AsyncIterable<Chunk>): Promise<number[]> {
   return firsts
 }
 
+it('is not moved for ever where nothing of it arrives, and goes on where it was', async () => {
+  const { log } = await logWith()
+  log.append(raw(2))
+  const dead: StoredLog = Object.assign(await memoryStore().log('dead'), { append: async () => undefined })
+  await expect(log.moveTo(dead)).rejects.toMatchObject({ code: 'STORE_FAILED' })
+  log.append(raw(1))
+  expect(await given(log, 0)).toEqual([
+    [0, 0],
+    [1, 1],
+    [2, 2],
+  ])
+})
+
 describe('the output log', () => {
   it('numbers chunks in order of arrival and counts errors without decoding', async () => {
     const { log } = await logWith()

@@ -162,6 +162,9 @@ const open: Fields<wire.OpenSession> = {
   buffering: true,
   cwd: true,
   env: true,
+  init: true,
+  maxMemory: true,
+  permissions: true,
 }
 const held: Fields<wire.HeldOptions> = {
   session: true,
@@ -171,6 +174,9 @@ const held: Fields<wire.HeldOptions> = {
   lostAfter: true,
   cwd: true,
   env: true,
+  init: true,
+  maxMemory: true,
+  permissions: true,
   force: true,
   temporary: true,
   reconnect: true,

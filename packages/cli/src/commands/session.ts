@@ -10,17 +10,19 @@ import { jobId } from '../render/job.ts'
 import { jobDocument, pick, sessionDocument, SESSION_FIELDS } from '../render/json.ts'
 import { printerOf } from '../render/record.ts'
 import { powershellSessionTable, sessionTable } from '../render/session.ts'
-import { defined } from '../work.ts'
+import { defined, initOf } from '../work.ts'
 
 /** errand session new PEER…: stays open until it is closed, or has been left for its idle timeout. */
 export async function open(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const names = flags.name?.split(',') ?? []
-  const { idleTimeout, buffering, lostAfter, reconnect, cwd, env } = flags
+  const { idleTimeout, buffering, lostAfter, reconnect, cwd, env, maxMemory, allow: permissions } = flags
+  const init = await initOf(context, flags)
   const peer = await context.connect()
   const opened = await Promise.allSettled(
     words.map((to, index) =>
       peer.connect(to, {
         ...defined({ name: names[index], idleTimeout, buffering, lostAfter, reconnect, cwd, env }),
+        ...defined({ init, maxMemory, permissions }),
         signal: context.signal,
       }),
     ),

@@ -7,7 +7,7 @@ import type { Ending, StopRequest } from '../job-machine.ts'
 import type { MapItems } from '../map-items.ts'
 import type { RawChunk } from '../record.ts'
 import type { Buffering, Question, SessionSnapshot } from '../surface.ts'
-import type { WorkSpec } from '../wire.ts'
+import type { InitSpec, WorkSpec } from '../wire.ts'
 
 export interface ExecutionSpec {
   /** instanceId of the job. */
@@ -17,6 +17,8 @@ export interface ExecutionSpec {
   readonly location: string
   /** The session it runs in, for `ctx.session`. */
   readonly session: SessionSnapshot
+  /** Done first, once in each isolate: what the session brings with it. */
+  readonly setUp?: InitSpec | undefined
   /** Where a run is taken up again: the number of its first record that is not here yet. Default 0. */
   readonly from?: number | undefined
 }

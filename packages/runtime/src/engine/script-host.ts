@@ -45,6 +45,7 @@ interface Running {
 
 export class ScriptHost implements Engine {
   readonly #options: ScriptHostOptions
+  #isSetUp = false
 
   constructor(options: ScriptHostOptions) {
     this.#options = options
@@ -93,6 +94,8 @@ export class ScriptHost implements Engine {
     try {
       restore = place(spec, this.#options.ownsProcess)
       const ctx = this.#context(spec, running)
+      await this.#setUp(spec, ctx, running)
+      if (signal.aborted) return { outcome: 'stopped' }
       const initialized = await this.#init(spec, ctx, running)
       if (signal.aborted) return { outcome: 'stopped' }
       if (spec.work.map) return await this.#map(spec, running)
@@ -107,6 +110,16 @@ export class ScriptHost implements Engine {
     } finally {
       restore?.()
     }
+  }
+
+  /** What the session does in each isolate, once; where it has failed the next one tries again. Nobody sees its outputs. */
+  async #setUp(spec: ExecutionSpec, ctx: ScriptContext, { abort }: Running): Promise<void> {
+    const { setUp, work } = spec
+    if (!setUp || this.#isSetUp || work.kind === 'job') return
+    const { prompt: _, payload: __, ...rest } = work
+    const value = await this.#call({ ...spec, work: { ...rest, ...setUp } }, ctx)
+    if (isGenerator(value)) for await (const _ of value) if (abort.signal.aborted) break
+    this.#isSetUp = !abort.signal.aborted
   }
 
   /**

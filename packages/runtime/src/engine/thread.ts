@@ -82,7 +82,7 @@ export class ThreadEngine implements Engine {
       io.ended({ outcome: 'stopped' })
       return true
     })
-    const traces = tracesLeft(spec.work)
+    const traces = spec.setUp ? 'some' : tracesLeft(spec.work)
     const small = traces === 'none' && (spec.work.payload?.byteLength ?? 0) <= SMALL_BYTES
     const queued: Queued = { n: ++this.#last, spec, io, traces, small, execution, may: undefined }
     this.#queue.push(queued)
