@@ -316,6 +316,7 @@ export async function run(args: readonly string[]): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
   const rows = new Map<string, Row>(played.map((name) => [name, { runs: 0, failed: 0, verdicts: [] }]))
   let begun = 0
+  let ended = 0
   const lane = async (index: number): Promise<void> => {
     // A cable of its own, for two would be cut at once.
     const nets = played.some((name) => FAULTS[name]!.net)
@@ -329,6 +330,7 @@ export async function run(args: readonly string[]): Promise<void> {
       } catch {
         row.failed++
       }
+      if (process.stderr.isTTY) process.stderr.write(`\r${++ended} of ${runs} runs${ended === runs ? '\n' : ''}`)
     }
   }
   await Promise.all(Array.from({ length: Math.min(atOnce, runs) }, (_, index) => lane(index)))
