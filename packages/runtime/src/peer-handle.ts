@@ -98,17 +98,7 @@ export class PeerHandle implements Peer {
   }
 
   async connect(to: string, o: ConnectOptions = {}): Promise<Session> {
-    const {
-      signal,
-      idleTimeout,
-      lostAfter,
-      cwd: _,
-      env: __,
-      init: ___,
-      maxMemory: ____,
-      permissions: _____,
-      ...rest
-    } = o
+    const { signal, idleTimeout, lostAfter, init: _, ...rest } = o
     const around = await surroundings(o)
     const [odd] = Object.keys(around)
     if (rest.session !== undefined && odd !== undefined)

@@ -69,6 +69,15 @@ describe('init', () => {
     expect(await (await session.start(['echo', 'well'])).output()).toEqual(['well'])
   })
 
+  test('is its own text, whatever is run behind it', async () => {
+    const init = { module: 'export default () => { globalThis.from = "default" }' }
+    await using session = await here.connect('far', { init })
+    const module = 'export const named = () => globalThis.from; export default () => "not this"'
+    expect(await (await session.start({ module, export: 'named' })).output()).toEqual(['default'])
+    const own = { module: 'export default () => { globalThis.from = "own" }' }
+    expect(await (await session.start({ module, export: 'named' }, { init: own })).output()).toEqual(['own'])
+  })
+
   test('that throws fails what was to be run, and is tried again by the next', async () => {
     const file = join(folder, 'ready.txt')
     await using session = await here.connect('far', {

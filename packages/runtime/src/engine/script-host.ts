@@ -116,7 +116,7 @@ export class ScriptHost implements Engine {
   async #setUp(spec: ExecutionSpec, ctx: ScriptContext, { abort }: Running): Promise<void> {
     const { setUp, work } = spec
     if (!setUp || this.#isSetUp || work.kind === 'job') return
-    const { prompt: _, payload: __, ...rest } = work
+    const { prompt: _, payload: __, export: ___, ...rest } = work
     const value = await this.#call({ ...spec, work: { ...rest, ...setUp } }, ctx)
     if (isGenerator(value)) for await (const _ of value) if (abort.signal.aborted) break
     this.#isSetUp = !abort.signal.aborted
@@ -127,7 +127,7 @@ export class ScriptHost implements Engine {
    * when there may be some: then the work's own value is not the only one.
    */
   async #init(spec: ExecutionSpec, ctx: ScriptContext, running: Running): Promise<boolean> {
-    const { init, ...work } = spec.work
+    const { init, export: _, ...work } = spec.work
     if (!init) return false
     const value = await this.#call({ ...spec, work: { ...work, ...init } }, ctx)
     return (await pump(value, running)) || value !== undefined
