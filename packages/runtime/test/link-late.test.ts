@@ -138,6 +138,9 @@ test('a link that is closed says it first, and leaves no timer behind', async ()
 test('one that breaks leaves none either', async () => {
   await far.asked(1, { type: 'session' })
   far.control.goes(new Error('cut'))
+  await turn()
+  // The other channel had time to break as well.
+  await vi.advanceTimersByTimeAsync(250)
   await far.link.closed
   expect(vi.getTimerCount()).toBe(0)
 })
