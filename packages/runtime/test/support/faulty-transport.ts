@@ -15,6 +15,8 @@ export class Faults {
   #double = false
   #behind = 0
   #held: (() => void) | undefined
+  /** The link's other channel. */
+  #beside: Channel | undefined
 
   /** Of requests of this type: loses them, or their answers, in this order; then they get through. */
   lose(type: string, ...losses: readonly Loss[]): this {
@@ -43,7 +45,9 @@ export class Faults {
         if (name === 'open') {
           return async (...args: Parameters<Transport['open']>) => {
             const channel = await target.open(...args)
-            return args[1] === CONTROL ? this.#around(channel) : channel
+            if (args[1] === CONTROL) return this.#around(channel)
+            this.#beside = channel
+            return channel
           }
         }
         const value: unknown = Reflect.get(target, name, target)
@@ -58,6 +62,8 @@ export class Faults {
     const cut = (): never => {
       const error = new PeerUnreachableError('the connection broke')
       channel.abort(error)
+      // A connection breaks with all that is on it.
+      this.#beside?.abort(error)
       throw error
     }
     const send = async (value: unknown, options?: { signal?: AbortSignal }): Promise<void> => {
