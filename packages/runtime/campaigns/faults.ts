@@ -57,19 +57,19 @@ async function kill(stage: Stage, start: string, others?: RegExp): Promise<void>
 
 /** The history, as soon as it says that this work has failed. */
 async function noticed(stage: Stage, start: string): Promise<readonly Entry[]> {
-  for (const until = performance.now() + HANGS; performance.now() < until; await delay(20)) {
-    const history = readHistory(stage.folder)
+  let history: readonly Entry[] = []
+  const hasFailed = (): boolean => {
+    history = readHistory(stage.folder)
     const jobs = new Set(history.flatMap((one) => (one.what === 'acknowledged' && one.start === start ? one.job : [])))
-    if (history.some((one) => one.what === 'state' && jobs.has(one.of) && one.state === 'Failed')) return history
+    return history.some((one) => one.what === 'state' && jobs.has(one.of) && one.state === 'Failed')
   }
-  throw new Error(`${start} was killed, and nobody noticed`)
+  await stage.until(`that ${start} was killed is noticed`, hasFailed, HANGS)
+  return history
 }
 
-/** Settles when a start has been refused for want of room: a busy machine may take its time to ask for one. */
-async function refused(stage: Stage): Promise<void> {
-  for (const until = performance.now() + HANGS; performance.now() < until; await delay(50))
-    if (readHistory(stage.folder).some((one) => one.what === 'refused' && one.code === 'STORE_FULL')) return
-  throw new Error('the disk was full, and no start was refused')
+/** A start was refused for want of room. */
+function refused(stage: Stage): boolean {
+  return readHistory(stage.folder).some((one) => one.what === 'refused' && one.code === 'STORE_FULL')
 }
 
 function freeze(who: 'client' | 'daemon', least: number, more: number): Fault['play'] {
@@ -145,7 +145,8 @@ const FAULTS: Readonly<Record<string, Fault>> = {
       stage.disk.fill()
       try {
         await stage.pause(3_000)
-        await refused(stage)
+        // A busy machine may take its time to ask for one.
+        await stage.until('a start is refused', () => refused(stage), HANGS)
       } finally {
         stage.disk.free()
       }

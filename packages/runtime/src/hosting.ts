@@ -7,7 +7,6 @@ import { startProcess } from './engine/process-isolate.ts'
 import { RunspaceEngine } from './engine/runspace.ts'
 import { ThreadEngine } from './engine/thread.ts'
 import { startWorker } from './engine/worker-isolate.ts'
-import { permissionFlags } from './engine/permission-flags.ts'
 import { UsageError } from './errors.ts'
 import { namedSession } from './named-session.ts'
 import type { Principal } from './serve.ts'
@@ -213,8 +212,7 @@ export function sessionEngines(
     return { process, runspace, thread: new ThreadEngine({ openLink }) }
   }
   const { cwd, env, maxMemory, permissions } = session.surroundings
-  const flags = permissions && permissionFlags(permissions, cwd)
-  const scripts = { serves: 'scripts', cwd, env, maxMemory, flags } as const
+  const scripts = { serves: 'scripts', cwd, env, maxMemory, permissions } as const
   const runspace = new RunspaceEngine(() => startProcess(scripts), openLink, onLost)
   const thread = lazyEngine(() => {
     const isolate = startProcess({ serves: 'threads', cwd, env })

@@ -298,7 +298,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   async tellRead(run: string, seq: number): Promise<void> {
     const heard = new AbortController()
     this.request({ type: 'acknowledge', reader: OWNER, seqs: [[run, seq]] }, run)
-      .catch(() => undefined)
+      .catch(() => undefined) // then those records come again
       .finally(() => heard.abort())
     await this.#until((state) => state !== 'Opened', heard.signal)
   }

@@ -17,12 +17,12 @@ export async function open(context: Context, flags: Flags, words: readonly strin
   const names = flags.name?.split(',') ?? []
   const { idleTimeout, buffering, lostAfter, reconnect, cwd, env, maxMemory, allow: permissions } = flags
   const init = await initOf(context, flags)
+  const options = { idleTimeout, buffering, lostAfter, reconnect, cwd, env, init, maxMemory, permissions }
   const peer = await context.connect()
   const opened = await Promise.allSettled(
     words.map((to, index) =>
       peer.connect(to, {
-        ...defined({ name: names[index], idleTimeout, buffering, lostAfter, reconnect, cwd, env }),
-        ...defined({ init, maxMemory, permissions }),
+        ...defined({ ...options, name: names[index] }),
         signal: context.signal,
       }),
     ),

@@ -6,7 +6,9 @@ import { liesAlone, openPipe, type Channel, type Protocol } from '@errand/transp
 import * as Comlink from 'comlink'
 import { noteParts } from '../chunk-memory.ts'
 import { asError } from '../errors.ts'
+import type { PermissionSpec } from '../wire.ts'
 import { isolateEntry, isolateFlags } from './isolate-entry.ts'
+import { permissionFlags } from './permission-flags.ts'
 import { spawnTree } from './process-tree.ts'
 import { outOfMemory, type Isolate, type IsolateEnd, type LaneMessage, type LaneServer, type LaneWire } from './lane.ts'
 
@@ -22,8 +24,8 @@ export interface ProcessOptions {
   serves: 'scripts' | 'threads'
   /** MiB of heap, then it ends. */
   maxMemory?: number | undefined
-  /** Node's flags beside that. */
-  flags?: readonly string[] | undefined
+  /** All it may do. Default: what this process may. */
+  permissions?: PermissionSpec | undefined
 }
 
 /** Starts a child process that serves an engine. */
@@ -34,7 +36,7 @@ export function startProcess(options: ProcessOptions): Isolate {
       ...isolateFlags,
       '--disable-warning=ExperimentalWarning',
       ...(options.maxMemory === undefined ? [] : [`--max-old-space-size=${options.maxMemory}`]),
-      ...(options.flags ?? []),
+      ...(options.permissions ? permissionFlags(options.permissions, options.cwd) : []),
       fileURLToPath(isolateEntry('process-entry')),
       options.serves,
     ],

@@ -6,7 +6,6 @@ import { CommandEngine } from './command.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import type { Isolate, LaneEngine, OpenSessionLink } from './lane.ts'
 import { startProcess } from './process-isolate.ts'
-import { permissionFlags } from './permission-flags.ts'
 import { Spare } from './spare.ts'
 
 export class ProcessEngine implements Engine {
@@ -29,7 +28,7 @@ export class ProcessEngine implements Engine {
               serves: 'scripts',
               maxMemory,
               // What may not look at its directory cannot be sent there later either.
-              ...(permissions && { cwd, flags: permissionFlags(permissions, cwd) }),
+              ...(permissions && { cwd, permissions }),
             }),
           )
     const native = new NativeOutput(isolate, io)

@@ -17,7 +17,6 @@ const LOG_LIMIT = 1024 * 1024 * 1024
 const RECENT_BYTES = 8 * 1024 * 1024
 /** Of those whose rows are on disk at the same time so many are told in one turn, a millisecond's work. */
 const TOLD_AT_ONCE = 16
-
 /** A cursor is written so much later, with all others that have moved by then. */
 const CURSOR_MS = 50
 
