@@ -169,6 +169,7 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
   const home = flags.home === undefined ? defaultHome(around.env) : resolve(around.cwd, flags.home)
   const reach = around.connect ?? reachDaemon
   let connected: Promise<LocalPeer> | undefined
+  let givenUp: AbortSignal = late.signal
   const context: Context = {
     terminal,
     env: around.env,
@@ -181,9 +182,16 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
     cmdlet: line.cmdlet,
     signal: late.signal,
     signals: around.signals,
-    connect: ({ start = true, patient = false } = {}) => {
+    connect: ({ start = true, patient = false, signal } = {}) => {
       const lostAfter = patient ? PATIENCE : 0
-      return (connected ??= reach({ home, start, lostAfter, env: around.env, signal: late.signal }))
+      const either = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal])
+      givenUp = either
+      connected ??= reach({ home, start, lostAfter, env: around.env, signal: either })
+      // It tidies up before it gives up, and with a daemon that stands still that takes seconds.
+      const gaveUp = aborted(either).then((): never => {
+        throw either.reason
+      })
+      return Promise.race([connected, gaveUp])
     },
   }
   try {
@@ -195,9 +203,20 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
     throw late.signal.aborted && !same ? late.signal.reason : error
   } finally {
     clearTimeout(timer)
-    const peer = await connected?.catch(() => undefined) // its command has said why
-    await peer?.close()
+    const closed = connected?.then(
+      (peer) => peer.close(),
+      () => undefined, // its command has said why
+    )
+    // One that does not answer would not answer our goodbye: who has waited long enough does not wait for that.
+    await Promise.race([closed, aborted(givenUp)])
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }
 
 function timeout(limit: string): Failure {

@@ -3,6 +3,7 @@
 import type { Grant, JobState, Kind, Permissions, RestartPolicy } from '@errand/runtime/client'
 import type { Shapes, Takes } from './argv.ts'
 import { usage } from './failure.ts'
+import { nearest } from './suggestion.ts'
 
 /** What the flags of a command line say, by long name. Durations are text still: whoever uses one reads it. */
 export interface Flags {
@@ -87,11 +88,11 @@ export interface FlagSpec {
   /** As commander reads it. */
   readonly flags: string
   readonly help: string
-  readonly parse?: (text: string, before: never) => unknown
+  readonly parse?: ((text: string, before: never) => unknown) & { readonly allowed?: readonly string[] }
   readonly hidden?: boolean
 }
 
-const JOB_STATES: readonly JobState[] = [
+export const JOB_STATES: readonly JobState[] = [
   'NotStarted',
   'Running',
   'Blocked',
@@ -103,7 +104,7 @@ const JOB_STATES: readonly JobState[] = [
   'Stopped',
 ]
 const KINDS: readonly Kind[] = ['output', 'error', 'warning', 'verbose', 'debug', 'information', 'progress', 'gap']
-const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
+export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
 
 const FLAGS = {
   eval: { flags: '-e, --eval <code>', help: 'an expression, or the body of an async generator (`yield` = output)' },
@@ -210,6 +211,22 @@ const GLOBAL: readonly FlagName[] = ['json', 'quiet', 'verbose', 'color', 'timeo
 
 const SPECS: Readonly<Record<FlagName, FlagSpec>> = FLAGS
 
+/** The words by which a flag is typed: `-n`, `--name`. */
+export function wordsOf({ flags }: FlagSpec): readonly string[] {
+  return flags.split(/[ ,]+/).filter((part) => part.startsWith('-'))
+}
+
+/** A flag by one of its words, among those that a command takes; without `names` among all there are. */
+export function flagNamed(word: string, names?: readonly FlagName[]): FlagName | undefined {
+  const known = names === undefined ? (Object.keys(SPECS) as FlagName[]) : [...names, ...GLOBAL]
+  return known.find((name) => wordsOf(SPECS[name]).includes(word))
+}
+
+/** The values a flag may have, where they are a fixed set. */
+export function allowedFor(name: FlagName): readonly string[] | undefined {
+  return SPECS[name].parse?.allowed
+}
+
 /** The specs of these flags and of those that every command takes. */
 export function flagSpecs(names: readonly FlagName[]): readonly FlagSpec[] {
   return [...names, ...GLOBAL].map((name) => SPECS[name])
@@ -217,12 +234,9 @@ export function flagSpecs(names: readonly FlagName[]): readonly FlagSpec[] {
 
 /** What stands behind each flag, for taking a line apart before its command is known. */
 export const SHAPES: Shapes = new Map(
-  Object.values(SPECS).flatMap(({ flags }) => {
-    const takes: Takes = flags.includes('<') ? 'value' : flags.includes('[') ? 'attached' : 'nothing'
-    return flags
-      .split(/[ ,]+/)
-      .filter((part) => part.startsWith('-'))
-      .map((part): [string, Takes] => [part, takes])
+  Object.values(SPECS).flatMap((spec) => {
+    const takes: Takes = spec.flags.includes('<') ? 'value' : spec.flags.includes('[') ? 'attached' : 'nothing'
+    return wordsOf(spec).map((part): [string, Takes] => [part, takes])
   }),
 )
 
@@ -236,8 +250,13 @@ function list(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), ...words]
 }
 
-function oneOf<T extends string>(allowed: readonly T[]): (text: string) => T {
-  return (text) => choice(text, allowed)
+/** A parser that says what it takes: completion offers that. */
+type Chooses<T, Before extends readonly unknown[]> = ((text: string, ...before: Before) => T) & {
+  readonly allowed: readonly string[]
+}
+
+function oneOf<T extends string>(allowed: readonly T[]): Chooses<T, []> {
+  return Object.assign((text: string) => choice(text, allowed), { allowed })
 }
 
 /** A named job is granted by its name, whose spelling is judged, and counts as it is written, by the peer. */
@@ -247,15 +266,20 @@ function grants(text: string, before: Grant[] | undefined): Grant[] {
   return [...(before ?? []), ...words]
 }
 
-function manyOf<T extends string>(allowed: readonly T[]): (text: string, before: T[] | undefined) => T[] {
-  return (text, before) => [...(before ?? []), ...list(text, undefined).map((word) => choice(word, allowed))]
+function manyOf<T extends string>(allowed: readonly T[]): Chooses<T[], [before: T[] | undefined]> {
+  const parse = (text: string, before: T[] | undefined): T[] => [
+    ...(before ?? []),
+    ...list(text, undefined).map((word) => choice(word, allowed)),
+  ]
+  return Object.assign(parse, { allowed })
 }
 
 /** PowerShell's people type `-State completed`: case does not matter. */
 export function choice<T extends string>(text: string, allowed: readonly T[]): T {
   const found = allowed.find((word) => word.toLowerCase() === text.toLowerCase())
-  if (found === undefined) throw usage(`'${text}' is none of ${allowed.join(', ')}`)
-  return found
+  if (found !== undefined) return found
+  const near = nearest(text, allowed)
+  throw usage(`'${text}' is none of ${allowed.join(', ')}`, near && `did you mean ${near}?`)
 }
 
 /** As `choice`, for the states of jobs. */

@@ -13,6 +13,8 @@ export interface CommandSpec {
   /** How many words it takes; `work` takes them as they are. */
   readonly words: readonly [least: number, most: number] | 'work'
   readonly examples?: readonly string[]
+  /** For programs, not for people: neither listed nor suggested. */
+  readonly hidden?: boolean
   /** Loads what it does; nothing of a command is loaded before it was typed. */
   readonly load: () => Promise<{ default: Verb }>
 }
@@ -149,6 +151,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'everything it said: receive --keep --from 0',
     flags: RECEIVE,
     words: [1, MANY],
+    examples: ['errand logs 3', 'errand logs build --tail 20', 'errand logs 3 --kind error,warning'],
     load: () => import('./commands/receive.ts').then(({ logs }) => ({ default: logs })),
   },
   {
@@ -168,6 +171,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'ask it to stop, then end it by force (Stop-Job)',
     flags: ['at', 'grace'],
     words: [1, MANY],
+    examples: ['errand stop 3', 'errand stop build --grace 30s      time to tidy up', 'errand --at server01 stop 2'],
     load: () => import('./commands/stop.ts'),
   },
   {
@@ -226,6 +230,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'delete it and what it said (Remove-Job)',
     flags: ['at', 'force'],
     words: [1, MANY],
+    examples: ['errand remove 3', 'errand remove 4 5 --force      also where they are still at work'],
     load: () => import('./commands/remove.ts'),
   },
   {
@@ -235,6 +240,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'a process that is no job and survives all of us; prints its pid (Start-Process)',
     flags: ['cwd', 'env'],
     words: 'work',
+    examples: ['errand launch -- code .', 'errand launch -C /srv -- ./server --port 80'],
     load: () => import('./commands/launch.ts'),
   },
   {
@@ -244,6 +250,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'open a session there; prints its number (New-PSSession)',
     flags: ['name', 'idleTimeout', 'buffering', 'cwd', 'env', 'init', 'maxMemory', 'allow', 'lostAfter', 'reconnect'],
     words: [1, MANY],
+    examples: ['errand session new server01 -n work', 'errand session new server01 server02 --idle-timeout 8h'],
     load: () => session('open'),
   },
   {
@@ -253,6 +260,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'those we hold; with --on those of ours that a peer hosts (Get-PSSession)',
     flags: ['on', 'state', 'name'],
     words: [0, MANY],
+    examples: ['errand session list', 'errand session list --on server01      those of ours that wait there'],
     load: () => session('list'),
   },
   {
@@ -262,6 +270,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'take it up again (Connect-PSSession)',
     flags: ['on', 'name', 'force', 'buffering'],
     words: [1, MANY],
+    examples: [
+      'errand session connect work',
+      'errand session connect work --on server01      from another machine of ours',
+    ],
     load: () => session('connect'),
   },
   {
@@ -271,6 +283,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'leave it; its work goes on (Disconnect-PSSession)',
     flags: ['idleTimeout', 'buffering'],
     words: [1, MANY],
+    examples: ['errand session disconnect work --idle-timeout 1d'],
     load: () => session('disconnect'),
   },
   {
@@ -280,6 +293,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'take up what runs in it (Receive-PSSession)',
     flags: ['on', 'name', 'outTarget', 'prefix', 'raw', 'force'],
     words: [1, 1],
+    examples: [
+      'errand session receive work',
+      'errand session receive work --on server01 --out-target job      as a job, received later',
+    ],
     load: () => session('receive'),
   },
   {
@@ -289,6 +306,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'end it and its jobs (Remove-PSSession)',
     flags: ['grace'],
     words: [1, MANY],
+    examples: ['errand session remove work'],
     load: () => session('remove'),
   },
   {
@@ -308,6 +326,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'leaves `enter`; outside of it there is nothing to leave (Exit-PSSession)',
     flags: [],
     words: [0, 0],
+    examples: ['errand enter server01      then type: exit'],
     load: () => import('./commands/enter.ts').then(({ exit }) => ({ default: exit })),
   },
   {
@@ -327,6 +346,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: "end this machine's peer",
     flags: ['drain', 'force'],
     words: [0, 0],
+    examples: ['errand down', 'errand down --drain      when its jobs have ended'],
     load: () => import('./commands/down.ts'),
   },
   {
@@ -336,6 +356,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: "is this machine's peer up?",
     flags: [],
     words: [0, 0],
+    examples: ['errand status', 'errand status --json=addresses'],
     load: () => import('./commands/status.ts'),
   },
   {
@@ -345,6 +366,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'print a ticket that lets its holder join once',
     flags: ['grant', 'owner', 'uses', 'ttl'],
     words: [0, 0],
+    examples: [
+      'errand invite      then, over there: errand join TICKET',
+      'errand invite --grant connect,run:job:backup --ttl 10m',
+    ],
     load: () => import('./commands/invite.ts'),
   },
   {
@@ -354,6 +379,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'take a ticket: from now on we may go there',
     flags: ['name'],
     words: [1, 1],
+    examples: ['errand join errand1-pWQ…      the line that `errand invite` printed over there'],
     load: () => import('./commands/invite.ts').then(({ join }) => ({ default: join })),
   },
   {
@@ -363,6 +389,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'the address book and the policy',
     flags: [],
     words: [0, 0],
+    examples: ['errand peer list'],
     load: () => peer('list'),
   },
   {
@@ -372,6 +399,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'name a peer and what it may do here',
     flags: ['name', 'grant', 'owner'],
     words: [1, 1],
+    examples: ['errand peer add 12D3KooW… --name server01 --grant connect,run:script'],
     load: () => peer('add'),
   },
   {
@@ -381,6 +409,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'out of the address book; closes what is open',
     flags: [],
     words: [1, MANY],
+    examples: ['errand peer remove server01'],
     load: () => peer('remove'),
   },
   {
@@ -390,6 +419,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'does it answer, and how fast',
     flags: [],
     words: [1, MANY],
+    examples: ['errand peer ping server01 server02'],
     load: () => peer('ping'),
   },
   {
@@ -399,6 +429,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'set what it may do here',
     flags: ['grant', 'name', 'owner'],
     words: [1, 1],
+    examples: ['errand peer allow laptop --grant connect,run:command'],
     load: () => peer('allow'),
   },
   {
@@ -408,16 +439,44 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'it may do nothing here; closes what is open',
     flags: [],
     words: [1, MANY],
+    examples: ['errand peer deny laptop'],
     load: () => peer('deny'),
   },
   {
     path: 'help',
     group: 'Other',
     usage: '[COMMAND|TOPIC]',
-    summary: 'a command, or a topic: exit-codes, durations, input, powershell',
+    summary: 'more about a command, or a topic: jobs, sessions, where, …',
     flags: [],
     words: [0, 2],
+    examples: ['errand help run', 'errand help where'],
     load: () => import('./commands/help.ts'),
+  },
+  {
+    path: 'completion',
+    group: 'Other',
+    usage: 'bash|zsh|fish',
+    summary: 'a script that completes commands, flags, jobs, sessions and peers in that shell',
+    flags: [],
+    words: [1, 1],
+    examples: [
+      "echo 'source <(errand completion bash)' >> ~/.bashrc",
+      "echo 'source <(errand completion zsh)' >> ~/.zshrc       behind compinit, if that is there",
+      "echo 'errand completion fish | source' >> ~/.config/fish/config.fish",
+      'source <(errand completion bash)       for this shell alone',
+    ],
+    load: () => import('./commands/completion.ts'),
+  },
+  {
+    path: '__complete',
+    group: 'Other',
+    usage: '-- WORD…',
+    summary: 'what the last word may become; asked by the scripts of `errand completion`',
+    flags: [],
+    words: [1, MANY],
+    hidden: true,
+    examples: ["errand __complete -- receive ''"],
+    load: () => import('./commands/complete.ts'),
   },
   {
     path: 'version',
@@ -426,6 +485,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'what this is',
     flags: [],
     words: [0, 0],
+    examples: ['errand version --json'],
     load: () => import('./commands/version.ts'),
   },
 ]
@@ -436,7 +496,9 @@ export const GROUPS: ReadonlySet<string> = new Set(
 )
 
 /** Words that a line can begin with. */
-export const FIRST_WORDS: readonly string[] = [...new Set(COMMANDS.map(({ path }) => path.split(' ', 1)[0]!))]
+export const FIRST_WORDS: readonly string[] = [
+  ...new Set(COMMANDS.filter(({ hidden }) => !hidden).map(({ path }) => path.split(' ', 1)[0]!)),
+]
 
 function session(verb: 'open' | 'list' | 'connect' | 'disconnect' | 'receive' | 'remove'): Promise<{ default: Verb }> {
   return import('./commands/session.ts').then((verbs) => ({ default: verbs[verb] }))

@@ -3,6 +3,7 @@ import { Command, Option } from 'commander'
 import { usage, type Failure } from './failure.ts'
 import { flagSpecs } from './flags.ts'
 import { COMMANDS, type CommandSpec } from './grammar.ts'
+import { TOPICS } from './topics.ts'
 
 /** A command as commander knows it: its options. Its words are taken off before. */
 export function parserOf(command: CommandSpec): Command {
@@ -40,14 +41,19 @@ export function commandHelp(command: CommandSpec, examples: boolean): string {
   return `Examples:\n${command.examples.map((line) => `  ${line}\n`).join('')}\n${text}`
 }
 
-/** The commands of one group: `errand session`. */
+/** The commands of one group, `errand session`, each with an example first. */
 export function groupHelp(group: string): string {
-  return lines(COMMANDS.filter(({ path }) => path.startsWith(`${group} `)))
+  const inside = COMMANDS.filter(({ path }) => path.startsWith(`${group} `))
+  const examples = inside.flatMap((one) => one.examples?.slice(0, 1) ?? [])
+  return `Examples:\n${examples.map((line) => `  ${line}\n`).join('')}\n${lines(inside)}`
 }
 
 /** Everything there is, by what it is about. */
 export function overview(): string {
-  const groups = Map.groupBy(COMMANDS, ({ group }) => group)
+  const groups = Map.groupBy(
+    COMMANDS.filter(({ hidden }) => !hidden),
+    ({ group }) => group,
+  )
   return [
     'errand: jobs you send somewhere to be done, and come back from.\n\n',
     "  errand run -e '1 + 1'                          here\n",
@@ -55,11 +61,16 @@ export function overview(): string {
     '  errand --at server01 start backup.ts           there; the results stay there\n',
     '  errand enter server01                          line by line\n',
     ...[...groups].map(([group, commands]) => `\n${group}\n${lines(commands)}`),
-    '\n`errand help COMMAND` says more; `errand help exit-codes`, `durations`, `input`, `powershell` too.\n',
+    '\nTopics: `errand help TOPIC`\n',
+    ...TOPICS.map(({ name, about }) => `  ${name.padEnd(width())}  ${about}\n`),
+    '\n`errand COMMAND --help` shows examples first. Something is wrong: `errand doctor`.\n',
   ].join('')
 }
 
 function lines(commands: readonly CommandSpec[]): string {
-  const width = Math.max(...COMMANDS.map(({ path }) => path.length))
-  return commands.map(({ path, summary }) => `  ${path.padEnd(width)}  ${summary}\n`).join('')
+  return commands.map(({ path, summary }) => `  ${path.padEnd(width())}  ${summary}\n`).join('')
+}
+
+function width(): number {
+  return Math.max(...COMMANDS.map(({ path }) => path.length))
 }

@@ -28,7 +28,7 @@ export const CMDLET_NAMES: readonly string[] = CMDLETS.map(({ name }) => name)
 export const SPELLINGS: readonly { name: string; aliases: readonly string[]; path: string }[] = CMDLETS
 
 export function isCmdlet(verb: string): boolean {
-  return BY_WORD.has(verb.toLowerCase())
+  return cmdletNamed(verb) !== undefined
 }
 
 /**
@@ -36,7 +36,7 @@ export function isCmdlet(verb: string): boolean {
  * @throws Failure USAGE for a parameter it has not got
  */
 export function spell(verb: string, tokens: readonly string[]): Spelled {
-  const cmdlet = BY_WORD.get(verb.toLowerCase())
+  const cmdlet = cmdletNamed(verb)
   if (!cmdlet) throw usage(`'${verb}' is no cmdlet that errand knows`)
   const line: Line = {
     path: cmdlet.path,
@@ -92,17 +92,23 @@ function parted(token: string): [name: string, value: string | undefined] {
 
 /** By its name in any case, or by a beginning that no other parameter has, as PowerShell does. */
 function parameterOf(cmdlet: Cmdlet, name: string): Parameter {
+  const found = parametersLike(cmdlet, name)
+  const [first] = found
+  if (first && found.every(([, parameter]) => parameter === first[1])) return first[1]
+  if (first) throw usage(`-${name} could be ${found.map(([parameter]) => `-${parameter}`).join(' or ')}`)
+  const near = nearest(name, Object.keys(cmdlet.parameters))
+  throw usage(`${cmdlet.name} has no parameter -${name}`, near && `did you mean -${near}?`)
+}
+
+/** Those that a name may mean: the one that has it, else all that begin with it. */
+export function parametersLike(cmdlet: Cmdlet, name: string): readonly (readonly [string, Parameter])[] {
   const typed = name.toLowerCase()
   const known = Object.entries(cmdlet.parameters)
   const exact = known.find(([parameter]) => parameter.toLowerCase() === typed)
-  if (exact) return exact[1]
-  const begun = known.filter(([parameter]) => parameter.toLowerCase().startsWith(typed))
-  const [first] = begun
-  if (first && begun.every(([, parameter]) => parameter === first[1])) return first[1]
-  if (first) throw usage(`-${name} could be ${begun.map(([parameter]) => `-${parameter}`).join(' or ')}`)
-  const near = nearest(
-    name,
-    known.map(([parameter]) => parameter),
-  )
-  throw usage(`${cmdlet.name} has no parameter -${name}`, near && `did you mean -${near}?`)
+  return exact ? [exact] : known.filter(([parameter]) => parameter.toLowerCase().startsWith(typed))
+}
+
+/** By its name or alias, in any case. */
+export function cmdletNamed(verb: string): Cmdlet | undefined {
+  return BY_WORD.get(verb.toLowerCase())
 }

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { COMMANDS } from '../src/grammar.ts'
+import { TOPICS } from '../src/topics.ts'
 import { FakePeer, failure } from './fake-peer.ts'
 import { errand, Running, Sink } from './harness.ts'
 
@@ -94,12 +96,41 @@ describe('help', () => {
     await errand(['start', 'ls', '--help'], { peer })
     expect(peer.table[0]?.work).toEqual(['ls', '--help'])
   })
+  it.each(COMMANDS.map(({ path }) => path))('has an example of %s that is understood', async (path) => {
+    const { examples = [] } = COMMANDS.find((one) => one.path === path)!
+    expect(examples.length).toBeGreaterThan(0)
+    const { out } = await errand([...path.split(' '), '--help'])
+    expect(out).toMatch(/^Examples:\n/)
+    for (const example of examples) {
+      expect(out).toContain(example)
+      // Behind three blanks stands a remark.
+      const lines = example
+        .replace(/ {3,}.*/, '')
+        .split(' | ')
+        .filter((line) => line.startsWith('errand '))
+      expect(example).toContain('errand ')
+      for (const line of lines) {
+        const words = [...line.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(([, a, b, c]) => a ?? b ?? c!)
+        // Asked for help, a line is read to its last flag, and nothing is done.
+        const { code, err } = await errand(['-h', ...words.slice(1)])
+        expect({ line, code, err }).toEqual({ line, code: 0, err: '' })
+      }
+    }
+  })
+  it.each(TOPICS.map(({ name }) => name))('says what %s is about, examples first', async (name) => {
+    const { code, out } = await errand(['help', name])
+    expect(code).toBe(0)
+    expect(out.length).toBeGreaterThan(100)
+    expect(out.split('\n').every((line) => line.length <= 125)).toBe(true)
+    expect((await errand(['help'])).out).toContain(`  ${name} `)
+    if (name !== 'durations') expect(out.split('\n', 2).join(' ')).toContain('errand ')
+  })
   it('knows topics', async () => {
     expect((await errand(['help', 'exit-codes'])).out).toContain('124')
     expect((await errand(['help', 'powershell'])).out).toContain('sajb')
     expect(await errand(['help', 'exit-code'])).toMatchObject({
       code: 2,
-      err: expect.stringContaining('did you mean exit-codes?'),
+      err: expect.stringContaining('did you mean `errand help exit-codes`?'),
     })
   })
   it('hides what is not for people', async () => {

@@ -1,7 +1,7 @@
 // The address book and the policy of one peer: who is called what, where they are, what they may do here.
 // Names are set here, at pairing, by us; never by what a peer says of itself later. Kept in one file where there is a home.
 import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { PeerId } from '@errand/transport'
 import { asError, PeerNotFoundError, UsageError } from './errors.ts'
 import type { Grant, PeerInfo } from './surface.ts'
@@ -34,6 +34,17 @@ interface Written {
   version: 1
   peers: KnownPeer[]
   invitations: OpenInvitation[]
+}
+
+/** Where a home has its address book. */
+export function bookFile(home: string): string {
+  return join(home, 'peers.json')
+}
+
+/** Who stands in the book of a home, also while no daemon is up there. @throws UsageError when it cannot be read */
+export async function knownPeers(home: string): Promise<readonly PeerInfo[]> {
+  const book = await AddressBook.open(bookFile(home))
+  return book.all().map((peer) => peerInfo(peer, false))
 }
 
 export class AddressBook {

@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
-import { AddressBook, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'
+import { AddressBook, bookFile, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'
 import { Answers } from './answers.ts'
 import type { PeerStatus } from './client.ts'
 import { milliseconds } from './duration.ts'
@@ -168,7 +168,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   static async #open(options: PeerOptions): Promise<PeerHost> {
     refuseWhileImporting('a peer is created')
     const offers = await JobOffers.open(options.jobs ?? [], nameOf(options))
-    const book = await AddressBook.open(options.home === undefined ? undefined : join(options.home, 'peers.json'))
+    const book = await AddressBook.open(options.home === undefined ? undefined : bookFile(options.home))
     // One daemon a home: who is the second says that, and not that its store is in use.
     const lock = await lockOf(options)
     let host: PeerHost

@@ -1,0 +1,1 @@
+export const SETTINGS: readonly { key: string; about: string }[] = []
