@@ -7,7 +7,7 @@ import { BROKEN_PIPE, Failure, usage } from './failure.ts'
 import { SHAPES, type Flags } from './flags.ts'
 import { COMMANDS, FIRST_WORDS, GROUPS, type CommandSpec } from './grammar.ts'
 import { nearest } from './suggestion.ts'
-import { Terminal, type Streams } from './terminal.ts'
+import { colorOf, Terminal, type Streams, type When } from './terminal.ts'
 
 /** Longer than this a timer does not wait (about 24.8 days): it would fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1
@@ -58,8 +58,10 @@ export async function run(argv: readonly string[], around: Surroundings): Promis
       return 0
     }
     style = { json: flags.json !== undefined, verbose: flags.verbose === true }
-    if (flags.color !== undefined) terminal = terminal.colored(flags.color)
-    return await perform(line, flags, around, terminal)
+    const home = await homeOf(flags, around)
+    const color = flags.color ?? (await colorKept(home, around.env))
+    if (color !== undefined) terminal = terminal.colored(color)
+    return await perform(line, flags, home, around, terminal)
   } catch (error) {
     // Loaded only now: most commands do not fail.
     const [{ exitCodeOf }, { sayError }] = await Promise.all([import('./exit-codes.ts'), import('./render/error.ts')])
@@ -155,8 +157,28 @@ async function parsed(command: CommandSpec, options: readonly string[]): Promise
   return parser.opts()
 }
 
-async function perform(line: Line, flags: Flags, around: Surroundings, terminal: Terminal): Promise<number> {
-  const [{ default: verb }, { defaultHome, milliseconds }] = await Promise.all([
+async function homeOf({ home }: Flags, { env, cwd }: Surroundings): Promise<string> {
+  if (home !== undefined) return resolve(cwd, home)
+  const { defaultHome } = await import('@errand/runtime/client')
+  return defaultHome(env)
+}
+
+/** `color` of the settings, where neither a flag nor the environment says one. */
+async function colorKept(home: string, env: NodeJS.ProcessEnv): Promise<When | undefined> {
+  if (colorOf(env) !== undefined) return undefined
+  const { readConfig } = await import('./config.ts')
+  // Who needs the rest of a broken file says what is wrong with it.
+  return (await readConfig(home).catch(() => undefined))?.color
+}
+
+async function perform(
+  line: Line,
+  flags: Flags,
+  home: string,
+  around: Surroundings,
+  terminal: Terminal,
+): Promise<number> {
+  const [{ default: verb }, { milliseconds }] = await Promise.all([
     line.command.load(),
     import('@errand/runtime/client'),
   ])
@@ -166,7 +188,6 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
     limit === undefined
       ? undefined
       : setTimeout(() => late.abort(timeout(flags.timeout!)), Math.min(limit, LONGEST_TIMER))
-  const home = flags.home === undefined ? defaultHome(around.env) : resolve(around.cwd, flags.home)
   const reach = around.connect ?? reachDaemon
   let connected: Promise<LocalPeer> | undefined
   let givenUp: AbortSignal = late.signal

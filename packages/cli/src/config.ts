@@ -1,7 +1,9 @@
 // What this machine's peer remembers between starts, in `<home>/config.json`: how it is called and where it listens.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { milliseconds } from '@errand/runtime/client'
 import { Failure } from './failure.ts'
+import { WHEN, type When } from './terminal.ts'
 
 export interface Config {
   readonly name?: string
@@ -9,6 +11,11 @@ export interface Config {
   readonly listen?: readonly string[]
   /** The port that was chosen when none was asked for: chosen once, so that what others were told stays true. */
   readonly port?: number
+  /** How long a lost link is retried. A duration, as typed. */
+  readonly lostAfter?: string
+  /** How long a daemon that was started on demand stays when nobody needs it. A duration, as typed. */
+  readonly leaveAfter?: string
+  readonly color?: When
 }
 
 function fileOf(home: string): string {
@@ -36,12 +43,24 @@ export async function readConfig(home: string): Promise<Config> {
 
 function isConfig(value: unknown): value is Config {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  const { name, listen, port } = value as Record<string, unknown>
+  const { name, listen, port, lostAfter, leaveAfter, color } = value as Record<string, unknown>
   return (
+    isDuration(lostAfter) &&
+    isDuration(leaveAfter) &&
+    (color === undefined || WHEN.includes(color as When)) &&
     (name === undefined || typeof name === 'string') &&
     (listen === undefined || (Array.isArray(listen) && listen.every((address) => typeof address === 'string'))) &&
     (port === undefined || (Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536))
   )
+}
+
+function isDuration(value: unknown): boolean {
+  if (value === undefined) return true
+  try {
+    return typeof value === 'string' && milliseconds(value) >= 0
+  } catch {
+    return false
+  }
 }
 
 /** Changes what is remembered, in one step: a reader sees the old or the new. Fields that we do not know are kept. */

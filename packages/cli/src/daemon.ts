@@ -2,11 +2,13 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PeerHost, type NetworkPurpose } from '@errand/runtime'
+import { milliseconds } from '@errand/runtime/client'
 import { sqlite } from '@errand/runtime/sqlite'
 import { keepPorts, listenOn, portOf, readConfig, withPorts, writeConfig, type Config } from './config.ts'
 import type { Signals } from './context.ts'
 import { onInterrupt } from './interrupt.ts'
 import { LazyTransport } from './lazy-transport.ts'
+import { LEAVE_AFTER } from './settings.ts'
 import { defined } from './work.ts'
 
 export interface DaemonOptions {
@@ -24,9 +26,7 @@ export interface DaemonOptions {
   onReady(): Promise<void>
 }
 
-/** A daemon that was started on demand leaves after so long without anybody who needs it, in milliseconds. */
-const IDLE_MS = 10 * 60_000
-/** How often it looks whether anybody does. */
+/** How often a daemon that was started on demand looks whether anybody needs it, in milliseconds, at the least. */
 const LOOK_MS = 30_000
 
 /**
@@ -47,7 +47,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const peer = await PeerHost.open({
     home,
     store: sqlite(join(home, 'errand.db'), { onTrouble: ({ code, message }) => log('store', { code, what: message }) }),
-    ...defined({ name: config.name, lostAfter }),
+    ...defined({ name: config.name, lostAfter: lostAfter ?? config.lostAfter }),
     version,
     onDemand,
     serveLocal: true,
@@ -56,7 +56,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     log,
   })
   using _signals = onInterrupt(signals, () => void peer.close())
-  using _idle = onDemand ? whenIdle(peer, IDLE_MS, LOOK_MS) : undefined
+  const leaveAfter = milliseconds(config.leaveAfter ?? LEAVE_AFTER)
+  using _idle = onDemand ? whenIdle(peer, leaveAfter, Math.min(LOOK_MS, Math.max(1000, leaveAfter))) : undefined
   try {
     await options.onReady()
   } finally {

@@ -4,6 +4,7 @@ import type { Grant, JobState, Kind, Permissions, RestartPolicy } from '@errand/
 import type { Shapes, Takes } from './argv.ts'
 import { usage } from './failure.ts'
 import { nearest } from './suggestion.ts'
+import { WHEN } from './terminal.ts'
 
 /** What the flags of a command line say, by long name. Durations are text still: whoever uses one reads it. */
 export interface Flags {
@@ -198,7 +199,7 @@ const FLAGS = {
   json: { flags: '--json [fields]', help: 'as JSON; --json=id,state picks fields', parse: list },
   quiet: { flags: '-q, --quiet', help: 'ids only, no words' },
   verbose: { flags: '-v, --verbose', help: 'more: stacks of errors' },
-  color: { flags: '--color <when>', help: 'auto, always, never', parse: oneOf(['auto', 'always', 'never']) },
+  color: { flags: '--color <when>', help: 'auto, always, never', parse: oneOf(WHEN) },
   timeout: { flags: '--timeout <duration>', help: 'how long this command waits; the job goes on' },
   home: { flags: '--home <dir>', help: 'key, store and socket of this peer' },
   yes: { flags: '--yes', help: 'do not ask' },

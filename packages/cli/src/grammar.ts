@@ -453,6 +453,22 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./commands/help.ts'),
   },
   {
+    path: 'config',
+    group: 'Other',
+    usage: '[get|set|unset KEY [VALUE…]]',
+    summary: 'every setting and where its value comes from; changes one',
+    flags: [],
+    words: [0, MANY],
+    examples: [
+      'errand config',
+      'errand config set name laptop',
+      'errand config set listen /ip4/0.0.0.0/tcp/4100',
+      'errand config unset listen',
+      'errand config get store',
+    ],
+    load: () => import('./commands/config.ts'),
+  },
+  {
     path: 'completion',
     group: 'Other',
     usage: 'bash|zsh|fish',

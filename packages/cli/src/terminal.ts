@@ -14,6 +14,7 @@ export interface Streams {
 
 type Style = Parameters<typeof styleText>[0]
 export type When = 'auto' | 'always' | 'never'
+export const WHEN: readonly When[] = ['auto', 'always', 'never']
 
 /** The three standard streams of one command. Owns nothing: the process does. */
 export class Terminal {
@@ -173,7 +174,13 @@ function widthOf(stream: Output): number {
 /** https://no-color.org and FORCE_COLOR as Node reads them; a flag stands above both. */
 function colored(stream: Output, env: NodeJS.ProcessEnv, when: When): boolean {
   if (when !== 'auto') return when === 'always'
-  if (env['FORCE_COLOR'] !== undefined) return env['FORCE_COLOR'] !== '0' && env['FORCE_COLOR'] !== 'false'
-  if (env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== '') return false
-  return stream.isTTY === true && env['TERM'] !== 'dumb'
+  const said = colorOf(env)
+  return said === undefined ? stream.isTTY === true : said === 'always'
+}
+
+/** What the environment says of colours; undefined: nothing. */
+export function colorOf(env: NodeJS.ProcessEnv): 'always' | 'never' | undefined {
+  const { FORCE_COLOR: force, NO_COLOR: no, TERM: term } = env
+  if (force !== undefined) return force !== '0' && force !== 'false' ? 'always' : 'never'
+  return (no !== undefined && no !== '') || term === 'dumb' ? 'never' : undefined
 }
