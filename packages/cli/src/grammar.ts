@@ -411,6 +411,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => peer('deny'),
   },
   {
+    path: 'demo',
+    group: 'Other',
+    usage: '',
+    summary: 'a tour: three peers on this machine, and all ways of working with them; leaves nothing behind',
+    flags: [],
+    words: [0, 0],
+    examples: ['errand demo', 'errand demo --quiet'],
+    load: () => import('./commands/demo.ts'),
+  },
+  {
     path: 'help',
     group: 'Other',
     usage: '[COMMAND|TOPIC]',
