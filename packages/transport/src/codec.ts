@@ -61,7 +61,9 @@ export {
 } from './codec-limits.ts'
 export type { EncodeOptions } from './codec-writer.ts'
 
+/** How bytes are read. */
 export interface DecodeOptions {
+  /** What a value may be at most. Default: {@link DEFAULT_LIMITS}. */
   readonly limits?: Partial<CodecLimits> | undefined
   /**
    * True: every decoded typed array and DataView has memory of its own. Default false: those above 4 KiB are views of
