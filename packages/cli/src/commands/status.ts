@@ -33,7 +33,7 @@ export async function printStatus({ terminal, json, quiet }: Context, peer: Peer
   if (quiet) return terminal.out(`${id}\n`)
   const lines: [string, string][] = [
     ['name', name],
-    ['peer id', id],
+    ['peer id', id === 'local' ? 'none yet: it is made when there is another peer' : id],
     ...addresses.map((address, index): [string, string] => [index === 0 ? 'addresses' : '', address]),
     ['pid', String(pid)],
     ['up since', iso(peer.startedAt) ?? ''],
