@@ -1,7 +1,7 @@
 // `errand up` as something that runs for weeks: what it is told and remembers, how it stays connected, how it leaves.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { argv, Machines, until } from './support/machines.ts'
@@ -86,6 +86,16 @@ describe('errand up --bootstrap', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining('does not say who is there')])
     expect(existsSync(join(machines.home('laptop'), 'config.json'))).toBe(false)
   })
+})
+
+test('its log is begun anew when it has grown large, and the last one kept', async () => {
+  const log = join(machines.home('laptop'), 'daemon.log')
+  mkdirSync(machines.home('laptop'), { mode: 0o700 })
+  writeFileSync(log, 'x'.repeat(2 << 20))
+  await machines.up('laptop')
+  expect(statSync(log).size).toBeLessThan(1 << 20)
+  expect(statSync(`${log}.1`).size).toBe(2 << 20)
+  expect(JSON.parse(await machines.ok('laptop', 'status', '--json'))).toMatchObject({ log })
 })
 
 describe('a daemon that is told to leave', () => {
