@@ -47,6 +47,7 @@ async function write(folder: string): Promise<number> {
     entryPoints: all.map(({ source }) => source),
     tsconfig: join(import.meta.dirname, 'tsconfig.json'),
     readme: 'none',
+    logLevel: 'Warn',
     disableSources: true,
     excludePrivate: true,
     excludeProtected: true,

@@ -13,6 +13,8 @@ export interface CommandSpec {
   /** How many words it takes; `work` takes them as they are. */
   readonly words: readonly [least: number, most: number] | 'work'
   readonly examples?: readonly string[]
+  /** For programs, not for people: neither listed nor suggested. */
+  readonly hidden?: boolean
   /** Loads what it does; nothing of a command is loaded before it was typed. */
   readonly load: () => Promise<{ default: Verb }>
 }

@@ -17,7 +17,7 @@ export class ErrandError extends Error {
 
   protected static readonly [MADE]: boolean = true
 
-  /** By name where it is another copy's: the one an isolate is bundled with, beside the one its script imports. */
+  /** By name where it is another copy's: the one an isolate is bundled with, beside the one its script imports. @internal */
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
     if (!(value instanceof Error)) return false
