@@ -1,7 +1,7 @@
-// npm run packages [FOLDER]: packs the three packages as they would be published, looks at what is in them, and then does
+// npm run packages: packs the three packages as they would be published, looks at what is in them, and then does
 // with them what somebody does who has nothing else: installs the tarballs into an empty folder with npm, compiles and
 // runs a program against them, and lets two peers of `npx errand` work with each other.
-// The tarballs stay in FOLDER, if one is named. Needs what `npm run build` makes.
+// Where a FOLDER is named (`npm run pack`), they are looked at only, and left there. Needs what `npm run build` makes.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -245,9 +245,11 @@ try {
     inspect(name, tarball, join(temporary, 'unpacked', name))
     return tarball
   })
-  const empty = join(temporary, 'empty')
-  mkdirSync(empty)
-  tryThem(tarballs, empty)
+  if (kept === undefined) {
+    const empty = join(temporary, 'empty')
+    mkdirSync(empty)
+    tryThem(tarballs, empty)
+  }
 } finally {
   rmSync(temporary, { recursive: true, force: true })
 }
