@@ -137,9 +137,15 @@ function nameOf({ source }: Entry): string {
 /** Said once, where it belongs: not what comes from what a thing extends, and not how an error of ours is made. */
 function prune(project: ProjectReflection): void {
   const everything = project.getReflectionsByKind(ReflectionKind.ClassOrInterface | ReflectionKind.ClassMember)
+  const types = project.getReflectionsByKind(ReflectionKind.ClassOrInterface | ReflectionKind.TypeAlias)
+  const described = new Set(types.map(({ name }) => name))
   for (const one of everything as DeclarationReflection[]) {
     const made = one.kindOf(ReflectionKind.Constructor) && one.parent?.name.endsWith('Error')
-    if (one.inheritedFrom || one.flags.isInherited || made) project.removeReflection(one)
+    // What comes from something that has no page of its own is described here.
+    const ours = project.getSymbolIdFromReflection(one)?.packageName.startsWith('@errand/') === true
+    const from = one.inheritedFrom?.name.split('.', 1)[0] ?? ''
+    const elsewhere = one.flags.isInherited && (described.has(from) || from === 'Omit' || !ours)
+    if (elsewhere || made) project.removeReflection(one)
   }
 }
 

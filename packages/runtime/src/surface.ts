@@ -667,11 +667,20 @@ export interface Peer extends AsyncDisposable {
   readonly id: PeerId
   readonly name: string
   readonly addresses: readonly string[]
-  /** Starts a job that belongs here; with `on`, one child per target whose records flow here. */
+  /**
+   * Starts a job that belongs here; with `on`, one child per target whose records flow here.
+   * @throws UsageError, FreeVariableError, NotTransferableError: then there is no job. What goes wrong later is its `reason`
+   * @example
+   * const job = await peer.start((ctx, a: number, b: number) => a * b, { args: [6, 7], on: 'server01' })
+   * console.log(await job.output()) // [42]
+   */
   start<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I, OnTargets>): Promise<Job<Output<R>>>
   /** The same for anything but a named job. */
   start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A> & OnTargets): Promise<Job<Output<R>>>
-  /** Runs and follows: one target's throw rejects; of several, AggregateError after the rest. */
+  /**
+   * Runs and follows: one target's throw rejects; of several, AggregateError after the rest.
+   * @example console.log(await peer.run(['uname', '-sr'], { on: 'server01' })) // Linux 6.18.44
+   */
   run<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I, OnTargets>): Run<R>
   /** The same for anything but a named job. */
   run<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A> & OnTargets): Run<R>

@@ -87,6 +87,7 @@ export interface DecodeOptions {
  * The bytes may be part of a pool: send or copy them, but do not transfer `.buffer`.
  * @throws NotTransferableError for a function, symbol, promise, … with its path (`value.rows[3].onClick`)
  * @throws TooLargeError beyond a limit, with the path
+ * @example decode(encode(new Map([['at', new Date(0)]]))) // a Map with a Date
  */
 export function encode(value: unknown, options?: EncodeOptions): Uint8Array<ArrayBuffer> {
   // One whose memory somebody transferred after all has length 0.
