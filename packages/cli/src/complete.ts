@@ -208,7 +208,7 @@ function positional(usage: string, at: number, words: readonly string[]): Kind[]
     .replaceAll(/[[\]]/g, '')
     .replaceAll(/(?<!\S)\|(?!\S)/g, '|')
     .split(/\s+/)
-  const part = parts[at] ?? (usage.includes('…') ? parts.at(-1) : undefined)
+  const part = at < parts.length && !parts[at - 1]?.includes('…') ? parts[at] : parts.find((one) => one.includes('…'))
   if (part === undefined || (at > 0 && words[0] === 'help')) return []
   const literal: string[] = []
   const found: Kind[] = []

@@ -1,4 +1,5 @@
-// What this machine's peer remembers between starts, in `<home>/config.json`: how it is called and where it listens.
+// What this machine's peer remembers between starts, in `<home>/config.json`: how it is called, where it listens, whom it
+// stays connected with and where it keeps its jobs.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { milliseconds } from '@errand/runtime/client'
@@ -16,6 +17,12 @@ export interface Config {
   /** How long a daemon that was started on demand stays when nobody needs it. A duration, as typed. */
   readonly leaveAfter?: string
   readonly color?: When
+  /** `memory`, or the file that jobs are kept in. None: `errand.db` in the home. */
+  readonly store?: string
+  /** Be found on the local network, and find peers there. */
+  readonly mdns?: boolean
+  /** Multiaddrs, ending in `/p2p/<id>`, of peers to stay connected with. */
+  readonly bootstrap?: readonly string[]
 }
 
 function fileOf(home: string): string {
@@ -43,13 +50,19 @@ export async function readConfig(home: string): Promise<Config> {
 
 function isConfig(value: unknown): value is Config {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  const { name, listen, port, lostAfter, leaveAfter, color } = value as Record<string, unknown>
+  const { name, listen, port, store, mdns, bootstrap, lostAfter, leaveAfter, color } = value as Record<string, unknown>
+  const isText = (field: unknown): boolean => field === undefined || typeof field === 'string'
+  const isList = (field: unknown): boolean =>
+    field === undefined || (Array.isArray(field) && field.every((item) => typeof item === 'string'))
   return (
+    isText(name) &&
     isDuration(lostAfter) &&
     isDuration(leaveAfter) &&
     (color === undefined || WHEN.includes(color as When)) &&
-    (name === undefined || typeof name === 'string') &&
-    (listen === undefined || (Array.isArray(listen) && listen.every((address) => typeof address === 'string'))) &&
+    isText(store) &&
+    isList(listen) &&
+    isList(bootstrap) &&
+    (mdns === undefined || typeof mdns === 'boolean') &&
     (port === undefined || (Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536))
   )
 }

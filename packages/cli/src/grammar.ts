@@ -59,6 +59,7 @@ const RECEIVE: readonly FlagName[] = [
   'prefix',
   'raw',
   'out',
+  'writeEvents',
 ]
 const WORK_USAGE = '[--] CMD… | FILE.ts[#export] | -e CODE | --job NAME'
 
@@ -167,11 +168,11 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'stop',
     group: 'Jobs',
-    usage: 'JOB…',
+    usage: 'JOB… | --all',
     summary: 'ask it to stop, then end it by force (Stop-Job)',
-    flags: ['at', 'grace'],
-    words: [1, MANY],
-    examples: ['errand stop 3', 'errand stop build --grace 30s      time to tidy up', 'errand --at server01 stop 2'],
+    flags: ['at', 'grace', 'kill', 'all'],
+    words: [0, MANY],
+    examples: ['errand stop 3', 'errand stop 3 --grace 30s', 'errand stop --all --kill'],
     load: () => import('./commands/stop.ts'),
   },
   {
@@ -226,12 +227,22 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'remove',
     group: 'Jobs',
-    usage: 'JOB…',
+    usage: 'JOB… | --finished | --older-than D',
     summary: 'delete it and what it said (Remove-Job)',
-    flags: ['at', 'force'],
-    words: [1, MANY],
-    examples: ['errand remove 3', 'errand remove 4 5 --force      also where they are still at work'],
+    flags: ['at', 'force', 'finished', 'olderThan'],
+    words: [0, MANY],
+    examples: ['errand remove 3', 'errand remove 3 --force', 'errand remove --older-than 7d'],
     load: () => import('./commands/remove.ts'),
+  },
+  {
+    path: 'inspect',
+    group: 'Jobs',
+    usage: 'JOB|SESSION|PEER…',
+    summary: 'everything known of it: its history, why it failed, what it waits for',
+    flags: ['at'],
+    words: [1, MANY],
+    examples: ['errand inspect 3', 'errand inspect session:build', 'errand inspect server01'],
+    load: () => import('./commands/inspect.ts'),
   },
   {
     path: 'launch',
@@ -334,9 +345,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Peers',
     usage: '',
     summary: "start this machine's peer",
-    flags: ['name', 'listen', 'lostAfter', 'foreground', 'onDemand', 'readyFd'],
+    flags: ['name', 'listen', 'store', 'mdns', 'bootstrap', 'lostAfter', 'foreground', 'onDemand', 'readyFd'],
     words: [0, MANY],
-    examples: ['errand up --listen /ip4/0.0.0.0/tcp/4100'],
+    examples: [
+      'errand up',
+      'errand up --listen /ip4/0.0.0.0/tcp/4100',
+      'errand up --bootstrap /ip4/192.0.2.7/tcp/4100/p2p/12D3KooW…',
+      'errand up --foreground --store memory',
+    ],
     load: () => import('./commands/up.ts'),
   },
   {
@@ -443,6 +459,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => peer('deny'),
   },
   {
+    path: 'demo',
+    group: 'Other',
+    usage: '',
+    summary: 'a tour: three peers on this machine, and all ways of working with them; leaves nothing behind',
+    flags: [],
+    words: [0, 0],
+    examples: ['errand demo', 'errand demo --quiet'],
+    load: () => import('./commands/demo.ts'),
+  },
+  {
     path: 'help',
     group: 'Other',
     usage: '[COMMAND|TOPIC]',
@@ -476,10 +502,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: [],
     words: [1, 1],
     examples: [
-      "echo 'source <(errand completion bash)' >> ~/.bashrc",
-      "echo 'source <(errand completion zsh)' >> ~/.zshrc       behind compinit, if that is there",
-      "echo 'errand completion fish | source' >> ~/.config/fish/config.fish",
-      'source <(errand completion bash)       for this shell alone',
+      'errand completion bash      in ~/.bashrc: source <(errand completion bash)',
+      'errand completion zsh       in ~/.zshrc, behind compinit if that is there: source <(errand completion zsh)',
+      'errand completion fish      in ~/.config/fish/config.fish: errand completion fish | source',
     ],
     load: () => import('./commands/completion.ts'),
   },
