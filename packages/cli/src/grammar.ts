@@ -479,6 +479,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./commands/help.ts'),
   },
   {
+    path: 'doctor',
+    group: 'Other',
+    usage: '',
+    summary: 'what is wrong here, or with the way to other peers, and what to do about it',
+    flags: [],
+    words: [0, 0],
+    examples: ['errand doctor', 'errand doctor --json | jq \'.[] | select(.status != "ok")\''],
+    load: () => import('./commands/doctor.ts'),
+  },
+  {
     path: 'config',
     group: 'Other',
     usage: '[get|set|unset KEY [VALUE…]]',

@@ -11,6 +11,7 @@ import type {
   LocalPeer,
   MapOptions,
   PeerInfo,
+  PingAnswer,
   Question,
   ReceiveOptions,
   Run,
@@ -521,6 +522,9 @@ export class FakePeer extends FakeTable implements LocalPeer {
     }
     run().catch((error: unknown) => job.end('Failed', { reason: error as Error }))
     return job
+  }
+  async ping(): Promise<PingAnswer> {
+    return { ms: 1, off: 0, grants: ['admin'] }
   }
   hold(session: FakeSession): FakeSession {
     this.held.push(session)

@@ -10,7 +10,7 @@ import { askOver, LinkSessionRef, type Line } from './link-session.ts'
 import { untilAborted, whileWanted } from './output-log.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { Duration, Peer, SessionSnapshot } from './surface.ts'
+import type { Duration, Peer, PingAnswer, SessionSnapshot } from './surface.ts'
 import { LOCAL_BEAT, protocols, type PeerEvent } from './wire.ts'
 
 export { className } from '@errand/transport'
@@ -21,6 +21,8 @@ export { unmarked } from './launch.ts'
 export { milliseconds } from './duration.ts'
 export { defaultHome } from './home.ts'
 export { knownPeers } from './address-book.ts'
+export { lockFile } from './home.ts'
+export { lockHolder } from '@errand/transport'
 export * from './errors.ts'
 export { defineJob, type JobDescription, type Produced, type Producing } from './job-definition.ts'
 export type * from './surface.ts'
@@ -48,6 +50,8 @@ export interface PeerStatus {
 export interface LocalPeer extends Peer {
   /** What it says of itself now. */
   status(o?: Cancel): Promise<PeerStatus>
+  /** Asks a peer whether it is there; connects where need be. @throws PeerNotFoundError, PeerUnreachableError, DeniedError */
+  ping(on: string, o?: Cancel): Promise<PingAnswer>
   /** Ends the daemon. @throws JobNotFinishedError while jobs run, unless `drain` (waits for them) or `force` */
   shutdown(o?: { drain?: boolean; force?: boolean } & Cancel): Promise<void>
 }
@@ -205,6 +209,10 @@ class ClientRef implements PeerRef {
 class ClientPeer extends PeerHandle implements LocalPeer {
   async status(o: Cancel = {}): Promise<PeerStatus> {
     return (await this.ref.ask({ type: 'local.status' }, o)) as PeerStatus
+  }
+
+  async ping(on: string, o: Cancel = {}): Promise<PingAnswer> {
+    return (await this.ref.ask({ type: 'local.ping', on }, o)) as PingAnswer
   }
 
   async shutdown(o: { drain?: boolean; force?: boolean } & Cancel = {}): Promise<void> {

@@ -7,3 +7,8 @@ export function defaultHome(env: Record<string, string | undefined> = process.en
   if (env['ERRAND_HOME']) return resolve(env['ERRAND_HOME'])
   return join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'errand')
 }
+
+/** The lock that the daemon of a home holds. */
+export function lockFile(home: string): string {
+  return join(home, 'peer.lock')
+}

@@ -16,7 +16,7 @@ import {
 import { defaultHome } from './home.ts'
 import type { Link, LinkServer } from './link.ts'
 import { firstOf, LinkAcceptor, openLink, WELCOME_MS, type Self } from './link-handshake.ts'
-import type { PeerInfo } from './surface.ts'
+import type { Grant, PeerInfo, PingAnswer } from './surface.ts'
 import { whileWanted } from './output-log.ts'
 import { readTicket, writeTicket } from './ticket.ts'
 import { CONTROL, DATA, JOIN, LOCAL_BEAT, LOCAL_LINKS, protocols, VERSION, type Beat } from './wire.ts'
@@ -162,6 +162,24 @@ export class Network {
           ? "start this machine's daemon with `errand up`"
           : `is errand up on ${place.location}?`
       throw new PeerUnreachableError(`${place.location} cannot be reached: ${cause.message}`, { cause, hint })
+    }
+  }
+
+  /**
+   * One request there and back, over the link there is or a new one. How far the other clock is ahead is known to half of
+   * `ms`: nobody can tell which of the two ways took longer. @throws PeerNotFoundError, PeerUnreachableError, DeniedError
+   */
+  async ping(to: string, signal?: AbortSignal): Promise<PingAnswer> {
+    const link = await this.linkTo(this.place(to), signal)
+    const [sent, begun] = [Date.now(), performance.now()]
+    const answer = (await link.ask({}, { type: 'ping' }, { signal })) as { at?: unknown; grants?: unknown }
+    const ms = performance.now() - begun
+    // Fields of a later version than the other side may be.
+    const { at, grants } = answer
+    return {
+      ms,
+      ...(typeof at === 'number' && { off: at - (sent + ms / 2) }),
+      ...(Array.isArray(grants) && { grants: grants.filter((one) => typeof one === 'string') as Grant[] }),
     }
   }
 

@@ -11,6 +11,7 @@ import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { Holding } from './holding.ts'
+import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
 import { refuseWhileImporting } from './job-definition.ts'
 import { JobOffers } from './job-offers.ts'
@@ -376,7 +377,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#throwIfClosing()
     switch (event.type) {
       case 'ping':
-        return { name: this.name, version: VERSION }
+        return { name: this.name, version: VERSION, at: Date.now(), grants: this.#grantsOf(principal) }
       case 'sessions':
         return this.#hosting.of(principal, link.client)
       case 'session.open':
@@ -431,6 +432,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     }
   }
 
+  /** Nobody learns more than what is granted to themselves. */
+  #grantsOf({ kind, peer }: Principal): readonly Grant[] {
+    return kind === 'peer' ? (this.#book.get(peer)?.grants ?? []) : ['admin']
+  }
+
   #serveScript(session: HostSession, channel: Channel): void {
     const { owner, instanceId } = session
     const principal: Principal = { kind: 'script', peer: 'script', owner, session: instanceId, may: () => true }
@@ -478,6 +484,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         return launch(event.argv, event)
       case 'local.peers':
         return this.#network.peers()
+      case 'local.ping':
+        return this.#network.ping(event.on, signal)
       case 'local.invite':
         return this.#network.invite(event)
       case 'local.join':
@@ -614,7 +622,7 @@ function retentionOf(options: PeerOptions): Retention | undefined {
 async function lockOf({ serveLocal, home }: PeerOptions): Promise<Lock | undefined> {
   if (!serveLocal) return undefined
   if (home === undefined) throw new UsageError('a peer that answers locally needs a home')
-  return holdLock(join(home, 'peer.lock'))
+  return holdLock(lockFile(home))
 }
 
 function reporting({ log }: PeerOptions): (message: string, details: Record<string, unknown>) => void {

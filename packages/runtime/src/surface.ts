@@ -650,6 +650,16 @@ export interface PeerInfo {
   readonly connected: boolean
 }
 
+/** What came of a ping. */
+export interface PingAnswer {
+  /** There and back, in milliseconds; a connection, where there was none, is not in it. */
+  readonly ms: number
+  /** How far the clock there is ahead of ours, in milliseconds, known to half of `ms`. None: that peer does not say. */
+  readonly off?: number
+  /** What we may do there. None: that peer does not say. */
+  readonly grants?: readonly Grant[]
+}
+
 /** Where work runs that belongs here. */
 export interface OnTargets {
   on?: Target | readonly Target[]

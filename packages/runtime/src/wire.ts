@@ -233,6 +233,7 @@ export type PeerEvent =
   | { type: 'local.session'; which: number | string }
   | { type: 'local.launch'; argv: readonly string[]; cwd?: string; env?: Record<string, string | undefined> }
   | { type: 'local.peers' }
+  | { type: 'local.ping'; on: string }
   | { type: 'local.invite'; grants?: readonly Grant[]; owner?: string; uses?: number; ttl?: number }
   | { type: 'local.join'; ticket: string; name?: string }
   | { type: 'local.allow'; peer: string; grants: readonly Grant[]; name?: string; owner?: string }
@@ -282,6 +283,7 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   'local.session': 'again',
   'local.launch': 'once',
   'local.peers': 'again',
+  'local.ping': 'again',
   'local.invite': 'once',
   'local.join': 'once',
   'local.allow': 'once',
@@ -483,6 +485,7 @@ const EVENTS: Record<string, Check> = {
   'local.session': shape({ which }),
   'local.launch': shape({ argv: list(text, 4096), cwd: maybe(string), env: maybe(env) }),
   'local.peers': shape({}),
+  'local.ping': shape({ on: string }),
   'local.invite': shape({
     grants: maybe(list(string, 64)),
     owner: maybe(string),

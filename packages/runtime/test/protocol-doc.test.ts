@@ -121,6 +121,7 @@ const events: ByType<wire.WireEvent> = {
   'local.session': { which: true },
   'local.launch': { argv: true, cwd: true, env: true },
   'local.peers': {},
+  'local.ping': { on: true },
   'local.invite': { grants: true, owner: true, uses: true, ttl: true },
   'local.join': { ticket: true, name: true },
   'local.allow': { peer: true, grants: true, name: true, owner: true },

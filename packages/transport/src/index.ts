@@ -45,7 +45,7 @@ export {
   MAX_ITEMS,
   MAX_REGEXP,
 } from './codec.ts'
-export { type Lock, holdLock } from './lock.ts'
+export { type Lock, holdLock, lockHolder } from './lock.ts'
 export { backOff } from './patience.ts'
 export { liesAlone } from './lent-memory.ts'
 export { acceptPipe, openPipe } from './pipe.ts'

@@ -36,6 +36,12 @@ export function holdLock(path: string): Promise<Lock> {
   return hold(path, path)
 }
 
+/** Whose lock it is, and whether that process lives; undefined where nobody has it. `pid` is 0 where the file does not say. */
+export async function lockHolder(path: string): Promise<{ pid: number; alive: boolean } | undefined> {
+  const holder = await read(path)
+  return holder && { pid: holder.pid, alive: await isAlive(holder) }
+}
+
 /** `named` is what an error speaks of: of the lock wanted, also while it is the right to replace it that is taken. */
 async function hold(path: string, named: string): Promise<Lock> {
   const mine: Holder = { pid: process.pid, began: (await begun(process.pid)) ?? '', nonce: randomUUID() }

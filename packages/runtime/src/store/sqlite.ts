@@ -11,6 +11,8 @@ import { DELETE, DROP, PUT } from './sqlite-message.ts'
 import type { ChunksRead, Failure, FromWorker, LogState, RowsRead, StoreSettings, ToWorker } from './sqlite-message.ts'
 import type { RowKind, Store, StoredLog, StoredRows } from './store.ts'
 
+export { checkStore } from './sqlite-check.ts'
+
 /** Disk per job that reader `owner` may leave unread. */
 const LOG_LIMIT = 1024 * 1024 * 1024
 /** Memory for the newest chunks of all logs together. */

@@ -1,0 +1,38 @@
+// Whether the file of a store is sound, looked at without changing it.
+import { existsSync, statSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { failureOf } from './sqlite-failure.ts'
+import type { Failure } from './sqlite-message.ts'
+import { APPLICATION_ID, VERSION } from './sqlite-schema.ts'
+
+/** Larger files are not read to their end: that would take longer than who asks waits. */
+const WHOLE = 256 * 1024 * 1024
+
+/**
+ * What is wrong with the file of a store that nobody has open; undefined: nothing, or there is none yet. Blocks while it
+ * reads, up to 256 MiB of it.
+ */
+export function checkStore(path: string): Failure | undefined {
+  if (!existsSync(path)) return undefined
+  try {
+    using db = new DatabaseSync(path, { readOnly: true })
+    const { application_id: application } = db.prepare('PRAGMA application_id').get() as { application_id: number }
+    const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
+    const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
+    if (application !== APPLICATION_ID && (tables > 0 || application !== 0))
+      return { code: 'STORE_DAMAGED', message: `${path} is another program's database`, hint: 'name another file' }
+    if (version > VERSION)
+      return {
+        code: 'STORE_VERSION',
+        message: `${path} is of version ${version}; this one knows version ${VERSION}`,
+        hint: 'use the newer errand, or name another file',
+      }
+    if (statSync(path).size > WHOLE) return undefined
+    const found = Object.values(db.prepare('PRAGMA quick_check(1)').get() ?? {})[0]
+    if (found === 'ok') return undefined
+    const hint = 'what is sound in it can be read; to begin anew, move it away while no peer is up'
+    return { code: 'STORE_DAMAGED', message: `${path} is damaged (${String(found)})`, hint }
+  } catch (error) {
+    return failureOf(error, path)
+  }
+}
