@@ -219,6 +219,34 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
     prints: 'Nothing.',
   },
   'peer remove': { prints: 'Nothing.' },
+  doctor: {
+    about: [
+      'Looks at Node, the home and its disk, the key, the settings, the daemon and its lock, the store, where this peer listens; and ' +
+        'asks each known peer whether it answers, what it grants us, and what time it is. Nothing is changed, and no peer is started.',
+      'A peer that does not answer within 3 s is out of reach. Clocks that differ by more than 2 s are warned of, by more than a ' +
+        'minute they are a fault.',
+    ],
+    prints:
+      'A line for each check: `ok`, `warn` or `FAIL`, what was looked at, what was found; below it what to do. With `-q` only faults.',
+    json: 'an array of `{"check","status","message","hint"}`',
+    exits: '0 when nothing is a FAIL, else 1.',
+  },
+  config: {
+    about: [
+      'Without words: every setting with its value and who says so, `flag`, `environment`, `config.json` or `default`, in this order. ' +
+        '`set` and `unset` change `config.json` in the home; fields in it that errand does not know are kept.',
+      'A peer that is up has read its settings already: then it is said that it has to be started again.',
+    ],
+    prints: '`KEY VALUE ORIGIN WHAT`; with `get` the value alone, a line each where there are several.',
+    json: '`{"key","value","origin"}`, for all an array of them; `value` is null where there is none yet',
+  },
+  completion: {
+    about: [
+      'A script to be sourced by bash (4.4 or newer), zsh or fish. It asks errand at each Tab, so jobs, sessions and peers are those there ' +
+        'are now; no peer is started for it, and what is not told within half a second is left out.',
+    ],
+    prints: 'The script.',
+  },
   'peer ping': {
     prints: '`PEER N ms`, a line each.',
     json: '`{"peer","ms"}`, one a line',

@@ -44,7 +44,7 @@ interface Case {
 
 /** Looks at everything. Settles when each check has, at most a few seconds later; never rejects for what it finds. */
 export async function examine({ home, signal }: Case): Promise<Finding[]> {
-  const first = await Promise.all([node(), homeFolder(home), disk(home), key(home), book(home)])
+  const first = [node(), ...(await Promise.all([homeFolder(home), disk(home), key(home), book(home)]))]
   const settings = await settingsOf(home)
   const daemon = await daemonOf(home, signal)
   const known = await knownPeers(home).catch((): PeerInfo[] => [])

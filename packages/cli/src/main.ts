@@ -3,7 +3,10 @@
 // uses what older ones have not got, and would say so in words that help nobody.
 const [major] = process.versions.node.split('.')
 if (Number(major) < 24) {
-  process.stderr.write(`errand: needs Node 24 or newer, and this is ${process.version} (${process.execPath})\n`)
+  process.stderr.write(
+    `errand: needs Node 24 or newer, and this is ${process.version} (${process.execPath})\n` +
+      '  install it from https://nodejs.org, or put the folder of one that is there before others in PATH\n',
+  )
   process.exitCode = 1
 } else {
   const { run } = await import('./app.ts')

@@ -1,7 +1,6 @@
 // A peer: a running errand. It hosts sessions for others, holds sessions elsewhere, owns a job table and an address book.
 // This file puts the parts together and owns them; each has ended before the peer has closed.
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
 import { AddressBook, bookFile, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'

@@ -82,5 +82,6 @@ async function daemonOf(home: string, signal: AbortSignal): Promise<PeerStatus |
 }
 
 function shown(value: unknown): string {
-  return value === null ? '' : Array.isArray(value) ? value.join(', ') : String(value)
+  if (Array.isArray(value)) return value.join(', ')
+  return typeof value === 'string' ? value : value === null ? '' : JSON.stringify(value)
 }

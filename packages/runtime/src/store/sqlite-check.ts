@@ -1,6 +1,7 @@
 // Whether the file of a store is sound, looked at without changing it.
 import { existsSync, statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
+import { StoreError } from '../errors.ts'
 import { failureOf } from './sqlite-failure.ts'
 import type { Failure } from './sqlite-message.ts'
 import { APPLICATION_ID, VERSION } from './sqlite-schema.ts'
@@ -12,8 +13,13 @@ const WHOLE = 256 * 1024 * 1024
  * What is wrong with the file of a store that nobody has open; undefined: nothing, or there is none yet. Blocks while it
  * reads, up to 256 MiB of it.
  */
-export function checkStore(path: string): Failure | undefined {
+export function checkStore(path: string): StoreError | undefined {
   if (!existsSync(path)) return undefined
+  const failure = failureIn(path)
+  return failure && new StoreError(failure.code as `STORE_${string}`, failure.message, { hint: failure.hint })
+}
+
+function failureIn(path: string): Failure | undefined {
   try {
     using db = new DatabaseSync(path, { readOnly: true })
     const { application_id: application } = db.prepare('PRAGMA application_id').get() as { application_id: number }
