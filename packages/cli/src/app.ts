@@ -4,7 +4,7 @@ import type { LocalPeer } from '@errand/runtime/client'
 import { scan, splitVerb, splitWork } from './argv.ts'
 import type { Context, Signals } from './context.ts'
 import { BROKEN_PIPE, Failure, usage } from './failure.ts'
-import { SHAPES, type Flags } from './flags.ts'
+import { flagNamed, SHAPES, type Flags } from './flags.ts'
 import { COMMANDS, FIRST_WORDS, GROUPS, type CommandSpec } from './grammar.ts'
 import { nearest } from './suggestion.ts'
 import { colorOf, Terminal, type Streams, type When } from './terminal.ts'
@@ -107,6 +107,8 @@ async function about(options: readonly string[]): Promise<string> {
     return `errand ${versionOf()}\n`
   }
   const odd = options.find((option) => option !== '-h' && option !== '--help')
+  if (odd !== undefined && flagNamed(odd.split('=', 1)[0]!) === undefined)
+    throw usage(`unknown option '${odd}'`, '`errand help` lists the commands, and `errand help COMMAND` its options')
   if (odd !== undefined) throw usage(`${odd} says how, but not what to do`, '`errand help` lists the commands')
   const { overview } = await import('./help-text.ts')
   return overview()
@@ -134,7 +136,10 @@ async function flagsOf({ command, options, words, dashed }: Line): Promise<Flags
   }
   if (command.words !== 'work') {
     const [least, most] = command.words
-    if (words.length < least) throw usage(`errand ${command.path} needs ${command.usage}`)
+    if (words.length < least) {
+      const example = command.examples?.[0]?.split(/ {3,}/)[0]
+      throw usage(`errand ${command.path} needs ${command.usage}`, example && `for example: ${example}`)
+    }
     if (words.length > most)
       throw usage(`'${words[most]}' is too much`, `errand ${command.path} ${command.usage}`.trim())
   }
@@ -152,7 +157,9 @@ async function parsed(command: CommandSpec, options: readonly string[]): Promise
     const { code, message } = error as { code: string; message: string }
     if (!String(code).startsWith('commander.')) throw error
     const [what, suggestion] = message.replace(/^error: /, '').split('\n', 2)
-    throw usage(what!, suggestion?.replace(/^\((.*)\)$/, '$1') ?? `\`errand help ${command.path}\` shows its flags`)
+    // Its words are ours but for the capital: "(Did you mean --state?)".
+    const near = suggestion?.replace(/^\(D?d?(.*)\)$/, 'd$1')
+    throw usage(what!, near ?? `\`errand help ${command.path}\` shows its flags`)
   }
   return parser.opts()
 }
@@ -210,7 +217,7 @@ async function perform(
       connected ??= reach({ home, start, lostAfter, env: around.env, signal: either })
       // It tidies up before it gives up, and with a daemon that stands still that takes seconds.
       const gaveUp = aborted(either).then((): never => {
-        throw either.reason
+        throw late.signal.aborted ? silent(flags.timeout!) : either.reason
       })
       return Promise.race([connected, gaveUp])
     },
@@ -221,7 +228,8 @@ async function perform(
     // Whatever it was doing when its time was up: that is why it ends.
     // Who knows more about that has said so under the same code.
     const same = (error as Partial<Failure>).code === 'TIMEOUT' && error instanceof Failure
-    throw late.signal.aborted && !same ? late.signal.reason : error
+    if (late.signal.aborted && !same) throw late.signal.reason
+    throw exitsUnknown(error) ? await nearer(error, connected) : error
   } finally {
     clearTimeout(timer)
     const closed = connected?.then(
@@ -238,6 +246,26 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
+}
+
+/** A name that nobody has: only then is it worth asking which are there. */
+function exitsUnknown(error: unknown): boolean {
+  return /^(?:JOB|SESSION|PEER)_NOT_FOUND$/.test(String((error as { code?: unknown }).code))
+}
+
+async function nearer(error: unknown, connected: Promise<LocalPeer> | undefined): Promise<unknown> {
+  const peer = await connected?.catch(() => undefined)
+  if (!peer) return error
+  const { withNearName } = await import('./near-names.ts')
+  return withNearName(error, peer)
+}
+
+function silent(limit: string): Failure {
+  return new Failure(
+    'TIMEOUT',
+    `this machine's peer did not answer within ${limit}`,
+    '`errand doctor` looks at what is wrong with it',
+  )
 }
 
 function timeout(limit: string): Failure {

@@ -296,16 +296,16 @@ function manyOf<T extends string>(allowed: readonly T[]): Chooses<T[], [before: 
 }
 
 /** PowerShell's people type `-State completed`: case does not matter. */
-export function choice<T extends string>(text: string, allowed: readonly T[]): T {
+export function choice<T extends string>(text: string, allowed: readonly T[], before = ''): T {
   const found = allowed.find((word) => word.toLowerCase() === text.toLowerCase())
   if (found !== undefined) return found
   const near = nearest(text, allowed)
-  throw usage(`'${text}' is none of ${allowed.join(', ')}`, near && `did you mean ${near}?`)
+  throw usage(`${before}'${text}' is none of ${allowed.join(', ')}`, near && `did you mean ${near}?`)
 }
 
 /** As `choice`, for the states of jobs. */
 export function jobStates(words: readonly string[]): JobState[] {
-  return words.map((word) => choice(word, JOB_STATES))
+  return words.map((word) => choice(word, JOB_STATES, '--state: '))
 }
 
 function count(least: number): (text: string) => number {

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { COMMANDS } from '../src/grammar.ts'
 import { TOPICS } from '../src/topics.ts'
-import { FakePeer, failure } from './fake-peer.ts'
+import { FakePeer, FakeSession, failure } from './fake-peer.ts'
 import { errand, Running, Sink } from './harness.ts'
 
 describe('usage', () => {
   it.each([
     [['strat', 'x'], "'strat' is no command of errand\n  did you mean start?"],
     [['get-jbo'], 'did you mean Get-Job?'],
-    [['list', '--sate', 'x'], "unknown option '--sate'\n  Did you mean --state?"],
+    [['list', '--sate', 'x'], "unknown option '--sate'\n  did you mean --state?"],
     [['list', '--newest', 'x'], "--newest: 'x' is not a whole number from 1 on"],
     [['start', '--engine', 'vm', '-e', '1'], "--engine: 'vm' is none of thread, process"],
     [['start', '--args', '[1', '-e', '1'], "--args: '[1' is not JSON"],
@@ -31,6 +31,14 @@ describe('usage', () => {
     [['list', '--before', 'soon'], "'soon' is not a time"],
     [['list', '--timeout', 'soon'], "'soon' is not a duration"],
     [['--json', '--quiet'], '--json= says how, but not what to do'],
+    [['-x'], "unknown option '-x'"],
+    [['receive'], 'for example: errand receive 3 --keep'],
+    [['list', '-s', 'Runing'], '--state: '],
+    [['list', '-s', 'Runing'], 'did you mean Running?'],
+    [['start', '--engine', 'proces', '-e', '1'], 'did you mean process?'],
+    [['help', 'exitcodes'], 'did you mean `errand help exit-codes`?'],
+    [['help', 'zzzzzzzz'], '`errand help` lists commands and topics'],
+    [['completion', 'fisch'], 'did you mean fish?'],
     [['up', 'x'], "'x' is too much"],
     [['up', '--listen', 'localhost'], "'localhost' is not a multiaddr"],
   ])('%j ends with 2', async (argv, words) => {
@@ -47,15 +55,30 @@ describe('errors', () => {
     const { code, err, out } = await errand(['receive', '9'])
     expect({ code, err, out }).toEqual({
       code: 3,
-      err: 'errand: no job 9 on fake\n  `errand list` shows the jobs there are\n',
+      err: 'errand: no job 9 on laptop\n  `errand list` shows the jobs there are\n',
       out: '',
     })
+  })
+  it.each([
+    [['receive', 'biuld'], 'did you mean build?'],
+    [['session', 'connect', 'wrok'], 'did you mean work?'],
+    [['--at', 'server1', 'list'], 'did you mean server01?'],
+    [['run', '--on', 'session:wokr', '-e', '1'], 'did you mean work?'],
+    [['peer', 'allow', 'sever01'], 'did you mean server01?'],
+    [['receive', 'something-else'], '`errand list` shows the jobs there are'],
+  ])('name what is near to what is not there: %j', async (argv, hint) => {
+    const peer = new FakePeer().knows('server01')
+    await peer.start(['x'], { name: 'build' })
+    peer.hold(new FakeSession(4, 'server01', 'work'))
+    const { code, err } = await errand(argv, { peer })
+    expect(code).toBe(3)
+    expect(err.split('\n')).toContain(`  ${hint}`)
   })
   it('are a document with --json, also those about the flags themselves', async () => {
     const { code, err } = await errand(['receive', '9', '--json'])
     expect(code).toBe(3)
     expect(JSON.parse(err)).toEqual({
-      error: { code: 'JOB_NOT_FOUND', message: 'no job 9 on fake', hint: '`errand list` shows the jobs there are' },
+      error: { code: 'JOB_NOT_FOUND', message: 'no job 9 on laptop', hint: '`errand list` shows the jobs there are' },
     })
     const wrong = await errand(['list', '--json', '--newest', 'x'])
     expect(wrong.code).toBe(2)

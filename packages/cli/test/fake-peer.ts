@@ -30,6 +30,11 @@ export function failure(code: string, message: string, hint?: string): Error {
   return Object.assign(new Error(message), { code, ...(hint && { hint }) })
 }
 
+/** As errors name what was typed. */
+function shown(which: unknown): string {
+  return typeof which === 'string' && !/^\d/.test(which) ? `'${which}'` : String(which)
+}
+
 /** Options without their signal, to be compared. */
 function plain<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([key]) => key !== 'signal')) as T
@@ -375,7 +380,7 @@ export class FakeTable {
         job.name === name,
     )
     if (found.length === 0)
-      throw failure('JOB_NOT_FOUND', `no job ${name} on fake`, '`errand list` shows the jobs there are')
+      throw failure('JOB_NOT_FOUND', `no job ${shown(name)} on laptop`, '`errand list` shows the jobs there are')
     return found[0]!
   }
 }
@@ -543,7 +548,7 @@ export class FakePeer extends FakeTable implements LocalPeer {
     const found = this.held.find(
       ({ id, name }) => id === which || (typeof which === 'string' && name.toLowerCase() === which.toLowerCase()),
     )
-    if (!found) throw failure('SESSION_NOT_FOUND', `no session ${JSON.stringify(which)} on laptop`)
+    if (!found) throw failure('SESSION_NOT_FOUND', `no session ${shown(which)} on laptop`)
     return found
   }
   async home(on: string): Promise<Session> {

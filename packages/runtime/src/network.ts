@@ -110,7 +110,11 @@ export class Network {
     const known = book.find(to)
     if (known) return this.#placeOf(known)
     const id = /\/p2p\/([^/]+)$/.exec(to)?.[1]
-    if (!to.startsWith('/') || !id) throw new PeerNotFoundError(to)
+    if (to.startsWith('/') && !id) {
+      const hint = `end it with /p2p/ID: \`errand status\` there shows the whole`
+      throw new UsageError(`${to} says where a peer is, and not which`, { hint })
+    }
+    if (!id || !to.startsWith('/')) throw new PeerNotFoundError(to)
     this.#strangers.add(id)
     const there = book.get(id) ?? { name: id.slice(-8), id, addresses: [], grants: [] }
     return this.#placeOf({ ...there, addresses: [to] })
@@ -160,8 +164,8 @@ export class Network {
       const hint =
         place.key === 'localhost'
           ? "start this machine's daemon with `errand up`"
-          : `is errand up on ${place.location}?`
-      throw new PeerUnreachableError(`${place.location} cannot be reached: ${cause.message}`, { cause, hint })
+          : `is errand up on ${place.location}? \`errand doctor\` asks every peer`
+      throw new PeerUnreachableError(`${place.location} cannot be reached: ${reasonOf(cause, peer)}`, { cause, hint })
     }
   }
 
@@ -244,7 +248,9 @@ export class Network {
     const grants = this.#options.book.get(peer)?.grants ?? []
     if (grants.includes('connect') || grants.includes('admin')) return this.#link(channel)
     this.#options.refused(peer, protocol)
-    channel.abort(new DeniedError('not allowed here: connect', { hint: 'the owner of that peer can invite you' }))
+    const { name } = this.#options.self
+    const hint = `who owns ${name} can invite you: \`errand invite\` there, \`errand join\` here`
+    channel.abort(new DeniedError(`${name} does not allow this: connect`, { hint }))
   }
 
   #link(channel: Channel): void {
@@ -300,6 +306,11 @@ export class Network {
       const peer = await book.put({ id: ticket.id, name: name ?? ticket.name, addresses: ticket.addresses })
       return peerInfo(peer, false)
     } catch (error) {
+      if (codeOf(error) === 'PEER_UNREACHABLE') {
+        const message = `${ticket.name} cannot be reached: ${reasonOf(asError(error), ticket.id)}`
+        const hint = `is errand still up on ${ticket.name}, and can it be reached from here? \`errand status\` there shows where it listens`
+        throw new PeerUnreachableError(message, { cause: error, hint })
+      }
       if (codeOf(error) !== 'DENIED') throw error
       const hint = 'ask for a new one: `errand invite`'
       throw new TicketError('the ticket is used up or expired', { cause: error, hint })
@@ -412,6 +423,13 @@ export class Network {
       await transport?.close()
     }
   }
+}
+
+/** Why a peer cannot be reached, without its id: who reads it knows the peer by its name. */
+function reasonOf(cause: Error, peer: PeerId): string {
+  const said = `${peer} cannot be reached (`
+  const { message } = cause
+  return message.startsWith(said) ? message.slice(said.length, -1).replaceAll(/\b(?:\w*Error): /g, '') : message
 }
 
 /** What a joining peer signs: for this ticket, at this peer, nothing else. */

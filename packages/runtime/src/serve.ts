@@ -26,6 +26,8 @@ export interface Principal {
 
 /** What serving needs of the peer. */
 export interface Served {
+  /** What the peer calls itself: who is refused reads it elsewhere. */
+  readonly name: string
   /** Sessions this principal may address, hosted or held. */
   session(principal: Principal, instanceId: string): SessionRef | undefined
   /** Whether whoever is at the other end has that session now, for what it asks. @throws SessionStateError */
@@ -129,8 +131,9 @@ export class Server implements LinkServer {
     if (principal.kind === 'owner') return
     const refuse = (what: string): never => {
       this.#served.refused(principal, what)
-      throw new DeniedError(`not allowed here: ${what}`, {
-        hint: 'the owner of that peer can allow it: `errand peer allow`',
+      const { name } = this.#served
+      throw new DeniedError(`${name} does not allow this: ${what}`, {
+        hint: `who owns ${name} can allow it there: \`errand peer allow\``,
       })
     }
     if (principal.kind === 'script') {

@@ -100,6 +100,10 @@ export class RecordPrinter {
     if (error.name === 'NativeCommandError') return terminal.say(this.#prefixed(location, error.message))
     const text = verbose && error.stack !== undefined && error.stack !== '' ? error.stack : error.message
     terminal.say(this.#prefixed(location, terminal.word('red', `ERROR: ${text}`)))
+    // Ours say what to do: it was refused over there, say.
+    const { hint } = error as { hint?: unknown }
+    if (typeof hint === 'string' && hint !== '')
+      terminal.say(this.#prefixed(location, terminal.word('dim', `  ${hint}`)))
   }
 
   /** Whether an error with this message stood among the records. */
