@@ -72,7 +72,18 @@ async function sayNews(context: Context, { place, job }: PlacedJob, signal: Abor
 
 /** The next record is taken when the last has been written: a cursor never runs ahead of a slow reader. */
 export async function printAll(records: AsyncIterable<JobRecord>, printer: RecordPrinter): Promise<void> {
-  for await (const record of records) await printer.print(record)
+  const stream = records[Symbol.asyncIterator]()
+  for (;;) {
+    const step = await stream.next()
+    if (step.done) return
+    try {
+      await printer.print(step.value)
+    } catch (error) {
+      // A loop that is left says that its record was taken. This one could not be written: thrown back, it was not.
+      await stream.throw?.(error)
+      throw error
+    }
+  }
 }
 
 /** The exit code for jobs that have ended; with `--json` what is not 0 is said as an error document. */

@@ -1,6 +1,6 @@
 // Where the command line writes and what it may assume of the reader: stdout is data, stderr is words.
 import { Writable, type Readable } from 'node:stream'
-import { styleText } from 'node:util'
+import { getSystemErrorMessage, styleText } from 'node:util'
 import { BROKEN_PIPE, Failure } from './failure.ts'
 
 export type Output = Writable & { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined }
@@ -34,8 +34,7 @@ export class Terminal {
     this.#color = { stdout: colored(stdout, env, color), stderr: colored(stderr, env, color) }
     // Without a listener a reader that leaves would end us with a stack.
     stdout.on('error', (error: NodeJS.ErrnoException) => {
-      const code = error.code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (error.code ?? 'STDOUT')
-      this.#broken ??= new Failure(code, `stdout cannot be written: ${error.message}`)
+      this.#broken ??= unwritable(error)
     })
     // Nobody reads our words any more: then nobody misses them.
     stderr.on('error', () => {})
@@ -70,7 +69,8 @@ export class Terminal {
 
   /**
    * Writes data. Settles when the reader takes more, so who waits for it before taking the next record never moves a
-   * cursor past what a full pipe holds. @throws Failure EPIPE once the reader has left
+   * cursor past what a full pipe holds. @throws Failure EPIPE once the reader has left, with the system's code (ENOSPC)
+   * when it cannot be written
    */
   async out(data: string | Uint8Array): Promise<void> {
     if (this.#broken) throw this.#broken
@@ -163,6 +163,17 @@ export class Terminal {
       lines.close()
     }
   }
+}
+
+/** `stdout cannot be written: no space left on device`. */
+function unwritable({ code, errno, message }: NodeJS.ErrnoException): Failure {
+  const why = errno === undefined ? message : getSystemErrorMessage(errno)
+  const hint = code === 'ENOSPC' || code === 'EDQUOT' ? 'make room there, or write it elsewhere' : undefined
+  return new Failure(
+    code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (code ?? 'STDOUT'),
+    `stdout cannot be written: ${why}`,
+    hint,
+  )
 }
 
 /** A terminal that does not know its width says 0. */
