@@ -72,7 +72,7 @@ async function step<O>(name: string, start: () => Promise<Job<O>>): Promise<Job<
   return job
 }
 
-/** Says how far it is. The cursor is kept with the job: what an earlier run of this program heard is not said again. */
+/** Says how far it is. The cursor is kept with the job: another run of this program goes on where this one was. */
 async function follow(job: Job): Promise<void> {
   const label = job.name.slice(release.length + 1).padEnd(7)
   for await (const record of job.receive({ follow: true, signal })) {
