@@ -50,6 +50,7 @@ export const JOB_FIELDS: readonly string[] = [
   'epoch',
   'history',
   'paused',
+  'items',
   'at',
 ]
 
@@ -76,6 +77,7 @@ export function jobDocument(job: JobSnapshot, at?: string): Record<string, unkno
     epoch: job.epoch ?? 1,
     history: job.history.map(({ state, at: since }) => ({ state, at: iso(since) })),
     paused: job.paused ?? null,
+    items: job.items ?? null,
     ...(at === undefined ? {} : { at }),
   }
 }
@@ -157,6 +159,7 @@ export const RECORD_FIELDS: readonly string[] = [
   'secondsRemaining',
   'completed',
   'dropped',
+  'state',
 ]
 
 export function recordDocument(record: JobRecord): Record<string, unknown> {
