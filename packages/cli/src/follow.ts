@@ -2,7 +2,7 @@
 import { codeOf, type Job, type JobRecord, type JobSnapshot, type ReceiveOptions } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { EXIT, exitCodeOfJobs, failureOfJobs } from './exit-codes.ts'
-import { BROKEN_PIPE } from './failure.ts'
+import { BROKEN_PIPE, Failure } from './failure.ts'
 import { onInterrupt } from './interrupt.ts'
 import { LinkNews } from './link-news.ts'
 import { sayError } from './render/error.ts'
@@ -195,6 +195,12 @@ export async function followOwn(context: Context, jobs: readonly Job[], printer:
     if (codeOf(error) === BROKEN_PIPE) {
       await Promise.allSettled(jobs.map((job) => job.stop({ signal: context.signal })))
       return EXIT.done
+    }
+    const { broken } = terminal
+    if (interrupted === undefined && broken && error === broken) {
+      // A full disk is no reason to throw work away: it goes on, and its log has all of it.
+      const [first] = jobs.map((job) => jobId(job.snapshot))
+      throw new Failure(broken.code, broken.message, `what job ${names} says is kept: \`errand logs ${first}\``)
     }
     if (interrupted === undefined) throw error
     if (unreached !== undefined)

@@ -80,6 +80,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
       epoch: { type: 'integer', minimum: 1 },
       history: listOf(fields({ state: JOB_STATE, at: TIME })),
       paused: nullable(oneOf('output-full')),
+      /** Of a map. */
+      items: nullable(fields({ taken: COUNT, done: COUNT, failed: COUNT, running: COUNT, queued: COUNT })),
     },
     /** Whose table it is in, where several were asked. */
     { at: STRING },
@@ -128,6 +130,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
         },
       ),
       record(['gap'], { dropped: COUNT }),
+      // With `--write-events`: among the records, and none itself, so it has no number.
+      fields({ at: TIME, location: STRING, jobId: STRING, kind: oneOf('state'), state: JOB_STATE }),
     ],
   },
   /** On stderr, where the exit code is not 0. */
@@ -158,6 +162,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
     sessions: COUNT,
     peers: COUNT,
     onDemand: BOOLEAN,
+    /** Where the daemon writes what befell it. */
+    log: nullable(STRING),
   }),
   version: fields({ version: STRING, node: STRING, platform: STRING, arch: STRING }),
   /** Milliseconds for one request there and back. */
@@ -221,6 +227,11 @@ export const PRINTS: Readonly<Record<string, Printed>> = {
   suspend: JOBS,
   resume: JOBS,
   remove: JOBS,
+  inspect: {
+    schema: {
+      anyOf: [ref('job'), ref('session'), ref('peer'), listOf({ anyOf: [ref('job'), ref('session'), ref('peer')] })],
+    },
+  },
   launch: { schema: ref('process') },
   'session new': { schema: oneOrMany(ref('session')) },
   'session list': SESSIONS,

@@ -22,7 +22,7 @@ export class Terminal {
   readonly #stderr: Output
   readonly #env: NodeJS.ProcessEnv
   readonly #color: { readonly stdout: boolean; readonly stderr: boolean }
-  #broken: Error | undefined
+  #broken: Failure | undefined
   /** The live line that stands at the bottom of stderr now. */
   #live = ''
 
@@ -58,6 +58,10 @@ export class Terminal {
   /** Width of the terminal behind stdout; undefined in a pipe, where nothing is ever cut. */
   get columns(): number | undefined {
     return this.readsOut ? widthOf(this.#stdout) : undefined
+  }
+  /** Why stdout cannot be written any more. */
+  get broken(): Failure | undefined {
+    return this.#broken
   }
   /** stdout itself, for who edits lines on it. */
   get screen(): Output {

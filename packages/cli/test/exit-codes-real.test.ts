@@ -188,9 +188,15 @@ describe('output that nobody takes', { concurrent: true, timeout: 60_000 }, () =
     const job = await start('-e', 'for (let n = 0; n < 3; n++) yield n')
     await machines.ok('laptop', 'wait', job)
     const said = 'errand: stdout cannot be written: no space left on device\n  make room there, or write it elsewhere\n'
-    for (const words of [`logs ${job}`, `receive ${job}`, 'list', 'run -e 1+1', 'help']) {
+    for (const words of [`logs ${job}`, `receive ${job}`, 'list', 'help']) {
       expect([words, await shell(`errand ${words} >/dev/full`)]).toEqual([words, { code: 1, stdout: '', stderr: said }])
     }
+    const ran = await shell('errand run --rm --name full -e 1+1 >/dev/full')
+    expect(ran).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^errand: stdout [^]*\n {2}what job (\d+) says is kept: `errand logs \1`\n$/),
+    })
+    expect(await machines.ok('laptop', 'logs', 'full')).toBe('2\n')
     for (const words of [`receive --wait --json ${job}`, 'list --json']) {
       const { code: ended, stderr } = await shell(`errand ${words} >/dev/full`)
       expect([words, ended, JSON.parse(stderr) as object]).toEqual([
