@@ -13,6 +13,8 @@ export interface CommandSpec {
   /** How many words it takes; `work` takes them as they are. */
   readonly words: readonly [least: number, most: number] | 'work'
   readonly examples?: readonly string[]
+  /** For programs, not for people: neither listed nor suggested. */
+  readonly hidden?: boolean
   /** Loads what it does; nothing of a command is loaded before it was typed. */
   readonly load: () => Promise<{ default: Verb }>
 }
@@ -427,6 +429,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: [],
     words: [1, MANY],
     load: () => peer('deny'),
+  },
+  {
+    path: 'demo',
+    group: 'Other',
+    usage: '',
+    summary: 'a tour: three peers on this machine, and all ways of working with them; leaves nothing behind',
+    flags: [],
+    words: [0, 0],
+    examples: ['errand demo', 'errand demo --quiet'],
+    load: () => import('./commands/demo.ts'),
   },
   {
     path: 'help',

@@ -32,6 +32,7 @@ import type { Store } from './store/store.ts'
 import type { Duration, Grant, JobDefinition, Peer, SessionSnapshot, SessionState } from './surface.ts'
 import { VERSION, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
 
+/** What a peer is made of. All of it has a default: `createPeer()` works on this machine alone and keeps nothing. */
 export interface PeerOptions {
   /** What others may call us. Default: the machine's host name. */
   name?: string
@@ -92,7 +93,10 @@ export async function createPeer(options: PeerOptions = {}): Promise<Peer> {
   return new PeerHandle(await PeerHost.open(options))
 }
 
-/** The peer itself. Programs hold its handle; a daemon also wants to know when it is idle and when it has closed. */
+/**
+ * The peer itself. Programs hold its handle; a daemon also wants to know when it is idle and when it has closed.
+ * @internal for the command line's daemon; its members may change without notice
+ */
 export class PeerHost implements PeerRef, SessionHome, Served {
   readonly name: string
   readonly store: Store
