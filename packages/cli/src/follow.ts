@@ -7,7 +7,7 @@ import { onInterrupt } from './interrupt.ts'
 import { LinkNews } from './link-news.ts'
 import { sayError } from './render/error.ts'
 import type { PlacedJob } from './places.ts'
-import { iso } from './render/json.ts'
+import { iso, pick, RECORD_FIELDS } from './render/json.ts'
 import { jobId } from './render/job.ts'
 import { sayQuestion } from './render/question.ts'
 import type { RecordPrinter } from './render/record.ts'
@@ -101,10 +101,10 @@ async function writeEvents(context: Context, job: Job, signal: AbortSignal): Pro
         for (const { state, at } of history.slice(last + 1)) {
           const id = jobId(one)
           if (json === undefined) terminal.say(terminal.word('dim', `job ${id} ${one.name} is ${state}`))
-          else
-            await terminal.out(
-              `${JSON.stringify({ at: iso(at), location, jobId: instanceId, kind: 'state', state })}\n`,
-            )
+          else {
+            const change = { at: iso(at), location, jobId: instanceId, kind: 'state', state }
+            await terminal.out(`${JSON.stringify(pick(change, json, RECORD_FIELDS))}\n`)
+          }
         }
         if (history.length > 0) told.set(instanceId, key(history.at(-1)!))
       }
