@@ -170,6 +170,8 @@ export class ScriptHost implements Engine {
         if (compiled.incomplete)
           throw new ErrandError('SCRIPT_INCOMPLETE', 'the line goes on: a bracket, quote or comment is open')
         const { value, show } = await compiled.run(scope)
+        // Shown to whoever typed the line: how we came to run it is nothing to them.
+        if (Error.isError(value)) cutStack(value)
         return show ? value : undefined
       }
       case 'module': {
