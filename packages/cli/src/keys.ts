@@ -8,6 +8,12 @@ import { StringDecoder } from 'node:string_decoder'
 import type { Input } from './terminal.ts'
 
 const CTRL_C = '\u0003'
+/**
+ * Up to the end of a line, or a key that ends it. Tab alone is pressed, and wants names; with others it is pasted, which
+ * readline tells by what comes with it.
+ */
+const ENDS = String.raw`\r\n\x03\x04`
+const PIECE = new RegExp(String.raw`^(?:\t(?=\t*(?:$|[${ENDS}]))|[^${ENDS}]*(?:\r\n|[${ENDS}])?)`)
 /** What is typed while nobody reads, in characters; what is beyond is dropped. */
 const HELD_MOST = 1 << 20
 
@@ -16,6 +22,8 @@ export interface KeysOptions {
   readonly interrupt: () => void
   /** A line that was typed while nobody reads and that cannot wait. True: it was for us. */
   readonly urgent: (line: string) => boolean
+  /** The terminal went away. What was typed and not entered is not to be run: readline, told of the end, would. */
+  readonly end: () => void
 }
 
 /** What readline reads from: as a terminal's stdin. Gets keys only while it is the one that reads. */
@@ -52,15 +60,14 @@ export class Keys implements Disposable {
   #held = ''
   #reader: KeyInput | undefined
   #passing = false
-  #ended = false
   #open = true
 
   constructor(stdin: Input, options: KeysOptions) {
     this.#stdin = stdin
     this.#options = options
     stdin.on('data', this.#take)
-    stdin.on('end', this.#end)
-    stdin.on('error', this.#end) // a terminal that went away
+    stdin.on('end', options.end)
+    stdin.on('error', options.end)
     this.raw(true)
     stdin.resume()
   }
@@ -74,6 +81,8 @@ export class Keys implements Disposable {
   /** Keys wait from now on. */
   hold(): void {
     this.#reader = undefined
+    // It came with the line that runs now.
+    if (this.#held.includes(CTRL_C)) setImmediate(() => this.#reader ?? this.#look())
   }
 
   raw(raw: boolean): void {
@@ -86,11 +95,10 @@ export class Keys implements Disposable {
     this.#passing = true
     try {
       while (this.#reader && !this.#reader.paused && this.#held !== '') {
-        const piece = /^[^\r\n\u0003\u0004]*(?:\r\n|[\r\n\u0003\u0004])?/.exec(this.#held)![0]
+        const piece = PIECE.exec(this.#held)![0]
         this.#held = this.#held.slice(piece.length)
         this.#reader.emit('data', piece.replace(/\r\n$/, '\r'))
       }
-      if (this.#ended && this.#held === '') this.#reader?.emit('end')
     } finally {
       this.#passing = false
     }
@@ -100,8 +108,8 @@ export class Keys implements Disposable {
     this.#open = false
     this.#reader = undefined
     this.#stdin.off('data', this.#take)
-    this.#stdin.off('end', this.#end)
-    this.#stdin.off('error', this.#end)
+    this.#stdin.off('end', this.#options.end)
+    this.#stdin.off('error', this.#options.end)
     this.raw(false)
     this.#stdin.pause()
   }
@@ -110,19 +118,18 @@ export class Keys implements Disposable {
     const text = typeof data === 'string' ? data : this.#decoder.write(data)
     this.#held += text
     if (this.#reader) return this.pass()
-    const stop = this.#held.lastIndexOf(CTRL_C)
-    if (stop >= 0) {
-      this.#held = this.#held.slice(stop + 1)
-      this.#options.interrupt()
-    }
+    this.#look()
     // By hand, not with others in a paste: those are run first.
     const line = /^[^\r\n]*[\r\n]+$/.test(text) && /([^\r\n]*)[\r\n]+$/.exec(this.#held)
     if (line && this.#options.urgent(line[1]!)) this.#held = ''
     this.#held = this.#held.slice(0, HELD_MOST)
   }
 
-  readonly #end = (): void => {
-    this.#ended = true
-    this.pass()
+  /** Ctrl-C that nobody reads. */
+  #look(): void {
+    const stop = this.#held.lastIndexOf(CTRL_C)
+    if (stop < 0) return
+    this.#held = this.#held.slice(stop + 1)
+    this.#options.interrupt()
   }
 }

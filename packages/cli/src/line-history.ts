@@ -1,6 +1,7 @@
 // Lines typed at a prompt, from one time to the next: a file in the home that only its owner reads.
-import { appendFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { appendFileSync } from 'node:fs'
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 
 /** Lines that are offered; the file is made as short again when it has twice as many. */
 export const HISTORY_MOST = 1000
@@ -38,14 +39,17 @@ export class LineHistory {
     return [...new Set(this.#lines.toReversed())]
   }
 
-  /** Written before the line runs, so that it is there whatever becomes of us. A line that begins with a blank is not kept. */
-  async add(line: string): Promise<string | undefined> {
+  /**
+   * Written before the line runs, so that it is there whatever becomes of us. A line that begins with a blank is not kept.
+   * Returns why it could not be, once.
+   */
+  add(line: string): string | undefined {
     if (this.#file === undefined || this.#failed || /^\s|^$/.test(line) || line.length > LINE_MOST) return undefined
     if (line === this.#lines.at(-1)) return undefined
     this.#lines = [...this.#lines.slice(1 - HISTORY_MOST), line]
     try {
-      // In one write: several prompts may add to it.
-      await appendFile(this.#file, `${line}\n`, { mode: 0o600 })
+      // In one write: several prompts may add to it. At once: Ctrl-C right behind it is for the line, which is to run then.
+      appendFileSync(this.#file, `${line}\n`, { mode: 0o600 })
       return undefined
     } catch (error) {
       this.#failed = true
@@ -56,7 +60,6 @@ export class LineHistory {
   async #shorten(file: string): Promise<void> {
     const next = `${file}.${process.pid}`
     try {
-      await mkdir(dirname(file), { recursive: true })
       await writeFile(next, `${this.#lines.join('\n')}\n`, { mode: 0o600 })
       await rename(next, file)
     } catch {

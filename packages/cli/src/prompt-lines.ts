@@ -48,7 +48,7 @@ export class TypedLines implements PromptLines {
   constructor(terminal: Terminal, options: TypedOptions) {
     const { history, historySize, complete, interrupt, leave } = options
     this.#terminal = terminal
-    this.#keys = new Keys(terminal.stdin, { interrupt, urgent: leave })
+    this.#keys = new Keys(terminal.stdin, { interrupt, urgent: leave, end: () => this.#lines.close() })
     this.#input = new KeyInput(this.#keys)
     const completer = (text: string, done: (error: null, found: [string[], string]) => void): void => {
       void complete(text).then(({ names, on, more }) => {

@@ -117,7 +117,7 @@ export class Prompt {
     const words = line.trim()
     if (words === LEAVE_AT_ONCE || (!begun && LEAVE.has(words.toLowerCase()))) return false
     if (!begun && words === '') return true
-    const trouble = await this.#history.add(line)
+    const trouble = this.#history.add(line)
     if (trouble !== undefined) this.#context.terminal.say(`errand: ${trouble}`)
     const command = begun ? undefined : /^\s*!(.*)$/s.exec(line)?.[1]
     const lines = [...this.#begun, line]
@@ -147,7 +147,8 @@ export class Prompt {
       const { state } = this.#session
       if (codeOf(error) === INCOMPLETE) this.#begun = lines
       else if (this.#exitCode !== undefined) return // what ended us has been said
-      else if (GONE.has(codeOf(error) ?? '') || state === 'Broken' || state === 'Closed') this.#gone(error)
+      else if (GONE.has(codeOf(error) ?? '') || state === 'Broken' || state === 'Closed')
+        this.#gone(error, printer.hasSaid(error))
       else if (stop.signal.aborted) terminal.say('stopped')
       else if (!printer.hasSaid(error)) {
         printer.thrown(this.#session.location, Error.isError(error) ? error : new Error(String(error)))
@@ -178,7 +179,9 @@ export class Prompt {
     const { location, state } = this.#session
     running.times++
     if (state !== 'Opened') {
-      terminal.say(`errand: ${location} cannot be reached now; the line may go on there`)
+      // Heard there when it is back, before anything else.
+      running.stop.abort(new Error('interrupted'))
+      terminal.say(`errand: ${location} cannot be reached now; the line is stopped as soon as it can be`)
       running.left.resolve()
     } else if (running.times === 1) {
       running.stop.abort(new Error('interrupted'))
@@ -262,13 +265,14 @@ export class Prompt {
     }
   }
 
-  #gone(error: unknown): void {
+  #gone(error: unknown, said = false): void {
     if (this.#exitCode !== undefined) return
     const { location, name, state } = this.#session
     const { terminal, json, verbose } = this.#context
     const why = error ?? new Error(`session ${name} on ${location} is ${state}`)
-    sayError(terminal, why, { json: json !== undefined, verbose })
+    // Its prompt is not wanted below that any more.
     this.#leave(EXIT.unreachable)
+    if (!said) sayError(terminal, why, { json: json !== undefined, verbose })
   }
 
   #leave(exitCode: number): void {

@@ -8,7 +8,7 @@ import { Cursors } from './cursors.ts'
 import { feed, InputOutlet } from './input-outlet.ts'
 import { ItemStream } from './item-stream.ts'
 import { jobHandle, sourceOf } from './job-handle.ts'
-import { OWNER } from './output-log.ts'
+import { OWNER, whileWanted } from './output-log.ts'
 import { recordsOf, type ReadChunk } from './record.ts'
 import type { JobOutcome, JobReading } from './link.ts'
 import type { SessionRef } from './session-ref.ts'
@@ -71,7 +71,7 @@ export class RunHandle<R> implements Run<R> {
 
   async job(o: Cancel = {}): Promise<Job<Output<R>>> {
     const { job, answer } = await this.#begun
-    await answer
+    await whileWanted(() => answer, o.signal)
     const snapshot = (await this.#ref.request({ type: 'job', which: job }, undefined, o)) as JobSnapshot
     return jobHandle<Output<R>>(this.#ref, snapshot)
   }
