@@ -85,6 +85,13 @@ export class Keys implements Disposable {
     if (this.#held.includes(CTRL_C)) setImmediate(() => this.#reader ?? this.#look())
   }
 
+  /** Back from Ctrl-Z: a terminal's stream has to be stopped and begun anew. */
+  again(): void {
+    this.#stdin.pause()
+    this.raw(true)
+    this.#stdin.resume()
+  }
+
   raw(raw: boolean): void {
     if (this.#open || !raw) this.#stdin.setRawMode?.(raw)
   }

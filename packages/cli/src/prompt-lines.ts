@@ -67,6 +67,7 @@ export class TypedLines implements PromptLines {
       removeHistoryDuplicates: true,
       completer,
     })
+    this.#lines.on('SIGCONT', () => this.#again(this.#lines))
     this.#lines.on('line', (text) => this.#enter({ kind: 'line', text }))
     this.#lines.on('SIGINT', () => {
       const empty = this.#lines.line === ''
@@ -111,6 +112,7 @@ export class TypedLines implements PromptLines {
       this.#keys.hold()
       resolve(line)
     })
+    lines.on('SIGCONT', () => this.#again(lines))
     lines.once('SIGINT', giveUp)
     lines.once('close', giveUp)
     this.#lines.once('close', giveUp)
@@ -143,6 +145,12 @@ export class TypedLines implements PromptLines {
   [Symbol.dispose](): void {
     this.#lines.close()
     this.#keys[Symbol.dispose]()
+  }
+
+  /** readline stops reading when it is left with Ctrl-Z, and leaves it to us to begin again. */
+  #again(lines: Interface): void {
+    this.#keys.again()
+    lines.prompt(true)
   }
 
   #enter(entry: Entry): void {

@@ -23,6 +23,8 @@ const GONE = new Set(['SESSION_CLOSED', 'SESSION_EXPIRED', 'PEER_LOST', 'PEER_CL
 const COMPLETE_MS = 1_000
 /** A line that takes longer than this to stop gets a word on how to end it by force, in ms. */
 const STOP_MS = 1_000
+/** Words and paths, nothing that only JavaScript has. */
+const SHELL_LINE = /^\s*[a-z][\w-]*(?:\s+[\w./~=:-]+)*\s*$/
 const NONE: Completion = { names: [], on: '', more: 0 }
 
 interface Running {
@@ -44,6 +46,7 @@ export class Prompt {
   #begun: string[] = []
   #running: Running | undefined
   #exitCode: number | undefined
+  #hinted = false
 
   private constructor(context: Context, session: Session, history: LineHistory) {
     const { terminal, json } = context
@@ -150,8 +153,11 @@ export class Prompt {
       else if (GONE.has(codeOf(error) ?? '') || state === 'Broken' || state === 'Closed')
         this.#gone(error, printer.hasSaid(error))
       else if (stop.signal.aborted) terminal.say('stopped')
-      else if (!printer.hasSaid(error)) {
-        printer.thrown(this.#session.location, Error.isError(error) ? error : new Error(String(error)))
+      else {
+        if (!printer.hasSaid(error)) {
+          printer.thrown(this.#session.location, Error.isError(error) ? error : new Error(String(error)))
+        }
+        this.#hint(lines, error)
       }
     } finally {
       clearTimeout(running.hint)
@@ -160,6 +166,16 @@ export class Prompt {
       await answering
       terminal.live('')
     }
+  }
+
+  /** Somebody types `ls -la`: once, what they want. */
+  #hint([line = '', ...more]: string[], error: unknown): void {
+    const { terminal, quiet } = this.#context
+    const unknown = codeOf(error) === 'SCRIPT' || (Error.isError(error) && error.name === 'ReferenceError')
+    if (this.#hinted || !terminal.types || quiet || more.length > 0 || !unknown || !SHELL_LINE.test(line)) return
+    this.#hinted = true
+    const words = `!${line.trim()} is a command of its shell; errand help enter says what else there is`
+    terminal.say(`  ${terminal.word('dim', words)}`)
   }
 
   async #print(run: Run, printer: RecordPrinter, running: Running): Promise<void> {

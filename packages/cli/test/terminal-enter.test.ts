@@ -67,6 +67,7 @@ describe.skipIf(!hasTmux)('errand enter in a terminal (needs tmux)', { timeout: 
       'class Point { x = 1 }',
       '[new Point(), 2n]',
       'nothing.there',
+      'ls',
       'foo bar',
       "throw new TypeError('no')",
     )
@@ -242,6 +243,33 @@ describe.skipIf(!hasTmux)('errand enter in a terminal (needs tmux)', { timeout: 
     await screen.line('~.')
     expect(await screen.exited()).toBe(0)
     expect(await screen.text()).toContain(`${PROMPT} "typed" + " ahead"\ntyped ahead\n`)
+  })
+
+  test('Ctrl-Z gives the terminal back to the shell, and the prompt is there again behind it', async () => {
+    await using screen = await Screen.open(['bash', '--norc', '-i'], { env: { PS1: '$ ' } })
+    await screen.line([...argv, '--home', machines.home('laptop'), 'enter', 'server01'].join(' '))
+    await screen.until(/\[server01\]>$/)
+    await screen.type('40 + ')
+    await screen.key('C-z')
+    await screen.until(/Stopped[^]*\$$/)
+    await screen.line('clear; stty -a | grep -wo -- -*icanon')
+    await screen.until(/^icanon\n\$$/)
+    await screen.line('fg')
+    await screen.until(/\[server01\]> 40 \+$/)
+    await screen.line('2')
+    await screen.until('\n42\n')
+  })
+
+  test('a terminal that is closed runs nothing that was not entered, and ends what it opened', async () => {
+    const gone = join(machines.folder, 'gone')
+    {
+      await using screen = await enter()
+      await type(screen, 'await start(["sleep", "601"])')
+      await screen.type(`fs.writeFileSync(${JSON.stringify(gone)}, '')`)
+      expect(machines.processes('server01').some((pid) => commandOf(pid).startsWith('sleep'))).toBe(true)
+    }
+    await until(() => machines.processes('server01').every((pid) => !commandOf(pid).startsWith('sleep')))
+    expect(existsSync(gone)).toBe(false)
   })
 
   test('a question is asked where the line runs, until it has an answer that fits', async () => {
