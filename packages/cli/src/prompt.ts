@@ -2,7 +2,7 @@
 import { codeOf, type Completion, type Question, type Run, type Session, type Work } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { EXIT } from './exit-codes.ts'
-import { BROKEN_PIPE } from './failure.ts'
+import { BROKEN_PIPE, Failure } from './failure.ts'
 import { onInterrupt } from './interrupt.ts'
 import { HISTORY_MOST, historyFile, LineHistory } from './line-history.ts'
 import { LinkNews } from './link-news.ts'
@@ -283,9 +283,13 @@ export class Prompt {
 
   #gone(error: unknown, said = false): void {
     if (this.#exitCode !== undefined) return
-    const { location, name, state } = this.#session
+    const { id, location, name, state } = this.#session
     const { terminal, json, verbose } = this.#context
-    const why = error ?? new Error(`session ${name} on ${location} is ${state}`)
+    let why = error ?? new Error(`session ${name} on ${location} is ${state}`)
+    // It may go on there, and be taken up again; one that was only opened to be entered has no number, and may not.
+    if (state === 'Disconnected' && id > 0) {
+      why = new Failure(codeOf(why) ?? 'PEER_LOST', (why as Error).message, `\`errand enter ${id}\` takes it up again`)
+    }
     // Its prompt is not wanted below that any more.
     this.#leave(EXIT.unreachable)
     if (!said) sayError(terminal, why, { json: json !== undefined, verbose })

@@ -392,8 +392,13 @@ describe.skipIf(!hasTmux)('errand enter in a terminal (needs tmux)', { timeout: 
     await using busy = await enter({}, '--lost-after', '1s', 'server02')
     await busy.line('warn("under way"); await sleep(600_000)')
     await busy.until('\nWARNING: under way')
+    const id = (await machines.ok('laptop', 'session', 'new', 'server02', '--lost-after', '1s')).trim()
+    await using held = await enter({}, id)
     process.kill(await machines.pid('server02'), 'SIGKILL')
-    expect(await Promise.all([idle.exited(), busy.exited()])).toEqual([5, 5])
+    expect(await Promise.all([idle.exited(), busy.exited(), held.exited()])).toEqual([5, 5, 5])
+    expect(await held.text()).toMatch(
+      new RegExp(`errand: .*server02.*\\n {2}\`errand enter ${id}\` takes it up again$`),
+    )
     await expect(await shown(idle)).toMatchFileSnapshot('screens/enter-gone.txt')
     expect((await busy.text()).match(/^errand: /gm)).toHaveLength(1)
   })
