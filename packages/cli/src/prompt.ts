@@ -25,6 +25,7 @@ const COMPLETE_MS = 1_000
 const STOP_MS = 1_000
 /** Words and paths, nothing that only JavaScript has. */
 const SHELL_LINE = /^\s*[a-z][\w-]*(?:\s+[\w./~=:-]+)*\s*$/
+const NAME = /^[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*$/u
 const NONE: Completion = { names: [], on: '', more: 0 }
 
 interface Running {
@@ -262,8 +263,15 @@ export class Prompt {
     // At the beginning of a line that goes on Tab indents.
     if (begun && text.trim() === '') return { names: ['  '], on: '', more: 0 }
     if ((!begun && /^\s*!/.test(text)) || this.#session.state !== 'Opened') return NONE
-    const signal = AbortSignal.timeout(COMPLETE_MS)
-    return this.#session.complete(text, { signal }).catch(() => NONE)
+    try {
+      const found = await this.#session.complete(text, { signal: AbortSignal.timeout(COMPLETE_MS) })
+      const { on } = found
+      if (!text.endsWith(on)) return NONE
+      // They come from elsewhere and go to a terminal: names, and nothing that it would obey.
+      return { ...found, names: found.names.filter((name) => name.startsWith(on) && NAME.test(name)) }
+    } catch {
+      return NONE // an earlier version, a link that is being lost: who pressed Tab wants names or nothing
+    }
   }
 
   /** Says what becomes of the link, and ends when nothing can be run here any more. Never rejects. */

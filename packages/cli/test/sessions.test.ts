@@ -335,6 +335,26 @@ describe('enter', () => {
     expect(session.runs.at(-1)).toEqual({ line: '{\n  a }' })
     expect(session.calls).toEqual([])
   })
+  it('completes with names that the session gives, and with nothing else that comes from there', async () => {
+    const { peer, session } = entered('')
+    session.completion = { names: ['okay', '\u001b[2Jo', 'o\u001b[2J', 'other'], on: 'oka', more: 0 }
+    const one = new Running(['enter', '1'], { peer, columns: 80 })
+    one.stdin.isTTY = true
+    await one.stdout.has('[server01]> ')
+    one.stdin.write('oka')
+    await one.stdout.has('oka')
+    one.stdin.write('\t')
+    await one.stdout.has('okay')
+    session.complete = async () => {
+      throw failure('USAGE', 'unknown event complete')
+    }
+    one.stdin.write(' + x')
+    one.stdin.write('\t')
+    one.stdin.write('\r\u0004')
+    expect(await one.ended).toMatchObject({ code: 0, err: expect.not.stringContaining('unknown') })
+    expect(session.runs).toEqual([{ line: 'okay + x' }])
+    expect(one.stdout.text).not.toContain('\u001b[2J')
+  })
   it('leaves when its terminal goes away, and does not run what was typed and not entered', async () => {
     const { peer, session } = entered('')
     const one = new Running(['enter', '1'], { peer, columns: 80 })
