@@ -15,6 +15,12 @@ export interface Streams {
 type Style = Parameters<typeof styleText>[0]
 export type When = 'auto' | 'always' | 'never'
 
+/** Takes a line that is being edited off the screen, and puts it back where the cursor is then. */
+export interface Editor {
+  hide(): void
+  show(): void
+}
+
 /** The three standard streams of one command. Owns nothing: the process does. */
 export class Terminal {
   readonly stdin: Input
@@ -25,6 +31,7 @@ export class Terminal {
   #broken: Failure | undefined
   /** The live line that stands at the bottom of stderr now. */
   #live = ''
+  #editor: Editor | undefined
 
   constructor({ stdin, stdout, stderr }: Streams, env: NodeJS.ProcessEnv, color: When = 'auto') {
     this.stdin = stdin
@@ -63,9 +70,9 @@ export class Terminal {
   get broken(): Failure | undefined {
     return this.#broken
   }
-  /** stdout itself, for who edits lines on it. */
+  /** For who edits lines: what a person looks at. */
   get screen(): Output {
-    return this.#stdout
+    return this.readsOut || !this.readsErr ? this.#stdout : this.#stderr
   }
   get colorsOut(): boolean {
     return this.#color.stdout
@@ -79,8 +86,14 @@ export class Terminal {
   async out(data: string | Uint8Array): Promise<void> {
     if (this.#broken) throw this.#broken
     const live = this.#live
-    if (this.readsOut) this.live('')
-    if (!this.#stdout.write(data)) await this.#drained()
+    const editor = this.#editor
+    if (this.readsOut) {
+      this.live('')
+      editor?.hide()
+    }
+    const taken = this.#stdout.write(data)
+    if (this.readsOut) editor?.show()
+    if (!taken) await this.#drained()
     if (live !== '') this.live(live)
     if (this.#broken) throw this.#broken
   }
@@ -89,8 +102,20 @@ export class Terminal {
   say(text: string): void {
     const live = this.#live
     this.live('')
+    const editor = this.readsErr ? this.#editor : undefined
+    editor?.hide()
     this.#stderr.write(`${text}\n`)
+    editor?.show()
     this.live(live)
+  }
+
+  /**
+   * A line is being edited on the screen from now on: what is written meanwhile stands above it. Undefined: no more. A live
+   * line has no place beside it.
+   */
+  edited(editor: Editor | undefined): void {
+    this.live('')
+    this.#editor = editor
   }
 
   /** Words in a style, where stderr may be coloured. */
@@ -105,7 +130,7 @@ export class Terminal {
 
   /** Replaces the live line at the bottom of stderr; '' takes it away. Only on a terminal. */
   live(text: string): void {
-    if (!this.readsErr || text === this.#live) return
+    if (!this.readsErr || this.#editor || text === this.#live) return
     const width = widthOf(this.#stderr) - 1
     this.#live = text
     this.#stderr.write(`\r\u001b[2K${text.length > width ? `${text.slice(0, width - 1)}…` : text}`)
