@@ -327,7 +327,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'work there interactively (Enter-PSSession)',
     flags: ['lostAfter'],
     words: [1, 1],
-    examples: ['errand enter server01'],
+    examples: [
+      'errand enter server01',
+      'errand enter session:build         as it was left',
+      "echo 'os.loadavg()' | errand enter server01",
+      'errand help enter                  what can be typed there',
+    ],
     load: () => import('./commands/enter.ts'),
   },
   {

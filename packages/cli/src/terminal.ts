@@ -1,6 +1,6 @@
 // Where the command line writes and what it may assume of the reader: stdout is data, stderr is words.
 import { Writable, type Readable } from 'node:stream'
-import { styleText } from 'node:util'
+import { getSystemErrorMessage, styleText } from 'node:util'
 import { BROKEN_PIPE, Failure } from './failure.ts'
 
 export type Output = Writable & { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined }
@@ -16,6 +16,12 @@ type Style = Parameters<typeof styleText>[0]
 export type When = 'auto' | 'always' | 'never'
 export const WHEN: readonly When[] = ['auto', 'always', 'never']
 
+/** Takes a line that is being edited off the screen, and puts it back where the cursor is then. */
+export interface Editor {
+  hide(): void
+  show(): void
+}
+
 /** The three standard streams of one command. Owns nothing: the process does. */
 export class Terminal {
   readonly stdin: Input
@@ -23,9 +29,10 @@ export class Terminal {
   readonly #stderr: Output
   readonly #env: NodeJS.ProcessEnv
   readonly #color: { readonly stdout: boolean; readonly stderr: boolean }
-  #broken: Error | undefined
+  #broken: Failure | undefined
   /** The live line that stands at the bottom of stderr now. */
   #live = ''
+  #editor: Editor | undefined
 
   constructor({ stdin, stdout, stderr }: Streams, env: NodeJS.ProcessEnv, color: When = 'auto') {
     this.stdin = stdin
@@ -35,8 +42,7 @@ export class Terminal {
     this.#color = { stdout: colored(stdout, env, color), stderr: colored(stderr, env, color) }
     // Without a listener a reader that leaves would end us with a stack.
     stdout.on('error', (error: NodeJS.ErrnoException) => {
-      const code = error.code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (error.code ?? 'STDOUT')
-      this.#broken ??= new Failure(code, `stdout cannot be written: ${error.message}`)
+      this.#broken ??= unwritable(error)
     })
     // Nobody reads our words any more: then nobody misses them.
     stderr.on('error', () => {})
@@ -61,9 +67,13 @@ export class Terminal {
   get columns(): number | undefined {
     return this.readsOut ? widthOf(this.#stdout) : undefined
   }
-  /** stdout itself, for who edits lines on it. */
+  /** Why stdout cannot be written any more. */
+  get broken(): Failure | undefined {
+    return this.#broken
+  }
+  /** For who edits lines: what a person looks at. */
   get screen(): Output {
-    return this.#stdout
+    return this.readsOut || !this.readsErr ? this.#stdout : this.#stderr
   }
   get colorsOut(): boolean {
     return this.#color.stdout
@@ -71,13 +81,20 @@ export class Terminal {
 
   /**
    * Writes data. Settles when the reader takes more, so who waits for it before taking the next record never moves a
-   * cursor past what a full pipe holds. @throws Failure EPIPE once the reader has left
+   * cursor past what a full pipe holds. @throws Failure EPIPE once the reader has left, with the system's code (ENOSPC)
+   * when it cannot be written
    */
   async out(data: string | Uint8Array): Promise<void> {
     if (this.#broken) throw this.#broken
     const live = this.#live
-    if (this.readsOut) this.live('')
-    if (!this.#stdout.write(data)) await this.#drained()
+    const editor = this.#editor
+    if (this.readsOut) {
+      this.live('')
+      editor?.hide()
+    }
+    const taken = this.#stdout.write(data)
+    if (this.readsOut) editor?.show()
+    if (!taken) await this.#drained()
     if (live !== '') this.live(live)
     if (this.#broken) throw this.#broken
   }
@@ -86,8 +103,20 @@ export class Terminal {
   say(text: string): void {
     const live = this.#live
     this.live('')
+    const editor = this.readsErr ? this.#editor : undefined
+    editor?.hide()
     this.#stderr.write(`${text}\n`)
+    editor?.show()
     this.live(live)
+  }
+
+  /**
+   * A line is being edited on the screen from now on: what is written meanwhile stands above it. Undefined: no more. A live
+   * line has no place beside it.
+   */
+  edited(editor: Editor | undefined): void {
+    this.live('')
+    this.#editor = editor
   }
 
   /** Words in a style, where stderr may be coloured. */
@@ -102,7 +131,7 @@ export class Terminal {
 
   /** Replaces the live line at the bottom of stderr; '' takes it away. Only on a terminal. */
   live(text: string): void {
-    if (!this.readsErr || text === this.#live) return
+    if (!this.readsErr || this.#editor || text === this.#live) return
     const width = widthOf(this.#stderr) - 1
     this.#live = text
     this.#stderr.write(`\r\u001b[2K${text.length > width ? `${text.slice(0, width - 1)}…` : text}`)
@@ -164,6 +193,17 @@ export class Terminal {
       lines.close()
     }
   }
+}
+
+/** `stdout cannot be written: no space left on device`. */
+function unwritable({ code, errno, message }: NodeJS.ErrnoException): Failure {
+  const why = errno === undefined ? message : getSystemErrorMessage(errno)
+  const hint = code === 'ENOSPC' || code === 'EDQUOT' ? 'make room there, or write it elsewhere' : undefined
+  return new Failure(
+    code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (code ?? 'STDOUT'),
+    `stdout cannot be written: ${why}`,
+    hint,
+  )
 }
 
 /** A terminal that does not know its width says 0. */

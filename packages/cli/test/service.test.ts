@@ -123,6 +123,6 @@ describe('a daemon that is told to leave', () => {
     await until(() => read(log).includes('asked'))
     child.kill('SIGTERM')
     expect(await exited()).toBe(0)
-    expect(machines.processes('laptop')).toEqual([])
+    await until(() => machines.processes('laptop').length === 0)
   })
 })

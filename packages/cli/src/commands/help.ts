@@ -13,8 +13,11 @@ export default async function help({ terminal }: Context, _flags: Flags, words: 
   const word = words.join(' ').toLowerCase()
   const topic = TOPICS.find(({ name }) => name === word)
   if (word === '') await terminal.out(overview())
-  else if (topic) await terminal.out(await topic.text())
-  else {
+  else if (topic) {
+    // A command that there is more to say of than its options.
+    const command = COMMANDS.find(({ path }) => path === topic.name)
+    await terminal.out(`${command ? `${commandHelp(command, true)}\n` : ''}${await topic.text()}`)
+  } else {
     const path = isCmdlet(word) ? spell(word, []).path : word
     const command = COMMANDS.find((one) => one.path === path)
     const group = COMMANDS.filter((one) => one.path.startsWith(`${path} `))

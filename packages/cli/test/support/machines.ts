@@ -41,6 +41,7 @@ export class Machines implements AsyncDisposable {
       env: { ...process.env, ERRAND_HOME: this.home(machine), ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
     })
+    child.stdin.on('error', () => {}) // it ended without reading
     child.stdin.end(options.input ?? '')
     let stdout = ''
     let stderr = ''
