@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import type { LocalPeer } from '@errand/runtime/client'
 import { scan, splitVerb, splitWork } from './argv.ts'
-import type { Context, Signals } from './context.ts'
+import type { Context, Signals, Verb } from './context.ts'
 import { BROKEN_PIPE, Failure, usage } from './failure.ts'
 import { flagNamed, SHAPES, type Flags } from './flags.ts'
 import { COMMANDS, FIRST_WORDS, GROUPS, type CommandSpec } from './grammar.ts'
@@ -58,10 +58,10 @@ export async function run(argv: readonly string[], around: Surroundings): Promis
       return 0
     }
     style = { json: flags.json !== undefined, verbose: flags.verbose === true }
-    const home = await homeOf(flags, around)
+    const [{ default: verb }, home] = await Promise.all([line.command.load(), homeOf(flags, around)])
     const color = flags.color ?? (await colorKept(home, around.env))
     if (color !== undefined) terminal = terminal.colored(color)
-    return await perform(line, flags, home, around, terminal)
+    return await perform(verb, line, flags, home, around, terminal)
   } catch (error) {
     // Loaded only now: most commands do not fail.
     const [{ exitCodeOf }, { sayError }] = await Promise.all([import('./exit-codes.ts'), import('./render/error.ts')])
@@ -179,16 +179,14 @@ async function colorKept(home: string, env: NodeJS.ProcessEnv): Promise<When | u
 }
 
 async function perform(
+  verb: Verb,
   line: Line,
   flags: Flags,
   home: string,
   around: Surroundings,
   terminal: Terminal,
 ): Promise<number> {
-  const [{ default: verb }, { milliseconds }] = await Promise.all([
-    line.command.load(),
-    import('@errand/runtime/client'),
-  ])
+  const { milliseconds } = await import('@errand/runtime/client')
   const limit = flags.timeout === undefined ? undefined : milliseconds(flags.timeout)
   const late = new AbortController()
   const timer =

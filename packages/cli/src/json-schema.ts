@@ -168,6 +168,17 @@ export const DEFS: Readonly<Record<string, Schema>> = {
   version: fields({ version: STRING, node: STRING, platform: STRING, arch: STRING }),
   /** Milliseconds for one request there and back. */
   ping: fields({ peer: STRING, ms: NUMBER }),
+  finding: fields({
+    check: STRING,
+    status: oneOf('ok', 'warn', 'FAIL'),
+    message: STRING,
+    hint: nullable(STRING),
+  }),
+  setting: fields({
+    key: STRING,
+    value: { anyOf: [STRING, NUMBER, BOOLEAN, listOf(STRING), { type: 'null' }] },
+    origin: oneOf('flag', 'environment', 'config.json', 'default'),
+  }),
   ticket: fields({ ticket: STRING }),
   process: fields({ pid: COUNT }),
 
@@ -245,6 +256,8 @@ export const PRINTS: Readonly<Record<string, Printed>> = {
   join: { schema: ref('peer') },
   'peer list': { schema: listOf(ref('peer')) },
   'peer ping': { schema: ref('ping'), lines: true },
+  doctor: { schema: listOf(ref('finding')) },
+  config: { schema: oneOrMany(ref('setting')) },
   version: { schema: ref('version') },
 }
 

@@ -210,6 +210,16 @@ describe('--json', { timeout: 60_000 }, () => {
     expect(await errorOf('run', '--', 'no-such-program')).toMatchObject({ code: 'COMMAND_NOT_FOUND' })
   })
 
+  it('doctor, config', async () => {
+    const [findings] = await printed('server01', 'doctor')
+    expect(findings).toContainEqual(expect.objectContaining({ check: 'daemon', status: 'ok', hint: null }))
+    const [settings] = await printed('server01', 'config')
+    expect(settings).toContainEqual({ key: 'store', value: 'memory', origin: 'config.json' })
+    expect(await printed('server01', 'config', 'get', 'mdns')).toEqual([
+      { key: 'mdns', value: false, origin: 'default' },
+    ])
+  })
+
   it('down', async () => {
     const pid = await machines.pid('server01')
     expect(await printed('server01', 'down', '--force')).toEqual([{ pid }])
