@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { open, readFile, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   codeOf,
   connectLocal,
@@ -29,6 +30,8 @@ export interface Finding {
 
 /** How long this machine's daemon, and then each peer, may take to answer, in milliseconds. */
 const ANSWER_MS = 3000
+/** How often a daemon that has the home and does not answer is looked at again, in milliseconds. */
+const LOOK_MS = 100
 /** Clocks that differ by more are worth a word, by much more are wrong, in milliseconds. */
 const OFF_WARN_MS = 2_000
 const OFF_FAIL_MS = 60_000
@@ -196,31 +199,37 @@ interface Daemon {
 }
 
 async function daemonOf(home: string, signal: AbortSignal): Promise<Daemon> {
-  const holder = await lockHolder(lockFile(home)).catch(() => undefined)
-  const held = holder?.alive === true
   const late = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)])
-  try {
-    const peer = await inTime(connectLocal({ home, signal: late }), late)
-    const status = await peer.status({ signal: late })
-    return { finding: ok('daemon', `${status.name} is up, process ${status.pid}`), peer, status, held: true }
-  } catch (error) {
-    signal.throwIfAborted()
-    if (codeOf(error) === 'DENIED') return { finding: fail('daemon', textOf(error), hintOf(error)), held }
-    if (held) {
+  for (;;) {
+    const holder = await lockHolder(lockFile(home)).catch(() => undefined)
+    const held = holder?.alive === true
+    try {
+      const peer = await inTime(connectLocal({ home, signal: late }), late)
+      const status = await peer.status({ signal: late })
+      return { finding: ok('daemon', `${status.name} is up, process ${status.pid}`), peer, status, held: true }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (codeOf(error) === 'DENIED') return { finding: fail('daemon', textOf(error), hintOf(error)), held }
+      if (!held) return { finding: await absent(home, holder?.pid), held }
+      // One that begins has its home before it answers, and one that leaves has it still.
+      if (!late.aborted) await delay(LOOK_MS, undefined, { signal: late }).catch(() => undefined)
+      if (!late.aborted) continue
       const what = `process ${holder.pid} has this home, and does not answer at ${socketOf(home)}`
       const hint = `is it stopped or stuck? see ${logOf(home)}; \`kill -KILL ${holder.pid}\` ends it, and the next command starts another`
       return { finding: fail('daemon', what, hint), held }
     }
-    const hint = 'nothing to do: whoever starts the next one takes its place'
-    if (holder)
-      return {
-        finding: warn('daemon', `not up; process ${holder.pid} had this home and ended without leaving it`, hint),
-        held,
-      }
-    if (await exists(socketOf(home)))
-      return { finding: warn('daemon', `not up; ${socketOf(home)} is a socket that nobody answers`, hint), held }
-    return { finding: ok('daemon', 'not up: the first command that needs it starts it'), held }
   }
+}
+
+/** Nobody has the home. `left`: who had it last, and did not leave it. */
+async function absent(home: string, left: number | undefined): Promise<Finding> {
+  const hint = 'nothing to do: whoever starts the next one takes its place'
+  // A crash of the whole machine may leave a lock that names nobody.
+  const who = left === 0 ? 'somebody' : `process ${left}`
+  if (left !== undefined) return warn('daemon', `not up; ${who} had this home and ended without leaving it`, hint)
+  if (await exists(socketOf(home)))
+    return warn('daemon', `not up; ${socketOf(home)} is a socket that nobody answers`, hint)
+  return ok('daemon', 'not up: the first command that needs it starts it')
 }
 
 function version({ version: its, pid }: PeerStatus): Finding {

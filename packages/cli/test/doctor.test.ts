@@ -123,7 +123,9 @@ describe('errand doctor', { timeout: 120_000 }, () => {
     // One that is sound but for two pages in its middle.
     await machines.ok(name, 'run', '-e', '1')
     await machines.ok(name, 'down')
+    const before = readdirSync(home)
     expect((await examine(name)).get('store')).toMatchObject({ status: 'ok' })
+    expect(readdirSync(home)).toEqual(before)
     const bytes = readFileSync(file)
     bytes.fill(0xee, 8192, Math.min(bytes.length, 3 * 8192))
     writeFileSync(file, bytes)

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { holdLock } from '../src/lock.ts'
+import { holdLock, lockHolder } from '../src/lock.ts'
 import { failing } from './suites/transport.suite.ts'
 
 const holder = fileURLToPath(new URL('./fixtures/lock-holder.ts', import.meta.url))
@@ -39,6 +39,19 @@ describe('a lock', () => {
       expect(again.path).toBe(path)
     }
     expect(await readdir(directory)).toEqual([])
+  })
+
+  test('tells who holds it, and whether that process lives, to who only looks', async () => {
+    const { path, directory } = await lockPath()
+    expect(await lockHolder(path)).toBeUndefined()
+    const { child } = await rival(path)
+    expect(await lockHolder(path)).toEqual({ pid: child.pid, alive: true })
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    expect(await lockHolder(path)).toEqual({ pid: child.pid, alive: false })
+    await writeFile(path, 'no lock')
+    expect(await lockHolder(path)).toEqual({ pid: 0, alive: false })
+    expect(await readdir(directory)).toEqual(['lock'])
   })
 
   test('names the process that holds it, and the file', async () => {

@@ -1,6 +1,7 @@
 // Whether the file of a store is sound, looked at without changing it.
 import { existsSync, statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
 import { StoreError } from '../errors.ts'
 import { failureOf } from './sqlite-failure.ts'
 import type { Failure } from './sqlite-message.ts'
@@ -21,7 +22,7 @@ export function checkStore(path: string): StoreError | undefined {
 
 function failureIn(path: string): Failure | undefined {
   try {
-    using db = new DatabaseSync(path, { readOnly: true })
+    using db = open(path)
     const { application_id: application } = db.prepare('PRAGMA application_id').get() as { application_id: number }
     const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
     const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
@@ -41,4 +42,12 @@ function failureIn(path: string): Failure | undefined {
   } catch (error) {
     return failureOf(error, path)
   }
+}
+
+/** Where nothing is left in a write-ahead log SQLite need make no files beside it, and take no lock. */
+function open(path: string): DatabaseSync {
+  if (existsSync(`${path}-wal`)) return new DatabaseSync(path, { readOnly: true })
+  const url = pathToFileURL(path)
+  url.searchParams.set('immutable', '1')
+  return new DatabaseSync(url, { readOnly: true })
 }
