@@ -110,6 +110,7 @@ const events: ByType<wire.WireEvent> = {
   receive: { name: true },
   close: { grace: true },
   session: {},
+  events: { cursor: true },
   ping: {},
   'session.open': { options: true },
   'session.attach': { session: true, force: true, was: true },
@@ -125,6 +126,7 @@ const events: ByType<wire.WireEvent> = {
   'local.join': { ticket: true, name: true },
   'local.allow': { peer: true, grants: true, name: true, owner: true },
   'local.deny': { peer: true, forget: true },
+  'local.events': { cursor: true },
   'local.status': {},
   'local.shutdown': { drain: true, force: true },
 }
