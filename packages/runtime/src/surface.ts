@@ -438,6 +438,8 @@ export interface ReceiveOptions extends Cancel {
   follow?: boolean
   /** Start at this record instead of the cursor; moves no cursor. A parent has one sequence per child: only 0 there. */
   from?: number
+  /** Start so many records before the end, whatever their kind; of a parent, of each child. Moves no cursor. */
+  tail?: number
   /** Only these. The cursor passes the others as well: use `keep`, or another `reader`, to have them later. */
   kinds?: Kind[]
   /** Only what was said there, in any case: of a parent, the children at that place. Nobody is there: nothing comes. */

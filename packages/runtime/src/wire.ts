@@ -168,6 +168,8 @@ export interface ReadRequest {
   readonly reader: string
   /** Default: the reader's cursor. */
   readonly from?: number | undefined
+  /** Instead of the cursor: so many records before the end. */
+  readonly tail?: number | undefined
   readonly follow?: boolean | undefined
   /** Only children at this location. */
   readonly location?: string | undefined
@@ -405,6 +407,7 @@ export function isWorkSpec(value: unknown): value is WorkSpec {
 const read = shape({
   reader: string,
   from: maybe(count),
+  tail: maybe(count),
   follow: maybe(flag),
   location: maybe(string),
   recurse: maybe(flag),

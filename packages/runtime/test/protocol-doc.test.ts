@@ -186,6 +186,7 @@ const held: Fields<wire.HeldOptions> = {
 const read: Fields<wire.ReadRequest> = {
   reader: true,
   from: true,
+  tail: true,
   follow: true,
   location: true,
   recurse: true,
