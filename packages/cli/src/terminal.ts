@@ -2,9 +2,16 @@
 import { Writable, type Readable } from 'node:stream'
 import { styleText } from 'node:util'
 import { BROKEN_PIPE, Failure } from './failure.ts'
+import { columnsOf, Region, type Output } from './region.ts'
 
-export type Output = Writable & { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined }
-export type Input = Readable & { readonly isTTY?: boolean | undefined }
+export type Input = Readable & {
+  readonly isTTY?: boolean | undefined
+  /** Keys as they are pressed, without echo. Of a terminal. */
+  setRawMode?(on: boolean): unknown
+}
+
+/** How often live lines are written anew at most, in ms. */
+const REDRAW_MS = 50
 
 export interface Streams {
   readonly stdin: Input
@@ -23,14 +30,21 @@ export class Terminal {
   readonly #env: NodeJS.ProcessEnv
   readonly #color: { readonly stdout: boolean; readonly stderr: boolean }
   #broken: Error | undefined
-  /** The live line that stands at the bottom of stderr now. */
-  #live = ''
+  /** Live lines: what is to stand at the bottom of stderr, and what does. */
+  readonly #region: Region
+  #live: readonly string[] = []
+  #drawn: readonly string[] = []
+  #drawnAt = -Infinity
+  #redraw: NodeJS.Timeout | undefined
+  /** What was written last to stdout did not end its line: live lines would stand behind it. */
+  #midLine = false
 
   constructor({ stdin, stdout, stderr }: Streams, env: NodeJS.ProcessEnv, color: When = 'auto') {
     this.stdin = stdin
     this.#stdout = stdout
     this.#stderr = stderr
     this.#env = env
+    this.#region = new Region(stderr)
     this.#color = { stdout: colored(stdout, env, color), stderr: colored(stderr, env, color) }
     // Without a listener a reader that leaves would end us with a stack.
     stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -58,7 +72,15 @@ export class Terminal {
   }
   /** Width of the terminal behind stdout; undefined in a pipe, where nothing is ever cut. */
   get columns(): number | undefined {
-    return this.readsOut ? widthOf(this.#stdout) : undefined
+    return this.readsOut ? columnsOf(this.#stdout) : undefined
+  }
+  /** Size of the terminal behind stderr, where live lines stand. */
+  get liveSize(): { readonly columns: number; readonly rows: number } {
+    return { columns: columnsOf(this.#stderr), rows: this.#stderr.rows || 24 }
+  }
+  /** Size of the terminal behind stdout. */
+  get size(): { readonly columns: number; readonly rows: number } {
+    return { columns: columnsOf(this.#stdout), rows: this.#stdout.rows || 24 }
   }
   /** stdout itself, for who edits lines on it. */
   get screen(): Output {
@@ -74,19 +96,22 @@ export class Terminal {
    */
   async out(data: string | Uint8Array): Promise<void> {
     if (this.#broken) throw this.#broken
-    const live = this.#live
-    if (this.readsOut) this.live('')
+    // Above the live lines, which stand in its way only where both are the same terminal.
+    if (this.readsOut) {
+      this.#lift()
+      this.#midLine = data.length > 0 && data.at(-1) !== (typeof data === 'string' ? '\n' : 10)
+    }
     if (!this.#stdout.write(data)) await this.#drained()
-    if (live !== '') this.live(live)
+    if (this.readsOut) this.#draw()
     if (this.#broken) throw this.#broken
   }
 
   /** Writes words. */
   say(text: string): void {
-    const live = this.#live
-    this.live('')
+    this.#lift()
     this.#stderr.write(`${text}\n`)
-    this.live(live)
+    this.#midLine = false
+    this.#draw()
   }
 
   /** Words in a style, where stderr may be coloured. */
@@ -99,17 +124,39 @@ export class Terminal {
     return this.#color.stdout ? styleText(style, text, { validateStream: false }) : text
   }
 
-  /** Replaces the live line at the bottom of stderr; '' takes it away. Only on a terminal. */
-  live(text: string): void {
-    if (!this.readsErr || text === this.#live) return
-    const width = widthOf(this.#stderr) - 1
-    this.#live = text
-    this.#stderr.write(`\r\u001b[2K${text.length > width ? `${text.slice(0, width - 1)}…` : text}`)
+  /**
+   * Replaces the live lines at the bottom of stderr, each no wider than `liveSize.columns - 1`; none takes them away. Only on
+   * a terminal. Drawn at most every 50 ms.
+   */
+  live(lines: readonly string[]): void {
+    if (!this.readsErr) return
+    this.#live = lines
+    if (lines.length === 0) {
+      clearTimeout(this.#redraw)
+      this.#redraw = undefined
+      this.#lift()
+    } else if (performance.now() - this.#drawnAt >= REDRAW_MS) this.#draw()
+    else this.#redraw ??= setTimeout(() => this.#draw(), REDRAW_MS)
+  }
+
+  #draw(): void {
+    if (this.#live.length === 0 || this.#midLine) return
+    clearTimeout(this.#redraw)
+    this.#redraw = undefined
+    this.#drawnAt = performance.now()
+    this.#drawn = this.#live
+    this.#region.draw(this.#live)
+  }
+
+  #lift(): void {
+    if (this.#drawn.length === 0) return
+    this.#drawn = []
+    this.#region.clear()
   }
 
   /** Settles when everything written to stdout has been taken, or never can be. */
   async flush(): Promise<void> {
-    this.live('')
+    this.live([])
     if (this.#broken) return
     await new Promise<void>((resolve) => {
       this.#stdout.write('', () => resolve())
@@ -163,11 +210,6 @@ export class Terminal {
       lines.close()
     }
   }
-}
-
-/** A terminal that does not know its width says 0. */
-function widthOf(stream: Output): number {
-  return stream.columns || 80
 }
 
 /** https://no-color.org and FORCE_COLOR as Node reads them; a flag stands above both. */

@@ -65,7 +65,7 @@ function shortened(text: string): string {
 
 /** What a peer knows of sessions and peers. There are few of them: each time something may have changed all are compared. */
 export interface Around {
-  sessions(): Iterable<{ readonly hosted: boolean; readonly session: { readonly snapshot: SessionSnapshot } }>
+  sessions(): Generator<{ readonly hosted: boolean; readonly now: () => SessionSnapshot }>
   peers(): readonly PeerInfo[]
 }
 
@@ -75,7 +75,7 @@ export class AroundTeller implements Disposable {
   readonly #tell: Tell
   readonly #sessions = new Map<
     string,
-    { readonly session: { readonly snapshot: SessionSnapshot }; hosted: boolean; told: SessionSnapshot }
+    { readonly now: () => SessionSnapshot; hosted: boolean; told: SessionSnapshot }
   >()
   #peers = new Map<string, PeerInfo>()
   #looking = false
@@ -84,9 +84,9 @@ export class AroundTeller implements Disposable {
   constructor(around: Around, tell: Tell) {
     this.#around = around
     this.#tell = tell
-    for (const { hosted, session } of around.sessions()) {
-      const told = session.snapshot
-      this.#sessions.set(keyOf(hosted, told), { session, hosted, told })
+    for (const { hosted, now } of around.sessions()) {
+      const told = now()
+      this.#sessions.set(keyOf(hosted, told), { now, hosted, told })
     }
     this.#peers = new Map(around.peers().map((peer) => [peer.id, peer]))
   }
@@ -109,19 +109,19 @@ export class AroundTeller implements Disposable {
 
   #lookAtSessions(): void {
     const there = new Set<string>()
-    for (const { hosted, session } of this.#around.sessions()) {
-      const now = session.snapshot
-      const key = keyOf(hosted, now)
+    for (const { hosted, now } of this.#around.sessions()) {
+      const is = now()
+      const key = keyOf(hosted, is)
       there.add(key)
       const known = this.#sessions.get(key)
-      if (known && isSameSession(known.told, now)) continue
-      this.#sessions.set(key, { session, hosted, told: now })
-      this.#say(now, hosted, known?.told.state)
+      if (known && isSameSession(known.told, is)) continue
+      this.#sessions.set(key, { now, hosted, told: is })
+      this.#say(is, hosted, known?.told.state)
     }
-    for (const [key, { session, hosted, told }] of this.#sessions) {
+    for (const [key, { now, hosted, told }] of this.#sessions) {
       if (there.has(key)) continue
       this.#sessions.delete(key)
-      const last = session.snapshot
+      const last = now()
       const over = last.state === 'Closed' || last.state === 'Broken'
       this.#say(over ? last : { ...last, state: 'Closed', availability: 'None' }, hosted, told.state, true)
     }

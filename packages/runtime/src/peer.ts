@@ -21,7 +21,7 @@ import { Link } from './link.ts'
 import type { Self } from './link-handshake.ts'
 import { Network, type NetworkPurpose } from './network.ts'
 import { untilAborted, whileWanted } from './output-log.ts'
-import { AroundTeller, tellJobs } from './peer-events.ts'
+import { AroundTeller, tellJobs, type Around } from './peer-events.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import { recover, type Recovered } from './recovery.ts'
 import { Retention } from './retention.ts'
@@ -179,9 +179,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   /** Held and hosted, but for those that are one call's. */
-  *#listedSessions(): Iterable<{ hosted: boolean; session: { snapshot: SessionSnapshot } }> {
-    for (const session of this.#holding.listed()) yield { hosted: false, session }
-    for (const session of this.#hosting.all()) if (session.kind !== 'temporary') yield { hosted: true, session }
+  *#listedSessions(): ReturnType<Around['sessions']> {
+    for (const session of this.#holding.listed()) yield { hosted: false, now: () => session.snapshot }
+    for (const session of this.#hosting.all()) {
+      if (session.kind !== 'temporary') yield { hosted: true, now: () => session.hosted }
+    }
   }
 
   static async open(options: PeerOptions): Promise<PeerHost> {
@@ -589,6 +591,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     )
     await this.#holding.end()
     this.#events.end(new PeerClosedError())
+    // Who listens hears how everything has ended: their answers leave in the turn after the one in which they are woken.
+    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
     await this.#network.close()
     await this.#homeLock?.[Symbol.asyncDispose]()
     this.retention?.[Symbol.dispose]()

@@ -215,6 +215,11 @@ export class HostSession implements SessionRef, SessionActions {
     return this.snapshotFor(undefined)
   }
 
+  /** As whoever has it sees it; Disconnected where nobody does. */
+  get hosted(): SessionSnapshot {
+    return this.snapshotFor(this.#attached)
+  }
+
   /** As one client sees it: Opened for who has it, Disconnected for everybody else (Busy: not to be taken). */
   snapshotFor(client: string | undefined): SessionSnapshot {
     const state = this.#actor.getSnapshot().value as 'Opened' | 'Disconnected' | 'Closing' | 'Closed'

@@ -178,7 +178,7 @@ class Prompt {
       }
     } finally {
       this.#running = undefined
-      this.#context.terminal.live('')
+      this.#context.terminal.live([])
     }
     return true
   }
