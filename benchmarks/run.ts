@@ -3,6 +3,8 @@
 // Ours beside the peers, each pair measured in the same run. Without names: everything. `--json`: a line of JSON for each
 // case, and nothing else. `--check`: fails where a case misses its target, or could not be measured.
 
+import { cases as cliCases, cli } from './cli/cases.ts'
+import { targets as cliTargets } from './cli/targets.ts'
 import { cases as jobCases, jobs } from './jobs/cases.ts'
 import { targets as jobTargets } from './jobs/targets.ts'
 import { cases as remoteCases, remote } from './remote/cases.ts'
@@ -13,7 +15,7 @@ import { cases as transportCases, transport } from './transport/cases.ts'
 import type { Row, Skipped } from './transport/row.ts'
 import { targets as transportTargets } from './transport/targets.ts'
 
-const targets = { ...transportTargets, ...remoteTargets, ...jobTargets, ...storeTargets }
+const targets = { ...transportTargets, ...remoteTargets, ...jobTargets, ...storeTargets, ...cliTargets }
 
 interface Suite {
   readonly cases: readonly string[]
@@ -25,6 +27,7 @@ const suites: Readonly<Record<Row['suite'], Suite>> = {
   transport: { cases: transportCases, rows: transport },
   remote: { cases: [...remoteCases, ...storeCases], rows: remoteAndStore },
   jobs: { cases: jobCases, rows: jobs },
+  cli: { cases: cliCases, rows: cli },
 }
 
 /** Who is elsewhere, and what outlives it. */

@@ -2,7 +2,7 @@
 
 /** One result. `ratio` is in goodness: 1 is as good as the peer, 2 twice as good, also where less is better. */
 export interface Row {
-  readonly suite: 'transport' | 'remote' | 'jobs'
+  readonly suite: 'transport' | 'remote' | 'jobs' | 'cli'
   readonly case: string
   /** Of `ours` and `peer`: of something a second more is better, of a time or size (`ms`, `µs`, `MiB`) less. */
   readonly unit: string

@@ -178,6 +178,7 @@ export const CMDLETS: readonly Cmdlet[] = [
       Keep: flag('--keep'),
       Wait: flag('--wait'),
       AutoRemoveJob: flag('--auto-remove'),
+      WriteEvents: flag('--write-events'),
       NoRecurse: flag('--no-recurse'),
       Location: option('--location'),
       ComputerName: option('--location'),

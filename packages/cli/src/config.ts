@@ -1,4 +1,5 @@
-// What this machine's peer remembers between starts, in `<home>/config.json`: how it is called and where it listens.
+// What this machine's peer remembers between starts, in `<home>/config.json`: how it is called, where it listens, whom it
+// stays connected with and where it keeps its jobs.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Failure } from './failure.ts'
@@ -9,6 +10,12 @@ export interface Config {
   readonly listen?: readonly string[]
   /** The port that was chosen when none was asked for: chosen once, so that what others were told stays true. */
   readonly port?: number
+  /** `memory`, or the file that jobs are kept in. None: `errand.db` in the home. */
+  readonly store?: string
+  /** Be found on the local network, and find peers there. */
+  readonly mdns?: boolean
+  /** Multiaddrs, ending in `/p2p/<id>`, of peers to stay connected with. */
+  readonly bootstrap?: readonly string[]
 }
 
 function fileOf(home: string): string {
@@ -36,10 +43,16 @@ export async function readConfig(home: string): Promise<Config> {
 
 function isConfig(value: unknown): value is Config {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  const { name, listen, port } = value as Record<string, unknown>
+  const { name, listen, port, store, mdns, bootstrap } = value as Record<string, unknown>
+  const isText = (field: unknown): boolean => field === undefined || typeof field === 'string'
+  const isList = (field: unknown): boolean =>
+    field === undefined || (Array.isArray(field) && field.every((item) => typeof item === 'string'))
   return (
-    (name === undefined || typeof name === 'string') &&
-    (listen === undefined || (Array.isArray(listen) && listen.every((address) => typeof address === 'string'))) &&
+    isText(name) &&
+    isText(store) &&
+    isList(listen) &&
+    isList(bootstrap) &&
+    (mdns === undefined || typeof mdns === 'boolean') &&
     (port === undefined || (Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536))
   )
 }

@@ -5,8 +5,8 @@ import type { Terminal } from './terminal.ts'
 
 /** A signal as the process gets it. `process` is one; so is an EventEmitter in a test. */
 export interface Signals {
-  on(name: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
-  off(name: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
+  on(name: 'SIGINT' | 'SIGTERM' | 'SIGHUP', listener: () => void): unknown
+  off(name: 'SIGINT' | 'SIGTERM' | 'SIGHUP', listener: () => void): unknown
 }
 
 export interface Context {

@@ -15,6 +15,12 @@ export interface DaemonOptions {
   readonly name?: string | undefined
   /** Multiaddrs; remembered. */
   readonly listen?: readonly string[] | undefined
+  /** `memory`, or an absolute path; remembered. */
+  readonly store?: string | undefined
+  /** Remembered. */
+  readonly mdns?: boolean | undefined
+  /** Remembered. */
+  readonly bootstrap?: readonly string[] | undefined
   readonly lostAfter?: string | undefined
   /** Started by a command that needed it: leaves when it has not been needed for a while. */
   readonly onDemand: boolean
@@ -34,29 +40,43 @@ const LOOK_MS = 30_000
  * @throws KeyInUseError, AddressInUseError when one runs in this home already
  */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
-  const { home, name, listen, lostAfter, onDemand, version, signals } = options
+  const { home, name, listen, store, mdns, bootstrap, lostAfter, onDemand, version, signals } = options
   await mkdir(home, { recursive: true, mode: 0o700 })
-  if (name !== undefined || listen !== undefined) {
+  const asked = { name, store, mdns, bootstrap, listen }
+  if (Object.values(asked).some((one) => one !== undefined)) {
     const before = (await readConfig(home)).listen
-    await writeConfig(home, defined({ name, listen: listen && keepPorts(listen, before) }))
+    await writeConfig(home, defined({ ...asked, listen: listen && keepPorts(listen, before) }))
   }
   const config = await readConfig(home)
-  const network = (purpose: NetworkPurpose): LazyTransport => transportOf(home, config, purpose)
-  const log = (message: string, details?: Record<string, unknown>): void =>
-    void process.stderr.write(`${JSON.stringify({ at: new Date(), message, ...details })}\n`)
+  const file = config.store ?? join(home, 'errand.db')
+  const kept = file !== 'memory'
   const peer = await PeerHost.open({
     home,
-    store: sqlite(join(home, 'errand.db'), { onTrouble: ({ code, message }) => log('store', { code, what: message }) }),
+    ...defined({
+      store: kept
+        ? sqlite(file, { onTrouble: ({ code, message }) => log('store', { code, what: message }) })
+        : undefined,
+      reach: reachAtOnce(config),
+    }),
     ...defined({ name: config.name, lostAfter }),
     version,
     onDemand,
     serveLocal: true,
-    // Who was told to listen listens from the start; who was not needs no network before there is another peer.
-    transport: config.listen === undefined ? network : network('invite'),
+    bootstrap: config.bootstrap ?? [],
+    transport: (purpose) => transportOf(home, config, purpose),
     log,
   })
-  using _signals = onInterrupt(signals, () => void peer.close())
-  using _idle = onDemand ? whenIdle(peer, IDLE_MS, LOOK_MS) : undefined
+  // Others may come at any time, or count on us for staying connected; and jobs that are in memory would go with us.
+  const isNeeded = (): boolean =>
+    peer.reach === 'invite' || config.bootstrap !== undefined || (!kept && peer.local.snapshot.jobs > 0)
+  let asks = 0
+  using _signals = onLeave(signals, () => {
+    const { length: running } = peer.local.unfinished
+    if (++asks > 1) return peer.hurry()
+    if (running > 0) log('asks what runs to stop; told to leave again, it ends it by force', { jobs: running })
+    void peer.close()
+  })
+  using _idle = onDemand ? whenIdle(peer, IDLE_MS, LOOK_MS, isNeeded) : undefined
   try {
     await options.onReady()
   } finally {
@@ -65,16 +85,44 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   }
 }
 
-/** Closes a peer that nobody has needed for `idle` milliseconds. */
+/** A line on stderr: JSON in a log, words for who looks on. */
+function log(message: string, details: Record<string, unknown> = {}): void {
+  const { stderr } = process
+  const words = Object.entries(details).map(([what, value]) => `, ${what}: ${String(value)}`)
+  stderr.write(
+    stderr.isTTY
+      ? `errand: ${message}${words.join('')}\n`
+      : `${JSON.stringify({ at: new Date(), message, ...details })}\n`,
+  )
+}
+
+/** Who was told to be found listens from the start; who was told nothing needs no network before there is another peer. */
+function reachAtOnce({ listen, mdns, bootstrap }: Config): NetworkPurpose | undefined {
+  if (listen !== undefined || mdns) return 'invite'
+  return bootstrap === undefined || bootstrap.length === 0 ? undefined : 'dial'
+}
+
+/** SIGTERM, Ctrl-C, and the end of the terminal that we run in: whoever is told so again wants it sooner. */
+function onLeave(signals: Signals, leave: () => void): Disposable {
+  const interrupts = onInterrupt(signals, leave)
+  signals.on('SIGHUP', leave)
+  return {
+    [Symbol.dispose]() {
+      interrupts[Symbol.dispose]()
+      signals.off('SIGHUP', leave)
+    },
+  }
+}
+
+/** Closes a peer that nobody has been at for `idle` milliseconds, unless it is needed all the same. */
 export function whenIdle(
-  peer: Pick<PeerHost, 'idle' | 'activeAt' | 'local' | 'close'>,
+  peer: Pick<PeerHost, 'idle' | 'activeAt' | 'close'>,
   idle: number,
   look: number,
+  isNeeded: () => boolean,
 ): Disposable {
   const timer = setInterval(() => {
-    // Jobs that have ended are needed as long as they are in the table: they live in memory, and would go with us.
-    const needed = !peer.idle || peer.local.snapshot.jobs > 0
-    if (!needed && performance.now() - peer.activeAt >= idle) void peer.close()
+    if (peer.idle && !isNeeded() && performance.now() - peer.activeAt >= idle) void peer.close()
   }, look)
   return { [Symbol.dispose]: () => clearInterval(timer) }
 }
@@ -86,7 +134,12 @@ function transportOf(home: string, before: Config, purpose: NetworkPurpose): Laz
       // Since then somebody may have been joined, and a port chosen.
       const config = { ...before, ...(await readConfig(home)) }
       const { libp2p } = await import('@errand/transport/libp2p')
-      return libp2p({ keyFile: join(home, 'key'), listen: listenOn(config, purpose === 'invite') })
+      const listen = listenOn(config, purpose === 'invite')
+      return libp2p({
+        keyFile: join(home, 'key'),
+        listen,
+        ...defined({ mdns: config.mdns, bootstrap: config.bootstrap }),
+      })
     },
     async ({ addresses }) => {
       const { listen } = await readConfig(home)

@@ -17,7 +17,8 @@ export const EXIT = {
   terminated: 143,
 } as const
 
-const BY_CODE: Readonly<Record<string, number>> = {
+/** How errors with these codes end a command; all others with 1. */
+export const BY_CODE: Readonly<Record<string, number>> = {
   [BROKEN_PIPE]: EXIT.done,
   USAGE: EXIT.usage,
   SCRIPT: EXIT.usage,

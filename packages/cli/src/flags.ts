@@ -52,7 +52,12 @@ export interface Flags {
   any?: boolean
   for?: JobState[]
   grace?: string
+  kill?: boolean
+  all?: boolean
   force?: boolean
+  finished?: boolean
+  olderThan?: string
+  writeEvents?: boolean
   state?: string[]
   hasMore?: boolean
   children?: boolean
@@ -64,6 +69,9 @@ export interface Flags {
   buffering?: 'block' | 'drop'
   outTarget?: 'job' | 'host'
   listen?: string[]
+  store?: string
+  mdns?: boolean
+  bootstrap?: string[]
   foreground?: boolean
   onDemand?: boolean
   readyFd?: number
@@ -163,11 +171,16 @@ const FLAGS = {
   location: { flags: '--location <name>', help: 'only what was said there' },
   reader: { flags: '--reader <name>', help: 'whose cursor (default owner)' },
   recurse: { flags: '--no-recurse', help: 'the job itself, without its children' },
+  writeEvents: { flags: '--write-events', help: 'also each change of state (needs --wait or --follow)' },
   out: { flags: '-o, --out <file>', help: 'written by the peer whose table is spoken to' },
   autoRemove: { flags: '--auto-remove', help: 'remove the job when it has ended (needs --wait or --follow)' },
   any: { flags: '--any', help: 'until one of them is finished' },
   for: { flags: '--for <state>', help: 'until it is in this state instead of finished', parse: manyOf(JOB_STATES) },
   grace: { flags: '--grace <duration>', help: 'how long to ask before it is ended by force (default 5s)' },
+  kill: { flags: '--kill', help: 'end it by force at once' },
+  all: { flags: '--all', help: 'every job that has not ended' },
+  finished: { flags: '--finished', help: 'every job that has ended' },
+  olderThan: { flags: '--older-than <duration>', help: 'every job that ended longer ago than that' },
   force: { flags: '--force', help: 'also what is not finished, or what another client has' },
   state: { flags: '-s, --state <state>', help: 'only those in these states', parse: list },
   hasMore: { flags: '--has-more', help: 'only those with something to receive' },
@@ -188,6 +201,13 @@ const FLAGS = {
     parse: oneOf(['job', 'host']),
   },
   listen: { flags: '--listen <addr>', help: 'multiaddr to listen on; remembered', parse: list },
+  store: { flags: '--store <where>', help: 'a file to keep jobs in, or memory: gone with the peer; remembered' },
+  mdns: { flags: '--mdns', help: 'be found on the local network, and find peers there; remembered' },
+  bootstrap: {
+    flags: '--bootstrap <addr>',
+    help: 'multiaddr, ending in /p2p/ID, of a peer to stay connected with; repeatable, remembered',
+    parse: list,
+  },
   foreground: { flags: '--foreground', help: 'stay in this terminal' },
   onDemand: { flags: '--on-demand', help: 'leave after ten idle minutes', hidden: true },
   readyFd: { flags: '--ready-fd <fd>', help: 'where to say that it is up', parse: count(1), hidden: true },

@@ -15,6 +15,7 @@ import { onInterrupt } from './interrupt.ts'
 import { LinkNews } from './link-news.ts'
 import { sayError } from './render/error.ts'
 import type { PlacedJob } from './places.ts'
+import { iso } from './render/json.ts'
 import { jobId } from './render/job.ts'
 import { sayQuestion } from './render/question.ts'
 import type { RecordPrinter } from './render/record.ts'
@@ -117,6 +118,50 @@ async function countItems(
     }
   } catch {
     // It is followed beside this: what became of it is said there.
+  }
+}
+
+/**
+ * Writes each change of these jobs' states, and of their children's, until disposed: `job 3 Job3 is Completed` among the
+ * words, or with `--json` a record of kind `state`. What has happened by then is written before it settles.
+ */
+export function writingEvents(context: Context, jobs: readonly PlacedJob[], signal: AbortSignal): AsyncDisposable {
+  const over = new AbortController()
+  const either = AbortSignal.any([signal, over.signal])
+  const writing = jobs.map(({ job }) => writeEvents(context, job, either))
+  return {
+    async [Symbol.asyncDispose]() {
+      // One that has ended is told to its end; of one that goes on nobody waits for more.
+      if (jobs.some(({ job }) => job.endedAt === undefined)) over.abort()
+      await Promise.all(writing)
+    },
+  }
+}
+
+async function writeEvents(context: Context, job: Job, signal: AbortSignal): Promise<void> {
+  const { terminal, json } = context
+  // The last that was told of each: of a long history only the end is kept.
+  const told = new Map<string, string>()
+  const key = ({ state, at }: JobSnapshot['history'][number]): string => `${state} ${at.getTime()}`
+  try {
+    for await (const snapshot of job.watch({ signal })) {
+      for (const one of [snapshot, ...snapshot.children]) {
+        const { instanceId, history, location } = one
+        const last = history.findLastIndex((entry) => key(entry) === told.get(instanceId))
+        for (const { state, at } of history.slice(last + 1)) {
+          const id = jobId(one)
+          if (json === undefined) terminal.say(terminal.word('dim', `job ${id} ${one.name} is ${state}`))
+          else
+            await terminal.out(
+              `${JSON.stringify({ at: iso(at), location, jobId: instanceId, kind: 'state', state })}\n`,
+            )
+        }
+        if (history.length > 0) told.set(instanceId, key(history.at(-1)!))
+      }
+    }
+  } catch {
+    // The reader of stdout has left, or the job cannot be watched any more: whoever prints its records, or waits for it,
+    // hears that too.
   }
 }
 

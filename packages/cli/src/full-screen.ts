@@ -28,9 +28,8 @@ export class FullScreen implements Disposable {
     this.#terminal = terminal
     this.#onKey = on.key
     this.#onResize = () => {
-      // The terminal may have moved everything.
+      // The terminal may have moved everything: all of it is written anew.
       this.#drawn = []
-      terminal.screen.write('\u001b[2J')
       on.resize()
     }
     terminal.screen.write(ENTER)

@@ -13,6 +13,8 @@ export interface CommandSpec {
   /** How many words it takes; `work` takes them as they are. */
   readonly words: readonly [least: number, most: number] | 'work'
   readonly examples?: readonly string[]
+  /** For programs, not for people: neither listed nor suggested. */
+  readonly hidden?: boolean
   /** Loads what it does; nothing of a command is loaded before it was typed. */
   readonly load: () => Promise<{ default: Verb }>
 }
@@ -57,6 +59,7 @@ const RECEIVE: readonly FlagName[] = [
   'prefix',
   'raw',
   'out',
+  'writeEvents',
 ]
 const WORK_USAGE = '[--] CMD… | FILE.ts[#export] | -e CODE | --job NAME'
 
@@ -169,10 +172,11 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'stop',
     group: 'Jobs',
-    usage: 'JOB…',
+    usage: 'JOB… | --all',
     summary: 'ask it to stop, then end it by force (Stop-Job)',
-    flags: ['at', 'grace'],
-    words: [1, MANY],
+    flags: ['at', 'grace', 'kill', 'all'],
+    words: [0, MANY],
+    examples: ['errand stop 3', 'errand stop 3 --grace 30s', 'errand stop --all --kill'],
     load: () => import('./commands/stop.ts'),
   },
   {
@@ -227,11 +231,22 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'remove',
     group: 'Jobs',
-    usage: 'JOB…',
+    usage: 'JOB… | --finished | --older-than D',
     summary: 'delete it and what it said (Remove-Job)',
-    flags: ['at', 'force'],
-    words: [1, MANY],
+    flags: ['at', 'force', 'finished', 'olderThan'],
+    words: [0, MANY],
+    examples: ['errand remove 3', 'errand remove 3 --force', 'errand remove --older-than 7d'],
     load: () => import('./commands/remove.ts'),
+  },
+  {
+    path: 'inspect',
+    group: 'Jobs',
+    usage: 'JOB|SESSION|PEER…',
+    summary: 'everything known of it: its history, why it failed, what it waits for',
+    flags: ['at'],
+    words: [1, MANY],
+    examples: ['errand inspect 3', 'errand inspect session:build', 'errand inspect server01'],
+    load: () => import('./commands/inspect.ts'),
   },
   {
     path: 'launch',
@@ -320,9 +335,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Peers',
     usage: '',
     summary: "start this machine's peer",
-    flags: ['name', 'listen', 'lostAfter', 'foreground', 'onDemand', 'readyFd'],
+    flags: ['name', 'listen', 'store', 'mdns', 'bootstrap', 'lostAfter', 'foreground', 'onDemand', 'readyFd'],
     words: [0, MANY],
-    examples: ['errand up --listen /ip4/0.0.0.0/tcp/4100'],
+    examples: [
+      'errand up',
+      'errand up --listen /ip4/0.0.0.0/tcp/4100',
+      'errand up --bootstrap /ip4/192.0.2.7/tcp/4100/p2p/12D3KooW…',
+      'errand up --foreground --store memory',
+    ],
     load: () => import('./commands/up.ts'),
   },
   {
@@ -443,6 +463,16 @@ export const COMMANDS: readonly CommandSpec[] = [
       'errand events --at server01 --timeout 1h',
     ],
     load: () => import('./commands/events.ts'),
+  },
+  {
+    path: 'demo',
+    group: 'Other',
+    usage: '',
+    summary: 'a tour: three peers on this machine, and all ways of working with them; leaves nothing behind',
+    flags: [],
+    words: [0, 0],
+    examples: ['errand demo', 'errand demo --quiet'],
+    load: () => import('./commands/demo.ts'),
   },
   {
     path: 'help',

@@ -1,7 +1,7 @@
 // This machine's peer: found where its socket is, or started. Of two commands that start it at the same moment one wins —
 // the peer itself sees to that, by the lock of its socket — and the other finds the winner's.
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdir, open } from 'node:fs/promises'
+import { mkdir, open, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -76,6 +76,7 @@ function silent(home: string, why: string): Failure {
 async function startDaemon({ home, env, flags }: DaemonOptions, signal: AbortSignal): Promise<string | undefined> {
   await mkdir(home, { recursive: true, mode: 0o700 })
   const main = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url))
+  await makeRoom(logOf(home))
   const log = await open(logOf(home), 'a', 0o600)
   let child: ChildProcess
   try {
@@ -131,6 +132,14 @@ async function readyLine(child: ChildProcess, signal: AbortSignal): Promise<Read
   }
 }
 
-function logOf(home: string): string {
+/** Where a daemon in the background writes what an operator may want to know, a JSON object a line. */
+export function logOf(home: string): string {
   return join(home, 'daemon.log')
 }
+
+/** What was written before is kept once, as `daemon.log.1`: with one daemon after the other it would grow for ever. */
+async function makeRoom(log: string): Promise<void> {
+  const { size } = await stat(log).catch(() => ({ size: 0 })) // the first
+  if (size > LOG_BYTES) await rename(log, `${log}.1`)
+}
+const LOG_BYTES = 1 << 20

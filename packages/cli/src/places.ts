@@ -1,5 +1,13 @@
 // Where? `--on` says where the work runs, `--at` whose job table a verb speaks to.
-import { codeOf, type Job, type JobFilter, type Peer, type Session, type Target } from '@errand/runtime/client'
+import {
+  codeOf,
+  type Job,
+  type JobFilter,
+  type JobState,
+  type Peer,
+  type Session,
+  type Target,
+} from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { usage } from './failure.ts'
 import { jobId } from './render/job.ts'
@@ -122,6 +130,17 @@ export async function jobsOf(
   const seen = new Set<string>()
   return found.flat().filter(({ job }) => !seen.has(job.instanceId) && seen.add(job.instanceId))
 }
+
+/** States of jobs that have ended, and of those that have not. */
+export const FINISHED: readonly JobState[] = ['Completed', 'Failed', 'Stopped']
+export const UNFINISHED: readonly JobState[] = [
+  'NotStarted',
+  'Running',
+  'Blocked',
+  'Suspended',
+  'Disconnected',
+  'Stopping',
+]
 
 /** All jobs of several places that pass a filter. */
 export async function filteredJobs(

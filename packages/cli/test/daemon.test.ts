@@ -162,36 +162,35 @@ describe('whenIdle', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  const peer = (how: { idle: boolean; jobs: number }) => {
+  const peer = (how: { idle: boolean }) => {
     const fake = {
       idle: how.idle,
       activeAt: performance.now(),
-      local: { snapshot: { jobs: how.jobs } },
       close: vi.fn(async () => {}),
     }
     return fake as typeof fake & PeerHost
   }
   it('leaves when nobody has needed it for long enough, and not before', () => {
-    const one = peer({ idle: true, jobs: 0 })
-    using _ = whenIdle(one, 600_000, 30_000)
+    const one = peer({ idle: true })
+    using _ = whenIdle(one, 600_000, 30_000, () => false)
     vi.advanceTimersByTime(599_999)
     expect(one.close).not.toHaveBeenCalled()
     vi.advanceTimersByTime(30_001)
     expect(one.close).toHaveBeenCalled()
   })
   it.each([
-    ['somebody is there', { idle: false, jobs: 0 }],
-    ['jobs are in the table, whose output would be lost', { idle: true, jobs: 1 }],
-  ])('stays while %s', (_name, how) => {
+    ['somebody is there', { idle: false, needed: false }],
+    ['it is needed', { idle: true, needed: true }],
+  ])('stays while %s', (_name, { needed, ...how }) => {
     const one = peer(how)
-    using _ = whenIdle(one, 600_000, 30_000)
+    using _ = whenIdle(one, 600_000, 30_000, () => needed)
     vi.advanceTimersByTime(6_000_000)
     expect(one.close).not.toHaveBeenCalled()
   })
   it('counts from when it was last needed, and no more once it is disposed', () => {
-    const one = peer({ idle: true, jobs: 0 })
+    const one = peer({ idle: true })
     {
-      using _ = whenIdle(one, 600_000, 30_000)
+      using _ = whenIdle(one, 600_000, 30_000, () => false)
       vi.advanceTimersByTime(500_000)
       one.activeAt = performance.now()
       vi.advanceTimersByTime(500_000)

@@ -376,6 +376,23 @@ describe('receive and logs', () => {
     expect((await errand(['logs', '1'], { peer })).out).toBe('a\nb\nc\nd\n')
     expect((await errand(['receive', '1', '--from', '2'], { peer })).out).toBe('c\nd\n')
   })
+  it('writes changes of state among the records, where it was asked to', async () => {
+    const { peer, job } = await spoken()
+    const one = new Running(['receive', '1', '--wait', '--write-events'], { peer })
+    await one.stderr.has('Running')
+    job.end()
+    expect(await one.ended).toEqual({
+      code: 0,
+      out: 'a\nb\nc\n',
+      err: 'job 1 Job1 is Running\njob 1 Job1 is Completed\n',
+    })
+    const { out } = await errand(['receive', '1', '--wait', '--write-events', '--json'], { peer })
+    expect(out.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as unknown]))).toMatchObject([
+      { kind: 'state', state: 'Running', jobId: job.instanceId },
+      { kind: 'state', state: 'Completed', location: 'localhost' },
+    ])
+    expect(await errand(['receive', '1', '--write-events'], { peer })).toMatchObject({ code: 2 })
+  })
   it('chooses kinds and the last of them', async () => {
     const { peer, job } = await spoken()
     job.say({ kind: 'warning', value: 'w' })
@@ -482,6 +499,16 @@ describe('wait, stop, remove', () => {
     expect(await errand(['stop', '1', '2', '--grace', '2s'], { peer })).toEqual({ code: 0, out: '', err: '' })
     expect(peer.table.map(({ calls }) => calls)).toEqual([[['stop', { grace: 2000 }]], [['stop', { grace: 2000 }]]])
   })
+  it('stops all that have not ended, by force where it is to be', async () => {
+    const peer = running()
+    for (const name of ['a', 'b', 'c']) await peer.start([name])
+    peer.table[0]!.end()
+    expect(await errand(['stop', '--all', '--kill'], { peer })).toEqual({ code: 0, out: '', err: '' })
+    expect(peer.table.map(({ calls }) => calls)).toEqual([[], [['stop', { grace: 0 }]], [['stop', { grace: 0 }]]])
+    expect(await errand(['stop', '--all'], { peer })).toEqual({ code: 0, out: '', err: 'no job runs\n' })
+    for (const odd of [[], ['1', '--all'], ['1', '--kill', '--grace', '1s']])
+      expect(await errand(['stop', ...odd], { peer })).toMatchObject({ code: 2 })
+  })
   it('says each failure and stops the others all the same', async () => {
     const peer = running()
     await peer.start(['a'])
@@ -507,6 +534,22 @@ describe('wait, stop, remove', () => {
     expect(await errand(['remove', '1', '--force'], { peer })).toMatchObject({ code: 0 })
     expect(peer.live).toHaveLength(0)
   })
+  it('removes all that have ended, or have ended long ago', async () => {
+    const peer = running()
+    for (const name of ['a', 'b', 'c']) await peer.start([name])
+    peer.table[0]!.end()
+    peer.table[2]!.end('Failed')
+    expect(await errand(['remove', '--older-than', '7d'], { peer })).toMatchObject({ code: 0, out: '' })
+    const { state, before } = peer.filters.at(-1)!
+    expect(state).toEqual(['Completed', 'Failed', 'Stopped'])
+    expect(Date.now() - before!.getTime()).toBeGreaterThanOrEqual(7 * 86_400_000)
+    await peer.start(['d'])
+    peer.table[3]!.end()
+    expect(await errand(['remove', '--finished'], { peer })).toEqual({ code: 0, out: '', err: '1 job removed\n' })
+    expect(peer.live.map(({ command }) => command)).toEqual(['b'])
+    for (const odd of [[], ['1', '--finished'], ['--finished', '--force']])
+      expect(await errand(['remove', ...odd], { peer })).toMatchObject({ code: 2 })
+  })
   it('asks a person before it ends several, and nobody else', async () => {
     const jobs = async (): Promise<FakePeer> => {
       const peer = running()
@@ -525,9 +568,62 @@ describe('wait, stop, remove', () => {
     expect(await asked('n\n', ['remove', '--force', '1', '2'])).toEqual([1, 2])
     expect(await asked('y\n', ['remove', '--force', '1', '2'])).toEqual([0, 0])
     expect(await asked('', ['remove', '--force', '--yes', '1', '2'])).toEqual([0, 0])
+    expect(await asked('n\n', ['stop', '--all'])).toEqual([1, 2])
+    expect(await asked('', ['stop', '--all', '--yes'])).toEqual([0, 2])
     const piped = await jobs()
     expect(await errand(['remove', '--force', '1', '2'], { peer: piped })).toMatchObject({ code: 0 })
     expect(piped.live).toHaveLength(0)
+  })
+})
+
+describe('inspect', () => {
+  it('says all that is known of a job, and what to do', async () => {
+    const peer = running()
+    await peer.start(['make', 'all'])
+    const job = peer.table[0]!.yields('x')
+    job.end('Failed', { reason: failure('COMMAND_EXIT', 'make ended with exit code 2'), exitCode: 2 })
+    const { code, out } = await errand(['inspect', '1'], { peer })
+    expect(code).toBe(0)
+    expect(out).toMatch(/^job 1 {2}Job1\nstate {6}Failed since \d{4}-/)
+    for (const line of [
+      'why        make ended with exit code 2 (COMMAND_EXIT)',
+      'to read    errand receive 1',
+      'exit code  2',
+      'command    make all',
+    ])
+      expect(out.split('\n')).toContain(line)
+    expect(JSON.parse((await errand(['inspect', '1', '--json'], { peer })).out)).toMatchObject({
+      id: 1,
+      state: 'Failed',
+      reason: { code: 'COMMAND_EXIT' },
+    })
+  })
+  it('says what a Blocked job asks, with the line that answers it', async () => {
+    const peer = running()
+    await peer.start(['x'])
+    peer.table[0]!.asks('Go on?', { choices: ['yes', 'no'] })
+    const { out } = await errand(['inspect', '1'], { peer })
+    expect(out).toContain('asks      Go on? (yes, no)\n          errand answer 1 yes\n')
+  })
+  it('knows sessions and peers too, and takes a word for a job first', async () => {
+    const peer = running().knows('build', 'server01')
+    peer.hold(new FakeSession(4, 'server01', 'build'))
+    expect((await errand(['inspect', 'build'], { peer })).out).toMatch(/^session 4 {2}build\n/)
+    expect((await errand(['inspect', 'peer:build'], { peer })).out).toMatch(/^peer build\n/)
+    expect((await errand(['inspect', 'SERVER01'], { peer })).out).toMatch(/^peer server01\n/)
+    await peer.start(['x'], { name: 'build' })
+    expect((await errand(['inspect', 'build'], { peer })).out).toMatch(/^job 1 {2}build\n/)
+    expect((await errand(['inspect', 'session:build'], { peer })).out).toMatch(/^session 4 {2}build\n/)
+    const both = await errand(['inspect', 'build', 'peer:server01', '--json'], { peer })
+    expect(JSON.parse(both.out)).toMatchObject([{ name: 'build', command: 'x' }, { name: 'server01' }])
+  })
+  it.each([
+    ['7', "there is no job '7'"],
+    ['session:7', "there is no session '7'"],
+    ['peer:x', "there is no peer 'x'"],
+    ['x', "there is no job, session or peer 'x'"],
+  ])('%s is not there: 3', async (word, said) => {
+    expect(await errand(['inspect', word])).toMatchObject({ code: 3, err: expect.stringContaining(said) })
   })
 })
 

@@ -125,10 +125,9 @@ describe('errand events', () => {
   })
   it('ends at once with what no waiting mends', async () => {
     const peer = new FakePeer()
-    peer.events = async function* () {
-      throw failure('DENIED', 'not allowed here')
-      yield undefined as never
-    }
+    const denied = failure('DENIED', 'not allowed here')
+    const refused = { next: () => Promise.reject(denied), [Symbol.asyncIterator]: () => refused }
+    peer.events = () => refused as unknown as ReturnType<FakePeer['events']>
     expect(await errand(['events'], { peer })).toMatchObject({ code: 4, err: 'errand: not allowed here\n' })
   })
   it('refuses a field that there is not before it waits for anything', async () => {

@@ -19,6 +19,7 @@ const FINISHED: ReadonlySet<JobState> = new Set<JobState>(['Completed', 'Failed'
 /** Nothing is known to be done in these. */
 const STILL: ReadonlySet<JobState> = new Set<JobState>(['Disconnected', 'Blocked', 'Suspended'])
 
+/** Whether a job in this state has ended: Completed, Failed or Stopped. */
 export function isFinished(state: JobState): boolean {
   return FINISHED.has(state)
 }

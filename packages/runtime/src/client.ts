@@ -16,13 +16,13 @@ import { LOCAL_BEAT, protocols, type PeerEvent } from './wire.ts'
 export { className } from '@errand/transport'
 export { socketPath as socketOf } from '@errand/transport/socket'
 export { isFinished } from './child-jobs.ts'
-export { filterJobs } from './job-filter.ts'
-export { jsonError, jsonValue } from './json-value.ts'
+export { filterJobs, type Family, type JobFacts } from './job-filter.ts'
+export { jsonError, jsonValue, type SpecialJson } from './json-value.ts'
 export { unmarked } from './launch.ts'
 export { milliseconds } from './duration.ts'
 export { defaultHome } from './home.ts'
 export * from './errors.ts'
-export { defineJob, type Produced, type Producing } from './job-definition.ts'
+export { defineJob, type JobDescription, type Produced, type Producing } from './job-definition.ts'
 export type * from './surface.ts'
 export { waitAll, waitAny, type Waited, type WaitOptions } from './wait-jobs.ts'
 
@@ -46,11 +46,13 @@ export interface PeerStatus {
 
 /** This machine's daemon: a Peer whose job table is everybody's who may open its socket. */
 export interface LocalPeer extends Peer {
+  /** What it says of itself now. */
   status(o?: Cancel): Promise<PeerStatus>
   /** Ends the daemon. @throws JobNotFinishedError while jobs run, unless `drain` (waits for them) or `force` */
   shutdown(o?: { drain?: boolean; force?: boolean } & Cancel): Promise<void>
 }
 
+/** Which daemon, and how patiently. */
 export interface LocalOptions extends Cancel {
   /** Whose daemon. Default: the user's. */
   home?: string
@@ -64,6 +66,9 @@ export interface LocalOptions extends Cancel {
 /**
  * Connects to this machine's daemon. Closing the result lets go of it; its jobs and sessions go on.
  * @throws PeerUnreachableError when none is running, DeniedError when 128 programs are connected to it already
+ * @example
+ * await using peer = await connectLocal()
+ * console.log((await peer.jobs({ state: 'Running' })).length)
  */
 export async function connectLocal(o: LocalOptions = {}): Promise<LocalPeer> {
   const lostAfter = milliseconds(o.lostAfter ?? 0)

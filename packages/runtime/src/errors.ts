@@ -1,24 +1,25 @@
 // Errors of the runtime. Compare by `code`; codes are part of the contract, classes are a comfort within one process.
-import { ErrandError } from '@errand/transport'
+import { ErrandError, type ErrandErrorOptions } from '@errand/transport'
 import type { JobSnapshot } from './surface.ts'
 
 export {
   ChannelClosedError,
   DeniedError,
   ErrandError,
+  type ErrandErrorOptions,
   NotTransferableError,
   PeerUnreachableError,
   ProtocolError,
   TooLargeError,
 } from '@errand/transport'
 
-type Options = { cause?: unknown; hint?: string | undefined }
-
+/** No job of that table is meant by that: number, name, prefix of an instanceId. */
 export class JobNotFoundError extends ErrandError {
   constructor(which: unknown, where: string) {
     super('JOB_NOT_FOUND', `no job ${show(which)} on ${where}`, { hint: '`errand list` shows the jobs there are' })
   }
 }
+/** Several jobs are meant by that; the message has their numbers. */
 export class JobAmbiguousError extends ErrandError {
   constructor(which: unknown, ids: readonly (number | string)[]) {
     super('JOB_AMBIGUOUS', `${show(which)} names several jobs: ${ids.join(', ')}`, { hint: 'use a number' })
@@ -34,11 +35,13 @@ export class JobFailedError extends ErrandError {
     this.job = job
   }
 }
+/** The job was stopped: by `stop`, with its session, or because its peer left. */
 export class JobStoppedError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('JOB_STOPPED', message, options)
   }
 }
+/** What was asked for is for jobs that have ended, and this one has not. */
 export class JobNotFinishedError extends ErrandError {
   constructor(id: number | string, state: string) {
     super('JOB_NOT_FINISHED', `job ${id} is ${state}, not finished`, { hint: 'stop it first, or remove it with force' })
@@ -46,19 +49,19 @@ export class JobNotFinishedError extends ErrandError {
 }
 /** The job is in a state that does not allow this. */
 export class JobStateError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('JOB_STATE', message, options)
   }
 }
 /** Nothing can be sent to the job any more: it has ended, its input was ended, or it takes none. */
 export class InputClosedError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('INPUT_CLOSED', message, options)
   }
 }
 /** The question has its answer already, or is withdrawn. */
 export class QuestionAnsweredError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('QUESTION_ANSWERED', message, options)
   }
 }
@@ -93,15 +96,17 @@ export class ChildJobError extends ErrandError {
 }
 /** A job that is started again whenever it fails has failed too often; `cause` is its last failure. */
 export class RestartIntensityError extends ErrandError {
-  constructor(failures: number, within: number, options?: Options) {
+  constructor(failures: number, within: number, options?: ErrandErrorOptions) {
     super('RESTART_INTENSITY', `it failed ${failures} times within ${within} ms`, options)
   }
 }
+/** No session there is meant by that: number, name, instanceId. */
 export class SessionNotFoundError extends ErrandError {
   constructor(which: unknown, where: string) {
     super('SESSION_NOT_FOUND', `no session ${show(which)} on ${where}`, { hint: '`errand session list` shows them' })
   }
 }
+/** Several sessions are meant by that; the message has their numbers. */
 export class SessionAmbiguousError extends ErrandError {
   constructor(which: unknown, ids: readonly number[], where: string) {
     super('SESSION_AMBIGUOUS', `${show(which)} names several sessions on ${where}: ${ids.join(', ')}`, {
@@ -109,6 +114,7 @@ export class SessionAmbiguousError extends ErrandError {
     })
   }
 }
+/** The session's runspace is taken: it runs one thing at a time. */
 export class SessionBusyError extends ErrandError {
   constructor(name: string) {
     super('SESSION_BUSY', `session ${name} is running something; it runs one thing at a time`, {
@@ -116,44 +122,46 @@ export class SessionBusyError extends ErrandError {
     })
   }
 }
+/** The session is closed, here or there. */
 export class SessionClosedError extends ErrandError {
-  constructor(name: string, options?: Options) {
+  constructor(name: string, options?: ErrandErrorOptions) {
     super('SESSION_CLOSED', `session ${name} is closed`, options)
   }
 }
 /** The session has ended because nobody came back to it in time, and its jobs with it. */
 export class SessionExpiredError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('SESSION_EXPIRED', message, options)
   }
 }
 /** The session is not in a state that allows this. */
 export class SessionStateError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('SESSION_STATE', message, options)
   }
 }
 /** The link to the peer is gone; whether the request was carried out is unknown. */
 export class PeerLostError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('PEER_LOST', message, options)
   }
 }
 /** The peer it ran on ended without warning and was started again: how far it had come is unknown. */
 export class PeerRestartedError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('PEER_RESTARTED', message, options)
   }
 }
 /** A request was asked, its answer is lost, and nobody can know any more whether it was carried out. */
 export class OutcomeUnknownError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('OUTCOME_UNKNOWN', `${message}: whether it was carried out is unknown`, {
       hint: 'look at what is there before you ask for it anew',
       ...options,
     })
   }
 }
+/** No peer of the address book is called that. */
 export class PeerNotFoundError extends ErrandError {
   constructor(which: string) {
     super('PEER_NOT_FOUND', `no peer ${show(which)} in the address book`, {
@@ -161,13 +169,15 @@ export class PeerNotFoundError extends ErrandError {
     })
   }
 }
+/** The peer was closed: it takes nothing any more. */
 export class PeerClosedError extends ErrandError {
   constructor(message = 'this peer is closed') {
     super('PEER_CLOSED', message)
   }
 }
+/** A time that was given is over: of a wait (what is waited for goes on) or a deadline (it was stopped). */
 export class TimeoutError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('TIMEOUT', message, options)
   }
 }
@@ -191,33 +201,33 @@ export class CommandExitError extends ErrandError {
 }
 /** A command could not be started: COMMAND_NOT_FOUND or COMMAND_NOT_EXECUTABLE. */
 export class CommandStartError extends ErrandError {
-  constructor(code: 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE', message: string, options?: Options) {
+  constructor(code: 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE', message: string, options?: ErrandErrorOptions) {
     super(code, message, options)
   }
 }
 /** A script's text uses names that do not travel with it. */
 export class FreeVariableError extends ErrandError {
   readonly names: readonly string[]
-  constructor(message: string, names: readonly string[], options?: Options) {
+  constructor(message: string, names: readonly string[], options?: ErrandErrorOptions) {
     super('FREE_VARIABLE', message, options)
     this.names = names
   }
 }
 /** A script that cannot be read or sent. */
 export class ScriptError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('SCRIPT', message, options)
   }
 }
 /** A bad argument, said before anything was done. */
 export class UsageError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('USAGE', message, options)
   }
 }
 /** A named bound was reached: what, and how large it is. */
 export class LimitError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('LIMIT', message, options)
   }
 }
@@ -252,7 +262,7 @@ export class JobNotOfferedError extends ErrandError {
 }
 /** The module of a named job cannot be imported where the job runs, or does not export it. */
 export class JobModuleError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('JOB_MODULE', message, options)
   }
 }
@@ -261,13 +271,13 @@ export class JobModuleError extends ErrandError {
  * STORE_VERSION, STORE_DAMAGED, STORE_CLOSED, STORE_FAILED.
  */
 export class StoreError extends ErrandError {
-  constructor(code: `STORE_${string}`, message: string, options?: Options) {
+  constructor(code: `STORE_${string}`, message: string, options?: ErrandErrorOptions) {
     super(code, message, options)
   }
 }
 /** A ticket that is unreadable, used up or expired. */
 export class TicketError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('TICKET', message, options)
   }
 }

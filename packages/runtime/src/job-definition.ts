@@ -34,7 +34,8 @@ export type Produced<R, T> = R extends AsyncGenerator<any, any, any> | Generator
   ? AsyncGenerator<T, void, unknown>
   : Promise<T>
 
-interface Described {
+/** What `defineJob` is told of a job beside what it does. */
+export interface JobDescription {
   /** Letters, digits and `-_.:/`, at most 128. What it is offered, granted (`run:job:NAME`) and asked for by. */
   name: string
   /** `import.meta.url` of the file that exports this definition. Default: `run` travels as text. */
@@ -60,23 +61,23 @@ interface Described {
  * await peer.start(count, { on: 'server01', args: { to: 60 } })
  */
 export function defineJob<I, V, O, T, R extends Producing<T>>(
-  job: Described & {
+  job: JobDescription & {
     input: StandardSchema<V, I>
     output: StandardSchema<O, T>
     run(ctx: ScriptContext, input: V): R
   },
 ): JobDefinition<I, Produced<R, O>>
 export function defineJob<I, V, R>(
-  job: Described & { input: StandardSchema<V, I>; output?: undefined; run(ctx: ScriptContext, input: V): R },
+  job: JobDescription & { input: StandardSchema<V, I>; output?: undefined; run(ctx: ScriptContext, input: V): R },
 ): JobDefinition<I, R>
 export function defineJob<I, O, T, R extends Producing<T>>(
-  job: Described & { input?: undefined; output: StandardSchema<O, T>; run(ctx: ScriptContext, input: I): R },
+  job: JobDescription & { input?: undefined; output: StandardSchema<O, T>; run(ctx: ScriptContext, input: I): R },
 ): JobDefinition<I, Produced<R, O>>
 export function defineJob<I, R>(
-  job: Described & { input?: undefined; output?: undefined; run(ctx: ScriptContext, input: I): R },
+  job: JobDescription & { input?: undefined; output?: undefined; run(ctx: ScriptContext, input: I): R },
 ): JobDefinition<I, R>
 export function defineJob(
-  job: Described & {
+  job: JobDescription & {
     input?: StandardSchema | undefined
     output?: StandardSchema | undefined
     run: JobDefinition['run']

@@ -1,23 +1,23 @@
 // Values as JSON can hold them: on the command line (`--json`) and in files that `save` writes.
 
 /** How a value of one's own class is said; undefined: as its fields. */
-export type Special = (value: object) => unknown
+export type SpecialJson = (value: object) => unknown
 
 /**
  * What JSON lacks is an object with one field that says what it is: `{"$bigint":"1"} {"$date":"…"} {"$bytes":"base64"}
  * {"$map":[[k,v],…]} {"$set":[…]}`, `$number` (NaN, -0, ±Infinity), `$undefined`, `$regexp`, `$url`, `$error`,
  * `$circular`. An object that could be taken for one of these travels as `$object`.
  */
-export function jsonValue(value: unknown, special?: Special): unknown {
+export function jsonValue(value: unknown, special?: SpecialJson): unknown {
   return tagged(value, [], special)
 }
 
 /** An error: its own fields stand beside name, message and code; the stack is for people. */
-export function jsonError(error: unknown, special?: Special): Record<string, unknown> {
+export function jsonError(error: unknown, special?: SpecialJson): Record<string, unknown> {
   return errorFields(error, [], special)
 }
 
-function tagged(value: unknown, above: readonly object[], special: Special | undefined): unknown {
+function tagged(value: unknown, above: readonly object[], special: SpecialJson | undefined): unknown {
   switch (typeof value) {
     case 'bigint':
       return { $bigint: String(value) }
@@ -34,7 +34,7 @@ function tagged(value: unknown, above: readonly object[], special: Special | und
   }
 }
 
-function taggedObject(value: object, above: readonly object[], special: Special | undefined): unknown {
+function taggedObject(value: object, above: readonly object[], special: SpecialJson | undefined): unknown {
   // Depth is bounded by what travels at all (64), so a list is as good as a set here.
   const depth = above.indexOf(value)
   if (depth >= 0) return { $circular: above.length - depth }
@@ -59,7 +59,11 @@ function taggedObject(value: object, above: readonly object[], special: Special 
   return Object.fromEntries(entries)
 }
 
-function errorFields(error: unknown, above: readonly object[], special: Special | undefined): Record<string, unknown> {
+function errorFields(
+  error: unknown,
+  above: readonly object[],
+  special: SpecialJson | undefined,
+): Record<string, unknown> {
   if (typeof error !== 'object' || error === null) return { name: 'Error', message: String(error) }
   if (above.includes(error)) return { name: 'Error', message: '[circular]' }
   const { name, message, code, cause, errors, stack: _, ...own } = error as Error & Record<string, unknown>

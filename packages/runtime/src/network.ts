@@ -81,6 +81,9 @@ export class Network {
   get addresses(): readonly string[] {
     return this.#network?.transport.addresses ?? []
   }
+  get purpose(): NetworkPurpose | undefined {
+    return this.#network?.purpose
+  }
   /** Links that are alive now. */
   get links(): ReadonlySet<Link> {
     return this.#links
@@ -339,6 +342,17 @@ export class Network {
 
   #cutOff(id: PeerId, reason: Error): void {
     for (const link of [...this.#links]) if (link.peer === id) link.abort(reason)
+  }
+
+  /** Knows a peer by its address from now on: it is let in, and allowed nothing that it was not. @throws UsageError */
+  async meet(address: string): Promise<void> {
+    const { book } = this.#options
+    const id = /\/p2p\/([^/]+)$/.exec(address)?.[1]
+    if (!address.startsWith('/') || !id)
+      throw new UsageError(`'${address}' does not say who is there`, {
+        hint: 'a multiaddr that ends in /p2p/<peer id>',
+      })
+    if (!book.get(id)) await book.put({ id, addresses: [address] })
   }
 
   async allow(which: string, grants: readonly string[], o: { name?: string; owner?: string }): Promise<void> {

@@ -34,11 +34,22 @@ import type { Store } from './store/store.ts'
 import type { Duration, Grant, JobDefinition, Peer, SessionSnapshot, SessionState } from './surface.ts'
 import { VERSION, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
 
+/** What a peer is made of. All of it has a default: `createPeer()` works on this machine alone and keeps nothing. */
 export interface PeerOptions {
   /** What others may call us. Default: the machine's host name. */
   name?: string
   /** None: local jobs only, no key, no port. As a function: made when first needed. */
   transport?: Transport | ((purpose: NetworkPurpose) => Transport)
+  /**
+   * Start the network at once: `invite`, to be reachable; `dial`, to reach others. Default: a transport that is given is
+   * started at once, a function is asked when there is somebody to go to, or to invite.
+   */
+  reach?: NetworkPurpose
+  /**
+   * Multiaddrs, ending in `/p2p/<id>`, of peers that are in the address book from the start: known, and allowed nothing here
+   * unless they are already. Staying connected with them is the transport's: `libp2p({ bootstrap })`. Default: none.
+   */
+  bootstrap?: readonly string[]
   /** Where the address book is kept, and which daemon `localhost` is. Default: in memory, and the user's daemon. */
   home?: string
   /** Closed with the peer, and when none comes to be. Default: memory. */
@@ -84,7 +95,10 @@ export async function createPeer(options: PeerOptions = {}): Promise<Peer> {
   return new PeerHandle(await PeerHost.open(options))
 }
 
-/** The peer itself. Programs hold its handle; a daemon also wants to know when it is idle and when it has closed. */
+/**
+ * The peer itself. Programs hold its handle; a daemon also wants to know when it is idle and when it has closed.
+ * @internal for the command line's daemon; its members may change without notice
+ */
 export class PeerHost implements PeerRef, SessionHome, Served {
   readonly name: string
   readonly store: Store
@@ -223,15 +237,17 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   async #start(found: Recovered | undefined): Promise<void> {
-    const { policy, transport, serveLocal } = this.#options
+    const { policy, transport, reach, bootstrap = [], serveLocal } = this.#options
     for (const [id, grants] of Object.entries(policy?.peers ?? {}))
       await this.#book.put({ id, grants: checkGrants(grants) })
     for (const [owner, ids] of Object.entries(policy?.owners ?? {})) {
       checkOwner(owner)
       for (const id of ids) await this.#book.put({ id, owner, grants: this.#book.get(id)?.grants ?? DEFAULT_GRANTS })
     }
+    for (const address of bootstrap) await this.#network.meet(address)
     if (found) await this.#restore(found)
-    if (typeof transport === 'object') await this.#network.use('invite')
+    if (transport && reach) await this.#network.use(reach)
+    else if (typeof transport === 'object') await this.#network.use('invite')
     else if (transport && !this.#book.empty) await this.#network.use('dial')
     this.#holding.goOn()
     // Last: whoever finds the socket finds a peer that is ready.
@@ -306,6 +322,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     return ref
   }
 
+  /** What its network has been started for; undefined: it has none. */
+  get reach(): NetworkPurpose | undefined {
+    return this.#network.purpose
+  }
   /** Nobody would miss it now: no client, no session, no unfinished job. */
   get idle(): boolean {
     const { size } = this.#network.links
@@ -579,6 +599,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   /** What must stop stops, what may go on elsewhere is left to go on. Idempotent. */
   close(): Promise<void> {
     return (this.#closing ??= this.#close().finally(() => this.#settleClosed()))
+  }
+
+  /** While it closes: what has been asked to stop is ended by force. */
+  hurry(): void {
+    for (const session of [this.local, ...this.#hosting.all()]) session.hurry()
   }
 
   async #close(): Promise<void> {

@@ -441,6 +441,16 @@ export class HostSession implements SessionRef, SessionActions {
     await this.closed
   }
 
+  /** While it closes: what has been asked to stop is ended by force. */
+  hurry(): void {
+    const request = { grace: 0, reason: this.#closeReason, code: this.#closeCode }
+    const leaves = this.unfinished.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
+    for (const leaf of leaves) {
+      // What runs on elsewhere in a session that was left is not ours to stop.
+      if (!isFinished(leaf.state) && leaf.state !== 'Disconnected') void leaf.stop(request).catch(() => undefined)
+    }
+  }
+
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
 
   startLease(): void {

@@ -7,12 +7,17 @@ export type { Cancel, PeerId } from '@errand/transport'
 export type Duration = number | string
 /** Environment variables; `undefined` removes one. */
 export type Env = Record<string, string | undefined>
+/** The arguments of a script, behind its `ctx`: whatever `encode` takes. */
 export type Args = readonly unknown[]
 /** A program and its arguments. Never a shell line: use `['sh', '-c', line]` to ask for a shell. */
 export type Command = readonly [string, ...string[]]
 
-/** What is done: a function that travels as source text with its values, or a command. */
+/**
+ * A function that travels as its source text: what it refers to by name must be global there, or be given with `using`
+ * (FreeVariableError otherwise). A generator's yields are the job's outputs, another function's awaited value is its one.
+ */
 export type Script<A extends Args = any, R = unknown> = (ctx: ScriptContext, ...args: [...A]) => R
+/** What a job does: a function, a named job, a command, or text. */
 export type Work<A extends Args = any, R = unknown> =
   | Script<A, R>
   | JobDefinition<A, R>
@@ -27,6 +32,7 @@ export interface JobDefinition<I = any, R = unknown> {
   readonly output?: StandardSchema | undefined
   /** The file: URL of the module that exports it. */
   readonly module?: string | undefined
+  /** What it does, with the input as its schema made it. */
   readonly run: (ctx: ScriptContext, input: any) => unknown
   /** For types alone: what it takes, and what its `run` returns. Never there. */
   readonly '~types'?: { readonly takes: I; readonly makes: R } | undefined
@@ -54,6 +60,11 @@ export type Target = string | Session
 /** `run:job:NAME`: to start that named job, exactly that, and to say nothing of how it runs. No other grant implies it. */
 export type Grant = 'connect' | 'run:script' | 'run:command' | `run:job:${string}` | 'admin'
 
+/**
+ * PowerShell's states. NotStarted: it waits for its turn, for another job or for its time. Blocked: it asks something
+ * (`question`). Suspended: it was told to stand still. Disconnected: the peer it runs on cannot be reached, it goes on
+ * there as far as anybody knows. Completed, Failed and Stopped are final.
+ */
 export type JobState =
   | 'NotStarted'
   | 'Running'
@@ -64,20 +75,30 @@ export type JobState =
   | 'Completed'
   | 'Failed'
   | 'Stopped'
+/** Where it runs: on another peer, in a process of its own, in a thread; a map is a PSTaskJob, wherever it runs. */
 export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob' | 'PSTaskJob'
+/**
+ * Opened: it can be used. Disconnected: nobody is attached, or its link was lost for longer than `lostAfter`; its jobs go
+ * on there, and `connect` opens it again. Closed and Broken are final: it was closed, or is found to be gone there.
+ */
 export type SessionState = 'Opening' | 'Opened' | 'Disconnecting' | 'Disconnected' | 'Connecting' | 'Closed' | 'Broken'
 /** What happens when reader `owner` leaves as much unread as is kept: the producer waits, or the oldest records go. */
 export type Buffering = 'block' | 'drop'
+/** PowerShell's word: Available for a run, Busy with one, None while it is not Opened or another client has it. */
 export type Availability = 'None' | 'Available' | 'Busy'
 
 /** `output` is what a script yields or returns; the rest are PowerShell's streams; a `gap` marks lost records. */
 export type Kind = 'output' | 'error' | 'warning' | 'verbose' | 'debug' | 'information' | 'progress' | 'gap'
 
+/** How far a job is, as far as it says. Records of one `activity` follow each other; `completed` ends it. */
 export interface Progress {
+  /** What is being done: what tells one bar from another. */
   activity: string
+  /** What it is at just now. */
   status?: string
   /** 0 to 100 */
   percent?: number
+  /** As estimated by the script. */
   secondsRemaining?: number
   completed?: boolean
 }
@@ -110,10 +131,12 @@ export interface StandardSchema<Output = unknown, Input = unknown> {
   readonly '~standard': {
     readonly version: 1
     readonly vendor: string
+    /** What it makes of a value, or what is wrong with it. */
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>
     readonly types?: { readonly input: Input; readonly output: Output } | undefined
   }
 }
+/** What a schema says: the value as it makes it, or why it does not fit. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[] }
@@ -244,6 +267,7 @@ export interface JobSnapshot {
   readonly children: readonly JobSnapshot[]
 }
 
+/** A session as it was at one moment: plain, frozen data. */
 export interface SessionSnapshot {
   /** The holder's own number; on the peer that hosts it, the host's. */
   readonly id: number
@@ -269,6 +293,7 @@ export interface SessionSnapshot {
   readonly epoch: number
   readonly reason?: Error | undefined
 }
+/** A session in a list: what {@link Peer.sessions} gives. */
 export type SessionInfo = SessionSnapshot
 
 export interface StartOptions<A extends Args = any> extends Cancel {
@@ -385,9 +410,11 @@ export type MapOptions = Omit<StartOptions, 'input' | 'args' | 'engine'> & {
   lostAfter?: Duration
 }
 
+/** What a script gets as its first argument; behind `-e` the same is in scope by name. */
 export interface ScriptContext {
   /** What `job.send` and the option `input` give it; ends with `endInput`. Read once. */
   readonly input: AsyncIterable<unknown>
+  /** Aborts when the job is stopped or its deadline is over: what it awaits should end with it. */
   readonly signal: AbortSignal
   /** The name of the peer this runs on. */
   readonly location: string
@@ -398,11 +425,17 @@ export interface ScriptContext {
   readonly sleep: (ms: number) => Promise<void>
   /** Asks whoever watches over the job: it is Blocked until one of them has answered. Rejects when it is stopped. */
   readonly ask: (question: Asking | string) => Promise<any>
+  /** Says how far it is. */
   readonly progress: (p: Progress) => void
+  /** An error record; the script goes on. To fail, throw. */
   readonly error: (e: unknown) => void
+  /** A record of PowerShell's warning stream. */
   readonly warn: (v: unknown) => void
+  /** A record of the verbose stream. */
   readonly verbose: (v: unknown) => void
+  /** A record of the debug stream. */
   readonly debug: (v: unknown) => void
+  /** A record of the information stream. */
   readonly info: (v: unknown) => void
 }
 
@@ -459,6 +492,10 @@ export interface ReceiveOptions extends Cancel {
   remove?: boolean
 }
 
+/**
+ * A handle on a job: what is known of it changes as news comes, and each method asks the peer in whose table it stands.
+ * Iterating it is `receive({ follow: true })`. Disposing it (`await using`) lets go of the handle; the job goes on.
+ */
 export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisposable {
   /** Counted per session; 0 for a run, which is in no table. */
   readonly id: number
@@ -487,6 +524,7 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
    * consumer did not take comes next time. @throws UsageError, JobNotFoundError, PeerLostError
    */
   receive(o: ReceiveOptions & { writeEvents: true }): AsyncIterable<JobRecord<O> | JobEvent>
+  /** The same, records alone. */
   receive(o?: ReceiveOptions): AsyncIterable<JobRecord<O>>
   /**
    * Waits as `wait` does, then every output from the first on. Moves no cursor: a job that says more than is kept unread is
@@ -495,6 +533,7 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
   output(o?: Cancel): Promise<O[]>
   /** Writes the records to a file on the job's own peer (0600) and moves the cursor as `receive` does. */
   save(path: string, o?: ReceiveOptions & { format?: 'text' | 'ndjson' }): Promise<void>
+  /** A snapshot now and whenever it has changed, to its end; what changes faster than it is read is told as one. */
   watch(o?: Cancel): AsyncIterable<JobSnapshot>
   /**
    * To its `ctx.input`, and of a parent to all its children's. Settles when it was taken and there is room for more; calls
@@ -540,10 +579,17 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
 
 /** One call: await it for the value, iterate it for outputs as they come, `records()` for all streams. */
 export interface Run<R = unknown> extends PromiseLike<RunValue<R>>, AsyncIterable<Output<R>> {
+  /** Everything it says, of every kind, as it comes. Read once, here or by iterating. */
   records(): AsyncIterable<JobRecord<Output<R>>>
 }
+/** What awaiting a {@link Run} gives: all that a generator yielded, otherwise the one value. */
 export type RunValue<R> = R extends AsyncGenerator<infer T> ? T[] : R extends Generator<infer T> ? T[] : Awaited<R>
 
+/**
+ * A place on another peer (or this one) that keeps variables, jobs and their output. It lives there until it is closed,
+ * or its `idleTimeout` has passed without a client; disposing it (`await using`) closes one that is Opened and leaves one
+ * that was disconnected alone.
+ */
 export interface Session extends AsyncDisposable {
   readonly id: number
   readonly instanceId: string
@@ -558,11 +604,15 @@ export interface Session extends AsyncDisposable {
   readonly snapshot: SessionSnapshot
   /** Runs in the session's runspace: what is put on `globalThis` stays. One at a time. @throws SessionBusyError */
   run<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I>): Run<R>
+  /** The same for anything but a named job. */
   run<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Run<R>
   /** Starts a job that lives there; its results stay there until received. */
   start<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I>): Promise<Job<Output<R>>>
+  /** The same for anything but a named job. */
   start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Promise<Job<Output<R>>>
+  /** Its job table, by number; runs are not in it. */
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
+  /** One of them, as {@link Peer.job} finds it. @throws JobNotFoundError, JobAmbiguousError */
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
   /** So many of its thread jobs at once from now on, those that wait already among them. 1 to 1 000 000, at first 5. */
   setThrottle(most: number, o?: Cancel): Promise<void>
@@ -583,11 +633,13 @@ export interface Session extends AsyncDisposable {
   receive(o?: { name?: string } & Cancel): Promise<Job | undefined>
   /** Ends the session and its jobs. */
   close(o?: { grace?: Duration } & Cancel): Promise<void>
+  /** A snapshot now and whenever it has changed, until it is Closed or Broken. */
   watch(o?: Cancel): AsyncIterable<SessionSnapshot>
   /** What happens in its job table, from now on: `begin` and `job`. Ends when `signal` aborts. @throws as `jobs` does */
   events(o?: Cancel): AsyncIterable<PeerEvent>
 }
 
+/** How a session is opened or taken up. */
 export interface ConnectOptions extends Cancel {
   /** Take up this session (number on its host, name or instanceId) instead of opening one. */
   session?: string | number
@@ -624,6 +676,7 @@ export interface ConnectOptions extends Cancel {
   temporary?: boolean
 }
 
+/** An entry of the address book. */
 export interface PeerInfo {
   readonly name: string
   readonly id: PeerId
@@ -643,15 +696,30 @@ export interface OnTargets {
   lostAfter?: Duration
 }
 
+/**
+ * A running errand, in this process ({@link createPeer}) or this machine's daemon ({@link connectLocal}): its job table,
+ * the sessions it holds elsewhere, its address book. Disposing it closes it.
+ */
 export interface Peer extends AsyncDisposable {
   readonly id: PeerId
   readonly name: string
   readonly addresses: readonly string[]
-  /** Starts a job that belongs here; with `on`, one child per target whose records flow here. */
+  /**
+   * Starts a job that belongs here; with `on`, one child per target whose records flow here.
+   * @throws UsageError, FreeVariableError, NotTransferableError: then there is no job. What goes wrong later is its `reason`
+   * @example
+   * const job = await peer.start((ctx, a: number, b: number) => a * b, { args: [6, 7], on: 'server01' })
+   * console.log(await job.output()) // [42]
+   */
   start<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I, OnTargets>): Promise<Job<Output<R>>>
+  /** The same for anything but a named job. */
   start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A> & OnTargets): Promise<Job<Output<R>>>
-  /** Runs and follows: one target's throw rejects; of several, AggregateError after the rest. */
+  /**
+   * Runs and follows: one target's throw rejects; of several, AggregateError after the rest.
+   * @example console.log(await peer.run(['uname', '-sr'], { on: 'server01' })) // Linux 6.18.44
+   */
   run<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I, OnTargets>): Run<R>
+  /** The same for anything but a named job. */
   run<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A> & OnTargets): Run<R>
   /**
    * The script once for each input, in threads or `on` other peers, as one job with one log: its outputs as they come, or
@@ -672,6 +740,7 @@ export interface Peer extends AsyncDisposable {
   session(which: number | string | SessionSnapshot, o?: Cancel): Promise<Session>
   /** Our standing session `home` on a peer, opened on first use; jobs started there stay there. */
   home(on: string, o?: Cancel): Promise<Session>
+  /** Its own job table, by number; runs are not in it. */
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   /** Number, `3.1`, name, prefix of the instanceId, `%` (the newest), or a job or snapshot. @throws JobNotFoundError */
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
@@ -679,6 +748,7 @@ export interface Peer extends AsyncDisposable {
   setThrottle(most: number, o?: Cancel): Promise<void>
   /** Start-Process: not a job, not listed, survives us. */
   launch(command: Command, o?: { cwd?: string; env?: Env } & Cancel): Promise<{ pid: number }>
+  /** The address book: whom it may go to, and who may do what here. */
   peers(o?: Cancel): Promise<readonly PeerInfo[]>
   /**
    * What happens here, from now on: to jobs of this peer's table, to sessions it holds and hosts (temporary ones not

@@ -32,6 +32,7 @@ export interface Waited<J> {
 /**
  * Waits until every job has ended, or nothing more is to be expected: see Waited. Never throws for a job that failed.
  * @throws UsageError; the reason of `signal`
+ * @example const { finished, pending, timedOut } = await waitAll([first, second], { timeout: '30s' })
  */
 export function waitAll<J extends Job<any>>(jobs: readonly J[], o: WaitOptions = {}): Promise<Waited<J>> {
   return new Waiting(jobs, o, false).outcome()

@@ -41,6 +41,22 @@ describe('on the memory network', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
+  test('who is named at its start is known, and allowed nothing that it was not', async () => {
+    const bootstrap = ['/memory/here/p2p/here', '/memory/there/p2p/there']
+    await using peer = await createPeer({
+      name: 'third',
+      transport: memory({ network, name: 'third' }),
+      policy: { peers: { here: GRANTS } },
+      bootstrap,
+    })
+    expect(await peer.peers()).toMatchObject([
+      { id: 'here', grants: GRANTS },
+      { id: 'there', grants: [], addresses: [bootstrap[1]] },
+    ])
+    const nobody = await refusal('an address of nobody', () => createPeer({ name: 'x', bootstrap: ['/memory/here'] }))
+    expect(codeOf(nobody)).toBe('USAGE')
+  })
+
   test('it cannot be called, and says so; once it has called it is given jobs, by its name', async () => {
     expect(inside.addresses).toEqual([])
     expect(codeOf(await refusal('a call', () => here.connect('inside')))).toBe('PEER_UNREACHABLE')

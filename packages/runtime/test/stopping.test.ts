@@ -2,7 +2,8 @@
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Engine } from '../src/engine/engine.ts'
-import { createPeer, memoryStore } from '../src/index.ts'
+import { createPeer, memoryStore, PeerHost } from '../src/index.ts'
+import { PeerHandle } from '../src/peer-handle.ts'
 import { singleRecord } from '../src/record.ts'
 import type { Grant, Peer, ScriptContext, Session } from '../src/surface.ts'
 import { scriptedJob, SlowLog } from './support/scripted-engine.ts'
@@ -34,6 +35,20 @@ describe('stopping', () => {
     await job.wait({ for: ['Running'] })
     for await (const _ of job.receive({ keep: true, follow: true, limit: 1000 }));
     expect((await job.stop({ grace: 500 })).state).toBe('Stopped')
+  })
+
+  it('with its peer: what would have an hour to stop is ended by force once somebody is in a hurry', async () => {
+    const host = await PeerHost.open({ name: 'here', stopGrace: '1h' })
+    const peer = new PeerHandle(host)
+    open.push(peer)
+    const job = await peer.start(['sh', '-c', 'trap "" TERM INT; echo up; while :; do sleep 0.1; done'])
+    for await (const _ of job.receive({ follow: true, limit: 1 }));
+    const ended = job.wait()
+    const closing = host.close()
+    await job.wait({ for: ['Stopping'] })
+    host.hurry()
+    await closing
+    expect(await ended).toMatchObject({ state: 'Stopped', reason: { code: 'PEER_SHUTDOWN' } })
   })
 
   it('ends with a command although a process that left every net keeps its output open', async () => {

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /** Something that will be called, until it is stopped. Stopping twice, or afterwards, does nothing. */
 export interface Timer {
+  /** It is not called any more. */
   stop(): void
 }
 

@@ -30,6 +30,7 @@ export interface ChunkWriter {
   mirror(target: Uint8Array, from: number): void
 }
 
+/** An empty writer. It holds at most one chunk, and nothing that would have to be closed. */
 export function createChunkWriter(options?: EncodeOptions): ChunkWriter {
   return new GrowingChunk(writeOptionsFrom(options))
 }

@@ -34,6 +34,7 @@ export const CHUNK_SLACK: number = 64 * 1024
 /** Frames above this recursion would be ours to answer for: cbor-x reads by recursion. */
 const DEEPEST = 512
 
+/** What one value may be at most, on both sides of a wire: {@link MAX_DEPTH}, {@link MAX_ITEMS}, {@link MAX_BYTES}. */
 export const DEFAULT_LIMITS: CodecLimits = Object.freeze({ depth: MAX_DEPTH, items: MAX_ITEMS, bytes: MAX_BYTES })
 
 /**

@@ -61,7 +61,9 @@ export {
 } from './codec-limits.ts'
 export type { EncodeOptions } from './codec-writer.ts'
 
+/** How bytes are read. */
 export interface DecodeOptions {
+  /** What a value may be at most. Default: {@link DEFAULT_LIMITS}. */
   readonly limits?: Partial<CodecLimits> | undefined
   /**
    * True: every decoded typed array and DataView has memory of its own. Default false: those above 4 KiB are views of
@@ -85,6 +87,7 @@ export interface DecodeOptions {
  * The bytes may be part of a pool: send or copy them, but do not transfer `.buffer`.
  * @throws NotTransferableError for a function, symbol, promise, … with its path (`value.rows[3].onClick`)
  * @throws TooLargeError beyond a limit, with the path
+ * @example decode(encode(new Map([['at', new Date(0)]]))) // a Map with a Date
  */
 export function encode(value: unknown, options?: EncodeOptions): Uint8Array<ArrayBuffer> {
   // One whose memory somebody transferred after all has length 0.

@@ -7,7 +7,7 @@ const MADE: unique symbol = Symbol.for('errand.error') as never
 export class ErrandError extends Error {
   readonly code: string
   declare readonly hint?: string
-  constructor(code: string, message: string, options: { cause?: unknown; hint?: string | undefined } = {}) {
+  constructor(code: string, message: string, options: ErrandErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     // Defined, not assigned: where a program has frozen Error.prototype, assigning throws.
     Object.defineProperty(this, 'name', { value: new.target.name, writable: true, configurable: true })
@@ -17,7 +17,7 @@ export class ErrandError extends Error {
 
   protected static readonly [MADE]: boolean = true
 
-  /** By name where it is another copy's: the one an isolate is bundled with, beside the one its script imports. */
+  /** By name where it is another copy's: the one an isolate is bundled with, beside the one its script imports. @internal */
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
     if (!(value instanceof Error)) return false
@@ -29,39 +29,44 @@ export class ErrandError extends Error {
   }
 }
 
-type Options = { cause?: unknown; hint?: string | undefined }
+/** What an error may say beside its message. */
+export interface ErrandErrorOptions {
+  cause?: unknown
+  /** What to do about it, in one sentence. */
+  hint?: string | undefined
+}
 
 /** The channel has ended; nothing more can be sent. */
 export class ChannelClosedError extends ErrandError {
-  constructor(message = 'the channel is closed', options?: Options) {
+  constructor(message = 'the channel is closed', options?: ErrandErrorOptions) {
     super('CHANNEL_CLOSED', message, options)
   }
 }
 
 /** No address of the peer answered, or it fell silent. */
 export class PeerUnreachableError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('PEER_UNREACHABLE', message, options)
   }
 }
 
 /** Policy says no. The message never tells whether the thing asked for exists. */
 export class DeniedError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('DENIED', message, options)
   }
 }
 
 /** The other side broke the protocol, or does not speak it. */
 export class ProtocolError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('PROTOCOL', message, options)
   }
 }
 
 /** A frame beyond the limit of its protocol. */
 export class FrameTooLargeError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('FRAME_TOO_LARGE', message, options)
   }
 }
@@ -69,7 +74,7 @@ export class FrameTooLargeError extends ErrandError {
 /** A value holds something that cannot travel; `path` says where (`value.rows[3].onClick`). */
 export class NotTransferableError extends ErrandError {
   readonly path: string
-  constructor(message: string, path: string, options?: Options) {
+  constructor(message: string, path: string, options?: ErrandErrorOptions) {
     super('NOT_TRANSFERABLE', message, options)
     this.path = path
   }
@@ -78,7 +83,7 @@ export class NotTransferableError extends ErrandError {
 /** A value beyond a limit (depth, items, digits, size); `path` says where. */
 export class TooLargeError extends ErrandError {
   readonly path: string
-  constructor(message: string, path: string, options?: Options) {
+  constructor(message: string, path: string, options?: ErrandErrorOptions) {
     super('TOO_LARGE', message, options)
     this.path = path
   }
@@ -86,33 +91,33 @@ export class TooLargeError extends ErrandError {
 
 /** Bytes that are not a value: truncated, forbidden tag, beyond a limit. */
 export class MalformedError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('MALFORMED', message, options)
   }
 }
 
 /** Another live process holds this key or home. One process per key. */
 export class KeyInUseError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('KEY_IN_USE', message, options)
   }
 }
 
 /** The address to listen on is taken. */
 export class AddressInUseError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('ADDRESS_IN_USE', message, options)
   }
 }
 
 /** More is waiting to be sent on a channel than it will hold: its sender does not wait for `send`. The value was not taken. */
 export class ChannelFullError extends ErrandError {
-  constructor(message: string, options?: Options) {
+  constructor(message: string, options?: ErrandErrorOptions) {
     super('CHANNEL_FULL', message, options)
   }
 }
 
-const CLASSES: Readonly<Record<string, new (message: string, options?: Options) => ErrandError>> = {
+const CLASSES: Readonly<Record<string, new (message: string, options?: ErrandErrorOptions) => ErrandError>> = {
   CHANNEL_CLOSED: ChannelClosedError,
   CHANNEL_FULL: ChannelFullError,
   PEER_UNREACHABLE: PeerUnreachableError,
@@ -123,7 +128,7 @@ const CLASSES: Readonly<Record<string, new (message: string, options?: Options) 
 }
 
 /** The error that a peer named by its code: of the class that belongs to the code where there is one. */
-export function errorFromCode(code: string, message: string, options?: Options): ErrandError {
+export function errorFromCode(code: string, message: string, options?: ErrandErrorOptions): ErrandError {
   const known = Object.hasOwn(CLASSES, code) ? CLASSES[code] : undefined
   return known === undefined ? new ErrandError(code, message, options) : new known(message, options)
 }

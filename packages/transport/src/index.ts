@@ -17,6 +17,7 @@ export {
   ChannelFullError,
   DeniedError,
   ErrandError,
+  type ErrandErrorOptions,
   FrameTooLargeError,
   KeyInUseError,
   MalformedError,

@@ -27,6 +27,7 @@ import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } f
 
 export { type Identity, createIdentity, loadIdentity, verify } from './identity.ts'
 
+/** Who we are on libp2p, where we listen, and whom we find. */
 export interface Libp2pOptions {
   /** Multiaddrs to listen on, e.g. `/ip4/127.0.0.1/tcp/0`. Default: none, we only dial. */
   listen?: readonly string[] | undefined
@@ -72,6 +73,11 @@ const IDLE = 60_000
  * run which address worked and what admitted peers say of their own.
  * @throws ErrandError (NODE_TOO_OLD) below Node 22, where libp2p fails later with misleading errors
  * @throws MalformedError, ProtocolError for addresses in the options that are none
+ * @example
+ * await using peer = await createPeer({
+ *   home: './mine',
+ *   transport: libp2p({ keyFile: './mine/key', listen: ['/ip4/0.0.0.0/tcp/4100'] }),
+ * })
  */
 export function libp2p(options: Libp2pOptions = {}): Transport {
   if (typeof Promise.withResolvers !== 'function') {

@@ -7,6 +7,7 @@ import type { PeerId } from './transport.ts'
 /** Events that the trace keeps: those of the last few seconds of a busy network. */
 const TRACE = 10_000
 
+/** How a memory network behaves from the start. */
 export interface MemoryNetworkOptions {
   /** What everything that is drawn is drawn from: a whole number below 2^32. Default: a random one; see `seed`. */
   readonly seed?: number | undefined
@@ -35,6 +36,7 @@ export interface MemoryNetwork {
    * opened. What is under way is kept, as TCP would go on trying, and arrives in order if the line is healed in time.
    */
   cut(a: Names, b: Names): void
+  /** Joins what was cut: what waited on both sides arrives, in order. */
   heal(a: Names, b: Names): void
   /** Loses the connection of two peers: their channels end at both ends, what was under way is gone. New ones may open. */
   lose(a: Names, b: Names): void
@@ -43,6 +45,7 @@ export interface MemoryNetwork {
    * arrives meanwhile waits, as much as the window allows. Calls to its transport from the test's own code do return.
    */
   freeze(name: PeerId): void
+  /** Lets it go on: first the timers that fell due, then what has come in. */
   thaw(name: PeerId): void
   /** Ends a peer as SIGKILL would: its channels end at both ends without a word, and its name is free again. */
   kill(name: PeerId): void
@@ -71,7 +74,7 @@ export interface Occupant {
   killed(): void
 }
 
-/** @throws RangeError for a latency that is none */
+/** A network for the peers of one process, whose `memory()` transports are given it. @throws RangeError for a latency that is none */
 export function createMemoryNetwork(options: MemoryNetworkOptions = {}): MemoryNetwork {
   return new Network(options)
 }

@@ -10,14 +10,22 @@ import type { Cancel, Channel, OpenOptions, PeerId, Transport, TransportHost } f
 export { type Clock, type Timer } from './clock.ts'
 export { type MemoryNetwork, type MemoryNetworkOptions, type Names, createMemoryNetwork } from './memory-network.ts'
 
+/** Where on which memory network. */
 export interface MemoryOptions {
   readonly network: MemoryNetwork
+  /** Our id and our address; one transport at a time may listen under it. */
   readonly name: string
   /** It listens nowhere: others reach it only while a channel that it opened to them is open. Default false. */
   readonly dialOnly?: boolean | undefined
 }
 
-/** A peer's place on a memory network, under `name`, which is its id and its address. */
+/**
+ * A peer's place on a memory network, under `name`, which is its id and its address.
+ * @example
+ * const network = createMemoryNetwork({ seed: 1, latency: [5, 50] })
+ * await using bob = memory({ network, name: 'bob' })
+ * network.cut('bob', 'alice')
+ */
 export function memory({ network, name, dialOnly = false }: MemoryOptions): Transport {
   return new MemoryTransport(network as Network, name, dialOnly ? 'dials' : 'listens')
 }

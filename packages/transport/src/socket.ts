@@ -28,6 +28,7 @@ const MAX_PATH = 103
  * Channels to this machine's own peer, through the socket at `path`. With `listen` it is made, mode 0600; its directory
  * is made 0700 and must be ours alone. A file left by a peer that was killed is replaced. Without `listen`, `path` is
  * where `open` connects to unless an address is given. A path of more than 103 bytes is MALFORMED; see `socketPath`.
+ * @example await using daemon = socket({ path: socketPath('/srv/home'), listen: true })
  */
 export function socket(options: { path: string; listen?: boolean }): Transport {
   return new SocketTransport(options.path, options.listen ?? false)

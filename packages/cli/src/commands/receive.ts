@@ -5,13 +5,14 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
-import { follow, outcome, printAll, sayingNews, showingItems, untilDetached } from '../follow.ts'
+import { follow, outcome, printAll, sayingNews, showingItems, untilDetached, writingEvents } from '../follow.ts'
 import { jobsOf, placesOf, type PlacedJob } from '../places.ts'
 import { printerOf, type RecordPrinter } from '../render/record.ts'
 import { defined } from '../work.ts'
 
 export default async function receive(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const toTheEnd = flags.follow === true || flags.wait === true
+  if (flags.writeEvents && !toTheEnd) throw usage('--write-events needs --wait or --follow')
   if (flags.autoRemove && !toTheEnd) throw usage('--auto-remove needs --wait or --follow')
   const peer = await context.connect({ patient: toTheEnd })
   const places = await placesOf(peer, flags.at, context)
@@ -20,6 +21,7 @@ export default async function receive(context: Context, flags: Flags, words: rea
   const options = receiveOptions(flags)
   return untilDetached(context, async (signal) => {
     await using _ = sayingNews(context, toTheEnd ? placed : [], signal)
+    await using _events = writingEvents(context, flags.writeEvents ? placed : [], signal)
     if (flags.out !== undefined) await save(context, flags, named, options, signal)
     else if (toTheEnd) await receiveToTheEnd(context, flags, placed, options, signal)
     else await receiveNow(context, flags, named, options, signal)

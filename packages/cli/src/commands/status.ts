@@ -2,6 +2,7 @@
 import type { PeerStatus } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
+import { logOf } from '../local-peer.ts'
 import { iso, pick } from '../render/json.ts'
 
 export default async function status(context: Context): Promise<number> {
@@ -27,17 +28,19 @@ export async function printStatus({ terminal, json, quiet }: Context, peer: Peer
       sessions,
       peers,
       onDemand,
+      log: home === undefined ? null : logOf(home),
     }
     return terminal.out(`${JSON.stringify(pick(document, json))}\n`)
   }
   if (quiet) return terminal.out(`${id}\n`)
   const lines: [string, string][] = [
     ['name', name],
-    ['peer id', id],
+    ['peer id', id === 'local' ? 'none yet: it is made when there is another peer' : id],
     ...addresses.map((address, index): [string, string] => [index === 0 ? 'addresses' : '', address]),
     ['pid', String(pid)],
     ['up since', iso(peer.startedAt) ?? ''],
     ['home', home ?? ''],
+    ['log', home === undefined ? '' : logOf(home)],
     ['jobs', `${jobs.running} running, ${jobs.total} in all`],
     ['sessions', String(sessions)],
     ['peers', String(peers)],

@@ -1,7 +1,9 @@
 // errand up: this machine's peer, in the background or in this terminal.
 import { writeSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { codeOf, milliseconds, type PeerStatus } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
+import type { DaemonOptions } from '../daemon.ts'
 import { EXIT, exitCodeOf } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
@@ -13,7 +15,10 @@ import { versionOf } from '../version.ts'
 export default async function up(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const listen = listenAddresses(flags, words)
   if (flags.lostAfter !== undefined) milliseconds(flags.lostAfter)
-  if (flags.foreground) return foreground(context, flags, listen)
+  const kept = storeOf(context, flags)
+  const bootstrap = bootstrapAddresses(flags)
+  const told = { name: flags.name, listen, store: kept, mdns: flags.mdns, bootstrap, lostAfter: flags.lostAfter }
+  if (flags.foreground) return foreground(context, flags, told)
   const { peer, started } = await findOrStartDaemon({
     home: context.home,
     env: context.env,
@@ -21,12 +26,15 @@ export default async function up(context: Context, flags: Flags, words: readonly
     flags: [
       ...(flags.name === undefined ? [] : ['--name', flags.name]),
       ...(listen ?? []).flatMap((address) => ['--listen', address]),
+      ...(kept === undefined ? [] : ['--store', kept]),
+      ...(flags.mdns ? ['--mdns'] : []),
+      ...(bootstrap ?? []).flatMap((address) => ['--bootstrap', address]),
       ...(flags.lostAfter === undefined ? [] : ['--lost-after', flags.lostAfter]),
     ],
   })
   try {
     const status = await peer.status({ signal: context.signal })
-    if (!started && !context.quiet) sayAlready(context, status, flags, listen)
+    if (!started && !context.quiet) sayAlready(context, status, told)
     await printStatus(context, status)
   } finally {
     await peer.close()
@@ -43,15 +51,32 @@ function listenAddresses(flags: Flags, words: readonly string[]): readonly strin
   return flags.listen && [...flags.listen, ...words]
 }
 
-function sayAlready(context: Context, status: PeerStatus, flags: Flags, listen: readonly string[] | undefined): void {
-  context.terminal.say('already up')
-  const other =
-    (flags.name !== undefined && flags.name !== status.name) || listen !== undefined || flags.lostAfter !== undefined
-  if (other) context.terminal.say('  what it was told now is not in force: `errand down` first')
+/** `memory`, or a file as the caller's directory has it. */
+function storeOf({ cwd }: Context, { store }: Flags): string | undefined {
+  if (store === '') throw usage('--store needs a file, or memory')
+  return store === undefined || store === 'memory' ? store : resolve(cwd, store)
+}
+
+function bootstrapAddresses({ bootstrap }: Flags): readonly string[] | undefined {
+  const bad = bootstrap?.find((address) => !/^\/.+\/p2p\/[^/]+$/.test(address))
+  if (bad === undefined) return bootstrap
+  throw usage(
+    `'${bad}' does not say who is there`,
+    'write /ip4/192.0.2.7/tcp/4100/p2p/ID, as `errand status` there shows it',
+  )
+}
+
+/** What `up` was told, with `listen` and the rest as the daemon takes them. */
+type Told = Pick<DaemonOptions, 'name' | 'listen' | 'store' | 'mdns' | 'bootstrap' | 'lostAfter'>
+
+function sayAlready({ terminal }: Context, status: PeerStatus, { name, ...others }: Told): void {
+  terminal.say('already up')
+  const other = (name !== undefined && name !== status.name) || Object.values(others).some((one) => one !== undefined)
+  if (other) terminal.say('  what it was told now is not in force: `errand down` first')
 }
 
 /** Runs it here. Whoever started us reads one line of JSON on a pipe: that it is up, or why it is not. */
-async function foreground(context: Context, flags: Flags, listen: readonly string[] | undefined): Promise<number> {
+async function foreground(context: Context, flags: Flags, told: Told): Promise<number> {
   const { runDaemon } = await import('../daemon.ts')
   const ready = (line: ReadyLine): void => {
     if (flags.readyFd !== undefined) writeSync(flags.readyFd, `${JSON.stringify(line)}\n`)
@@ -59,9 +84,7 @@ async function foreground(context: Context, flags: Flags, listen: readonly strin
   try {
     await runDaemon({
       home: context.home,
-      name: flags.name,
-      listen,
-      lostAfter: flags.lostAfter,
+      ...told,
       onDemand: flags.onDemand === true,
       version: versionOf(),
       signals: context.signals,

@@ -45,6 +45,7 @@ export const JOB_FIELDS: readonly string[] = [
   'epoch',
   'history',
   'paused',
+  'items',
   'at',
 ]
 
@@ -71,6 +72,7 @@ export function jobDocument(job: JobSnapshot, at?: string): Record<string, unkno
     epoch: job.epoch ?? 1,
     history: job.history.map(({ state, at: since }) => ({ state, at: iso(since) })),
     paused: job.paused ?? null,
+    items: job.items ?? null,
     ...(at === undefined ? {} : { at }),
   }
 }
@@ -152,6 +154,7 @@ export const RECORD_FIELDS: readonly string[] = [
   'secondsRemaining',
   'completed',
   'dropped',
+  'state',
 ]
 
 export function recordDocument(record: JobRecord): Record<string, unknown> {

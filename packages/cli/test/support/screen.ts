@@ -4,12 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { argv } from './machines.ts'
 
 const run = promisify(execFile)
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 /** How long something may take until it is on the screen, in ms: also on a machine that has much else to do. */
 const PATIENCE_MS = 20_000
 const LOOK_MS = 40
@@ -32,9 +31,9 @@ export interface ScreenOptions {
   readonly cwd?: string
 }
 
-/** The command line from the workspace's sources, as words of a program. */
-export function errand(...args: readonly string[]): string[] {
-  return [process.execPath, '--conditions=source', MAIN, ...args]
+/** A command line, as words of a program. */
+export function errand(...words: readonly string[]): string[] {
+  return [...argv, ...words]
 }
 
 /** A program in a terminal. Dispose of it: that ends the program (SIGHUP) and its terminal. */

@@ -20,6 +20,7 @@ const TOLD_AT_ONCE = 16
 /** A cursor is written so much later, with all others that have moved by then. */
 const CURSOR_MS = 50
 
+/** How much a store in a file may keep, and what it does when it cannot. */
 export interface SqliteOptions {
   /** Bytes that reader `owner` may leave unread in one job before its producer pauses. Default: 1 GiB. */
   readonly logLimit?: number

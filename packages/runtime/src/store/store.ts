@@ -29,8 +29,11 @@ export interface StoredLog {
    * @throws StoreError where the store was told to fail instead, or is closed: the log ends where it ended
    */
   append(chunk: Chunk): void | Promise<void>
+  /** Accepted chunks from record `from` on, at most about `maxBytes` of them; at least one where there is one. */
   read(from: number, maxBytes: number): readonly Chunk[] | Promise<readonly Chunk[]>
+  /** The seq that this reader will read next. */
   cursor(reader: string): number
+  /** Moves it forward; back does nothing. */
   setCursor(reader: string, seq: number): void | Promise<void>
   /** What keeping the records from `seq` on costs, in bytes; 0 at the end. */
   bytesFrom(seq: number): number
@@ -63,6 +66,10 @@ export interface StoredRows {
   delete(kind: RowKind, key: string): Promise<void>
 }
 
+/**
+ * Where a peer keeps what its jobs say. `memoryStore()` and `sqlite(file)` are two; give one to `createPeer`, which closes
+ * it.
+ */
 export interface Store extends AsyncDisposable {
   /** Bytes that reader `owner` may leave unread in one job before its producer pauses. */
   readonly logLimit: number

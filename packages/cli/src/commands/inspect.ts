@@ -1,0 +1,212 @@
+// errand inspect: everything known of a job, a session or a peer.
+import {
+  codeOf,
+  type Job,
+  type JobSnapshot,
+  type LocalPeer,
+  type PeerInfo,
+  type SessionSnapshot,
+} from '@errand/runtime/client'
+import type { Context } from '../context.ts'
+import { EXIT } from '../exit-codes.ts'
+import { Failure } from '../failure.ts'
+import type { Flags } from '../flags.ts'
+import { placesOf, sessionWord, type Place } from '../places.ts'
+import { facts, span } from '../render/facts.ts'
+import { jobId, jobTable } from '../render/job.ts'
+import {
+  iso,
+  JOB_FIELDS,
+  jobDocument,
+  peerDocument,
+  PEER_FIELDS,
+  pick,
+  sessionDocument,
+  SESSION_FIELDS,
+} from '../render/json.ts'
+import { answerLine, questionText } from '../render/question.ts'
+import { sessionTable } from '../render/session.ts'
+import { jobWord } from '../work.ts'
+
+/** One thing, as it is shown. */
+interface Known {
+  readonly document: Record<string, unknown>
+  readonly fields: readonly string[]
+  readonly text: string
+}
+
+export default async function inspect(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
+  const { terminal, json } = context
+  const peer = await context.connect()
+  const places = await placesOf(peer, flags.at, context)
+  const found: Known[] = []
+  for (const word of words) found.push(...(await named(context, peer, places, word)))
+  if (json !== undefined) {
+    const documents = found.map(({ document, fields }) => pick(document, json, fields))
+    await terminal.out(`${JSON.stringify(documents.length === 1 ? documents[0] : documents)}\n`)
+  } else await terminal.out(found.map(({ text }) => text).join('\n'))
+  return EXIT.done
+}
+
+/** A job first, then a session, then a peer; `job:`, `session:` and `peer:` say which. */
+async function named(context: Context, peer: LocalPeer, places: readonly Place[], word: string): Promise<Known[]> {
+  const [, kind, rest] = /^(job|session|peer):(.+)$/s.exec(word) ?? [undefined, undefined, word]
+  const jobs = kind === undefined || kind === 'job' ? await jobsNamed(context, places, rest!) : []
+  if (jobs.length > 0) return jobs
+  if (kind === 'job') throw missing('job', rest!)
+  const session = kind === 'peer' ? undefined : await sessionNamed(context, peer, rest!)
+  if (session) return [session]
+  if (kind === 'session') throw missing('session', rest!)
+  const other = await peerNamed(context, peer, rest!)
+  if (other) return [other]
+  throw missing(kind === 'peer' ? 'peer' : /^\d/.test(word) ? 'job' : 'job, session or peer', rest!)
+}
+
+function missing(what: 'job' | 'session' | 'peer' | 'job, session or peer', word: string): Failure {
+  const [code, lists] = {
+    job: ['JOB_NOT_FOUND', '`errand list` shows'],
+    session: ['SESSION_NOT_FOUND', '`errand session list` shows'],
+    peer: ['PEER_NOT_FOUND', '`errand peer list` shows'],
+    'job, session or peer': ['JOB_NOT_FOUND', '`errand list`, `errand session list` and `errand peer list` show'],
+  }[what]
+  return new Failure(code!, `there is no ${what} '${word}'`, `${lists} those there are`)
+}
+
+async function jobsNamed(context: Context, places: readonly Place[], word: string): Promise<Known[]> {
+  const { signal } = context
+  const found = await Promise.all(
+    places.map(async ({ table, location }) => {
+      const job = await table.job(jobWord(word), { signal }).catch(unless('JOB_NOT_FOUND'))
+      return job && jobKnown(context, job, location)
+    }),
+  )
+  return found.filter((one) => one !== undefined)
+}
+
+async function sessionNamed(context: Context, peer: LocalPeer, word: string): Promise<Known | undefined> {
+  const { signal } = context
+  const session = await peer.session(sessionWord(word) ?? word, { signal }).catch(unless('SESSION_NOT_FOUND'))
+  if (!session) return undefined
+  // Whoever is not connected with it cannot ask it.
+  const jobs = session.state === 'Opened' ? await session.jobs({ signal }) : []
+  return sessionKnown(
+    context,
+    session.snapshot,
+    jobs.map(({ snapshot }) => snapshot),
+  )
+}
+
+async function peerNamed(context: Context, peer: LocalPeer, word: string): Promise<Known | undefined> {
+  const { signal } = context
+  const id = /\/p2p\/([^/]+)$/.exec(word)?.[1] ?? word
+  const known = await peer.peers({ signal })
+  const there =
+    known.find((one) => one.id === id || one.name.toLowerCase() === word.toLowerCase()) ??
+    (id.length >= 8 ? known.find((one) => one.id.startsWith(id)) : undefined)
+  if (!there) return undefined
+  const sessions = await peer.sessions({ signal })
+  return peerKnown(
+    context,
+    there,
+    sessions.filter(({ peerId }) => peerId === there.id),
+  )
+}
+
+function unless(code: string): (error: unknown) => undefined {
+  return (error) => {
+    if (codeOf(error) !== code) throw error
+    return undefined
+  }
+}
+
+function jobKnown(context: Context, { snapshot: job }: Job, location: string | undefined): Known {
+  const { terminal } = context
+  const { state, reason, question, begunAt, endedAt, children, history } = job
+  const title = terminal.data('bold', `job ${jobId(job)}  ${job.name}`)
+  const since = history.at(-1)?.at
+  const at = location === undefined ? [] : ['--at', location]
+  const text = facts([
+    ['state', since === undefined ? state : `${state} since ${iso(since)}`],
+    ['why', whyOf(reason)],
+    ['asks', question && `${questionText(question)}\n${answerLine(job, location)}`],
+    ['paused', job.paused && 'as much as is kept of it was left unread'],
+    ['to read', job.hasMoreData ? ['errand', ...at, 'receive', jobId(job)].join(' ') : 'nothing new'],
+    ['command', job.command],
+    ['type', job.type],
+    ['where', job.location],
+    ['table of', location],
+    ['pid', job.pid === undefined ? undefined : String(job.pid)],
+    ['exit code', job.exitCode === undefined ? undefined : String(job.exitCode)],
+    ['errors', job.errorCount === 0 ? undefined : String(job.errorCount)],
+    ['attempt', job.epoch === undefined ? undefined : String(job.epoch)],
+    ['items', itemsOf(job)],
+    ['begun', iso(begunAt) ?? undefined],
+    ['ended', iso(endedAt) ?? undefined],
+    ['took', begunAt && endedAt && span(endedAt.getTime() - begunAt.getTime())],
+    ['history', history.map(({ state: was, at: when }) => `${iso(when)}  ${was}`).join('\n')],
+    ['instance', job.instanceId],
+    ['session', job.session],
+    ['peer', job.peer],
+    ['children', children.length === 0 ? undefined : childTable(context, children)],
+  ])
+  return { document: jobDocument(job, location), fields: JOB_FIELDS, text: `${title}\n${text}` }
+}
+
+function childTable({ terminal }: Context, children: readonly JobSnapshot[]): string {
+  const width = terminal.columns === undefined ? undefined : Math.max(20, terminal.columns - LABELS)
+  const failed = children.flatMap((job) => (job.reason ? [`${jobId(job)} ${whyOf(job.reason)}`] : []))
+  const rows = children.map((job) => ({ job }))
+  return [jobTable(rows, { columns: width }).trimEnd(), ...failed].join('\n')
+}
+/** Columns that the labels take. */
+const LABELS = 11
+
+function itemsOf({ items }: JobSnapshot): string | undefined {
+  if (items === undefined) return undefined
+  return Object.entries(items)
+    .filter(([, count]) => count !== undefined)
+    .map(([what, count]) => `${String(count)} ${what}`)
+    .join(', ')
+}
+
+/** Error after error: what came of what. */
+function whyOf(reason: Error | undefined): string | undefined {
+  const lines: string[] = []
+  for (let error: unknown = reason; Error.isError(error) && lines.length < 8; error = error.cause) {
+    const code = codeOf(error)
+    lines.push(`${lines.length === 0 ? '' : 'because: '}${error.message}${code === undefined ? '' : ` (${code})`}`)
+  }
+  return lines.length === 0 ? undefined : lines.join('\n')
+}
+
+function sessionKnown({ terminal }: Context, session: SessionSnapshot, jobs: readonly JobSnapshot[]): Known {
+  const title = terminal.data('bold', `session ${session.id}  ${session.name}`)
+  const text = facts([
+    ['state', session.state],
+    ['why', whyOf(session.reason)],
+    ['availability', session.availability],
+    ['where', session.location],
+    ['expires', iso(session.expiresAt) ?? undefined],
+    ['idle timeout', span(session.idleTimeout)],
+    ['buffering', session.buffering],
+    ['transport', session.transport],
+    ['runspace', `number ${session.epoch}`],
+    ['instance', session.instanceId],
+    ['peer', session.peerId],
+    ['jobs', jobs.length === 0 ? String(session.jobs) : jobTable(jobs.map((job) => ({ job }))).trimEnd()],
+  ])
+  return { document: sessionDocument(session), fields: SESSION_FIELDS, text: `${title}\n${text}` }
+}
+
+function peerKnown({ terminal }: Context, peer: PeerInfo, sessions: readonly SessionSnapshot[]): Known {
+  const title = terminal.data('bold', `peer ${peer.name}`)
+  const text = facts([
+    ['connected', peer.connected ? 'yes' : 'no'],
+    ['id', peer.id],
+    ['addresses', peer.addresses.join('\n') || 'none known: it has to come to us'],
+    ['may here', peer.grants.join(', ') || 'nothing'],
+    ['owner', peer.owner],
+    ['sessions', sessions.length === 0 ? 'none' : sessionTable(sessions).trimEnd()],
+  ])
+  return { document: peerDocument(peer), fields: PEER_FIELDS, text: `${title}\n${text}` }
+}
