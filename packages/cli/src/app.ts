@@ -181,7 +181,10 @@ async function perform(line: Line, flags: Flags, around: Surroundings, terminal:
     cmdlet: line.cmdlet,
     signal: late.signal,
     signals: around.signals,
-    connect: ({ start = true, patient = false } = {}) => {
+    connect: async ({ start = true, patient = false, again = false } = {}) => {
+      const before = again ? connected : undefined
+      if (before) connected = undefined
+      await (await before?.catch(() => undefined))?.close()
       const lostAfter = patient ? PATIENCE : 0
       return (connected ??= reach({ home, start, lostAfter, env: around.env, signal: late.signal }))
     },
