@@ -208,7 +208,10 @@ async function perform(
     cmdlet: line.cmdlet,
     signal: late.signal,
     signals: around.signals,
-    connect: ({ start = true, patient = false, signal } = {}) => {
+    connect: async ({ start = true, patient = false, again = false, signal } = {}) => {
+      const before = again ? connected : undefined
+      if (before) connected = undefined
+      await (await before?.catch(() => undefined))?.close()
       const lostAfter = patient ? PATIENCE : 0
       const either = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal])
       givenUp = either

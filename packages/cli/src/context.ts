@@ -28,10 +28,10 @@ export interface Context {
   readonly signals: Signals
   /**
    * This machine's peer, started if need be. One per command; closed by whoever made the context. `patient`: for what follows
-   * jobs, one that goes is waited for, 10 s: started again over its store, it goes on with them. `signal`: beside our own, for
-   * who does not wait for it as long as the command may.
+   * jobs, one that goes is waited for, 10 s: started again over its store, it goes on with them. `again`: anew, the one before
+   * is closed. `signal`: beside our own, for who does not wait for it as long as the command may.
    */
-  connect(o?: { start?: boolean; patient?: boolean; signal?: AbortSignal }): Promise<LocalPeer>
+  connect(o?: { start?: boolean; patient?: boolean; again?: boolean; signal?: AbortSignal }): Promise<LocalPeer>
 }
 
 /** What a command does. Resolves to its exit code; what it throws is said and becomes one. */

@@ -66,6 +66,7 @@ export interface Flags {
   newest?: number
   before?: string
   after?: string
+  watch?: boolean
   idleTimeout?: string
   buffering?: 'block' | 'drop'
   outTarget?: 'job' | 'host'
@@ -189,6 +190,7 @@ const FLAGS = {
   newest: { flags: '--newest <n>', help: 'the n that ended last', parse: count(1) },
   before: { flags: '--before <time>', help: 'ended before: a time, or 5m for that long ago' },
   after: { flags: '--after <time>', help: 'ended after: a time, or 5m for that long ago' },
+  watch: { flags: '-w, --watch', help: 'keep it up to date; where nobody looks, a line per change' },
   idleTimeout: { flags: '--idle-timeout <duration>', help: 'how long it lives without a client (default 2h)' },
   buffering: {
     flags: '--buffering <how>',

@@ -1,5 +1,13 @@
 // Following jobs to their end: what `run`, `receive --follow` and `session receive` have in common.
-import { codeOf, type Job, type JobRecord, type JobSnapshot, type ReceiveOptions } from '@errand/runtime/client'
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  codeOf,
+  isFinished,
+  type Job,
+  type JobRecord,
+  type JobSnapshot,
+  type ReceiveOptions,
+} from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { EXIT, exitCodeOfJobs, failureOfJobs } from './exit-codes.ts'
 import { BROKEN_PIPE, Failure } from './failure.ts'
@@ -68,6 +76,48 @@ async function sayNews(context: Context, { place, job }: PlacedJob, signal: Abor
     }
   } catch {
     // Its news have ended: whoever waits for the job itself hears why.
+  }
+}
+
+/** How often a map is asked how far it is, in ms: that alone is no news to who watches it. */
+const COUNT_MS = 500
+
+/**
+ * Shows how far maps are, on a terminal, for as long as it is not disposed. `total`: how many inputs there are, where that is
+ * known.
+ */
+export function showingItems(
+  context: Context,
+  jobs: readonly PlacedJob[],
+  printer: RecordPrinter,
+  total: () => number | undefined = () => undefined,
+): AsyncDisposable {
+  const over = new AbortController()
+  const shown = context.terminal.readsErr && context.json === undefined && !context.quiet
+  const maps = shown ? jobs.filter(({ job }) => job.type === 'PSTaskJob') : []
+  const counting = maps.map((placed) => countItems(placed, printer, total, over.signal))
+  return {
+    async [Symbol.asyncDispose]() {
+      over.abort()
+      await Promise.all(counting)
+    },
+  }
+}
+
+async function countItems(
+  { place, job }: PlacedJob,
+  printer: RecordPrinter,
+  total: () => number | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    while (!isFinished(job.state)) {
+      const { snapshot } = await place.table.job(job.instanceId, { signal })
+      if (!isFinished(job.state)) printer.items(snapshot, total())
+      await delay(COUNT_MS, undefined, { signal })
+    }
+  } catch {
+    // It is followed beside this: what became of it is said there.
   }
 }
 

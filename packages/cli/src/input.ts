@@ -18,20 +18,27 @@ export interface InputOptions {
 export class InputSource implements AsyncIterable<unknown> {
   /** Settles when it is at its end, or has been let go of. @throws what it failed with */
   readonly over: Promise<void>
+  /** How many there are: known of values that were typed, and of all at their end. */
+  total: number | undefined
   readonly #values: AsyncIterable<unknown>
   readonly #settle: PromiseWithResolvers<void>
 
-  constructor(values: AsyncIterable<unknown>) {
+  constructor(values: AsyncIterable<unknown>, total?: number) {
     this.#values = values
+    this.total = total
     this.#settle = Promise.withResolvers()
     this.over = this.#settle.promise
     this.over.catch(() => undefined) // the job hears of it too
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown> {
-    const values = this.#values
+    let taken = 0
     try {
-      yield* values
+      for await (const value of this.#values) {
+        taken++
+        yield value
+      }
+      this.total = taken
     } catch (error) {
       this.#settle.reject(error)
       throw error
@@ -55,7 +62,8 @@ export function inputOf(context: Context, what: string, options: InputOptions): 
       'JSON, @FILE for a file, or - for stdin; text is written with quotes: \'"text"\'',
     )
   }
-  return new InputSource(given(Array.isArray(value) ? (value as unknown[]) : [value]))
+  const values: unknown[] = Array.isArray(value) ? value : [value]
+  return new InputSource(given(values), values.length)
 }
 
 async function* given(values: readonly unknown[]): AsyncGenerator<unknown> {

@@ -15,7 +15,7 @@ import { checkFields, JOB_FIELDS, jobDocument, pick } from './render/json.ts'
 import { jobWord } from './work.ts'
 
 /** What a peer and a session have in common: a job table. */
-type JobTable = Pick<Session, 'start' | 'jobs' | 'job' | 'setThrottle'>
+type JobTable = Pick<Session, 'start' | 'jobs' | 'job' | 'setThrottle' | 'events'>
 
 export interface Place {
   /** What `--at` called it, where several tables are spoken to: then lines and rows say whose they are. */

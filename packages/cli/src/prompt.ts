@@ -10,6 +10,7 @@ import { PipedLines, TypedLines, type PromptLines } from './prompt-lines.ts'
 import { sayError } from './render/error.ts'
 import { questionText } from './render/question.ts'
 import { RecordPrinter } from './render/record.ts'
+import { cut } from './render/table.ts'
 import { fitting } from './typed-value.ts'
 
 /** A line that more text could complete. */
@@ -165,7 +166,7 @@ export class Prompt {
       this.#running = undefined
       over.abort()
       await answering
-      terminal.live('')
+      terminal.live([])
     }
   }
 
@@ -203,7 +204,7 @@ export class Prompt {
     } else if (running.times === 1) {
       running.stop.abort(new Error('interrupted'))
       const hint = 'stopping; Ctrl-C again ends it by force: variables are lost then'
-      running.hint = setTimeout(() => terminal.live(hint), STOP_MS)
+      running.hint = setTimeout(() => terminal.live([cut(hint, terminal.liveSize.columns - 1)]), STOP_MS)
     } else if (running.times === 2) {
       void running.run.job().then(
         (job) => job.stop({ grace: 0 }).catch(() => undefined),

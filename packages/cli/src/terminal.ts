@@ -2,9 +2,16 @@
 import { Writable, type Readable } from 'node:stream'
 import { getSystemErrorMessage, styleText } from 'node:util'
 import { BROKEN_PIPE, Failure } from './failure.ts'
+import { columnsOf, Region, type Output } from './region.ts'
 
-export type Output = Writable & { readonly isTTY?: boolean | undefined; readonly columns?: number | undefined }
-export type Input = Readable & { readonly isTTY?: boolean | undefined }
+export type Input = Readable & {
+  readonly isTTY?: boolean | undefined
+  /** Keys as they are pressed, without echo. Of a terminal. */
+  setRawMode?(on: boolean): unknown
+}
+
+/** How often live lines are written anew at most, in ms. */
+const REDRAW_MS = 50
 
 export interface Streams {
   readonly stdin: Input
@@ -30,15 +37,22 @@ export class Terminal {
   readonly #env: NodeJS.ProcessEnv
   readonly #color: { readonly stdout: boolean; readonly stderr: boolean }
   #broken: Failure | undefined
-  /** The live line that stands at the bottom of stderr now. */
-  #live = ''
   #editor: Editor | undefined
+  /** Live lines: what is to stand at the bottom of stderr, and what does. */
+  readonly #region: Region
+  #live: readonly string[] = []
+  #drawn: readonly string[] = []
+  #drawnAt = -Infinity
+  #redraw: NodeJS.Timeout | undefined
+  /** What was written last to stdout did not end its line: live lines would stand behind it. */
+  #midLine = false
 
   constructor({ stdin, stdout, stderr }: Streams, env: NodeJS.ProcessEnv, color: When = 'auto') {
     this.stdin = stdin
     this.#stdout = stdout
     this.#stderr = stderr
     this.#env = env
+    this.#region = new Region(stderr)
     this.#color = { stdout: colored(stdout, env, color), stderr: colored(stderr, env, color) }
     // Without a listener a reader that leaves would end us with a stack.
     stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -65,7 +79,15 @@ export class Terminal {
   }
   /** Width of the terminal behind stdout; undefined in a pipe, where nothing is ever cut. */
   get columns(): number | undefined {
-    return this.readsOut ? widthOf(this.#stdout) : undefined
+    return this.readsOut ? columnsOf(this.#stdout) : undefined
+  }
+  /** Size of the terminal behind stderr, where live lines stand. */
+  get liveSize(): { readonly columns: number; readonly rows: number } {
+    return { columns: columnsOf(this.#stderr), rows: this.#stderr.rows || 24 }
+  }
+  /** Size of the terminal behind stdout. */
+  get size(): { readonly columns: number; readonly rows: number } {
+    return { columns: columnsOf(this.#stdout), rows: this.#stdout.rows || 24 }
   }
   /** Why stdout cannot be written any more. */
   get broken(): Failure | undefined {
@@ -86,36 +108,37 @@ export class Terminal {
    */
   async out(data: string | Uint8Array): Promise<void> {
     if (this.#broken) throw this.#broken
-    const live = this.#live
-    const editor = this.#editor
+    // Above the live lines, or the line that is edited, which stand in its way only where both are the same terminal.
+    const editor = this.readsOut ? this.#editor : undefined
     if (this.readsOut) {
-      this.live('')
-      editor?.hide()
+      this.#lift()
+      this.#midLine = data.length > 0 && data.at(-1) !== (typeof data === 'string' ? '\n' : 10)
     }
+    editor?.hide()
     const taken = this.#stdout.write(data)
-    if (this.readsOut) editor?.show()
+    editor?.show()
     if (!taken) await this.#drained()
-    if (live !== '') this.live(live)
+    if (this.readsOut) this.#draw()
     if (this.#broken) throw this.#broken
   }
 
   /** Writes words. */
   say(text: string): void {
-    const live = this.#live
-    this.live('')
+    this.#lift()
     const editor = this.readsErr ? this.#editor : undefined
     editor?.hide()
     this.#stderr.write(`${text}\n`)
     editor?.show()
-    this.live(live)
+    this.#midLine = false
+    this.#draw()
   }
 
   /**
-   * A line is being edited on the screen from now on: what is written meanwhile stands above it. Undefined: no more. A live
-   * line has no place beside it.
+   * A line is being edited on the screen from now on: what is written meanwhile stands above it. Undefined: no more. Live
+   * lines have no place beside it.
    */
   edited(editor: Editor | undefined): void {
-    this.live('')
+    this.live([])
     this.#editor = editor
   }
 
@@ -129,17 +152,39 @@ export class Terminal {
     return this.#color.stdout ? styleText(style, text, { validateStream: false }) : text
   }
 
-  /** Replaces the live line at the bottom of stderr; '' takes it away. Only on a terminal. */
-  live(text: string): void {
-    if (!this.readsErr || this.#editor || text === this.#live) return
-    const width = widthOf(this.#stderr) - 1
-    this.#live = text
-    this.#stderr.write(`\r\u001b[2K${text.length > width ? `${text.slice(0, width - 1)}…` : text}`)
+  /**
+   * Replaces the live lines at the bottom of stderr, each no wider than `liveSize.columns - 1`; none takes them away. Only on
+   * a terminal. Drawn at most every 50 ms.
+   */
+  live(lines: readonly string[]): void {
+    if (!this.readsErr || (this.#editor && lines.length > 0)) return
+    this.#live = lines
+    if (lines.length === 0) {
+      clearTimeout(this.#redraw)
+      this.#redraw = undefined
+      this.#lift()
+    } else if (performance.now() - this.#drawnAt >= REDRAW_MS) this.#draw()
+    else this.#redraw ??= setTimeout(() => this.#draw(), REDRAW_MS)
+  }
+
+  #draw(): void {
+    if (this.#live.length === 0 || this.#midLine) return
+    clearTimeout(this.#redraw)
+    this.#redraw = undefined
+    this.#drawnAt = performance.now()
+    this.#drawn = this.#live
+    this.#region.draw(this.#live)
+  }
+
+  #lift(): void {
+    if (this.#drawn.length === 0) return
+    this.#drawn = []
+    this.#region.clear()
   }
 
   /** Settles when everything written to stdout has been taken, or never can be. */
   async flush(): Promise<void> {
-    this.live('')
+    this.live([])
     if (this.#broken) return
     await new Promise<void>((resolve) => {
       this.#stdout.write('', () => resolve())
@@ -195,22 +240,6 @@ export class Terminal {
   }
 }
 
-/** `stdout cannot be written: no space left on device`. */
-function unwritable({ code, errno, message }: NodeJS.ErrnoException): Failure {
-  const why = errno === undefined ? message : getSystemErrorMessage(errno)
-  const hint = code === 'ENOSPC' || code === 'EDQUOT' ? 'make room there, or write it elsewhere' : undefined
-  return new Failure(
-    code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (code ?? 'STDOUT'),
-    `stdout cannot be written: ${why}`,
-    hint,
-  )
-}
-
-/** A terminal that does not know its width says 0. */
-function widthOf(stream: Output): number {
-  return stream.columns || 80
-}
-
 /** https://no-color.org and FORCE_COLOR as Node reads them; a flag stands above both. */
 function colored(stream: Output, env: NodeJS.ProcessEnv, when: When): boolean {
   if (when !== 'auto') return when === 'always'
@@ -223,4 +252,15 @@ export function colorOf(env: NodeJS.ProcessEnv): 'always' | 'never' | undefined 
   const { FORCE_COLOR: force, NO_COLOR: no, TERM: term } = env
   if (force !== undefined) return force !== '0' && force !== 'false' ? 'always' : 'never'
   return (no !== undefined && no !== '') || term === 'dumb' ? 'never' : undefined
+}
+
+/** `stdout cannot be written: no space left on device`. */
+function unwritable({ code, errno, message }: NodeJS.ErrnoException): Failure {
+  const why = errno === undefined ? message : getSystemErrorMessage(errno)
+  const hint = code === 'ENOSPC' || code === 'EDQUOT' ? 'make room there, or write it elsewhere' : undefined
+  return new Failure(
+    code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (code ?? 'STDOUT'),
+    `stdout cannot be written: ${why}`,
+    hint,
+  )
 }

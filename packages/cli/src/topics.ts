@@ -157,6 +157,27 @@ export const TOPICS: readonly Topic[] = [
     ),
   },
   {
+    name: 'events',
+    about: 'what `errand events --json` says',
+    text: lines(
+      'With --json each line of `errand events` is an object; --json=at,event picks fields. Fields only grow, as do events.',
+      '  at        when, ISO 8601 UTC',
+      '  event     begin               from here on nothing is left out: the first line, and again where some were missed',
+      '            job.created .started .running .blocked .suspended .disconnected .stopping',
+      '            job.completed .failed .stopped .removed',
+      '            session.opening .opened .connecting .connected .disconnecting .disconnected .closed .broken',
+      '            peer.connected .lost .changed .removed',
+      '  state     the state it has come to, and previous: the one before, null for a new one (jobs, sessions)',
+      '  reason    why, or null: {name, message, code} (jobs, sessions)',
+      '  job       as `errand list --json` has it, as it is now; children is empty, for each has events of its own,',
+      '            and of texts of more than 1000 characters there is the beginning',
+      '  session   as `errand session list --json` has it; hosted: true where it is here for another peer or a client',
+      '  peer      as `errand peer list --json` has it',
+      '  from      whose events, with several --at',
+      'Ctrl-C leaves (130), --timeout ends it (124). When this peer goes away it is waited for.',
+    ),
+  },
+  {
     name: 'powershell',
     about: 'the cmdlets that are understood as typed',
     text: async () => {

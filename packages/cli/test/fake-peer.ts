@@ -11,6 +11,7 @@ import type {
   JobState,
   LocalPeer,
   MapOptions,
+  PeerEvent,
   PeerInfo,
   PingAnswer,
   Question,
@@ -357,6 +358,24 @@ export class FakeTable {
   }
   get live(): FakeJob[] {
     return this.table.filter((job) => !job.removed)
+  }
+  readonly #happened: PeerEvent[] = []
+  #happens = Promise.withResolvers<void>()
+  /** Events are the test's: each comes to who listens, and to who begins to later. */
+  tell(...events: PeerEvent[]): void {
+    this.#happened.push(...events)
+    const { resolve } = this.#happens
+    this.#happens = Promise.withResolvers()
+    resolve()
+  }
+  async *events({ signal }: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<PeerEvent> {
+    yield { kind: 'begin', at: new Date('2026-11-22T09:00:00Z') }
+    const aborted = Promise.withResolvers<void>()
+    signal?.addEventListener('abort', () => aborted.resolve())
+    for (let at = 0; !signal?.aborted;) {
+      if (at < this.#happened.length) yield this.#happened[at++]!
+      else await Promise.race([this.#happens.promise, aborted.promise])
+    }
   }
   /** Of its thread jobs, as it was set. */
   most: number | undefined

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import type { Context } from '../src/context.ts'
 import { needsPrefix, RecordPrinter, type PrinterOptions } from '../src/render/record.ts'
@@ -93,7 +94,8 @@ describe('RecordPrinter', () => {
     const said = job().say({ kind: 'progress', activity: 'copy', percent: 10 }, { kind: 'output', value: 'x' })
     for (const record of said.records) await printer.print(record)
     printer.failure(said.end().snapshot)
-    expect(stderr.text).toBe('\r\u001b[2Kcopy [10%]\r\u001b[2K\r\u001b[2Kcopy [10%]\r\u001b[2K')
+    expect(stripVTControlCharacters(stderr.text)).toBe('copy   10%\r\r\rcopy   10%\r\r\r')
+    expect(stderr.text.endsWith('\r\u001b[J\r')).toBe(true)
     expect(stdout.text).toBe('x\n')
   })
 })

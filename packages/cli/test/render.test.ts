@@ -10,7 +10,7 @@ import {
   SESSION_FIELDS,
   tagged,
 } from '../src/render/json.ts'
-import { ProgressLine, progressText } from '../src/render/progress.ts'
+import { ProgressBars } from '../src/render/progress.ts'
 import { powershellSessionTable, sessionTable } from '../src/render/session.ts'
 import { cut, table } from '../src/render/table.ts'
 import { renderValue } from '../src/render/value.ts'
@@ -247,18 +247,47 @@ describe('renderValue', () => {
 })
 
 describe('progress', () => {
-  it('says what, how far and how long', () => {
-    expect(progressText({ activity: 'Copying', status: '3 of 9', percent: 33.4, secondsRemaining: 12 })).toBe(
-      'Copying: 3 of 9 [33%] 12s left',
-    )
-    expect(progressText({ activity: 'Copying' })).toBe('Copying')
-    expect(progressText({ activity: 'x', percent: 140 })).toBe('x [100%]')
+  const wide = { columns: 80, rows: 24 }
+  it('says what, how far and how long, in columns', () => {
+    const bars = new ProgressBars()
+    bars.take('j1', 'here', { activity: 'Copying', status: '3 of 9', percent: 33.4, secondsRemaining: 12 })
+    bars.take('j2', 'here', { activity: 'Waiting' })
+    bars.take('j3', 'here', { activity: 'x', percent: 140 })
+    expect(bars.lines(wide)).toEqual([
+      'Copying: 3 of 9  [######--------------]  33%  12s left',
+      'Waiting',
+      'x                [####################] 100%',
+    ])
   })
-  it('is one line for all jobs, until each is completed', () => {
-    const line = new ProgressLine()
-    expect(line.take('j1 a', { activity: 'a' })).toBe('a')
-    expect(line.take('j2 b', { activity: 'b', percent: 1 })).toBe('a · b [1%]')
-    expect(line.take('j1 a', { activity: 'a', completed: true })).toBe('b [1%]')
-    expect(line.end('j2')).toBe('')
+  it('has a bar only where there is room, and keeps the numbers where there is hardly any', () => {
+    const bars = new ProgressBars()
+    bars.take('j1', 'here', { activity: 'Copying everything there is', percent: 50, secondsRemaining: 3 })
+    expect(bars.lines({ columns: 40, rows: 24 })).toEqual(['Copying everything ther…   50%  3s left'])
+    for (const columns of [1, 5, 12, 20, 39, 49, 50, 51, 200]) {
+      for (const line of bars.lines({ columns, rows: 24 })) expect(line.length).toBeLessThan(Math.max(2, columns))
+    }
+  })
+  it('shows as many as fit and counts the others', () => {
+    const bars = new ProgressBars()
+    for (let n = 1; n <= 20; n++) bars.take(`j${n}`, 'here', { activity: `a${n}` })
+    expect(bars.lines({ columns: 80, rows: 10 })).toEqual(['a1', 'a2', 'a3', 'a4', '… and 16 more'])
+    expect(bars.lines({ columns: 80, rows: 1 })).toEqual(['… and 20 more'])
+  })
+  it('lets go of what is completed, and of all of a job that has ended', () => {
+    const bars = new ProgressBars()
+    bars.take('j1', 'here', { activity: 'a' })
+    bars.take('j2', 'here', { activity: 'b', percent: 1 })
+    bars.take('j1', 'here', { activity: 'a', completed: true })
+    expect(bars.lines(wide)).toEqual(['b  [--------------------]   1%'])
+    bars.end('j2')
+    expect(bars.lines(wide)).toEqual([])
+  })
+  it('counts the items of a map, with a bar where their number is known', () => {
+    const bars = new ProgressBars()
+    const items = { taken: 12, done: 6, failed: 2, running: 4, queued: 0 }
+    bars.count('j1', 'Job3', items, undefined)
+    expect(bars.lines(wide)).toEqual(['Job3  8 done  4 at work  2 failed'])
+    bars.count('j1', 'Job3', items, 16)
+    expect(bars.lines(wide)).toEqual(['Job3  [##########----------]  50%  8/16  4 at work  2 failed'])
   })
 })

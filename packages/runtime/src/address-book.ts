@@ -51,6 +51,8 @@ export class AddressBook {
   readonly #file: string | undefined
   readonly #peers = new Map<PeerId, KnownPeer>()
   readonly #invitations = new Map<PeerId, OpenInvitation>()
+  /** Something is new in it. */
+  onChange: (() => void) | undefined
   #writing: Promise<void> = Promise.resolve()
 
   private constructor(file: string | undefined) {
@@ -129,12 +131,14 @@ export class AddressBook {
       name: this.#freeName(wanted, change.id),
     }
     this.#peers.set(peer.id, peer)
+    this.onChange?.()
     await this.#write()
     return peer
   }
 
   async remove(id: PeerId): Promise<void> {
     this.#peers.delete(id)
+    this.onChange?.()
     await this.#write()
   }
 

@@ -35,6 +35,8 @@ export interface Holder {
   readonly client: string
   /** A numbered session has ended for good. */
   onGone(): void
+  /** Something of a session that is held may be new. */
+  onChange(): void
 }
 
 /** Of a session that is written down. */
@@ -284,6 +286,8 @@ export class Holding {
       far,
     )
     this.#sessions.set(far.instanceId, session)
+    session.onChange(() => this.#holder.onChange())
+    this.#holder.onChange()
     if (!kept || !rows) return session
     const row = new KeptRow(rows, 'held', far.instanceId, () => this.#stored(session), restored)
     this.#held.set(session, { place, row, home })
@@ -333,6 +337,7 @@ export class Holding {
 
   #ended(session: RemoteSession): void {
     this.#sessions.delete(session.instanceId)
+    this.#holder.onChange()
     const held = this.#held.get(session)
     this.#held.delete(session)
     if (!held || this.#leaving) return held?.row?.leave()

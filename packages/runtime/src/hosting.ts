@@ -29,12 +29,14 @@ export class Hosting {
   readonly #homes = new Map<string, Promise<HostSession>>()
   readonly #expired = new Map<string, { readonly owner: string; readonly why: Error }>()
   readonly #onGone: () => void
+  readonly #onChange: () => void
   #last = 0
 
-  /** `onGone`: a session has ended for good; its number must not be given again. */
-  constructor(home: SessionHome, onGone: () => void) {
+  /** `onGone`: a session has ended for good; its number must not be given again. `onChange`: something may be new of one. */
+  constructor(home: SessionHome, onGone: () => void, onChange: () => void) {
     this.#home = home
     this.#onGone = onGone
+    this.#onChange = onChange
   }
 
   /** The last number that was given. */
@@ -66,6 +68,7 @@ export class Hosting {
 
   forget(session: HostSession): void {
     if (this.#sessions.delete(session.instanceId)) this.#onGone()
+    this.#onChange()
     if (!session.expired) return
     this.#expired.set(session.instanceId, { owner: session.owner, why: session.expired })
     const [oldest] = this.#expired.keys()
@@ -193,6 +196,8 @@ export class Hosting {
 
   #add(session: HostSession): HostSession {
     this.#sessions.set(session.instanceId, session)
+    session.onChange(this.#onChange)
+    this.#onChange()
     return session
   }
 }

@@ -23,6 +23,7 @@ export interface JobFacts {
   readonly endedAt?: Date | undefined
   readonly position?: number | undefined
 }
+/** A job and its children. */
 export type Family<J extends JobFacts> = J & { readonly children: readonly J[] }
 
 /**

@@ -227,6 +227,7 @@ export class JobHandle<O = unknown> implements Job<O> {
   async save(path: string, o: ReceiveOptions & { format?: 'text' | 'ndjson' } = {}): Promise<void> {
     const read = readRequest(o)
     if (o.writeEvents) throw new UsageError('`writeEvents` is for a stream: a file has records only')
+    if (o.tail !== undefined) throw new UsageError('`tail` is for a stream: a file begins at the cursor, or `from`')
     if (o.remove) {
       this.#throwIfChild()
       if (o.limit !== undefined) throw new UsageError('`remove` needs all of the job: no `limit`')

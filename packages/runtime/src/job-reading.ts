@@ -14,11 +14,15 @@ type Change = JobSnapshot['history'][number]
 
 /** What is asked of the job's peer for these options. @throws UsageError, said before anything is read */
 export function readRequest(o: ReceiveOptions): ReadRequest {
-  const { reader = OWNER, from, limit, kinds, location } = o
+  const { reader = OWNER, from, tail, limit, kinds, location } = o
   if (typeof reader !== 'string' || reader.length === 0 || reader.length > READER_MOST)
     throw new UsageError(`a reader's name has 1 to ${READER_MOST} characters`)
   if (from !== undefined && !isCount(from))
     throw new UsageError(`\`from\` is the number of a record, from 0 on, not ${from}`)
+  if (tail !== undefined && !isCount(tail))
+    throw new UsageError(`\`tail\` is a number of records, from 0 on, not ${tail}`)
+  if (tail !== undefined && (from !== undefined || o.writeEvents))
+    throw new UsageError('`tail` says where to begin: no `from`, no `writeEvents`')
   if (limit !== undefined && limit !== Number.POSITIVE_INFINITY && !isCount(limit))
     throw new UsageError(`\`limit\` is a number of records, from 0 on, not ${limit}`)
   if (location !== undefined && typeof location !== 'string') throw new UsageError('`location` is a name')
@@ -35,6 +39,7 @@ export function readRequest(o: ReceiveOptions): ReadRequest {
   return {
     reader,
     ...(from !== undefined && { from }),
+    ...(tail !== undefined && { tail }),
     ...(o.follow !== undefined && { follow: o.follow }),
     ...(location !== undefined && { location }),
     ...(o.recurse !== undefined && { recurse: o.recurse }),
@@ -94,7 +99,8 @@ async function* chunksOf(
   if (!host.log) await untilAborted(host.ready, signal)
   const { log } = host
   if (!log || signal?.aborted) return
-  const from = request.from ?? log.cursor(request.reader)
+  const { tail } = request
+  const from = request.from ?? (tail === undefined ? log.cursor(request.reader) : Math.max(log.start, log.end - tail))
   // One generator and no other within it: each costs a small run as much as reading its chunk.
   const until = log.endOf(request.follow)
   for (let next = from; ;) {

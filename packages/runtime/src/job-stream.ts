@@ -66,8 +66,9 @@ class Reading<O> {
     if (o.remove) holder.checkRemovable()
     const given = holder.given(request.reader)
     // As it was: streams that are open side by side each get everything.
-    const had = new Map(o.from === undefined ? given : [])
-    if (!o.keep && o.from === undefined) {
+    const fromCursor = o.from === undefined && o.tail === undefined
+    const had = new Map(fromCursor ? given : [])
+    if (!o.keep && fromCursor) {
       this.#given = given
       this.#cursors = new Cursors(this.#ref, this.#job, request.reader, (snapshot) => holder.onNews(snapshot))
     }

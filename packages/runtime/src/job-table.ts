@@ -32,6 +32,9 @@ export interface TableKeeping {
   settled?(): void
 }
 
+/** What there is to tell of a listed job: `read` is of one that has ended. */
+export type JobNews = 'added' | 'changed' | 'read' | 'removed'
+
 export class JobTable {
   readonly #keeping: TableKeeping
   readonly #home: RowHome
@@ -48,6 +51,8 @@ export class JobTable {
   /** Texts of commands that rows share, and by how many. */
   readonly #commands = new Map<string, { readonly text: string; rows: number }>()
 
+  readonly #followers = new Set<(job: TableJob, what: JobNews) => void>()
+
   /** Places of jobs that are being written down, and are not here yet. */
   coming = 0
 
@@ -55,6 +60,26 @@ export class JobTable {
     this.#keeping = keeping
     this.#home = home
     this.#where = where
+  }
+
+  /** Tells of all that changes in listed jobs and their children, until the returned function is called. */
+  follow(listener: (job: TableJob, what: JobNews) => void): () => void {
+    this.#followers.add(listener)
+    if (this.#followers.size === 1) for (const job of this.#listed.working()) this.#listenTo(job, true)
+    return () => {
+      this.#followers.delete(listener)
+      if (this.#followers.size === 0) for (const job of this.#listed.working()) this.#listenTo(job, false)
+    }
+  }
+
+  #listenTo(job: JobHost, listens: boolean): void {
+    for (const one of [job, ...job.children]) {
+      one.onNews = listens ? () => this.#tell(one, 'changed') : undefined
+    }
+  }
+
+  #tell(job: TableJob, what: JobNews): void {
+    for (const follower of this.#followers) follower(job, what)
   }
 
   /** Listed jobs. */
@@ -99,6 +124,10 @@ export class JobTable {
   add(host: JobHost): void {
     if (host.id > 0) {
       this.#listed.add(host)
+      if (this.#followers.size > 0) {
+        this.#listenTo(host, true)
+        for (const one of [host, ...host.children]) this.#tell(one, 'added')
+      }
       void host.finished.then(() => this.#settle(host))
       return
     }
@@ -146,7 +175,10 @@ export class JobTable {
     // Whoever asks may hold the job as it was before it became a row.
     const present = this.#listed.get(job.instanceId)
     if (present instanceof JobRow) for (const one of [present, ...present.children]) this.#unshare(one.command)
-    if (present) this.#listed.delete(present)
+    if (present) {
+      this.#listed.delete(present)
+      if (this.#followers.size > 0) for (const one of [...present.children, present]) this.#tell(one, 'removed')
+    }
     const there = this.#runs.delete(job.instanceId) || present !== undefined
     this.#started.delete(job.startId)
     for (const one of [job, ...job.children]) this.#dropLog(one)
@@ -243,8 +275,16 @@ export class JobTable {
         await one.acknowledge(reader, seq)
     }
     const snapshot = this.#now(found).snapshot()
+    if (this.#followers.size > 0 && found.id > 0 && isFinished(snapshot.state)) this.#tellRead(this.#now(found))
     this.#retire(snapshot)
     return snapshot
+  }
+
+  /** One that has ended tells nobody that it was read to its end. */
+  #tellRead(job: TableJob): void {
+    if (job.hasMoreData) return
+    this.#tell(job, 'read')
+    if (job.parent && !job.parent.hasMoreData) this.#tell(job.parent, 'read')
   }
 
   /** A run is kept only for who has not taken it all. */

@@ -86,6 +86,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #actor: JobActor | undefined
   readonly #settle: (snapshot: JobSnapshot) => void
   readonly #listeners = new Set<(snapshot: JobSnapshot) => void>()
+  /** Its table's: there is news, for whoever asks for it. Of very many jobs nobody does. */
+  onNews: (() => void) | undefined
   readonly #input = new JobInput()
   #entry: JobEntry | undefined
   readonly #questions: JobQuestions
@@ -189,6 +191,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
   get state(): JobState {
     return this.#state
+  }
+  /** The state it is in, and since when. */
+  get newest(): { readonly state: JobState; readonly at: Date } {
+    return this.#history.at(-1)!
   }
   get startId(): string {
     return this.#options.spec.startId
@@ -1090,6 +1096,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     queueMicrotask(() => {
       this.#scheduled = false
       if (this.#parent) this.#parent.#onChild()
+      this.onNews?.()
       // Most children are watched by nobody but their parent, which asks for what it wants to know.
       const over = isFinished(this.#state)
       if (this.#listeners.size === 0 && !over) return

@@ -2,6 +2,7 @@
 import type { Cancel, PeerId } from '@errand/transport'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
+import { eventStream, type EventsAnswer } from './event-feed.ts'
 import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
@@ -19,6 +20,7 @@ import type {
   MapOptions,
   Output,
   Peer,
+  PeerEvent,
   PeerInfo,
   Run,
   Script,
@@ -31,7 +33,7 @@ import type {
   Target,
   Work,
 } from './surface.ts'
-import type { PeerEvent, TargetSpec } from './wire.ts'
+import type { PeerEvent as PeerRequest, TargetSpec } from './wire.ts'
 import { mapThrottleLimit, surroundings, throttleLimit, workSpec } from './work.ts'
 
 /** What a peer's handle holds. */
@@ -41,7 +43,7 @@ export interface PeerRef {
   readonly addresses: readonly string[]
   /** The session whose job table is this peer's own. */
   readonly local: SessionRef
-  ask(event: PeerEvent, options?: Cancel): Promise<unknown>
+  ask(event: PeerRequest, options?: Cancel): Promise<unknown>
   /** A session this peer holds. */
   held(snapshot: SessionSnapshot): SessionRef
   close(): Promise<void>
@@ -153,6 +155,14 @@ export class PeerHandle implements Peer {
 
   async peers(o: Cancel = {}): Promise<readonly PeerInfo[]> {
     return (await this.ref.ask({ type: 'local.peers' }, o)) as PeerInfo[]
+  }
+
+  events(o: Cancel = {}): AsyncGenerator<PeerEvent> {
+    const ask = async (cursor: string | undefined): Promise<EventsAnswer> => {
+      const event = { type: 'local.events' as const, ...(cursor !== undefined && { cursor }) }
+      return (await this.ref.ask(event, o)) as EventsAnswer
+    }
+    return eventStream(ask, o.signal)
   }
 
   async invite(o: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel = {}): Promise<string> {

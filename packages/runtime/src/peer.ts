@@ -9,6 +9,7 @@ import type { PeerStatus } from './client.ts'
 import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
+import { EventFeed } from './event-feed.ts'
 import { Holding } from './holding.ts'
 import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
@@ -20,6 +21,7 @@ import { Link } from './link.ts'
 import type { Self } from './link-handshake.ts'
 import { Network, type NetworkPurpose } from './network.ts'
 import { untilAborted, whileWanted } from './output-log.ts'
+import { AroundTeller, tellJobs, type Around } from './peer-events.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import { recover, type Recovered } from './recovery.ts'
 import { Retention } from './retention.ts'
@@ -115,6 +117,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   readonly #hosting: Hosting
   readonly #holding: Holding
   readonly #answers = new Answers()
+  readonly #events: EventFeed
+  /** While somebody wants to hear of it. */
+  #teller: AroundTeller | undefined
   readonly #row: KeptRow | undefined
   /** The newest link of each client process: only its end is the client's. */
   readonly #clients = new Map<string, Link>()
@@ -156,7 +161,12 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       connected: (peer) => this.#holding.heardOf(peer),
       moved: (peer, owner, to, alone) => this.#moved(peer, owner, to, alone),
     })
-    this.#hosting = new Hosting(this, () => this.#onGone())
+    book.onChange = () => this.#teller?.look()
+    this.#hosting = new Hosting(
+      this,
+      () => this.#onGone(),
+      () => this.#teller?.look(),
+    )
     this.#holding = new Holding({
       name: this.name,
       network: this.#network,
@@ -165,8 +175,29 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       rows,
       client: this.#self.client,
       onGone: () => this.#onGone(),
+      onChange: () => this.#teller?.look(),
       sessionRef: (instanceId) => this.sessionRef(instanceId),
     })
+    this.#events = new EventFeed((tell) => {
+      const stop = tellJobs(this.local.table, tell)
+      const teller = (this.#teller = new AroundTeller(
+        { sessions: () => this.#listedSessions(), peers: () => this.#network.peers() },
+        tell,
+      ))
+      return () => {
+        stop()
+        teller[Symbol.dispose]()
+        this.#teller = undefined
+      }
+    })
+  }
+
+  /** Held and hosted, but for those that are one call's. */
+  *#listedSessions(): ReturnType<Around['sessions']> {
+    for (const session of this.#holding.listed()) yield { hosted: false, now: () => session.snapshot }
+    for (const session of this.#hosting.all()) {
+      if (session.kind !== 'temporary') yield { hosted: true, now: () => session.hosted }
+    }
   }
 
   static async open(options: PeerOptions): Promise<PeerHost> {
@@ -447,6 +478,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
 
   #onLink(link: Link, dialled: boolean): void {
     this.#activeAt = performance.now()
+    this.#teller?.look()
+    void link.closed.then(() => this.#teller?.look())
     if (dialled) return
     // What it asked over an older link and nobody has read yet must not come behind what it asks over this one.
     this.#clients.get(link.client)?.abort(new PeerLostError('its client is back over a newer link'))
@@ -485,6 +518,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         return this.#network.peers()
       case 'local.ping':
         return this.#network.ping(event.on, signal)
+      case 'local.events':
+        return this.#events.since(event.cursor, signal)
       case 'local.invite':
         return this.#network.invite(event)
       case 'local.join':
@@ -587,6 +622,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       [this.local, ...this.#hosting.all()].map((session) => session.close(undefined, reason, 'PEER_SHUTDOWN', true)),
     )
     await this.#holding.end()
+    this.#events.end(new PeerClosedError())
+    // Who listens hears how everything has ended: their answers leave in the turn after the one in which they are woken.
+    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
     await this.#network.close()
     await this.#homeLock?.[Symbol.asyncDispose]()
     this.retention?.[Symbol.dispose]()

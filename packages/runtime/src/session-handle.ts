@@ -2,6 +2,7 @@
 import type { Cancel } from '@errand/transport'
 import { milliseconds } from './duration.ts'
 import { codeOf } from './errors.ts'
+import { eventStream, type EventsAnswer } from './event-feed.ts'
 import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { untilAborted } from './output-log.ts'
 import { RunHandle } from './run-handle.ts'
@@ -16,6 +17,7 @@ import type {
   JobFilter,
   JobSnapshot,
   Output,
+  PeerEvent,
   PeerId,
   Run,
   Session,
@@ -151,6 +153,14 @@ export class SessionHandle implements Session {
     } finally {
       stop()
     }
+  }
+
+  events(o: Cancel = {}): AsyncGenerator<PeerEvent> {
+    const ask = async (cursor: string | undefined): Promise<EventsAnswer> => {
+      const event = { type: 'events' as const, ...(cursor !== undefined && { cursor }) }
+      return (await this.#ref.request(event, undefined, o)) as EventsAnswer
+    }
+    return eventStream(ask, o.signal)
   }
 
   /** Closes it, unless it was disconnected: that was said to be gone on with. */

@@ -15,6 +15,7 @@ import {
   SessionStateError,
   UsageError,
 } from './errors.ts'
+import { EventFeed } from './event-feed.ts'
 import type { EntryPlan } from './job-entry.ts'
 import { JobKeeping, THROTTLE, type Again, type LeftHow } from './job-keeping.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
@@ -28,6 +29,7 @@ import type { JobReading } from './link.ts'
 import { since, thisMoment, type Moment } from './moment.ts'
 import { OutputLog, OWNER } from './output-log.ts'
 import { singleRecord } from './record.ts'
+import { tellJobs } from './peer-events.ts'
 import type { Retention } from './retention.ts'
 import { saveJob } from './save.ts'
 import { sessionMachine, type SessionActions, type SessionActor, type SessionMachineEvent } from './session-machine.ts'
@@ -102,6 +104,7 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #settleClosed: () => void
   readonly #table: JobTable
   readonly #listeners = new Set<() => void>()
+  readonly #events = new EventFeed((tell) => tellJobs(this.#table, tell))
   readonly #keeping: JobKeeping
   readonly #row: KeptRow | undefined
   readonly #options: OpenSession | undefined
@@ -210,6 +213,11 @@ export class HostSession implements SessionRef, SessionActions {
 
   get snapshot(): SessionSnapshot {
     return this.snapshotFor(undefined)
+  }
+
+  /** As whoever has it sees it; Disconnected where nobody does. */
+  get hosted(): SessionSnapshot {
+    return this.snapshotFor(this.#attached)
   }
 
   /** As one client sees it: Opened for who has it, Disconnected for everybody else (Busy: not to be taken). */
@@ -373,6 +381,8 @@ export class HostSession implements SessionRef, SessionActions {
         return this.#table.items(job, event.from, event.limit)
       case 'acknowledge':
         return this.#table.acknowledge(job, event.reader, event.seqs)
+      case 'events':
+        return this.#events.since(event.cursor, options.signal)
       case 'save':
         return this.#save(this.#table.find(job), event)
       case 'disconnect':
@@ -469,6 +479,7 @@ export class HostSession implements SessionRef, SessionActions {
 
   shutDown(): void {
     void this.#shutDown().finally(() => {
+      this.#events.end(new SessionClosedError(this.name))
       this.#send({ type: 'session.ended' })
       this.#home.sessionClosed(this)
       this.#settleClosed()

@@ -167,6 +167,39 @@ export interface JobEvent {
   readonly reason?: Error | undefined
 }
 
+/**
+ * What happens on a peer, or in one session. `begin`: from here on nothing is left out, look at what there is now. It is the
+ * first event, and comes again where some were missed: the reader was too slow, or the peer was started again.
+ */
+export type PeerEvent = { readonly at: Date } & (
+  | { readonly kind: 'begin' }
+  | {
+      readonly kind: 'job'
+      /** As it is now, without its `children`: each has events of its own. Texts of more than 1000 characters are cut. */
+      readonly job: JobSnapshot
+      /** Those it has come to since its last event, oldest first. None: something else about it is new. */
+      readonly states: readonly { readonly state: JobState; readonly at: Date }[]
+      readonly removed?: true | undefined
+    }
+  | {
+      readonly kind: 'session'
+      readonly session: SessionSnapshot
+      /** Of another peer, or of this one's own clients, here; else one that this peer holds elsewhere. */
+      readonly hosted: boolean
+      /** The state before; of a new one none. */
+      readonly previous?: SessionState | undefined
+      /** It is listed no more. */
+      readonly removed?: boolean | undefined
+    }
+  | {
+      readonly kind: 'peer'
+      readonly peer: PeerInfo
+      readonly wasConnected: boolean
+      /** It is in the address book no more. */
+      readonly removed?: boolean | undefined
+    }
+)
+
 /** Of a map: its inputs, each counted once behind `taken`. */
 export interface ItemCounts {
   /** Those that have come so far: the sum of the others. */
@@ -438,6 +471,8 @@ export interface ReceiveOptions extends Cancel {
   follow?: boolean
   /** Start at this record instead of the cursor; moves no cursor. A parent has one sequence per child: only 0 there. */
   from?: number
+  /** Start so many records before the end, whatever their kind; of a parent, of each child. Moves no cursor. */
+  tail?: number
   /** Only these. The cursor passes the others as well: use `keep`, or another `reader`, to have them later. */
   kinds?: Kind[]
   /** Only what was said there, in any case: of a parent, the children at that place. Nobody is there: nothing comes. */
@@ -621,6 +656,8 @@ export interface Session extends AsyncDisposable {
   close(o?: { grace?: Duration } & Cancel): Promise<void>
   /** A snapshot now and whenever it has changed, until it is Closed or Broken. */
   watch(o?: Cancel): AsyncIterable<SessionSnapshot>
+  /** What happens in its job table, from now on: `begin` and `job`. Ends when `signal` aborts. @throws as `jobs` does */
+  events(o?: Cancel): AsyncIterable<PeerEvent>
 }
 
 /** How a session is opened or taken up. */
@@ -744,6 +781,12 @@ export interface Peer extends AsyncDisposable {
   launch(command: Command, o?: { cwd?: string; env?: Env } & Cancel): Promise<{ pid: number }>
   /** The address book: whom it may go to, and who may do what here. */
   peers(o?: Cancel): Promise<readonly PeerInfo[]>
+  /**
+   * What happens here, from now on: to jobs of this peer's table, to sessions it holds and hosts (temporary ones not
+   * counted), to peers of its address book. A reader that is more than 2048 events behind, or takes none for a minute, gets
+   * a new `begin` in their place. Ends when `signal` aborts.
+   */
+  events(o?: Cancel): AsyncIterable<PeerEvent>
   /** A ticket: one pasted line that lets its holder join once. Default: connect, run:script, run:command, 1 h, once. */
   invite(o?: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel): Promise<string>
   /** Takes a ticket: from now on this peer may go to the one that issued it. */

@@ -171,6 +171,8 @@ export interface ReadRequest {
   readonly reader: string
   /** Default: the reader's cursor. */
   readonly from?: number | undefined
+  /** Instead of the cursor: so many records before the end. */
+  readonly tail?: number | undefined
   readonly follow?: boolean | undefined
   /** Only children at this location. */
   readonly location?: string | undefined
@@ -220,6 +222,8 @@ export type SessionEvent =
   | { type: 'receive'; name?: string }
   | { type: 'close'; grace?: number }
   | { type: 'session' }
+  /** What happened in its table behind this cursor, as soon as something has. */
+  | { type: 'events'; cursor?: string }
 
 /** Where a child runs, as a client names it: a peer (temporary session) or a session that is held. */
 export type TargetSpec = { readonly peer: string } | { readonly session: string }
@@ -243,6 +247,7 @@ export type PeerEvent =
   | { type: 'local.join'; ticket: string; name?: string }
   | { type: 'local.allow'; peer: string; grants: readonly Grant[]; name?: string; owner?: string }
   | { type: 'local.deny'; peer: string; forget?: boolean }
+  | { type: 'local.events'; cursor?: string }
   | { type: 'local.status' }
   | { type: 'local.shutdown'; drain?: boolean; force?: boolean }
 
@@ -277,6 +282,7 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   receive: 'once',
   close: 'kept',
   session: 'again',
+  events: 'again',
   ping: 'again',
   // These also attach who asks, and that has to be done anew over each link.
   'session.open': 'again',
@@ -294,6 +300,7 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   'local.join': 'once',
   'local.allow': 'once',
   'local.deny': 'once',
+  'local.events': 'again',
   'local.status': 'again',
   'local.shutdown': 'once',
 }
@@ -408,6 +415,7 @@ export function isWorkSpec(value: unknown): value is WorkSpec {
 const read = shape({
   reader: string,
   from: maybe(count),
+  tail: maybe(count),
   follow: maybe(flag),
   location: maybe(string),
   recurse: maybe(flag),
@@ -468,6 +476,7 @@ const EVENTS: Record<string, Check> = {
   receive: shape({ name: maybe(string) }),
   close: shape({ grace: maybe(count) }),
   session: shape({}),
+  events: shape({ cursor: maybe(string) }),
   ping: shape({}),
   'session.open': shape({ options: openSession }),
   'session.attach': shape({ session: which, force: maybe(flag), was: maybe(string) }),
@@ -502,6 +511,7 @@ const EVENTS: Record<string, Check> = {
   'local.join': shape({ ticket: string, name: maybe(string) }),
   'local.allow': shape({ peer: string, grants: list(string, 64), name: maybe(string), owner: maybe(string) }),
   'local.deny': shape({ peer: string, forget: maybe(flag) }),
+  'local.events': shape({ cursor: maybe(string) }),
   'local.status': shape({}),
   'local.shutdown': shape({ drain: maybe(flag), force: maybe(flag) }),
 }

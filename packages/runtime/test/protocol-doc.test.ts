@@ -111,6 +111,7 @@ const events: ByType<wire.WireEvent> = {
   receive: { name: true },
   close: { grace: true },
   session: {},
+  events: { cursor: true },
   ping: {},
   'session.open': { options: true },
   'session.attach': { session: true, force: true, was: true },
@@ -127,6 +128,7 @@ const events: ByType<wire.WireEvent> = {
   'local.join': { ticket: true, name: true },
   'local.allow': { peer: true, grants: true, name: true, owner: true },
   'local.deny': { peer: true, forget: true },
+  'local.events': { cursor: true },
   'local.status': {},
   'local.shutdown': { drain: true, force: true },
 }
@@ -186,6 +188,7 @@ const held: Fields<wire.HeldOptions> = {
 const read: Fields<wire.ReadRequest> = {
   reader: true,
   from: true,
+  tail: true,
   follow: true,
   location: true,
   recurse: true,

@@ -64,6 +64,15 @@ describe.each(places)('Receive-Job %s', (_, where) => {
     expect(job.hasMoreData).toBe(false)
   })
 
+  test('tail: the last records there are, then what follows; no cursor moves', async () => {
+    const job = await ended(talk(where))
+    expect((await all(job.receive({ tail: 2 }))).map(({ seq }) => seq)).toEqual([4, 5])
+    expect(await outputs(job.receive({ tail: 3, follow: true, kinds: ['output'] }))).toEqual(['Output 2'])
+    expect(await all(job.receive({ tail: 0 }))).toEqual([])
+    expect(await all(job.receive({ tail: 100 }))).toHaveLength(6)
+    expect(await all(job.receive())).toHaveLength(6)
+  })
+
   test('P51 an endless counter: what two partial receives got is strictly consecutive', async () => {
     const job = await peers.laptop.start(async function* (ctx: ScriptContext) {
       for (let n = 0; ; n++) {
@@ -278,6 +287,8 @@ describe('options that do not fit are refused before anything is read', () => {
   const bad: [string, ReceiveOptions][] = [
     ['from before the first', { from: -1 }],
     ['from half a record', { from: 0.5 }],
+    ['half a record before the end', { tail: 0.5 }],
+    ['two beginnings', { from: 0, tail: 1 }],
     ['limit', { limit: -1 }],
     ['limit', { limit: Number.NaN }],
     ['kinds', { kinds: ['stdout' as 'output'] }],

@@ -288,6 +288,7 @@ const cases: Cases = {
     },
   }),
   session: ({ here }) => ({ to: here, event: { type: 'session' } }),
+  events: ({ here }) => ({ to: here, event: { type: 'events' } }),
   ping: () => ({ to: {}, event: { type: 'ping' } }),
   'session.open': ({ asker }) => {
     const name = `opened${++names}`
@@ -331,6 +332,14 @@ const cases: Cases = {
         expect(await readFile(path, 'utf8')).toBe('once\n')
       },
     }
+  },
+  'local.events': async ({ asker }) => {
+    const event = { type: 'local.events' } as const
+    const cursor = async (): Promise<unknown> => ((await asker.ask({}, event)) as { cursor: unknown }).cursor
+    await cursor()
+    // What was opened just now is told in a moment: then the cursor stays.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    return { to: {}, event }
   },
   'local.peers': () => ({ to: {}, event: { type: 'local.peers' } }),
   'local.ping': () => ({ to: {}, event: { type: 'local.ping', on: 'third' } }),

@@ -15,6 +15,11 @@ export default async function list(context: Context, flags: Flags, words: readon
   if (named && Object.keys(filter).some((key) => key !== 'includeChildren')) {
     throw usage('filters and JOBs exclude each other', 'name the jobs, or filter all of them')
   }
+  if (flags.watch) {
+    if (context.cmdlet) throw usage('--watch is for errand list')
+    const { watchList } = await import('../list-watch.ts')
+    return watchList(context, flags, filter, words)
+  }
   const peer = await context.connect()
   const places = await placesOf(peer, flags.at, context)
   const found = named ? await jobsOf(places, words, context) : await filteredJobs(places, filter, context)
@@ -44,7 +49,8 @@ async function print(context: Context, jobs: readonly PlacedJob[]): Promise<void
   await terminal.out(cmdlet ? powershellJobTable(rows) : jobTable(rows, style))
 }
 
-function filterOf(flags: Flags): JobFilter {
+/** Which jobs, as flags say. @throws Failure USAGE */
+export function filterOf(flags: Flags): JobFilter {
   return defined({
     name: flags.name,
     state: flags.state && jobStates(flags.state),

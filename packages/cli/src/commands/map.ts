@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Job, Target } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import type { Flags } from '../flags.ts'
-import { followOwn, sayingNews } from '../follow.ts'
+import { followOwn, sayingNews, showingItems } from '../follow.ts'
 import { inputOf } from '../input.ts'
 import { mapScript } from '../map-script.ts'
 import { targetsOf } from '../places.ts'
@@ -30,8 +30,11 @@ export default async function map(context: Context, flags: Flags, [word]: readon
   const jobs = [job]
   let exitCode: number
   {
-    await using _ = sayingNews(context, [{ place: { location: undefined, table: peer }, job }], context.signal)
-    exitCode = await followOwn(context, jobs, printerOf(context, flags, jobs))
+    const placed = [{ place: { location: undefined, table: peer }, job }]
+    const printer = printerOf(context, flags, jobs)
+    await using _ = sayingNews(context, placed, context.signal)
+    await using __ = showingItems(context, placed, printer, () => source.total)
+    exitCode = await followOwn(context, jobs, printer)
   }
   if (flags.rm && job.endedAt !== undefined) await job.remove()
   return exitCode

@@ -5,8 +5,8 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
-import { follow, outcome, printAll, sayingNews, untilDetached, writingEvents } from '../follow.ts'
-import { jobsOf, placesOf } from '../places.ts'
+import { follow, outcome, printAll, sayingNews, showingItems, untilDetached, writingEvents } from '../follow.ts'
+import { jobsOf, placesOf, type PlacedJob } from '../places.ts'
 import { printerOf, type RecordPrinter } from '../render/record.ts'
 import { defined } from '../work.ts'
 
@@ -23,7 +23,7 @@ export default async function receive(context: Context, flags: Flags, words: rea
     await using _ = sayingNews(context, toTheEnd ? placed : [], signal)
     await using _events = writingEvents(context, flags.writeEvents ? placed : [], signal)
     if (flags.out !== undefined) await save(context, flags, named, options, signal)
-    else if (toTheEnd) await receiveToTheEnd(context, flags, named, options, signal)
+    else if (toTheEnd) await receiveToTheEnd(context, flags, placed, options, signal)
     else await receiveNow(context, flags, named, options, signal)
     if (flags.autoRemove) {
       await Promise.all(named.filter((job) => job.endedAt !== undefined).map((job) => job.remove({ signal })))
@@ -64,11 +64,13 @@ async function receiveNow(
 async function receiveToTheEnd(
   context: Context,
   flags: Flags,
-  named: readonly Job[],
+  placed: readonly PlacedJob[],
   options: ReceiveOptions,
   signal: AbortSignal,
 ): Promise<void> {
+  const named = placed.map(({ job }) => job)
   const printer = printerOf(context, flags, named)
+  await using _ = showingItems(context, placed, printer)
   if (flags.tail === undefined) {
     await follow(
       named.flatMap((job) => partsOf(job, flags)),

@@ -5,12 +5,15 @@ import type { Context } from '../context.ts'
 import { leavesOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
 import { checkFields, pick, recordDocument, RECORD_FIELDS } from './json.ts'
-import { ProgressLine } from './progress.ts'
+import { ProgressBars } from './progress.ts'
+import { pad, widthOf } from './table.ts'
 import { renderValue } from './value.ts'
 
 export interface PrinterOptions {
   /** Put `server01 | ` before each line. */
   readonly prefix: boolean
+  /** Where jobs run, so that all prefixes are as wide and each has a colour. */
+  readonly locations?: readonly string[]
   /** Bytes as they are. */
   readonly raw: boolean
   /** The exit code of a command becomes ours: then it need not be said. */
@@ -34,6 +37,7 @@ export function printerOf(
   return new RecordPrinter(context, {
     ...options,
     prefix: needsPrefix(flags.prefix, snapshots),
+    locations: snapshots.flatMap(leavesOf).map(({ location }) => location),
     raw: flags.raw === true,
   })
 }
@@ -42,7 +46,9 @@ export function printerOf(
 export class RecordPrinter {
   readonly #context: Context
   readonly #options: PrinterOptions
-  readonly #progress = new ProgressLine()
+  readonly #progress = new ProgressBars()
+  readonly #colors: ReadonlyMap<string, Color>
+  readonly #width: number
   /** Messages of errors shown, by job: a job's reason that stood among its records is not said twice. */
   readonly #shown = new Map<string, Set<string>>()
 
@@ -51,6 +57,9 @@ export class RecordPrinter {
     checkFields(context.json ?? [], RECORD_FIELDS)
     this.#context = context
     this.#options = options
+    const locations = options.locations ?? []
+    this.#colors = colorsOf(locations)
+    this.#width = Math.max(0, ...locations.map(widthOf))
   }
 
   /** Settles when the reader of stdout takes more. @throws Failure EPIPE */
@@ -69,7 +78,9 @@ export class RecordPrinter {
         if (this.#options.exits && !this.#options.prefix && codeOf(record.error) === 'COMMAND_EXIT') return
         return this.thrown(record.location, record.error)
       case 'progress':
-        return terminal.live(this.#progress.take(`${record.jobId} ${record.activity}`, record))
+        if (this.#context.quiet) return
+        this.#progress.take(record.jobId, record.location, record)
+        return this.#showProgress()
       case 'gap':
         return this.#words(record, terminal.word('yellow', `(${record.dropped} records lost)`))
       default: {
@@ -86,26 +97,41 @@ export class RecordPrinter {
   failure(job: JobSnapshot): void {
     const leaves = leavesOf(job)
     for (const leaf of leaves) {
-      this.#context.terminal.live(this.#progress.end(leaf.instanceId))
+      this.#progress.end(leaf.instanceId)
       const { state, reason, location, instanceId } = leaf
       if (state !== 'Failed' || reason === undefined || this.#shown.get(instanceId)?.has(reason.message)) continue
       this.#remember(instanceId, reason)
       if (this.#options.exits && leaves.length === 1 && codeOf(reason) === 'COMMAND_EXIT') continue
       if (this.#context.json === undefined) this.thrown(location, reason)
     }
+    this.#progress.end(job.instanceId)
+    this.#showProgress()
+  }
+
+  /** How far a map is. */
+  items(job: JobSnapshot, total: number | undefined): void {
+    if (!job.items || this.#context.json !== undefined || this.#context.quiet) return
+    this.#progress.count(job.instanceId, job.name, job.items, total)
+    this.#showProgress()
+  }
+
+  #showProgress(): void {
+    const { terminal } = this.#context
+    if (!terminal.readsErr) return
+    const where = (location: string): string => this.#prefix(location, (style, text) => terminal.word(style, text))
+    terminal.live(this.#progress.lines(terminal.liveSize, this.#options.prefix ? { where } : {}))
   }
 
   /** What went wrong at a place, on stderr. */
   thrown(location: string, error: Error): void {
     const { terminal, verbose } = this.#context
     // What a program writes on stderr is its words, not an error of ours to be marked.
-    if (error.name === 'NativeCommandError') return terminal.say(this.#prefixed(location, error.message))
+    if (error.name === 'NativeCommandError') return this.#words({ location }, error.message)
     const text = verbose && error.stack !== undefined && error.stack !== '' ? error.stack : error.message
-    terminal.say(this.#prefixed(location, terminal.word('red', `ERROR: ${text}`)))
+    this.#words({ location }, terminal.word('red', `ERROR: ${text}`))
     // Ours say what to do: it was refused over there, say.
     const { hint } = error as { hint?: unknown }
-    if (typeof hint === 'string' && hint !== '')
-      terminal.say(this.#prefixed(location, terminal.word('dim', `  ${hint}`)))
+    if (typeof hint === 'string' && hint !== '') this.#words({ location }, terminal.word('dim', `  ${hint}`))
   }
 
   /** Whether an error with this message stood among the records. */
@@ -124,19 +150,26 @@ export class RecordPrinter {
       colors: terminal.colorsOut,
       title: (line: string) => terminal.data('bold', line),
     }
-    await terminal.out(`${this.#prefixed(record.location, renderValue(value, style))}\n`)
+    const text = this.#prefixed(record.location, renderValue(value, style), (how, word) => terminal.data(how, word))
+    await terminal.out(`${text}\n`)
   }
 
   #words({ location }: Pick<JobRecord, 'location'>, text: string): void {
-    this.#context.terminal.say(this.#prefixed(location, text))
+    const { terminal } = this.#context
+    terminal.say(this.#prefixed(location, text, (style, word) => terminal.word(style, word)))
   }
 
-  #prefixed(location: string, text: string): string {
+  #prefixed(location: string, text: string, paint: Paint): string {
     if (!this.#options.prefix) return text
+    const prefix = this.#prefix(location, paint)
     return text
       .split('\n')
-      .map((line) => `${location} | ${line}`)
+      .map((line) => `${prefix}${line}`)
       .join('\n')
+  }
+
+  #prefix(location: string, paint: Paint): string {
+    return `${paint(this.#colors.get(location.toLowerCase()) ?? 'cyan', pad(location, this.#width))} | `
   }
 
   #remember(jobId: string, error: Error): void {
@@ -146,4 +179,25 @@ export class RecordPrinter {
     if (messages.size >= 64) messages.delete(messages.values().next().value!)
     messages.add(error.message)
   }
+}
+
+type Color = (typeof COLORS)[number]
+type Paint = (style: Color, text: string) => string
+/** Told apart on a dark and on a light ground; red and yellow are for errors and warnings. */
+const COLORS = ['cyan', 'magenta', 'green', 'blue', 'cyanBright', 'magentaBright', 'greenBright', 'blueBright'] as const
+
+/** A location has the same colour each time, and another one than its neighbours for as long as there are enough. */
+function colorsOf(locations: readonly string[]): ReadonlyMap<string, Color> {
+  const colors = new Map<string, Color>()
+  const taken = new Set<Color>()
+  for (const location of new Set(locations.map((one) => one.toLowerCase()).toSorted())) {
+    let at = 0
+    for (const character of location) at = (at * 31 + character.codePointAt(0)!) % 65_521
+    if (taken.size === COLORS.length) taken.clear()
+    while (taken.has(COLORS[at % COLORS.length]!)) at++
+    const color = COLORS[at % COLORS.length]!
+    taken.add(color)
+    colors.set(location, color)
+  }
+  return colors
 }

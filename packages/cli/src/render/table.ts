@@ -1,5 +1,6 @@
 // Tables: a header in capitals, no borders, one line a row; cut to a terminal's width and never cut in a pipe.
 import { createRequire } from 'node:module'
+import { stripVTControlCharacters } from 'node:util'
 
 export interface Column {
   readonly title: string
@@ -40,6 +41,7 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
 /** At most so many cells wide, the last of them `…` where something was left out. */
 export function cut(text: string, width: number): string {
   if (widthOf(text) <= width) return text
+  if (width <= 0) return ''
   let kept = ''
   let used = 0
   for (const { segment } of new Intl.Segmenter().segment(text)) {
@@ -50,7 +52,8 @@ export function cut(text: string, width: number): string {
   return `${kept}…`
 }
 
-function pad(text: string, width: number, align: Column['align'] = 'left'): string {
+/** As many cells wide, filled with blanks; what is longer stays. */
+export function pad(text: string, width: number, align: Column['align'] = 'left'): string {
   const blank = ' '.repeat(Math.max(0, width - widthOf(text)))
   return align === 'right' ? blank + text : text + blank
 }
@@ -61,6 +64,13 @@ export function oneLine(text: string): string {
   return text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim()
 }
 
+/** One line of a text, blanks as they are; nothing in it may move the cursor or change a colour. */
+export function printable(line: string): string {
+  const plain = stripVTControlCharacters(line).replaceAll('\t', '  ')
+  // oxlint-disable-next-line no-control-regex -- control characters are what must not reach a terminal
+  return plain.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '')
+}
+
 type StringWidth = typeof import('string-width').default
 let stringWidth: StringWidth | undefined
 
@@ -68,7 +78,7 @@ let stringWidth: StringWidth | undefined
  * Cells of a terminal. What knows the width of every character takes as long to load as everything else of a listing
  * together, and most tables have letters only.
  */
-function widthOf(text: string): number {
+export function widthOf(text: string): number {
   if (/^[\x20-\x7e]*$/.test(text)) return text.length
   stringWidth ??= (createRequire(import.meta.url)('string-width') as { default: StringWidth }).default
   return stringWidth(text)

@@ -107,6 +107,20 @@ export class Screen implements AsyncDisposable {
     await this.#tmux('send-keys', '--', ...names)
   }
 
+  /** Whether a program has the alternate screen, and whether the cursor is shown. */
+  async modes(): Promise<{ alternate: boolean; cursor: boolean }> {
+    const said = await this.#tmux('display-message', '-p', '#{alternate_on} #{cursor_flag}')
+    const [alternate, cursor] = said.trim().split(' ')
+    return { alternate: alternate === '1', cursor: cursor === '1' }
+  }
+
+  /** The process id of the program. */
+  async pid(): Promise<number> {
+    const shell = (await this.#tmux('display-message', '-p', '#{pane_pid}')).trim()
+    const children = await readFile(`/proc/${shell}/task/${shell}/children`, 'utf8')
+    return Number(children.trim().split(' ')[0])
+  }
+
   async resize(columns: number, rows: number): Promise<void> {
     await this.#tmux('resize-window', '-x', String(columns), '-y', String(rows))
   }

@@ -1,0 +1,59 @@
+// errand events: what happens on a peer, a line each, until it is left.
+import type { PeerEvent } from '@errand/runtime/client'
+import type { Context } from '../context.ts'
+import type { Flags } from '../flags.ts'
+import { hear, untilLeft } from '../live.ts'
+import type { Place } from '../places.ts'
+import {
+  EVENT_FIELDS,
+  happeningCells,
+  happeningDocument,
+  happenings,
+  timeText,
+  type Happening,
+} from '../render/event.ts'
+import { pick } from '../render/json.ts'
+import { cut } from '../render/table.ts'
+
+export default async function events(context: Context, flags: Flags): Promise<number> {
+  const { terminal, quiet, json } = context
+  // A field that there is not is said at once, and not with the first event.
+  if (json !== undefined) pick({}, json, EVENT_FIELDS)
+  const begun = new Set<string | undefined>()
+  const print = async ({ location }: Place, event: PeerEvent): Promise<void> => {
+    for (const happening of happenings(event)) {
+      if (json !== undefined) {
+        await terminal.out(`${JSON.stringify(pick(happeningDocument(happening, location), json, EVENT_FIELDS))}\n`)
+      } else await terminal.out(`${lineOf(context, happening, location)}\n`)
+    }
+  }
+  return untilLeft(context, (signal) =>
+    hear(
+      context,
+      { at: flags.at },
+      {
+        async begin(place) {
+          const { location } = place
+          // A program sees where it begins, and where something was missed; a person only the latter.
+          if (json !== undefined) await print(place, { kind: 'begin', at: new Date() })
+          else if (begun.has(location) && !quiet) terminal.say('errand: some events may be missing here')
+          begun.add(location)
+        },
+        event: print,
+        lost: ({ message }) => {
+          if (!quiet) terminal.say(`${terminal.word('yellow', 'warning:')} ${message}; waiting for it`)
+        },
+      },
+      signal,
+    ),
+  )
+}
+
+function lineOf({ terminal }: Context, happening: Happening, from: string | undefined): string {
+  const [what, state, rest] = happeningCells(happening)
+  const time = timeText(happening.at, terminal.readsOut)
+  const line = [time, ...(from === undefined ? [] : [from]), what.padEnd(12), state.padEnd(12), rest]
+    .join('  ')
+    .trimEnd()
+  return terminal.columns === undefined ? line : cut(line, terminal.columns)
+}

@@ -1,0 +1,89 @@
+// What happens, as it happens: for `events`, `watch` and `list --watch`. This machine's peer may go and come back under them.
+import { setTimeout as delay } from 'node:timers/promises'
+import { codeOf, type LocalPeer, type PeerEvent } from '@errand/runtime/client'
+import type { Context } from './context.ts'
+import { EXIT } from './exit-codes.ts'
+import { untilDetached } from './follow.ts'
+import { placesOf, type Place } from './places.ts'
+
+/** How often a peer that has gone is looked for, in ms. */
+const AGAIN_MS = 500
+
+/** Codes of a link that has ended, and of a peer that cannot be had now. */
+const GONE = new Set(['PEER_LOST', 'PEER_CLOSED', 'PEER_UNREACHABLE', 'CHANNEL_CLOSED', 'OUTCOME_UNKNOWN'])
+
+export interface Listener {
+  /** From here on everything is told: what there is now is to be looked up. Told again where something was missed. */
+  begin(place: Place, peer: LocalPeer): Promise<void>
+  /** The next one comes when this one has been dealt with. */
+  event(place: Place, event: PeerEvent): Promise<void> | void
+  /** No more comes until it begins again. */
+  lost(reason: Error): void
+}
+
+export interface Hearing {
+  /** Whose tables, as `--at` says; our own peer without it. */
+  readonly at: readonly string[] | undefined
+  /** With `at`: our own peer too, whose sessions and peers are of interest whoever's jobs are. */
+  readonly own?: boolean
+}
+
+/**
+ * Tells of everything until `signal` aborts; while this machine's peer is away it is looked for, and not started.
+ * @throws what keeps it from beginning the first time, and what no waiting mends
+ */
+export async function hear(
+  context: Context,
+  { at, own = false }: Hearing,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let begun = false; !signal.aborted;) {
+    try {
+      const peer = await context.connect(begun ? { again: true, start: false } : {})
+      const places = await placesOf(peer, at, context)
+      const ours: Place = { location: undefined, table: peer }
+      await first(
+        [...(own && at !== undefined ? [ours] : []), ...places].map((place) => async (here: AbortSignal) => {
+          for await (const event of place.table.events({ signal: here })) {
+            begun = true
+            await (event.kind === 'begin' ? listener.begin(place, peer) : listener.event(place, event))
+          }
+        }),
+        signal,
+      )
+    } catch (error) {
+      if (signal.aborted) return
+      if (!begun || !GONE.has(codeOf(error) ?? '')) throw error
+      listener.lost(error as Error)
+      await delay(AGAIN_MS, undefined, { signal }).catch(() => undefined) // aborted: over
+    }
+  }
+}
+
+/** All of them, until the first ends; then the others are ended too, and have ended. */
+async function first(acts: readonly ((signal: AbortSignal) => Promise<void>)[], signal: AbortSignal): Promise<void> {
+  const over = new AbortController()
+  const either = AbortSignal.any([signal, over.signal])
+  const running = acts.map((act) => act(either))
+  try {
+    await Promise.race(running)
+  } finally {
+    over.abort()
+    await Promise.allSettled(running)
+  }
+}
+
+/** As `untilDetached`; when `--timeout` has run out that is all there is to say. */
+export function untilLeft(context: Context, work: (signal: AbortSignal) => Promise<void>): Promise<number> {
+  return untilDetached(context, async (signal) => {
+    try {
+      await work(signal)
+    } catch (error) {
+      if (!context.signal.aborted) throw error
+    }
+    if (context.signal.aborted) return EXIT.timeout
+    signal.throwIfAborted()
+    return EXIT.done
+  })
+}
