@@ -262,6 +262,27 @@ describe.skipIf(!hasTmux)('live, in a terminal (needs tmux)', () => {
     expect(await screen.text()).not.toContain('at work')
   })
 
+  test('watch --at: the jobs of another peer, also when it was away', async () => {
+    await machines.up('far')
+    await machines.pair('laptop', 'far')
+    await ok('--at', 'far', 'start', '-n', 'there', '--', 'sleep', '600')
+    await using one = await open(['watch', '--at', 'far'])
+    await using all = await open(['watch', '--at', 'all'])
+    await one.until(/> 1 +there +Running/)
+    await all.until(/> far +1 +there +Running/)
+    await machines.ok('far', 'down', '--force')
+    await one.until('waiting for it')
+    await all.until((text) => text.includes('no jobs'))
+    await machines.up('far')
+    await one.until(/> 1 +there +Stopped/)
+    await ok('--at', 'far', 'start', '-n', 'again', '--', 'sleep', '600')
+    await one.until(/> 2 +again +Running/)
+    for (const screen of [one, all]) {
+      await screen.key('q')
+      expect(await screen.exited()).toBe(0)
+    }
+  })
+
   test('prefixes: one width, a colour for each place, none with NO_COLOR', async () => {
     await machines.up('far')
     await machines.pair('laptop', 'far')
