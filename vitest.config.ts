@@ -21,8 +21,8 @@ function tests(names: Record<string, string>): string[] {
 // Pure ones: they start nothing, change nothing global, and measure neither memory nor handles.
 const PURE = tests({
   cli:
-    'argv config dialogue docs exit-codes jobs live manual module-text powershell powershell-cases record render ' +
-    'sessions ' +
+    'argv config dialogue docs exit-codes jobs link-news live manual module-text powershell powershell-cases record ' +
+    'render sessions ' +
     'suggestion',
   runtime:
     'child-jobs history-checker item-stream job-filter job-model memory-store output-log pairing powershell-doc ' +

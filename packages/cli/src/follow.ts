@@ -10,12 +10,12 @@ import {
 } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { EXIT, exitCodeOfJobs, failureOfJobs } from './exit-codes.ts'
-import { BROKEN_PIPE } from './failure.ts'
+import { BROKEN_PIPE, Failure } from './failure.ts'
 import { onInterrupt } from './interrupt.ts'
 import { LinkNews } from './link-news.ts'
 import { sayError } from './render/error.ts'
 import type { PlacedJob } from './places.ts'
-import { iso } from './render/json.ts'
+import { iso, pick, RECORD_FIELDS } from './render/json.ts'
 import { jobId } from './render/job.ts'
 import { sayQuestion } from './render/question.ts'
 import type { RecordPrinter } from './render/record.ts'
@@ -151,10 +151,10 @@ async function writeEvents(context: Context, job: Job, signal: AbortSignal): Pro
         for (const { state, at } of history.slice(last + 1)) {
           const id = jobId(one)
           if (json === undefined) terminal.say(terminal.word('dim', `job ${id} ${one.name} is ${state}`))
-          else
-            await terminal.out(
-              `${JSON.stringify({ at: iso(at), location, jobId: instanceId, kind: 'state', state })}\n`,
-            )
+          else {
+            const change = { at: iso(at), location, jobId: instanceId, kind: 'state', state }
+            await terminal.out(`${JSON.stringify(pick(change, json, RECORD_FIELDS))}\n`)
+          }
         }
         if (history.length > 0) told.set(instanceId, key(history.at(-1)!))
       }
@@ -167,7 +167,18 @@ async function writeEvents(context: Context, job: Job, signal: AbortSignal): Pro
 
 /** The next record is taken when the last has been written: a cursor never runs ahead of a slow reader. */
 export async function printAll(records: AsyncIterable<JobRecord>, printer: RecordPrinter): Promise<void> {
-  for await (const record of records) await printer.print(record)
+  const stream = records[Symbol.asyncIterator]()
+  for (;;) {
+    const step = await stream.next()
+    if (step.done) return
+    try {
+      await printer.print(step.value)
+    } catch (error) {
+      // A loop that is left says that its record was taken. This one could not be written: thrown back, it was not.
+      await stream.throw?.(error)
+      throw error
+    }
+  }
 }
 
 /** The exit code for jobs that have ended; with `--json` what is not 0 is said as an error document. */
@@ -234,6 +245,12 @@ export async function followOwn(context: Context, jobs: readonly Job[], printer:
     if (codeOf(error) === BROKEN_PIPE) {
       await Promise.allSettled(jobs.map((job) => job.stop({ signal: context.signal })))
       return EXIT.done
+    }
+    const { broken } = terminal
+    if (interrupted === undefined && broken && error === broken) {
+      // A full disk is no reason to throw work away: it goes on, and its log has all of it.
+      const [first] = jobs.map((job) => jobId(job.snapshot))
+      throw new Failure(broken.code, broken.message, `what job ${names} says is kept: \`errand logs ${first}\``)
     }
     if (interrupted === undefined) throw error
     if (unreached !== undefined)

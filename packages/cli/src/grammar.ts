@@ -318,7 +318,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'work there interactively (Enter-PSSession)',
     flags: ['lostAfter'],
     words: [1, 1],
-    examples: ['errand enter server01'],
+    examples: [
+      'errand enter server01',
+      'errand enter session:build         as it was left',
+      "echo 'os.loadavg()' | errand enter server01",
+      'errand help enter                  what can be typed there',
+    ],
     load: () => import('./commands/enter.ts'),
   },
   {
@@ -478,7 +483,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     path: 'help',
     group: 'Other',
     usage: '[COMMAND|TOPIC]',
-    summary: 'a command, or a topic: exit-codes, durations, input, powershell',
+    summary: 'a command, or a topic: exit-codes, durations, input, enter, powershell',
     flags: [],
     words: [0, 2],
     load: () => import('./commands/help.ts'),

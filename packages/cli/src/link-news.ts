@@ -1,5 +1,5 @@
 // What becomes of a link while somebody waits for what is at its other end: lost and tried again, given up, back.
-import type { JobSnapshot, Session, SessionSnapshot } from '@errand/runtime/client'
+import type { JobSnapshot, SessionSnapshot } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { leavesOf } from './exit-codes.ts'
 
@@ -16,12 +16,15 @@ export class LinkNews {
   /** Of a job's parts elsewhere. */
   job(job: JobSnapshot): void {
     for (const { instanceId, location, state, reason } of leavesOf(job)) {
-      this.#tell(instanceId, location, state === 'Disconnected', reason)
+      // One that failed while it could not be reached says why itself; whether its peer is back is not known by that.
+      if (state === 'Failed') this.#lost.delete(instanceId)
+      else this.#tell(instanceId, location, state === 'Disconnected', reason)
     }
   }
 
   session({ instanceId, location, state, reason }: SessionSnapshot): void {
-    this.#tell(instanceId, location, state === 'Connecting' || state === 'Disconnected', reason)
+    if (state === 'Broken' || state === 'Closed') this.#lost.delete(instanceId)
+    else this.#tell(instanceId, location, state === 'Connecting' || state === 'Disconnected', reason)
   }
 
   #tell(which: string, location: string, lost: boolean, reason: Error | undefined): void {
@@ -34,27 +37,5 @@ export class LinkNews {
       this.#lost.set(which, reason.message)
       terminal.say(`${terminal.word('yellow', 'warning:')} ${reason.message}`)
     }
-  }
-}
-
-/** Says what becomes of a session's link for as long as it is not disposed; nothing where nobody wants words. */
-export function sayingLink(context: Context, session: Session): AsyncDisposable {
-  const over = new AbortController()
-  const signal = AbortSignal.any([context.signal, over.signal])
-  const silent = context.quiet || context.json !== undefined
-  const watching = silent ? undefined : tell(new LinkNews(context), session, signal)
-  return {
-    async [Symbol.asyncDispose]() {
-      over.abort()
-      await watching
-    },
-  }
-}
-
-async function tell(news: LinkNews, session: Session, signal: AbortSignal): Promise<void> {
-  try {
-    for await (const snapshot of session.watch({ signal })) news.session(snapshot)
-  } catch {
-    // No more can be heard of it: whoever uses it is told why.
   }
 }

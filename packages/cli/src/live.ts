@@ -10,10 +10,7 @@ import { placesOf, type Place } from './places.ts'
 /** How often a peer that has gone is looked for, in ms. */
 const AGAIN_MS = 500
 
-/**
- * Codes of a link that has ended, and of a peer or a session that is not there now. A standing session is opened anew; of
- * another one that was closed it is said, the next time, that there is none.
- */
+/** Codes of a link that has ended, and of a peer or a session that is not there now. */
 const GONE = new Set([
   'PEER_LOST',
   'PEER_CLOSED',
@@ -81,10 +78,14 @@ export async function hear(
   }
 }
 
-/** Says where that was: what it says itself is as it looks from there. */
+/**
+ * Says where that was: what it says itself is as it looks from there. A session that is not there any more was closed: a
+ * standing one is opened anew, and of another one it is said, the next time, that there is none.
+ */
 function of(place: string, error: Error): Error {
-  const code = codeOf(error)
-  return code === undefined || !GONE.has(code) ? error : new Failure(code, `${place}: ${error.message}`)
+  const code = codeOf(error) === 'SESSION_NOT_FOUND' ? 'SESSION_CLOSED' : codeOf(error)
+  if (code === undefined || !GONE.has(code)) return error
+  return new Failure(code, `${place}: ${code === 'SESSION_CLOSED' ? 'its session is closed' : error.message}`)
 }
 
 /** All of them, until the first ends; then the others are ended too, and have ended. */

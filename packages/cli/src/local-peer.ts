@@ -2,7 +2,8 @@
 // the peer itself sees to that, by the lock of its socket — and the other finds the winner's.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdir, open, rename, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -74,7 +75,7 @@ function silent(home: string, why: string): Failure {
 
 /** Starts one that outlives us. Undefined when it is up; who holds its place when another does. */
 async function startDaemon({ home, env, flags }: DaemonOptions, signal: AbortSignal): Promise<string | undefined> {
-  await mkdir(home, { recursive: true, mode: 0o700 })
+  await makeHome(home)
   const main = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url))
   await makeRoom(logOf(home))
   const log = await open(logOf(home), 'a', 0o600)
@@ -129,6 +130,23 @@ async function readyLine(child: ChildProcess, signal: AbortSignal): Promise<Read
   } finally {
     signal.removeEventListener('abort', giveUp)
     pipe.destroy()
+  }
+}
+
+/** With what is above it. Not `recursive`: where nothing can be made (/proc), Node's own tries for ever. */
+async function makeHome(home: string): Promise<void> {
+  const make = (): Promise<unknown> => mkdir(home, { mode: 0o700 })
+  try {
+    await make().catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT' || existsSync(dirname(home))) throw error
+      await makeHome(dirname(home))
+      await make()
+    })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return
+    if (error instanceof Failure) throw error
+    const { message } = error as Error
+    throw new Failure('HOME', `${home} cannot be made: ${message}`, 'choose another place: --home DIR, or ERRAND_HOME')
   }
 }
 

@@ -6,12 +6,12 @@ if (Number(major) < 24) {
   process.stderr.write(`errand: needs Node 24 or newer, and this is ${process.version} (${process.execPath})\n`)
   process.exitCode = 1
 } else {
-  const { run } = await import('./app.ts')
-  const { env, stdin, stdout, stderr } = process
+  const [{ run }, { fileOutput, isFile }] = await Promise.all([import('./app.ts'), import('./file-output.ts')])
+  const { env, stdin, stderr } = process
   const exitCode = await run(process.argv.slice(2), {
     env,
     stdin,
-    stdout,
+    stdout: isFile(1) ? fileOutput(1) : process.stdout,
     stderr,
     cwd: process.cwd(),
     signals: process,

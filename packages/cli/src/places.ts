@@ -11,7 +11,7 @@ import {
 import type { Context } from './context.ts'
 import { usage } from './failure.ts'
 import { jobId } from './render/job.ts'
-import { JOB_FIELDS, jobDocument, pick } from './render/json.ts'
+import { checkFields, JOB_FIELDS, jobDocument, pick } from './render/json.ts'
 import { jobWord } from './work.ts'
 
 /** What a peer and a session have in common: a job table. */
@@ -112,6 +112,7 @@ export function idLines(jobs: readonly PlacedJob[]): string {
 
 /** The jobs' documents, with the fields that were asked for. */
 export function jobDocuments(jobs: readonly PlacedJob[], fields: readonly string[]): Record<string, unknown>[] {
+  checkFields(fields, JOB_FIELDS)
   return jobs.map(({ place, job }) => pick(jobDocument(job.snapshot, place.location), fields, JOB_FIELDS))
 }
 

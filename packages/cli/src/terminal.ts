@@ -1,6 +1,6 @@
 // Where the command line writes and what it may assume of the reader: stdout is data, stderr is words.
 import { Writable, type Readable } from 'node:stream'
-import { styleText } from 'node:util'
+import { getSystemErrorMessage, styleText } from 'node:util'
 import { BROKEN_PIPE, Failure } from './failure.ts'
 import { columnsOf, Region, type Output } from './region.ts'
 
@@ -22,6 +22,12 @@ export interface Streams {
 type Style = Parameters<typeof styleText>[0]
 export type When = 'auto' | 'always' | 'never'
 
+/** Takes a line that is being edited off the screen, and puts it back where the cursor is then. */
+export interface Editor {
+  hide(): void
+  show(): void
+}
+
 /** The three standard streams of one command. Owns nothing: the process does. */
 export class Terminal {
   readonly stdin: Input
@@ -29,7 +35,7 @@ export class Terminal {
   readonly #stderr: Output
   readonly #env: NodeJS.ProcessEnv
   readonly #color: { readonly stdout: boolean; readonly stderr: boolean }
-  #broken: Error | undefined
+  #broken: Failure | undefined
   /** Live lines: what is to stand at the bottom of stderr, and what does. */
   readonly #region: Region
   #live: readonly string[] = []
@@ -38,6 +44,7 @@ export class Terminal {
   #redraw: NodeJS.Timeout | undefined
   /** What was written last to stdout did not end its line: live lines would stand behind it. */
   #midLine = false
+  #editor: Editor | undefined
 
   constructor({ stdin, stdout, stderr }: Streams, env: NodeJS.ProcessEnv, color: When = 'auto') {
     this.stdin = stdin
@@ -48,8 +55,7 @@ export class Terminal {
     this.#color = { stdout: colored(stdout, env, color), stderr: colored(stderr, env, color) }
     // Without a listener a reader that leaves would end us with a stack.
     stdout.on('error', (error: NodeJS.ErrnoException) => {
-      const code = error.code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (error.code ?? 'STDOUT')
-      this.#broken ??= new Failure(code, `stdout cannot be written: ${error.message}`)
+      this.#broken ??= unwritable(error)
     })
     // Nobody reads our words any more: then nobody misses them.
     stderr.on('error', () => {})
@@ -82,9 +88,13 @@ export class Terminal {
   get size(): { readonly columns: number; readonly rows: number } {
     return { columns: columnsOf(this.#stdout), rows: this.#stdout.rows || 24 }
   }
-  /** stdout itself, for who edits lines on it. */
+  /** Why stdout cannot be written any more. */
+  get broken(): Failure | undefined {
+    return this.#broken
+  }
+  /** For who edits lines: what a person looks at. */
   get screen(): Output {
-    return this.#stdout
+    return this.readsOut || !this.readsErr ? this.#stdout : this.#stderr
   }
   get colorsOut(): boolean {
     return this.#color.stdout
@@ -92,16 +102,21 @@ export class Terminal {
 
   /**
    * Writes data. Settles when the reader takes more, so who waits for it before taking the next record never moves a
-   * cursor past what a full pipe holds. @throws Failure EPIPE once the reader has left
+   * cursor past what a full pipe holds. @throws Failure EPIPE once the reader has left, with the system's code (ENOSPC)
+   * when it cannot be written
    */
   async out(data: string | Uint8Array): Promise<void> {
     if (this.#broken) throw this.#broken
+    const editor = this.#editor
     // Above the live lines, which stand in its way only where both are the same terminal.
     if (this.readsOut) {
       this.#lift()
+      editor?.hide()
       this.#midLine = data.length > 0 && data.at(-1) !== (typeof data === 'string' ? '\n' : 10)
     }
-    if (!this.#stdout.write(data)) await this.#drained()
+    const taken = this.#stdout.write(data)
+    if (this.readsOut) editor?.show()
+    if (!taken) await this.#drained()
     if (this.readsOut) this.#draw()
     if (this.#broken) throw this.#broken
   }
@@ -109,9 +124,21 @@ export class Terminal {
   /** Writes words. */
   say(text: string): void {
     this.#lift()
+    const editor = this.readsErr ? this.#editor : undefined
+    editor?.hide()
     this.#stderr.write(`${text}\n`)
     this.#midLine = false
+    editor?.show()
     this.#draw()
+  }
+
+  /**
+   * A line is being edited on the screen from now on: what is written meanwhile stands above it. Undefined: no more. A live
+   * line has no place beside it.
+   */
+  edited(editor: Editor | undefined): void {
+    this.live([])
+    this.#editor = editor
   }
 
   /** Words in a style, where stderr may be coloured. */
@@ -129,7 +156,7 @@ export class Terminal {
    * a terminal. Drawn at most every 50 ms.
    */
   live(lines: readonly string[]): void {
-    if (!this.readsErr) return
+    if (!this.readsErr || this.#editor) return
     this.#live = lines
     if (lines.length === 0) {
       clearTimeout(this.#redraw)
@@ -210,6 +237,17 @@ export class Terminal {
       lines.close()
     }
   }
+}
+
+/** `stdout cannot be written: no space left on device`. */
+function unwritable({ code, errno, message }: NodeJS.ErrnoException): Failure {
+  const why = errno === undefined ? message : getSystemErrorMessage(errno)
+  const hint = code === 'ENOSPC' || code === 'EDQUOT' ? 'make room there, or write it elsewhere' : undefined
+  return new Failure(
+    code === 'ERR_STREAM_DESTROYED' ? BROKEN_PIPE : (code ?? 'STDOUT'),
+    `stdout cannot be written: ${why}`,
+    hint,
+  )
 }
 
 /** https://no-color.org and FORCE_COLOR as Node reads them; a flag stands above both. */

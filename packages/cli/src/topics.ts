@@ -70,6 +70,24 @@ export const TOPICS: readonly Topic[] = [
     ),
   },
   {
+    name: 'enter',
+    about: 'what can be typed at the prompt of a session',
+    text: lines(
+      'At the prompt of a session',
+      '  1 + 1, await …, const …    JavaScript, run there; what a line declares stays',
+      '  !df -h                     a command of its shell; Ctrl-C stops it',
+      '  start(…)  jobs()  job(1)  receive(1)  output(1)  wait(1)  stop(1)  remove(1)  save(1, PATH)  send(1, …)',
+      '  answer(1, …)               jobs of this session, by number, name or as a value: job = await start(…)',
+      '  ask progress warn sleep    and the modules of Node by name: fs, os, path, …',
+      '  Tab                        completes names; twice lists them. Up and Down: earlier lines that begin so',
+      '  Ctrl-C                     stops the line that runs; twice by force, which loses the variables',
+      '  exit, Ctrl-D               leaves; ~. also while a line runs. A session that was opened to enter it ends then',
+      'A line that is not complete goes on at `... `. What a line asks is answered there, or by the next line of a pipe.',
+      'Lines are kept in HOME/enter-history, 1000 of them, readable by you alone; one that begins with a blank is not, and',
+      'answers never are. ERRAND_HISTORY=FILE keeps them there instead, ERRAND_HISTORY= (empty) nowhere.',
+    ),
+  },
+  {
     name: 'powershell',
     about: 'the cmdlets that are understood as typed',
     text: async () => {

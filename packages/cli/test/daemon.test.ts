@@ -126,6 +126,12 @@ describe('the daemon', { timeout: 120_000 }, () => {
     expect(await errand('up', '--json')).toMatchObject({ code: 1, err: expect.stringContaining('"code":"CONFIG"') })
     await rm(join(home, 'config.json'))
 
+    for (const impossible of ['/proc/nowhere', '/dev/null/home', '/dev/null'])
+      expect(await errand('up', '--home', impossible)).toMatchObject({
+        code: 1,
+        err: expect.stringContaining(impossible),
+      })
+
     await chmod(home, 0o755)
     const open = await errand('up')
     await chmod(home, 0o700)

@@ -2,6 +2,7 @@
 // does is up to the test: `peer.onStart` scripts it.
 import { isFinished } from '@errand/runtime/client'
 import type {
+  Completion,
   ConnectOptions,
   Job,
   JobFilter,
@@ -412,6 +413,7 @@ export class FakeSession extends FakeTable implements Session {
   /** Plays a line or a command of a run; throws what the run throws. */
   onRun: (work: Work, job: FakeJob, signal: AbortSignal) => Promise<void> | void = () => {}
   readonly runs: Work[] = []
+  completion: Completion = { names: [], on: '', more: 0 }
   readonly id: number
   readonly location: string
   readonly name: string
@@ -459,12 +461,17 @@ export class FakeSession extends FakeTable implements Session {
     })()
     played.catch(() => {})
     const run = {
+      job: async () => job,
       records: () => job.receive({ follow: true }),
       [Symbol.asyncIterator]: () => job.receive({ follow: true }),
       // oxlint-disable-next-line unicorn/no-thenable -- a Run is one
       then: (resolve: (value: unknown) => unknown, reject: (error: unknown) => unknown) => played.then(resolve, reject),
     }
     return run as unknown as Run<never>
+  }
+  async complete(text: string): Promise<Completion> {
+    this.calls.push(['complete', text])
+    return this.completion
   }
   async disconnect(o: object = {}): Promise<void> {
     this.calls.push(['disconnect', o])

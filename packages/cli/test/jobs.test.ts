@@ -391,6 +391,8 @@ describe('receive and logs', () => {
       { kind: 'state', state: 'Running', jobId: job.instanceId },
       { kind: 'state', state: 'Completed', location: 'localhost' },
     ])
+    const picked = await errand(['receive', '1', '--wait', '--write-events', '--json=state'], { peer })
+    expect(picked.out).toBe('{"state":"Running"}\n{"state":"Completed"}\n')
     expect(await errand(['receive', '1', '--write-events'], { peer })).toMatchObject({ code: 2 })
   })
   it('chooses kinds and the last of them', async () => {

@@ -123,7 +123,6 @@ describe('a daemon that is told to leave', () => {
     await until(() => read(log).includes('asked'))
     child.kill('SIGTERM')
     expect(await exited()).toBe(0)
-    // What watches over its processes ends when it sees that it has gone: a moment later.
     await until(() => machines.processes('laptop').length === 0)
   })
 })

@@ -299,6 +299,71 @@ describe('enter', () => {
       err: 'ERROR: the link to server01 is gone\n',
     })
   })
+  it('gives the next line of a pipe to a line that asks; of what is secret the answer is not echoed', async () => {
+    const { peer, session } = entered('', async (work, job) => {
+      if (!('line' in work)) return
+      const secret = work.line === 'secret'
+      job.asks('name?', { secret })
+      const answered = new Promise<unknown>((resolve) => {
+        const answer = job.answer.bind(job)
+        job.answer = async (value, o) => {
+          await answer(value, o)
+          resolve(value)
+        }
+      })
+      job.yields(`got ${String(await answered).length}`)
+    })
+    expect(await errand(['enter', '1'], { peer, stdin: 'ask\nbob\nsecret\nhunter2\nexit\n' })).toMatchObject({
+      code: 0,
+      out: '[server01]> ask\nname? bob\ngot 3\n[server01]> secret\nname? \ngot 7\n[server01]> exit\n',
+    })
+    expect(session.runs).toEqual([{ line: 'ask' }, { line: 'secret' }])
+  })
+  it('indents with Tab where a line goes on', async () => {
+    const { peer, session } = entered('', (work) => {
+      if ('line' in work && !work.line.endsWith('}')) throw failure('SCRIPT_INCOMPLETE', 'the line is not complete')
+    })
+    const one = new Running(['enter', '1'], { peer, columns: 80 })
+    one.stdin.isTTY = true
+    await one.stdout.has('[server01]> ')
+    one.stdin.write('{\r')
+    await one.stdout.has('... ')
+    one.stdin.write('\t')
+    await one.stdout.has(/\.\.\. [^ ]* {2}$/)
+    one.stdin.write('a }\r\u0004')
+    expect(await one.ended).toMatchObject({ code: 0 })
+    expect(session.runs.at(-1)).toEqual({ line: '{\n  a }' })
+    expect(session.calls).toEqual([])
+  })
+  it('completes with names that the session gives, and with nothing else that comes from there', async () => {
+    const { peer, session } = entered('')
+    session.completion = { names: ['okay', '\u001b[2Jo', 'o\u001b[2J', 'other'], on: 'oka', more: 0 }
+    const one = new Running(['enter', '1'], { peer, columns: 80 })
+    one.stdin.isTTY = true
+    await one.stdout.has('[server01]> ')
+    one.stdin.write('oka')
+    await one.stdout.has('oka')
+    one.stdin.write('\t')
+    await one.stdout.has('okay')
+    session.complete = async () => {
+      throw failure('USAGE', 'unknown event complete')
+    }
+    one.stdin.write(' + x')
+    one.stdin.write('\t')
+    one.stdin.write('\r\u0004')
+    expect(await one.ended).toMatchObject({ code: 0, err: expect.not.stringContaining('unknown') })
+    expect(session.runs).toEqual([{ line: 'okay + x' }])
+    expect(one.stdout.text).not.toContain('\u001b[2J')
+  })
+  it('leaves when its terminal goes away, and does not run what was typed and not entered', async () => {
+    const { peer, session } = entered('')
+    const one = new Running(['enter', '1'], { peer, columns: 80 })
+    one.stdin.isTTY = true
+    await one.stdout.has('[server01]> ')
+    one.stdin.end('rm()')
+    expect(await one.ended).toMatchObject({ code: 0 })
+    expect(session.runs).toEqual([])
+  })
   it('edits on a terminal: prompt, lines, Ctrl-C', async () => {
     const { peer, session } = entered('', (_, job) => void job.yields('out'))
     const one = new Running(['enter', '1'], { peer, columns: 80, env: { NO_COLOR: '1' } })

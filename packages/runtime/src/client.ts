@@ -156,7 +156,7 @@ class DaemonLine implements Line {
         if (codeOf(error) !== 'PEER_UNREACHABLE' && codeOf(error) !== 'CHANNEL_CLOSED') throw error
       }
     }
-    throw new PeerLostError('the link to local ended; the outcome is unknown')
+    throw new PeerLostError('the link to the peer of this machine ended; the outcome is unknown')
   }
 }
 

@@ -65,6 +65,7 @@ export class JobOffers {
       },
       queues: (work) => inner.queues?.(work) === true,
       throttle: (most) => inner.throttle?.(most),
+      ...(inner.complete && { complete: (text: string) => inner.complete!(text) }),
       [Symbol.asyncDispose]: async () => {
         for (const one of preparing) one.end({ outcome: 'stopped' })
         await inner[Symbol.asyncDispose]()

@@ -48,7 +48,7 @@ export class LinkSessionRef implements SessionRef {
   /** Keeps `snapshot` up to date from now on, for as long as there is a link. */
   follow(): void {
     const take = (snapshot: SessionSnapshot): void => this.update(snapshot)
-    this.#watch<SessionSnapshot>(undefined, take, () => this.#broken())
+    this.#watch<SessionSnapshot>(undefined, take, (cause) => this.#broken(cause))
   }
 
   update(snapshot: SessionSnapshot): void {
@@ -110,10 +110,10 @@ export class LinkSessionRef implements SessionRef {
       listener(snapshot)
     }
     const gone = (cause: Error | undefined): Error =>
-      new PeerLostError(`the link to ${this.#line.link.peer} ended; the job may go on there`, { cause })
+      new PeerLostError(`the link to ${this.#peer} ended; the job may go on there`, { cause })
     const seconds = (this.#line.patience ?? 0) / 1000
     const waits = (cause: Error | undefined): Error =>
-      new PeerLostError(`the link to ${this.#line.link.peer} is lost; trying again for ${seconds} s`, { cause })
+      new PeerLostError(`the link to ${this.#peer} is lost; trying again for ${seconds} s`, { cause })
     const away = (cause: Error | undefined, reason = waits(cause)): void => {
       if (!last || isFinished(last.state)) return
       listener(Object.freeze({ ...last, state: 'Disconnected' as const, reason }))
@@ -131,13 +131,14 @@ export class LinkSessionRef implements SessionRef {
       this.#snapshot = snapshot
       listener(snapshot)
     }
-    return this.#watch(undefined, take, () => listener(this.#broken()))
+    return this.#watch(undefined, take, (cause) => listener(this.#broken(cause)))
   }
 
   /** No more news of it can come. */
-  #broken(): SessionSnapshot {
+  #broken(cause: Error | undefined): SessionSnapshot {
     if (this.#snapshot.state === 'Closed') return this.#snapshot
-    return (this.#snapshot = Object.freeze({ ...this.#snapshot, state: 'Broken', availability: 'None' }))
+    const reason = new PeerLostError(`the link to ${this.#peer} ended`, { cause })
+    return (this.#snapshot = Object.freeze({ ...this.#snapshot, state: 'Broken', availability: 'None', reason }))
   }
 
   elsewhere(session: string): SessionRef {
@@ -173,6 +174,12 @@ export class LinkSessionRef implements SessionRef {
       over.abort()
       stop?.()
     }
+  }
+
+  /** In words; a socket has no name of its own. */
+  get #peer(): string {
+    const { peer } = this.#line.link
+    return peer === 'local' ? 'the peer of this machine' : peer
   }
 
   #to(job: string | undefined): { session: string; job?: string | undefined } {

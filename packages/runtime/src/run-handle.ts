@@ -2,16 +2,17 @@
 //
 // The call and the reading of what it says leave together, so that an empty run costs one round trip: the run's id is
 // the caller's.
+import type { Cancel } from '@errand/transport'
 import { asError, JobStoppedError } from './errors.ts'
 import { Cursors } from './cursors.ts'
 import { feed, InputOutlet } from './input-outlet.ts'
 import { ItemStream } from './item-stream.ts'
-import { sourceOf } from './job-handle.ts'
-import { OWNER } from './output-log.ts'
+import { jobHandle, sourceOf } from './job-handle.ts'
+import { OWNER, whileWanted } from './output-log.ts'
 import { recordsOf, type ReadChunk } from './record.ts'
 import type { JobOutcome, JobReading } from './link.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { JobRecord, JobSnapshot, Output, Run, RunValue, StartOptions } from './surface.ts'
+import type { Job, JobRecord, JobSnapshot, Output, Run, RunValue, StartOptions } from './surface.ts'
 import { CONTROL_FRAME, type SessionEvent, type WorkSpec } from './wire.ts'
 
 type RunEvent = Extract<SessionEvent, { type: 'run' }>
@@ -66,6 +67,13 @@ export class RunHandle<R> implements Run<R> {
 
   records(): AsyncGenerator<JobRecord<Output<R>>> {
     return new ItemStream(this.#batches(), (record) => this.#cursors?.take(record.jobId, record.seq + 1))
+  }
+
+  async job(o: Cancel = {}): Promise<Job<Output<R>>> {
+    const { job, answer } = await this.#begun
+    await whileWanted(() => answer, o.signal)
+    const snapshot = (await this.#ref.request({ type: 'job', which: job }, undefined, o)) as JobSnapshot
+    return jobHandle<Output<R>>(this.#ref, snapshot)
   }
 
   /** A chunk's records at a time. */

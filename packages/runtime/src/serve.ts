@@ -143,6 +143,8 @@ export class Server implements LinkServer {
     if (!principal.may('connect')) refuse('connect')
     // Writing files is the peer's user's act, as running a script is.
     if (event.type === 'save' && !principal.may('run:script')) refuse('save')
+    // It tells what a script would see.
+    if (event.type === 'complete' && !principal.may('run:script')) refuse('complete')
     // Both reach into every process of the session: NODE_OPTIONS alone would run anything.
     if (event.type === 'session.open' && !principal.may('run:script')) {
       const { cwd, env, init } = event.options

@@ -11,6 +11,7 @@ import type {
   Args,
   Availability,
   Buffering,
+  Completion,
   Duration,
   Job,
   JobFilter,
@@ -25,6 +26,7 @@ import type {
   StartOptions,
   Work,
 } from './surface.ts'
+import { COMPLETION_TEXT } from './wire.ts'
 import { throttleLimit, workSpec } from './work.ts'
 
 export class SessionHandle implements Session {
@@ -100,6 +102,11 @@ export class SessionHandle implements Session {
 
   async setThrottle(most: number, o: Cancel = {}): Promise<void> {
     await this.#ref.request({ type: 'throttle', most: throttleLimit(most) }, undefined, o)
+  }
+
+  async complete(text: string, o: Cancel = {}): Promise<Completion> {
+    const event = { type: 'complete' as const, text: text.slice(-COMPLETION_TEXT) }
+    return (await this.#ref.request(event, undefined, o)) as Completion
   }
 
   async disconnect(o: { idleTimeout?: Duration; buffering?: Buffering } & Cancel = {}): Promise<void> {

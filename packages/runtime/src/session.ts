@@ -344,6 +344,8 @@ export class HostSession implements SessionRef, SessionActions {
         return this.#table.named(event.which).snapshot()
       case 'runs':
         return this.#table.runs().map((it) => ({ run: it.snapshot(), cursor: it.log?.cursor(OWNER) ?? 0 }))
+      case 'complete':
+        return this.#engines.runspace.complete?.(event.text) ?? { names: [], on: '', more: 0 }
       case 'session':
         return this.snapshot
       case 'close':

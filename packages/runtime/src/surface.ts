@@ -581,9 +581,24 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
 export interface Run<R = unknown> extends PromiseLike<RunValue<R>>, AsyncIterable<Output<R>> {
   /** Everything it says, of every kind, as it comes. Read once, here or by iterating. */
   records(): AsyncIterable<JobRecord<Output<R>>>
+  /**
+   * The run as a job, while it is under way: to follow its state, to answer what it asks, to stop it harder.
+   * @throws JobNotFoundError once it has ended and been read; what it was refused with
+   */
+  job(o?: Cancel): Promise<Job<Output<R>>>
 }
 /** What awaiting a {@link Run} gives: all that a generator yielded, otherwise the one value. */
 export type RunValue<R> = R extends AsyncGenerator<infer T> ? T[] : R extends Generator<infer T> ? T[] : Awaited<R>
+
+/** What {@link Session.complete} found. */
+export interface Completion {
+  /** Whole names, each beginning with `on`, what was made in the session first. At most 200. */
+  readonly names: readonly string[]
+  /** The end of the text, in whose place one of them could stand. */
+  readonly on: string
+  /** How many more there are. */
+  readonly more: number
+}
 
 /**
  * A place on another peer (or this one) that keeps variables, jobs and their output. It lives there until it is closed,
@@ -616,6 +631,12 @@ export interface Session extends AsyncDisposable {
   job(which: number | string | Job | JobSnapshot, o?: Cancel): Promise<Job>
   /** So many of its thread jobs at once from now on, those that wait already among them. 1 to 1 000 000, at first 5. */
   setThrottle(most: number, o?: Cancel): Promise<void>
+  /**
+   * Names with which a line that is being typed could go on in its runspace; `text` ends at the cursor (its last 1 024
+   * characters count). Runs nothing and calls no getter. Nothing is known, and no names are given, where that would take
+   * a run, or the runspace does not answer within a second.
+   */
+  complete(text: string, o?: Cancel): Promise<Completion>
   /** Leaves; what runs there goes on, with `buffering` in this way from now on. @throws SessionStateError unless Opened */
   disconnect(o?: { idleTimeout?: Duration; buffering?: Buffering } & Cancel): Promise<void>
   /**

@@ -18,6 +18,9 @@ export const CONTROL_FRAME = 64 * 1024
 export const DATA_FRAME = 16 * 1024 * 1024 + 64 * 1024
 /** Requests of one link under way at once; one more is refused. */
 export const OPEN_REQUESTS = 1024
+/** Names that one completion of a line has, and characters of that line that are looked at. */
+export const COMPLETIONS_MOST = 200
+export const COMPLETION_TEXT = 1024
 /** Items of one map at once. */
 export const MAP_THROTTLE_MOST = 1024
 /** Failed items of a map in one answer. */
@@ -189,6 +192,8 @@ export type SessionEvent =
   | { type: 'job'; which: number | string }
   /** Runs a client lost, or left when it disconnected, and how far it had read: what `receive` takes up. */
   | { type: 'runs' }
+  /** Names that could stand at the end of this, which is being typed: as its runspace knows them. */
+  | { type: 'complete'; text: string }
   | { type: 'stop'; grace?: number; reason?: string }
   | { type: 'remove'; force?: boolean }
   /** Records for its input: encoded where they are given, decoded where they are read. Answered when there is room. */
@@ -259,6 +264,7 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   jobs: 'again',
   job: 'again',
   runs: 'again',
+  complete: 'again',
   stop: 'kept',
   remove: 'kept',
   send: 'once',
@@ -438,6 +444,7 @@ const EVENTS: Record<string, Check> = {
   jobs: shape({ filter: record }),
   job: shape({ which }),
   runs: shape({}),
+  complete: shape({ text: (value) => string(value) && (value as string).length <= COMPLETION_TEXT }),
   stop: shape({ grace: maybe(count), reason: maybe(string) }),
   remove: shape({ force: maybe(flag) }),
   send: shape({ count, bytes }),

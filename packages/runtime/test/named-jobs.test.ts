@@ -311,6 +311,7 @@ describe('whoever may start a named job', () => {
       () => session.start({ code: '1' }),
       () => session.start(place),
       () => session.start(unchecked(hiding())),
+      () => session.complete('proc'),
     ]) {
       expect(codeOf(await refusal('anything else', act as () => Promise<unknown>))).toBe('DENIED')
     }

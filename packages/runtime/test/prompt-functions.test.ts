@@ -29,6 +29,11 @@ it('may be declared anew by a line that wants one of them for itself', async () 
   expect(last).toBe(3)
 })
 
+it('make errors that say where in the line, and nothing of who ran it', async () => {
+  const made = (await peer.run({ line: 'const fail = () => new Error("made")\nfail()' })) as unknown as Error
+  expect(made.stack).toMatch(/^Error: made\n {4}at fail \(errand:script:1:\d+\)\n {4}at errand:script:2:\d+$/)
+})
+
 it('are refused what neither the prompt nor its runspace has', async () => {
   await expect(peer.run({ code: 'const own = 1; await start(() => own)' })).rejects.toMatchObject({
     code: 'FREE_VARIABLE',

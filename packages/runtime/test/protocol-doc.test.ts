@@ -94,6 +94,7 @@ const events: ByType<wire.WireEvent> = {
   jobs: { filter: true },
   job: { which: true },
   runs: {},
+  complete: { text: true },
   stop: { grace: true, reason: true },
   remove: { force: true },
   send: { count: true, bytes: true },

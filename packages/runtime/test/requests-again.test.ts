@@ -191,6 +191,7 @@ const cases: Cases = {
   jobs: ({ here }) => ({ to: here, event: { type: 'jobs', filter: {} } }),
   job: ({ here, job }) => ({ to: here, event: { type: 'job', which: job.id } }),
   runs: ({ here }) => ({ to: here, event: { type: 'runs' } }),
+  complete: ({ here }) => ({ to: here, event: { type: 'complete', text: 'proc' } }),
   stop: (world) => ({
     to: world.there,
     event: { type: 'stop' },

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { codeOf, type Job, type JobSnapshot, type ScriptContext } from '../src/index.ts'
+import type { StoredJob } from '../src/stored-job.ts'
 import { Lives } from './support/lives.ts'
 import { all, outputs, refusal, until } from './support/peers.ts'
 
@@ -27,6 +28,14 @@ const said = async (job: Job, count: number): Promise<void> => {
   let seen = 0
   for await (const _ of job.receive({ follow: true, keep: true })) if (++seen === count) return
 }
+/** That it has begun is on disk: what happens to a job at work is written down a moment later. */
+const begun = (lives: Lives, job: Job): Promise<true> =>
+  until('its row says that it has begun', () =>
+    lives.disk.rows('job').some(({ value }) => {
+      const { instanceId, history } = value as StoredJob
+      return instanceId === job.instanceId && history.some(({ state }) => state === 'Running')
+    }),
+  )
 /** What no two lives may differ in. */
 const facts = ({ children, ...job }: JobSnapshot): unknown => ({
   ...job,
@@ -127,6 +136,7 @@ describe('jobs that had not ended', () => {
     const before = await lives.start()
     const job = await before.start(waits, { ...thread, args: [path()] })
     await said(job, 2)
+    await begun(lives, job)
     await all(job.receive({ limit: 1 }))
     const after = await lives.again()
     const [found] = await after.jobs()
@@ -159,6 +169,7 @@ describe('jobs that had not ended', () => {
       deadline: '1h',
     })
     await said(job, 2)
+    await begun(lives, job)
     const after = await lives.again()
     const found = await after.job(job.instanceId)
     await until('the second attempt', () => found.snapshot.epoch === 2 && found.state === 'Running')

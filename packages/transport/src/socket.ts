@@ -212,7 +212,10 @@ async function checkDirectory(directory: string): Promise<void> {
     if (error.code === 'ENOENT') throw new PeerUnreachableError(`there is no ${directory}`, { cause: error })
     throw error
   })
-  const ours = found.isDirectory() && found.uid === process.getuid!() && (found.mode & 0o077) === 0
+  if (!found.isDirectory()) {
+    throw new MalformedError(`${directory} is not a directory`, { hint: 'a socket stands in one of its own' })
+  }
+  const ours = found.uid === process.getuid!() && (found.mode & 0o077) === 0
   if (ours) return
   throw new DeniedError(`${directory} is open to other users, or not ours; a socket in it could be anybody's`, {
     hint: `chmod 700 ${directory}`,

@@ -14,8 +14,8 @@ export default async function help({ terminal }: Context, _flags: Flags, words: 
   const topic = TOPICS.find(({ name }) => name === word)
   if (word === '') await terminal.out(overview())
   else if (topic) {
-    // A topic that is a command's says more of that.
-    const command = COMMANDS.find(({ path }) => path === word)
+    // A command that there is more to say of than its options.
+    const command = COMMANDS.find(({ path }) => path === topic.name)
     await terminal.out(`${command ? `${commandHelp(command, true)}\n` : ''}${await topic.text()}`)
   } else {
     const path = isCmdlet(word) ? spell(word, []).path : word

@@ -5,7 +5,7 @@ import { EXIT, exitCodeOf } from '../exit-codes.ts'
 import { Failure, usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { sayError } from '../render/error.ts'
-import { peerDocument, PEER_FIELDS, pick } from '../render/json.ts'
+import { checkFields, peerDocument, PEER_FIELDS, pick } from '../render/json.ts'
 import { table } from '../render/table.ts'
 import { defined } from '../work.ts'
 
@@ -15,6 +15,7 @@ export async function list(context: Context): Promise<number> {
   const peer = await context.connect()
   const known = await peer.peers({ signal: context.signal })
   if (json !== undefined) {
+    checkFields(json, PEER_FIELDS)
     await terminal.out(`${JSON.stringify(known.map((one) => pick(peerDocument(one), json, PEER_FIELDS)))}\n`)
   } else if (quiet) await terminal.out(known.map(({ name }) => `${name}\n`).join(''))
   else {

@@ -7,7 +7,7 @@ import { choice, type Flags } from '../flags.ts'
 import { follow, outcome, sayingNews, untilDetached } from '../follow.ts'
 import { sessionWord } from '../places.ts'
 import { jobId } from '../render/job.ts'
-import { jobDocument, pick, sessionDocument, SESSION_FIELDS } from '../render/json.ts'
+import { checkFields, jobDocument, pick, sessionDocument, SESSION_FIELDS } from '../render/json.ts'
 import { printerOf } from '../render/record.ts'
 import { powershellSessionTable, sessionTable } from '../render/session.ts'
 import { defined, initOf } from '../work.ts'
@@ -163,6 +163,7 @@ async function showSessions(context: Context, sessions: readonly SessionSnapshot
 }
 
 function documentsOf(sessions: readonly SessionSnapshot[], fields: readonly string[]): Record<string, unknown>[] {
+  checkFields(fields, SESSION_FIELDS)
   return sessions.map((session) => pick(sessionDocument(session), fields, SESSION_FIELDS))
 }
 

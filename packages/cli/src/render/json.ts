@@ -16,11 +16,16 @@ export function pick(
   known: readonly string[] = Object.keys(document),
 ): Record<string, unknown> {
   if (fields.length === 0) return document
-  const unknown = fields.find((field) => !known.includes(field))
-  if (unknown !== undefined) throw usage(`there is no field '${unknown}'`, `fields: ${known.join(',')}`)
+  checkFields(fields, known)
   return Object.fromEntries(
     fields.filter((field) => Object.hasOwn(document, field)).map((field) => [field, document[field]]),
   )
+}
+
+/** Also where there is no document to pick from: a wrong field is wrong in an empty list, too. @throws Failure USAGE */
+export function checkFields(fields: readonly string[], known: readonly string[]): void {
+  const unknown = fields.find((field) => !known.includes(field))
+  if (unknown !== undefined) throw usage(`there is no field '${unknown}'`, `fields: ${known.join(',')}`)
 }
 
 /** Fields of a job's JSON document; they only grow. */

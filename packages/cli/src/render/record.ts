@@ -4,7 +4,7 @@ import { codeOf, type Job, type JobRecord, type JobSnapshot } from '@errand/runt
 import type { Context } from '../context.ts'
 import { leavesOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
-import { pick, recordDocument, RECORD_FIELDS } from './json.ts'
+import { checkFields, pick, recordDocument, RECORD_FIELDS } from './json.ts'
 import { ProgressBars } from './progress.ts'
 import { pad, widthOf } from './table.ts'
 import { renderValue } from './value.ts'
@@ -53,6 +53,8 @@ export class RecordPrinter {
   readonly #shown = new Map<string, Set<string>>()
 
   constructor(context: Context, options: PrinterOptions) {
+    // Before the first record is taken.
+    checkFields(context.json ?? [], RECORD_FIELDS)
     this.#context = context
     this.#options = options
     const locations = options.locations ?? []

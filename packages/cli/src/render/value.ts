@@ -59,7 +59,8 @@ function renderCell(value: unknown): string {
 }
 
 function inspected(value: unknown, style: ValueStyle): string {
-  const text = inspect(value, {
+  dress(value, new Set())
+  return inspect(value, {
     depth: 8,
     colors: style.colors,
     maxArrayLength: null,
@@ -68,7 +69,25 @@ function inspected(value: unknown, style: ValueStyle): string {
       ? { compact: true, breakLength: Number.POSITIVE_INFINITY }
       : { breakLength: style.columns }),
   })
-  // What was an instance of a class elsewhere is data here; its name still says what it was.
-  const name = className(value)
-  return name === undefined || Error.isError(value) ? text : `${name} ${text}`
 }
+
+/**
+ * What was an instance of a class elsewhere is data here; it is shown by its name, and what could not travel by what it
+ * was: `[function jobs]`. What is ours to print is nobody else's to look at, so it may be dressed for that.
+ */
+function dress(value: unknown, seen: Set<unknown>): void {
+  if (typeof value !== 'object' || value === null || seen.has(value) || ArrayBuffer.isView(value)) return
+  seen.add(value)
+  const name = Error.isError(value) ? undefined : className(value)
+  if (name === 'Dropped') {
+    const what = String((value as { $dropped?: unknown }).$dropped)
+    Object.defineProperty(value, inspect.custom, {
+      value: (_depth: number, { stylize }: { stylize: Stylize }) => stylize(`[${what}]`, 'special'),
+    })
+  } else if (name !== undefined && Object.getPrototypeOf(value) === Object.prototype) {
+    Object.setPrototypeOf(value, { [name]: class {} }[name]!.prototype as object)
+  }
+  const items = value instanceof Map ? [...value.keys(), ...value.values()] : value instanceof Set ? value : undefined
+  for (const item of items ?? Object.values(value)) dress(item, seen)
+}
+type Stylize = (text: string, style: 'special') => string

@@ -6,7 +6,7 @@
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { MapItems } from '../map-items.ts'
 import type { RawChunk } from '../record.ts'
-import type { Buffering, Question, SessionSnapshot } from '../surface.ts'
+import type { Buffering, Completion, Question, SessionSnapshot } from '../surface.ts'
 import type { InitSpec, WorkSpec } from '../wire.ts'
 
 export interface ExecutionSpec {
@@ -89,6 +89,8 @@ export interface Engine extends AsyncDisposable {
   start(spec: ExecutionSpec, io: ExecutionIO): Execution
   /** This work would wait for its turn now, and `mayBegin` is asked before it begins. None: nothing ever does. */
   queues?(work: WorkSpec): boolean
+  /** Names with which a line could go on that is typed for it: see completion.ts. Never rejects. None: it knows none. */
+  complete?(text: string): Promise<Completion>
   /** So many executions at once from now on, also of those that wait already. Engines without a limit have none. */
   throttle?(most: number): void
 }

@@ -12,8 +12,8 @@ import { LONGEST_TIMER } from '../duration.ts'
 import { asError, EngineExitError, JobStoppedError, ProtocolError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { CREDIT_BYTES, type RawChunk } from '../record.ts'
-import type { Question, SessionSnapshot } from '../surface.ts'
-import { MAP_THROTTLE_MOST } from '../wire.ts'
+import type { Completion, Question, SessionSnapshot } from '../surface.ts'
+import { COMPLETIONS_MOST, MAP_THROTTLE_MOST } from '../wire.ts'
 import type { Claims } from './claims.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
@@ -51,6 +51,9 @@ export type LaneMessage =
   /** After its ending: nothing goes on in this isolate, or something does. */
   | ['rests', x: number, rests: boolean]
   | ['link', n: number, value: Uint8Array | null]
+  /** Names for a line that is being typed; `completed` answers it under its number. */
+  | ['complete', n: number, text: string]
+  | ['completed', n: number, found: Uint8Array]
 
 /** The one object an isolate exposes by Comlink. */
 export interface LaneServer {
@@ -209,7 +212,7 @@ function fits(message: LaneMessage): boolean {
   if (kind === 'chunk') return count(third) && count(errors) && bytes instanceof Uint8Array
   if (kind === 'ended') return third instanceof Uint8Array
   if (kind === 'link') return third === null || third instanceof Uint8Array
-  if (kind === 'asked') return third instanceof Uint8Array
+  if (kind === 'asked' || kind === 'completed') return third instanceof Uint8Array
   if (kind === 'answered') return typeof third === 'string' && (errors === null || errors instanceof Uint8Array)
   if (kind === 'begun' || kind === 'suspended') return true
   if (kind === 'rests') return typeof third === 'boolean'
@@ -297,7 +300,10 @@ export function serveLane(
       const execution = executions.get(message[1])
       if (message[0] === 'start') start(message[1], message[2], message[3], message[4])
       else if (message[0] === 'link') onLink(message[1], message[2])
-      else if (message[0] === 'credit') execution?.credit(message[2])
+      else if (message[0] === 'complete') {
+        const [, n, text] = message
+        void engine.complete?.(text).then((found) => out.push(['completed', n, encode(found)]))
+      } else if (message[0] === 'credit') execution?.credit(message[2])
       else if (message[0] === 'input') execution?.input?.({ count: message[2], errors: 0, bytes: message[3] })
       else if (message[0] === 'input-end')
         execution?.endInput?.(message[2] === null ? undefined : asError(decode(message[2])))
@@ -334,6 +340,18 @@ function questionOf(bytes: Uint8Array): Question | undefined {
     return fits ? question : undefined
   } catch {
     return undefined
+  }
+}
+
+/** What does not fit is nothing: the script may have sent it. */
+function completionOf(bytes: Uint8Array): Completion {
+  if (bytes.byteLength > COMPLETED_MOST) return NO_COMPLETION
+  try {
+    const { names, on, more } = decode(bytes) as Completion
+    const fits = Array.isArray(names) && names.length <= COMPLETIONS_MOST && typeof on === 'string' && count(more)
+    return fits && names.every((name) => typeof name === 'string') ? { names, on, more } : NO_COMPLETION
+  } catch {
+    return NO_COMPLETION
   }
 }
 
@@ -382,6 +400,12 @@ const RESTS_MS = 500
 export const OVERDRAFT_BYTES = 32 * 1024 * 1024
 /** Each of a map's threads, in an isolate that has several, begins with a credit of its own. */
 const MAP_OVERDRAFT_BYTES: number = OVERDRAFT_BYTES + MAP_THROTTLE_MOST * CREDIT_BYTES
+/** How long an isolate may take to find names for a line, and for how many lines at once it is asked. */
+const COMPLETE_MS = 1_000
+const COMPLETING_MOST = 8
+/** Bytes of an answer: as many names as there may be, each as long as it may be, fit twice. */
+const COMPLETED_MOST = 64 * 1024
+const NO_COMPLETION: Completion = Object.freeze({ names: [], on: '', more: 0 })
 /** Links that the scripts of one isolate may have to their sessions: one each. */
 export const OPEN_LINKS = 1024
 
@@ -424,6 +448,9 @@ export class LaneEngine implements Engine {
   readonly #shared: boolean
   readonly #executions = new Map<number, Remaining>()
   readonly #links = new Map<number, LaneChannel>()
+  /** Who waits for names. */
+  readonly #completing = new Map<number, (found: Completion) => void>()
+  #lastAsked = 0
   readonly #commands: Turn<LaneCommand>
   readonly #out: Turn<LaneMessage>
   #last = 0
@@ -519,6 +546,22 @@ export class LaneEngine implements Engine {
     this.#commands.push({ do: 'throttle', x: 0, most })
   }
 
+  /** Settles with nothing when the isolate is busy for longer than somebody who types waits, or gone. */
+  async complete(text: string): Promise<Completion> {
+    if (this.#gone || this.#completing.size >= COMPLETING_MOST) return NO_COMPLETION
+    const n = ++this.#lastAsked
+    const found = Promise.withResolvers<Completion>()
+    this.#completing.set(n, found.resolve)
+    const late = setTimeout(found.resolve, COMPLETE_MS, NO_COMPLETION)
+    try {
+      this.#out.push(['complete', n, text])
+      return await found.promise
+    } finally {
+      clearTimeout(late)
+      this.#completing.delete(n)
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isolate.kill()
     await this.#isolate.exited
@@ -529,6 +572,7 @@ export class LaneEngine implements Engine {
     if (this.#fault) return
     if (!fits(message)) return this.#refuse('said what no isolate says')
     if (message[0] === 'link') return this.#link(message[1], message[2])
+    if (message[0] === 'completed') return this.#completing.get(message[1])?.(completionOf(message[2]))
     const execution = this.#executions.get(message[1])
     if (!execution) return
     if (message[0] === 'chunk') this.#chunk(execution, { count: message[2], errors: message[3], bytes: message[4] })
@@ -617,5 +661,6 @@ export class LaneEngine implements Engine {
       } else this.#over(x, execution, { outcome: 'failed', error: asError(error), exitCode: how.exitCode }, false)
     }
     for (const channel of this.#links.values()) channel.abort(error)
+    for (const found of this.#completing.values()) found(NO_COMPLETION)
   }
 }

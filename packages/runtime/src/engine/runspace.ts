@@ -3,6 +3,7 @@
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { LaneEngine, type Isolate, type OpenSessionLink } from './lane.ts'
 import { CommandEngine } from './command.ts'
+import type { Completion } from '../surface.ts'
 
 export class RunspaceEngine implements Engine {
   readonly #start: () => Isolate
@@ -22,6 +23,10 @@ export class RunspaceEngine implements Engine {
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
     if (spec.work.kind === 'command') return this.#commands.start(spec, io)
     return (this.#lane ??= this.#open()).start(spec, io)
+  }
+
+  complete(text: string): Promise<Completion> {
+    return (this.#lane ??= this.#open()).complete(text)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

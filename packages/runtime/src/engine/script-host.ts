@@ -12,7 +12,7 @@ import { asError, ErrandError, JobStoppedError, nativeError } from '../errors.ts
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
 import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
-import type { Kind, Progress, ScriptContext, Session } from '../surface.ts'
+import type { Completion, Kind, Progress, ScriptContext, Session } from '../surface.ts'
 import type { WorkSpec } from '../wire.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { MapLoop } from './map-host.ts'
@@ -84,6 +84,10 @@ export class ScriptHost implements Engine {
       suspend: () => running.rest.suspend(),
       resume: () => running.rest.resume(),
     }
+  }
+
+  async complete(text: string): Promise<Completion> {
+    return (await import('../completion.ts')).complete(text)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -166,6 +170,8 @@ export class ScriptHost implements Engine {
         if (compiled.incomplete)
           throw new ErrandError('SCRIPT_INCOMPLETE', 'the line goes on: a bracket, quote or comment is open')
         const { value, show } = await compiled.run(scope)
+        // Shown to whoever typed the line: how we came to run it is nothing to them.
+        if (Error.isError(value)) cutStack(value)
         return show ? value : undefined
       }
       case 'module': {

@@ -57,6 +57,7 @@ export function warming(engine: Engine): Engine {
       enough()
       return engine.start(given, io)
     },
+    complete: (text) => engine.complete!(text),
     [Symbol.asyncDispose]() {
       enough()
       return engine[Symbol.asyncDispose]()
