@@ -32,6 +32,11 @@ export class JobBoard {
     return [...now.values()].filter((job) => !isSame(before?.get(job.instanceId), job))
   }
 
+  /** What is known of other tables is forgotten. */
+  keep(tables: ReadonlySet<string | undefined>): void {
+    for (const at of [...this.#tables.keys()]) if (!tables.has(at)) this.#tables.delete(at)
+  }
+
   /** Whether that is shown: it passes, or did. */
   take(at: string | undefined, { job, removed }: JobHappening): boolean {
     const table = this.#tables.get(at)

@@ -49,43 +49,80 @@ const JOB_STATE = oneOf(
   'Stopped',
 )
 
+const SESSION_STATE = oneOf('Opening', 'Opened', 'Disconnecting', 'Disconnected', 'Connecting', 'Closed', 'Broken')
+/** Whose events, where those of several are told. */
+const FROM = { from: STRING } as const
+
 /** What each record has; the rest depends on its kind. */
 function record(kinds: readonly string[], more: Schema, optional: Readonly<Record<string, Schema>> = {}): Schema {
   const base = { seq: COUNT, at: TIME, location: STRING, jobId: STRING, kind: oneOf(...kinds) }
   return fields({ ...base, ...(more as Record<string, Schema>) }, optional)
 }
 
+const JOB: Readonly<Record<string, Schema>> = {
+  /** `3`, or of a child `"3.1"`. */
+  id: { anyOf: [COUNT, { type: 'string', pattern: String.raw`^\d+(\.\d+)+$` }] },
+  instanceId: STRING,
+  name: STRING,
+  type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob'),
+  state: JOB_STATE,
+  hasMoreData: BOOLEAN,
+  location: STRING,
+  peer: STRING,
+  command: STRING,
+  begunAt: nullable(TIME),
+  endedAt: nullable(TIME),
+  exitCode: nullable({ type: 'integer' }),
+  errorCount: COUNT,
+  reason: nullable(ref('errorFields')),
+  pid: nullable(COUNT),
+  children: listOf(ref('job')),
+  question: nullable(ref('question')),
+  /** Its present attempt, from 1. */
+  epoch: { type: 'integer', minimum: 1 },
+  history: listOf(fields({ state: JOB_STATE, at: TIME })),
+  paused: nullable(oneOf('output-full')),
+  /** Of a map. */
+  items: nullable(fields({ taken: COUNT, done: COUNT, failed: COUNT, running: COUNT, queued: COUNT })),
+}
+/** Whose table it is in, where several were asked. */
+const AT = { at: STRING } as const
+
 export const DEFS: Readonly<Record<string, Schema>> = {
-  job: fields(
-    {
-      /** `3`, or of a child `"3.1"`. */
-      id: { anyOf: [COUNT, { type: 'string', pattern: String.raw`^\d+(\.\d+)+$` }] },
-      instanceId: STRING,
-      name: STRING,
-      type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob'),
-      state: JOB_STATE,
-      hasMoreData: BOOLEAN,
-      location: STRING,
-      peer: STRING,
-      command: STRING,
-      begunAt: nullable(TIME),
-      endedAt: nullable(TIME),
-      exitCode: nullable({ type: 'integer' }),
-      errorCount: COUNT,
-      reason: nullable(ref('errorFields')),
-      pid: nullable(COUNT),
-      children: listOf(ref('job')),
-      question: nullable(ref('question')),
-      /** Its present attempt, from 1. */
-      epoch: { type: 'integer', minimum: 1 },
-      history: listOf(fields({ state: JOB_STATE, at: TIME })),
-      paused: nullable(oneOf('output-full')),
-      /** Of a map. */
-      items: nullable(fields({ taken: COUNT, done: COUNT, failed: COUNT, running: COUNT, queued: COUNT })),
-    },
-    /** Whose table it is in, where several were asked. */
-    { at: STRING },
-  ),
+  job: fields(JOB, AT),
+  /** A line of `watch` and `list --watch`: a job as it is now, or that it is gone. */
+  watched: fields(JOB, { ...AT, removed: { const: true } }),
+  /** A line of `events`. */
+  event: {
+    anyOf: [
+      fields({ at: TIME, event: oneOf('begin') }, FROM),
+      fields(
+        {
+          at: TIME,
+          event: { type: 'string', pattern: '^job\\.' },
+          state: JOB_STATE,
+          previous: nullable(JOB_STATE),
+          job: ref('job'),
+          reason: nullable(ref('errorFields')),
+        },
+        FROM,
+      ),
+      fields(
+        {
+          at: TIME,
+          event: { type: 'string', pattern: '^session\\.' },
+          state: SESSION_STATE,
+          previous: nullable(SESSION_STATE),
+          session: ref('session'),
+          /** It is here, for another peer or a client; else held elsewhere. */
+          hosted: BOOLEAN,
+          reason: nullable(ref('errorFields')),
+        },
+        FROM,
+      ),
+      fields({ at: TIME, event: { type: 'string', pattern: '^peer\\.' }, peer: ref('peer') }, FROM),
+    ],
+  },
   question: fields({
     id: STRING,
     prompt: STRING,
@@ -100,7 +137,7 @@ export const DEFS: Readonly<Record<string, Schema>> = {
     instanceId: STRING,
     name: STRING,
     peer: STRING,
-    state: oneOf('Opening', 'Opened', 'Disconnecting', 'Disconnected', 'Connecting', 'Closed', 'Broken'),
+    state: SESSION_STATE,
     availability: oneOf('None', 'Available', 'Busy'),
     location: STRING,
     transport: STRING,
@@ -259,6 +296,8 @@ export const PRINTS: Readonly<Record<string, Printed>> = {
   doctor: { schema: listOf(ref('finding')) },
   config: { schema: oneOrMany(ref('setting')) },
   version: { schema: ref('version') },
+  watch: { schema: ref('watched'), lines: true },
+  events: { schema: ref('event'), lines: true },
 }
 
 /** A schema that stands alone, with all it refers to. */

@@ -66,6 +66,11 @@ class Boards {
     return board.begin(location, jobs)
   }
 
+  keep(places: readonly Place[]): void {
+    const there = new Set(places.map(({ location }) => location))
+    for (const at of [...this.#boards.keys()]) if (!there.has(at)) this.#boards.delete(at)
+  }
+
   take({ location }: Place, event: PeerEvent): boolean {
     return event.kind === 'job' && this.#boards.get(location)?.take(location, event) === true
   }
@@ -131,6 +136,7 @@ class Table {
   readonly #boards: Boards
   readonly #region: Region
   #notice = ''
+  #away = false
   #changed = Promise.withResolvers<void>()
 
   constructor(context: Context, flags: Flags, filter: JobFilter, words: readonly string[]) {
@@ -150,12 +156,14 @@ class Table {
     try {
       await hear(
         this.#context,
-        { at: this.#flags.at },
+        { at: this.#flags.at, say: (text) => (this.#notice = text) },
         {
+          places: (places) => this.#boards.keep(places),
           begin: async (place) => {
             const jobs = await look(place, this.#words, this.#flags, this.#boards.filter, this.#context)
             this.#boards.begin(place, jobs, this.#words.length > 0)
-            this.#notice = ''
+            if (this.#away) this.#notice = ''
+            this.#away = false
             change()
           },
           event: (place, event) => {
@@ -163,6 +171,7 @@ class Table {
           },
           lost: ({ message }) => {
             this.#notice = `${message}; waiting for it`
+            this.#away = true
             change()
           },
         },

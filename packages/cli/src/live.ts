@@ -3,16 +3,26 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf, type LocalPeer, type PeerEvent } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { EXIT } from './exit-codes.ts'
+import { Failure } from './failure.ts'
 import { untilDetached } from './follow.ts'
 import { placesOf, type Place } from './places.ts'
 
 /** How often a peer that has gone is looked for, in ms. */
 const AGAIN_MS = 500
 
-/** Codes of a link that has ended, and of a peer that cannot be had now. */
-const GONE = new Set(['PEER_LOST', 'PEER_CLOSED', 'PEER_UNREACHABLE', 'CHANNEL_CLOSED', 'OUTCOME_UNKNOWN'])
+/** Codes of a link that has ended, and of a peer or a session that is not there now. */
+const GONE = new Set([
+  'PEER_LOST',
+  'PEER_CLOSED',
+  'PEER_UNREACHABLE',
+  'CHANNEL_CLOSED',
+  'SESSION_CLOSED',
+  'OUTCOME_UNKNOWN',
+])
 
 export interface Listener {
+  /** These are heard from now on, and no others: each time it begins anew. */
+  places?(places: readonly Place[]): void
   /** From here on everything is told: what there is now is to be looked up. Told again where something was missed. */
   begin(place: Place, peer: LocalPeer): Promise<void>
   /** The next one comes when this one has been dealt with. */
@@ -26,6 +36,8 @@ export interface Hearing {
   readonly at: readonly string[] | undefined
   /** With `at`: our own peer too, whose sessions and peers are of interest whoever's jobs are. */
   readonly own?: boolean
+  /** Where it is said that a known peer cannot be reached (`--at all`). Default: on stderr. */
+  readonly say?: ((text: string) => void) | undefined
 }
 
 /**
@@ -34,20 +46,25 @@ export interface Hearing {
  */
 export async function hear(
   context: Context,
-  { at, own = false }: Hearing,
+  { at, own = false, say }: Hearing,
   listener: Listener,
   signal: AbortSignal,
 ): Promise<void> {
   for (let begun = false; !signal.aborted;) {
     try {
       const peer = await context.connect(begun ? { again: true, start: false } : {})
-      const places = await placesOf(peer, at, context)
+      const places = await placesOf(peer, at, context, say)
+      listener.places?.(places)
       const ours: Place = { location: undefined, table: peer }
       await first(
         [...(own && at !== undefined ? [ours] : []), ...places].map((place) => async (here: AbortSignal) => {
-          for await (const event of place.table.events({ signal: here })) {
-            begun = true
-            await (event.kind === 'begin' ? listener.begin(place, peer) : listener.event(place, event))
+          try {
+            for await (const event of place.table.events({ signal: here })) {
+              begun = true
+              await (event.kind === 'begin' ? listener.begin(place, peer) : listener.event(place, event))
+            }
+          } catch (error) {
+            throw place.table === peer ? error : of(place.location ?? at![0]!, error as Error)
           }
         }),
         signal,
@@ -59,6 +76,16 @@ export async function hear(
       await delay(AGAIN_MS, undefined, { signal }).catch(() => undefined) // aborted: over
     }
   }
+}
+
+/**
+ * Says where that was: what it says itself is as it looks from there. A session that is not there any more was closed: a
+ * standing one is opened anew, and of another one it is said, the next time, that there is none.
+ */
+function of(place: string, error: Error): Error {
+  const code = codeOf(error) === 'SESSION_NOT_FOUND' ? 'SESSION_CLOSED' : codeOf(error)
+  if (code === undefined || !GONE.has(code)) return error
+  return new Failure(code, `${place}: ${code === 'SESSION_CLOSED' ? 'its session is closed' : error.message}`)
 }
 
 /** All of them, until the first ends; then the others are ended too, and have ended. */

@@ -56,7 +56,12 @@ export async function sessionMeant(peer: Peer, word: string, signal: AbortSignal
  * The job tables of `--at`, our own without it. Our standing session on a peer is opened on first use.
  * @throws whatever the first place that cannot be spoken to says; but `all` skips and says so
  */
-export async function placesOf(peer: Peer, at: readonly string[] | undefined, context: Context): Promise<Place[]> {
+export async function placesOf(
+  peer: Peer,
+  at: readonly string[] | undefined,
+  context: Context,
+  say: (text: string) => void = (text) => context.terminal.say(text),
+): Promise<Place[]> {
   if (at === undefined || at.length === 0) return [{ location: undefined, table: peer }]
   const { signal } = context
   if (!at.includes('all')) {
@@ -73,7 +78,7 @@ export async function placesOf(peer: Peer, at: readonly string[] | undefined, co
     const name = known[index]!
     if (answer.status === 'fulfilled') places.push({ location: name, table: answer.value })
     else if (signal.aborted) throw signal.reason
-    else context.terminal.say(`errand: ${name}: ${(answer.reason as Error).message}`)
+    else say(`errand: ${name}: ${(answer.reason as Error).message}`)
   })
   return places
 }

@@ -128,8 +128,8 @@ export class Terminal {
     const editor = this.readsErr ? this.#editor : undefined
     editor?.hide()
     this.#stderr.write(`${text}\n`)
-    editor?.show()
     this.#midLine = false
+    editor?.show()
     this.#draw()
   }
 

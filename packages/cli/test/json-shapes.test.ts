@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { COMMANDS } from '../src/grammar.ts'
 import { DEFS, PRINTS, schemaOf, type Schema } from '../src/json-schema.ts'
 import { JOB_FIELDS, PEER_FIELDS, RECORD_FIELDS, SESSION_FIELDS } from '../src/render/json.ts'
-import { Machines } from './support/machines.ts'
+import { Machines, until } from './support/machines.ts'
 
 const ajv = new Ajv2020({ allErrors: true, strictTypes: false })
 /** Open to fields to come, as programs should be. */
@@ -201,6 +201,22 @@ describe('--json', { timeout: 60_000 }, () => {
     const detached = await machines.ok('laptop', 'start', '--detach', '--on', 'mine', '-e', '6 * 7', '--json')
     holds(closed(PRINTS['session new']!.schema), JSON.parse(detached))
     expect(await printed('laptop', 'session', 'receive', 'mine')).toMatchObject([{ kind: 'output', value: 42 }])
+  })
+
+  it('what happens: watch, events', async () => {
+    await machines.ok('laptop', 'start', '-n', 'seen', '--', 'sleep', '600')
+    await using watched = machines.follow('laptop', 'watch', '--json')
+    await using told = machines.follow('laptop', 'events', '--json')
+    await until(() => watched.stdout.includes('seen') && told.stdout.includes('begin'))
+    await machines.ok('laptop', 'session', 'new', 'server01', '-n', 'seen')
+    await machines.ok('laptop', 'session', 'remove', 'seen')
+    await machines.ok('laptop', 'remove', '--force', 'seen')
+    await until(() => watched.stdout.includes('"removed"') && told.stdout.includes('job.removed'))
+    for (const document of watched.documents) holds(closed(PRINTS['watch']!.schema), document)
+    for (const document of told.documents) holds(closed(PRINTS['events']!.schema), document)
+    expect(watched.documents.at(-1)).toMatchObject({ state: 'Stopped', removed: true })
+    const events = told.documents.map(({ event }) => event as string)
+    expect(events).toEqual(expect.arrayContaining(['begin', 'session.opened', 'session.closed', 'job.stopped']))
   })
 
   it('errors: one document on stderr, with a code, a sentence and what to do', async () => {

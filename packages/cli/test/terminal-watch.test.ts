@@ -1,9 +1,8 @@
 // oxlint-disable no-control-regex -- colours are control characters
 // What is live on a terminal, as a person sees it, in a real one: `watch`, `list --watch`, progress.
 import { readFileSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { Machines } from './support/machines.ts'
+import { Machines, until } from './support/machines.ts'
 import { Screen, errand, hasTmux } from './support/screen.ts'
 
 const counting = 'for (let n = 1; ; n++) { yield `line ${n}`; await sleep(100) }'
@@ -262,6 +261,27 @@ describe.skipIf(!hasTmux)('live, in a terminal (needs tmux)', () => {
     expect(await screen.text()).not.toContain('at work')
   })
 
+  test('watch --at: the jobs of another peer, also when it was away', async () => {
+    await machines.up('far')
+    await machines.pair('laptop', 'far')
+    await ok('--at', 'far', 'start', '-n', 'there', '--', 'sleep', '600')
+    await using one = await open(['watch', '--at', 'far'])
+    await using all = await open(['watch', '--at', 'all'])
+    await one.until(/> 1 +there +Running/)
+    await all.until(/> far +1 +there +Running/)
+    await machines.ok('far', 'down', '--force')
+    await one.until('waiting for it')
+    await all.until((text) => text.includes('no jobs'))
+    await machines.up('far')
+    await one.until(/> 1 +there +Stopped/)
+    await ok('--at', 'far', 'start', '-n', 'again', '--', 'sleep', '600')
+    await one.until(/> 2 +again +Running/)
+    for (const screen of [one, all]) {
+      await screen.key('q')
+      expect(await screen.exited()).toBe(0)
+    }
+  })
+
   test('prefixes: one width, a colour for each place, none with NO_COLOR', async () => {
     await machines.up('far')
     await machines.pair('laptop', 'far')
@@ -289,18 +309,19 @@ describe('live, where nobody looks', () => {
   })
   afterEach(() => machines[Symbol.asyncDispose]())
 
-  const WITHIN = ['--timeout', '4s']
+  const ok = (...words: string[]): Promise<string> => machines.ok('laptop', ...words)
 
   test('watch and list --watch: a line per change, and documents with --json', async () => {
-    await machines.ok('laptop', 'start', '-n', 'before', '--', 'sleep', '600')
-    const lines = machines.type('laptop', ['watch', ...WITHIN])
-    const named = machines.type('laptop', ['list', 'before', '-w', '--json=id,state', ...WITHIN])
-    const failed = machines.type('laptop', ['list', '-s', 'failed', '-w', '-q', ...WITHIN])
-    await delay(1500)
-    await machines.ok('laptop', 'start', '-n', 'after', '--wait', '-e', 'throw new Error("x")').catch(() => undefined)
-    await machines.ok('laptop', 'stop', 'before')
-    const told = (await lines).stdout.trim().split('\n')
-    expect(told.map((line) => line.split(/ +/).slice(1, 5).join(' '))).toEqual([
+    await ok('start', '-n', 'before', '--', 'sleep', '600')
+    await using lines = machines.follow('laptop', 'watch')
+    await using named = machines.follow('laptop', 'list', 'before', '-w', '--json=id,state')
+    await using running = machines.follow('laptop', 'list', '-s', 'running', '-w', '-q')
+    await until(() => [lines, named, running].every((one) => one.lines.length === 1))
+    await ok('start', '-n', 'after', '-e', 'throw new Error("x")')
+    await until(() => lines.stdout.includes('Failed'))
+    await ok('stop', 'before')
+    await until(() => lines.stdout.includes('Stopped') && named.stdout.includes('Stopped'))
+    expect(lines.lines.map((line) => line.split(/ +/).slice(1, 5).join(' '))).toEqual([
       '1 Running localhost before',
       '2 NotStarted localhost after',
       '2 Running localhost after',
@@ -308,61 +329,65 @@ describe('live, where nobody looks', () => {
       '1 Stopping localhost before',
       '1 Stopped localhost before',
     ])
-    for (const line of told) expect(line).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z {2}/)
-    expect(await lines).toMatchObject({ code: 124, stderr: '' })
-    const documents = (await named).stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as { id: number; state: string })
-    expect(new Set(documents.map(({ id }) => id))).toEqual(new Set([1]))
-    expect(documents.at(-1)).toEqual({ id: 1, state: 'Stopped' })
-    expect((await failed).stdout).toBe('2\n')
+    for (const line of lines.lines) expect(line).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z {2}/)
+    expect(await lines.leave()).toBe(130)
+    expect(lines.stderr).toBe('')
+    expect(new Set(named.documents.map(({ id }) => id as number))).toEqual(new Set([1]))
+    expect(named.documents.at(-1)).toEqual({ id: 1, state: 'Stopped' })
+    // Each time it is in that state, and when it is no more.
+    expect(running.lines).toEqual(['1', '2', '2', '1'])
   })
 
   test('events: each thing that happens, as a line and as a document', async () => {
-    const lines = machines.type('laptop', ['events', ...WITHIN])
-    const json = machines.type('laptop', ['events', '--json', ...WITHIN])
-    await delay(1500)
-    await machines.ok('laptop', 'start', '-n', 'one', '--wait', '-e', '1')
-    await machines.ok('laptop', 'session', 'new', 'localhost', '-n', 'build')
-    await machines.ok('laptop', 'session', 'remove', 'build')
-    await machines.ok('laptop', 'remove', 'one')
-    const ended = await json
-    expect(ended).toMatchObject({ code: 124, stderr: '' })
-    const told = ended.stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Record<string, unknown>)
-    const of = (kind: string): unknown[] =>
-      told.filter(({ event }) => String(event).startsWith(`${kind}.`)).map(({ event }) => event)
-    expect(told[0]).toEqual({ at: expect.any(String), event: 'begin' })
-    expect(of('job')).toEqual(['job.created', 'job.started', 'job.completed', 'job.removed'])
-    expect(told.find(({ event }) => event === 'job.completed')).toMatchObject({
+    await using json = machines.follow('laptop', 'events', '--json')
+    await using lines = machines.follow('laptop', 'events')
+    await until(async () => {
+      await ok('start', '-n', 'marker', '--wait', '-e', '1')
+      return lines.stdout !== '' && json.stdout !== ''
+    })
+    const id = (await ok('start', '-n', 'one', '--wait', '-e', '1')).trim()
+    await ok('session', 'new', 'localhost', '-n', 'build')
+    await ok('session', 'remove', 'build')
+    await ok('remove', 'one')
+    await until(() => json.stdout.includes('job.removed') && lines.stdout.includes('removed'))
+    expect(json.documents[0]).toEqual({ at: expect.any(String), event: 'begin' })
+    const mine = json.documents.filter(({ job }) => job?.name === 'one')
+    expect(mine.map(({ event }) => event as string)).toEqual([
+      'job.created',
+      'job.started',
+      'job.completed',
+      'job.removed',
+    ])
+    expect(mine[2]).toMatchObject({
       state: 'Completed',
       previous: 'Running',
-      job: { id: 1, name: 'one', state: 'Completed', children: [] },
+      job: { id: Number(id), name: 'one', state: 'Completed', children: [] },
       reason: null,
     })
-    const held = told.filter(({ hosted }) => hosted === false).map(({ event }) => event)
-    expect(held[0]).toBe('session.opened')
-    expect(held.at(-1)).toBe('session.closed')
-    const hosted = told.filter((one) => one['hosted'] === true).map(({ event }) => event)
-    expect(hosted).toEqual(['session.opened', 'session.closed'])
-    expect((await lines).stdout).toMatch(/^\S+Z {2}job 1 +Completed +localhost {2}one: 1$/m)
-    expect((await lines).stdout).toMatch(/^\S+Z {2}session 1 +Opened +localhost {2}build$/m)
+    const sessions = (hosted: boolean): string[] =>
+      json.documents.filter((one) => one.hosted === hosted).map(({ event }) => event as string)
+    expect(sessions(false)[0]).toBe('session.opened')
+    expect(sessions(false).at(-1)).toBe('session.closed')
+    expect(sessions(true)).toEqual(['session.opened', 'session.closed'])
+    expect(lines.stdout).toMatch(/^\S+Z {2}job \d+ +Completed +localhost {2}one: 1$/m)
+    expect(lines.stdout).toMatch(/^\S+Z {2}session 1 +Opened +localhost {2}build$/m)
+    expect([json.stderr, lines.stderr]).toEqual(['', ''])
   })
 
-  test('events of another peer, and of a home that has none', async () => {
+  test('events of another peer; a time limit; what there is not', async () => {
     await machines.up('far')
     await machines.pair('laptop', 'far')
-    const there = machines.type('laptop', ['events', '--at', 'far', '--json=event,job', ...WITHIN])
-    await delay(1500)
-    await machines.ok('laptop', '--at', 'far', 'start', '-e', '1')
-    const told = (await there).stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as { event: string })
-    expect(told.map(({ event }) => event)).toEqual(['begin', 'job.created', 'job.started', 'job.completed'])
+    await using there = machines.follow('laptop', 'events', '--at', 'far', '--json=event,job')
+    await until(() => there.lines.length === 1)
+    await ok('--at', 'far', 'start', '-e', '1')
+    await until(() => there.stdout.includes('job.completed'))
+    expect(there.documents.map(({ event }) => event as string)).toEqual([
+      'begin',
+      'job.created',
+      'job.started',
+      'job.completed',
+    ])
+    expect(await machines.type('laptop', ['events', '--timeout', '1s'])).toEqual({ code: 124, stdout: '', stderr: '' })
     expect(await machines.type('laptop', ['events', '--json=nothing'])).toMatchObject({ code: 2 })
     expect(await machines.type('laptop', ['events', '--at', 'nobody'])).toMatchObject({ code: 3 })
   })

@@ -121,8 +121,12 @@ class Watching {
     try {
       await hear(
         this.#context,
-        { at: this.#flags.at, own: true },
+        { at: this.#flags.at, own: true, say: (text) => (this.#said = text) },
         {
+          places: (places) => {
+            this.#places.clear()
+            this.#board.keep(new Set(places.map(({ location }) => location)))
+          },
           begin: (place, peer) => this.#begin(place, peer),
           event: (place, event) => this.#take(place, event),
           lost: ({ message }) => {
@@ -164,7 +168,7 @@ class Watching {
 
   /** Whether jobs of this place are shown; our own peer is also heard for its sessions and peers. */
   #isTable(place: Place, peer: LocalPeer): boolean {
-    return this.#flags.at === undefined || place.table !== peer
+    return this.#flags.at === undefined || place.location !== undefined || place.table !== peer
   }
 
   async #begin(place: Place, peer: LocalPeer): Promise<void> {

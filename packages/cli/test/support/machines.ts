@@ -1,6 +1,6 @@
 // Machines for tests of the real command line: each a home of its own with a daemon of its own, paired over libp2p on
 // loopback. What a test types goes through the real binary in a real process.
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -54,6 +54,14 @@ export class Machines implements AsyncDisposable {
     return { code, stdout, stderr }
   }
 
+  /** Types a command that goes on until it is left. */
+  follow(machine: string, ...words: readonly string[]): Following {
+    const [file, ...before] = argv
+    const env = { ...process.env, ERRAND_HOME: this.home(machine) }
+    const child = spawn(file!, [...before, ...words], { cwd: this.folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    return new Following(child)
+  }
+
   /** The same, and it must have gone well: its stdout. */
   async ok(machine: string, ...words: string[]): Promise<string> {
     const { code, stdout, stderr } = await this.type(machine, words)
@@ -95,6 +103,43 @@ export class Machines implements AsyncDisposable {
     for (const machine of this.#up) await this.type(machine, ['down', '--force'])
     await until(() => [...this.#up].every((machine) => this.processes(machine).length === 0))
     rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** A command that goes on: what it has written so far, and its end by Ctrl-C. */
+export class Following implements AsyncDisposable {
+  stdout = ''
+  stderr = ''
+  readonly #child: ChildProcess
+  readonly #ended: Promise<number>
+
+  constructor(child: ChildProcess) {
+    this.#child = child
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.stdout += text))
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text))
+    this.#ended = new Promise((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (exitCode) => resolve(exitCode ?? 1))
+    })
+  }
+
+  get lines(): string[] {
+    return this.stdout.split('\n').slice(0, -1)
+  }
+  /** Each line, as JSON. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- what they are is the test's to say
+  get documents(): any[] {
+    return this.lines.map((line) => JSON.parse(line) as unknown)
+  }
+
+  /** Resolves to the exit code. */
+  leave(): Promise<number> {
+    this.#child.kill('SIGINT')
+    return this.#ended
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave()
   }
 }
 
