@@ -1,6 +1,6 @@
 // What happens, as it happens: for `events`, `watch` and `list --watch`. This machine's peer may go and come back under them.
 import { setTimeout as delay } from 'node:timers/promises'
-import { codeOf, type LocalPeer, type PeerEvent } from '@errand/runtime/client'
+import { codeOf, type LocalPeer, type PeerEvent, type Session } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { EXIT } from './exit-codes.ts'
 import { Failure } from './failure.ts'
@@ -50,21 +50,29 @@ export async function hear(
   listener: Listener,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let begun = false; !signal.aborted;) {
+  let begun = false
+  /** What was said of the peer that is away: once, however often it is looked for. */
+  let said: string | undefined
+  while (!signal.aborted) {
     try {
       const peer = await context.connect(begun ? { again: true, start: false } : {})
       const places = await placesOf(peer, at, context, say)
       listener.places?.(places)
       const ours: Place = { location: undefined, table: peer }
+      const follow = async (place: Place, here: AbortSignal): Promise<void> => {
+        for await (const event of place.table.events({ signal: here })) {
+          begun = true
+          said = undefined
+          await (event.kind === 'begin' ? listener.begin(place, peer) : listener.event(place, event))
+        }
+      }
+      const all = own && at !== undefined ? [ours, ...places] : places
       await first(
-        [...(own && at !== undefined ? [ours] : []), ...places].map((place) => async (here: AbortSignal) => {
+        all.map((place) => async (here) => {
           try {
-            for await (const event of place.table.events({ signal: here })) {
-              begun = true
-              await (event.kind === 'begin' ? listener.begin(place, peer) : listener.event(place, event))
-            }
+            await first([(over) => follow(place, over), ...(place.session ? [linkOf(place.session)] : [])], here)
           } catch (error) {
-            throw place.table === peer ? error : of(place.location ?? at![0]!, error as Error)
+            throw place.session ? of(place.location ?? at![0]!, error as Error) : error
           }
         }),
         signal,
@@ -72,8 +80,20 @@ export async function hear(
     } catch (error) {
       if (signal.aborted) return
       if (!begun || !GONE.has(codeOf(error) ?? '')) throw error
-      listener.lost(error as Error)
+      const { message } = error as Error
+      if (message !== said) listener.lost(error as Error)
+      said = message
       await delay(AGAIN_MS, undefined, { signal }).catch(() => undefined) // aborted: over
+    }
+  }
+}
+
+/** A session whose link is lost answers nothing until it is back: throws as soon as it is. */
+function linkOf(session: Session): (signal: AbortSignal) => Promise<void> {
+  return async (signal) => {
+    for await (const { state, reason } of session.watch({ signal })) {
+      if (state === 'Connecting' || state === 'Broken' || state === 'Closed')
+        throw new Failure('PEER_UNREACHABLE', reason?.message ?? `its session is ${state}`)
     }
   }
 }

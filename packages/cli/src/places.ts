@@ -21,6 +21,8 @@ export interface Place {
   /** What `--at` called it, where several tables are spoken to: then lines and rows say whose they are. */
   readonly location: string | undefined
   readonly table: JobTable
+  /** Whose table it is; our own peer's is no session's. */
+  readonly session?: Session | undefined
 }
 
 /** A session as typed (`4`, `session:build`), or undefined: then it is a peer first. */
@@ -67,7 +69,10 @@ export async function placesOf(
   if (!at.includes('all')) {
     const several = at.length > 1
     return Promise.all(
-      at.map(async (word) => ({ location: several ? word : undefined, table: await tableOf(peer, word, signal) })),
+      at.map(async (word) => {
+        const session = await tableOf(peer, word, signal)
+        return { location: several ? word : undefined, table: session, session }
+      }),
     )
   }
   if (at.length > 1) throw usage('--at all is every known peer already')
@@ -76,7 +81,7 @@ export async function placesOf(
   const places: Place[] = [{ location: peer.name, table: peer }]
   asked.forEach((answer, index) => {
     const name = known[index]!
-    if (answer.status === 'fulfilled') places.push({ location: name, table: answer.value })
+    if (answer.status === 'fulfilled') places.push({ location: name, table: answer.value, session: answer.value })
     else if (signal.aborted) throw signal.reason
     else say(`errand: ${name}: ${(answer.reason as Error).message}`)
   })

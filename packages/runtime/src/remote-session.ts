@@ -666,8 +666,10 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
         this.#reason = new SessionClosedError(far.name, { hint: `it was closed on ${this.options.location}` })
         this.#send({ type: 'session.closed', reason: this.#reason })
       }
+      // Its peer goes down, and it comes back with that: nobody has it, and no lease runs. The link is about to end.
+      const goesDown = far.availability === 'None' && far.expiresAt === undefined
       // Attached no more, and not by our word: another client has taken it.
-      if (far.state === 'Disconnected' && this.#state === 'Opened') {
+      if (far.state === 'Disconnected' && this.#state === 'Opened' && !goesDown) {
         this.#reason = new SessionStateError(
           `session ${far.name} on ${this.options.location} was taken by another client; what runs there goes on`,
           { hint: 'connect it when it is free again, or take it back with force' },

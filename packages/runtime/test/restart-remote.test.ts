@@ -179,6 +179,27 @@ describe('the peer that hosts a session was killed', () => {
     await until('its row is gone', () => two.far.disk.rows('job').length === 0)
   })
 
+  test('after it went down in order a session is looked for again by itself: nobody has taken it', async () => {
+    await using two = await Two.start()
+    const sessions = [await two.here.peer.connect('far'), await two.here.peer.home('far')]
+    const states: string[][] = sessions.map(() => [])
+    const reasons: unknown[] = []
+    const over = new AbortController()
+    const watching = sessions.map(async (session, n) => {
+      for await (const { state, reason } of session.watch({ signal: over.signal })) {
+        states[n]!.push(state)
+        reasons.push(codeOf(reason))
+      }
+    })
+    await two.far.close()
+    await two.far.start()
+    await until('both are back', () => sessions.every(({ state }) => state === 'Opened'))
+    over.abort()
+    await Promise.all(watching)
+    expect(reasons).not.toContain('SESSION_STATE')
+    expect(states.flat()).not.toContain('Disconnected')
+  })
+
   test('a temporary session does not come back, nor what it owned', async () => {
     await using two = await Two.start()
     const job = await two.here.peer.start(counts, { on: 'far', args: [9, { 3: path() }] })
