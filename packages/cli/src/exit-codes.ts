@@ -42,6 +42,7 @@ export const BY_CODE: Readonly<Record<string, number>> = {
   CHANNEL_CLOSED: EXIT.unreachable,
   SESSION_CLOSED: EXIT.unreachable,
   TIMEOUT: EXIT.timeout,
+  COMMAND_NOT_STARTED: EXIT.beforeCommand,
   COMMAND_NOT_EXECUTABLE: EXIT.notExecutable,
   COMMAND_NOT_FOUND: EXIT.notFound,
 }
@@ -52,7 +53,14 @@ export function exitCodeOf(error: unknown): number {
 }
 
 /** A job's reason may be an error of the place it should have run at: only these say more than "it failed". */
-const TELLING = new Set<number>([EXIT.unknown, EXIT.denied, EXIT.unreachable, EXIT.notExecutable, EXIT.notFound])
+const TELLING = new Set<number>([
+  EXIT.unknown,
+  EXIT.denied,
+  EXIT.unreachable,
+  EXIT.beforeCommand,
+  EXIT.notExecutable,
+  EXIT.notFound,
+])
 
 /**
  * For jobs that have ended: 0 when all Completed. Exactly one (a parent of one child counts as that child) speaks for

@@ -134,6 +134,10 @@ describe('exit codes', { concurrent: true, timeout: 60_000 }, () => {
     const home = join(file, 'home')
     expect(await code('run', '--home', home, '--', 'true')).toBe(125)
     expect(await code('run', '--home', home, '-e', '1')).toBe(1)
+    // There is such a program, and no such place.
+    expect(await code('run', '-C', '/nowhere', '--', 'true')).toBe(125)
+    expect(await code('run', '--on', 'server01', '-C', '/nowhere', '--', 'true')).toBe(125)
+    expect(await code('launch', '-C', '/nowhere', '--', 'true')).toBe(125)
   })
 
   it('126 and 127: not executable, not found; here and there', async () => {

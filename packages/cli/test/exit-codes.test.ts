@@ -28,6 +28,7 @@ describe('exitCodeOf', () => {
     ['PEER_LOST', 5],
     ['SESSION_CLOSED', 5],
     ['TIMEOUT', 124],
+    ['COMMAND_NOT_STARTED', 125],
     ['COMMAND_NOT_EXECUTABLE', 126],
     ['COMMAND_NOT_FOUND', 127],
     ['EPIPE', 0],

@@ -199,9 +199,13 @@ export class CommandExitError extends ErrandError {
     this.exitCode = exitCode
   }
 }
-/** A command could not be started: COMMAND_NOT_FOUND or COMMAND_NOT_EXECUTABLE. */
+/** A command could not be started: there is none, it is no program, or something else was missing (its directory). */
 export class CommandStartError extends ErrandError {
-  constructor(code: 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE', message: string, options?: ErrandErrorOptions) {
+  constructor(
+    code: 'COMMAND_NOT_FOUND' | 'COMMAND_NOT_EXECUTABLE' | 'COMMAND_NOT_STARTED',
+    message: string,
+    options?: ErrandErrorOptions,
+  ) {
     super(code, message, options)
   }
 }

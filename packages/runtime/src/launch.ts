@@ -1,6 +1,6 @@
 // Start-Process: a program that is nobody's job. Not listed, not stopped, survives whoever launched it.
 import { spawn } from 'node:child_process'
-import { CommandStartError } from './errors.ts'
+import { startError } from './engine/command-start.ts'
 import { MARK } from './engine/process-tree.ts'
 
 /** An environment for what must not end with the job (or daemon) that starts it. */
@@ -19,12 +19,7 @@ export async function launch(
   const child = spawn(file, args, { cwd: options.cwd, env, detached: true, stdio: 'ignore' })
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve)
-    child.once('error', (cause: NodeJS.ErrnoException) => {
-      const missing = cause.code === 'ENOENT'
-      const code = missing ? 'COMMAND_NOT_FOUND' : 'COMMAND_NOT_EXECUTABLE'
-      const message = missing ? `${file}: command not found` : `${file} could not be started: ${cause.message}`
-      reject(new CommandStartError(code, message, { cause }))
-    })
+    child.once('error', (cause) => reject(startError(file, options.cwd, cause)))
   })
   child.unref()
   return { pid: child.pid! }

@@ -312,7 +312,7 @@ describe('cwd and env', () => {
     expect((await job.finished).reason).toMatchObject({ code: 'ENOENT', message: expect.stringContaining('nowhere') })
     const command = await here.start(['true'], { cwd: join(folder, 'nowhere') })
     expect((await command.finished).reason).toMatchObject({
-      code: 'COMMAND_NOT_EXECUTABLE',
+      code: 'COMMAND_NOT_STARTED',
       message: expect.stringContaining('nowhere'),
     })
   })

@@ -1,13 +1,13 @@
 // Commands: a program with arguments, its output lines as records, its exit code as the outcome.
 // stdout is output, stderr is error records (PowerShell's NativeCommandError); the pipe is read only while there is
 // credit, so a program nobody reads waits in its own write.
-import { existsSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { constants } from 'node:os'
 import { Alarm } from '../alarm.ts'
-import { CommandExitError, CommandStartError, asError, nativeError } from '../errors.ts'
+import { CommandExitError, nativeError } from '../errors.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter, valuesOf, type RawChunk } from '../record.ts'
+import { startError } from './command-start.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { eachLine } from './process-isolate.ts'
 import { spawnTree, type ProcessTree } from './process-tree.ts'
@@ -179,17 +179,4 @@ function endingOf(file: string, code: number | null, signal: NodeJS.Signals | nu
     ? new CommandExitError(`${file} (killed by ${signal})`, exitCode)
     : new CommandExitError(file, exitCode)
   return { outcome: 'failed', error, exitCode }
-}
-
-function startError(file: string, cwd: string | undefined, thrown: unknown): Error {
-  const cause = asError(thrown) as NodeJS.ErrnoException
-  if (cause.code === 'EACCES')
-    return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} is not executable`, { cause })
-  // The system says the same of a missing program and a missing directory.
-  if (cwd !== undefined && !existsSync(cwd)) {
-    return new CommandStartError('COMMAND_NOT_EXECUTABLE', `there is no directory ${cwd} to run ${file} in`, { cause })
-  }
-  if (cause.code === 'ENOENT')
-    return new CommandStartError('COMMAND_NOT_FOUND', `${file}: command not found`, { cause })
-  return new CommandStartError('COMMAND_NOT_EXECUTABLE', `${file} could not be started: ${cause.message}`, { cause })
 }
