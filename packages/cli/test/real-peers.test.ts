@@ -54,6 +54,25 @@ describe('jobs on other peers', { timeout: 120_000 }, () => {
     await until(() => machines.processes('server01').length <= before + 1)
   })
 
+  it('what was started and left at once is taken up by another machine of the same owner', async () => {
+    await Promise.all(['desk', 'tablet'].map((machine) => machines.up(machine)))
+    const ticket = (await machines.ok('server01', 'invite', '--owner', 'me', '--uses', '2', '-q')).trim()
+    for (const machine of ['desk', 'tablet']) await machines.ok(machine, 'join', ticket)
+    // Each time, however soon it is left: five, because it is about an instant.
+    for (let time = 1; time <= 5; time++) {
+      const code = 'for (const n of [1, 2, 3]) { yield n; await sleep(50) }'
+      const left = await machines.ok('desk', 'start', '--on', 'server01', '--detach', '-n', `left${time}`, '-e', code)
+      expect(left).toMatch(/^\d+\n$/)
+      expect(await machines.ok('tablet', 'session', 'receive', `left${time}`, '--on', 'server01')).toBe('1\n2\n3\n')
+    }
+    // One that somebody else has is taken with --force, and only so.
+    await machines.ok('desk', 'session', 'new', 'server01', '-n', 'mine')
+    await machines.ok('desk', 'session', 'disconnect', 'mine')
+    await machines.ok('tablet', 'session', 'connect', 'mine', '--on', 'server01')
+    expect((await machines.type('desk', ['session', 'receive', 'mine'])).code).not.toBe(0)
+    expect((await machines.type('desk', ['session', 'receive', 'mine', '--force'])).code).toBe(0)
+  })
+
   it('with --at it is the standing session: the job goes on', async () => {
     const endless = 'for(;;){ yield 1; await sleep(100) }'
     const id = (await machines.ok('laptop', '--at', 'server01', 'start', '-e', endless)).trim()

@@ -96,6 +96,8 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   readonly #connecting = new Set<(refusal: Error) => void>()
   /** It is tried because of them alone: their answer ends that. */
   #commanded = false
+  /** Work that is going to begin over there. */
+  readonly #coming = new Set<Promise<void>>()
   /** It is being left by command: nothing is lost by that. */
   #leaving = false
   /** One of them takes it away from whoever has it. */
@@ -225,6 +227,18 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
       default:
         return this.#forward(event, job, options)
     }
+  }
+
+  /**
+   * Work of ours is going to begin over there: until `begun` settles this session is not left by our word. Never rejects.
+   */
+  expect(begun: Promise<unknown>): void {
+    const coming = begun.then(
+      () => undefined,
+      () => undefined, // whoever begins it hears why it does not
+    )
+    this.#coming.add(coming)
+    void coming.then(() => this.#coming.delete(coming))
   }
 
   /** Begins a run for a job of ours: also when its answer comes only after the session was given up and taken up again. */
@@ -457,6 +471,9 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   }
 
   async #disconnect(event: Extract<SessionEvent, { type: 'disconnect' }>): Promise<void> {
+    // What was started on it begins over there first: left before that, it would wait for us, and nobody could take it up.
+    while (this.#coming.size > 0 && this.#state === 'Opened' && this.#link?.open)
+      await Promise.race([Promise.allSettled(this.#coming), this.#link.closed])
     if (this.#state === 'Disconnected') {
       // Given up so far; from now on it is left, also when we are started again.
       this.#lookout?.abort()

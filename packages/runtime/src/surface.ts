@@ -637,7 +637,10 @@ export interface Session extends AsyncDisposable {
    * a run, or the runspace does not answer within a second.
    */
   complete(text: string, o?: Cancel): Promise<Completion>
-  /** Leaves; what runs there goes on, with `buffering` in this way from now on. @throws SessionStateError unless Opened */
+  /**
+   * Leaves; what runs there, or was started on it and is about to begin, goes on, with `buffering` in this way from now on.
+   * @throws SessionStateError unless Opened
+   */
   disconnect(o?: { idleTimeout?: Duration; buffering?: Buffering } & Cancel): Promise<void>
   /**
    * The same handle, opened again; while a lost link is being retried, tried at once. `force`: also where another client

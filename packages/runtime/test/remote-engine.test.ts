@@ -18,6 +18,7 @@ function farRun(): { session: RemoteSession; asked: string[]; is: (state: JobSta
     snapshot: { buffering: 'block' },
     onChange: () => () => {},
     tellRead: async () => {},
+    expect: () => {},
     request: async (event: SessionEvent) => {
       asked.push(event.type)
       return run

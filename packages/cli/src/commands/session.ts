@@ -96,7 +96,9 @@ export async function receive(context: Context, flags: Flags, [word]: readonly s
   const { terminal, json } = context
   const peer = await context.connect()
   const session =
-    flags.on === undefined ? await sessionOf(peer, word!, context.signal) : await takeUp(context, flags, peer, word!)
+    flags.on === undefined && !flags.force
+      ? await sessionOf(peer, word!, context.signal)
+      : await takeUp(context, flags, peer, word!)
   const job = await session.receive({ ...defined({ name: flags.name }), signal: context.signal })
   if (job === undefined) {
     if (!context.quiet) terminal.say(`session ${session.name} has nothing to receive`)

@@ -1,13 +1,22 @@
 // errand start: a job that goes on when this command has ended.
 import { setImmediate } from 'node:timers/promises'
-import { codeOf, type Job, type LocalPeer, type Session, type Work } from '@errand/runtime/client'
+import { codeOf, type Job, type JobState, type LocalPeer, type Session, type Work } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { follow, outcome, sayingNews, untilDetached } from '../follow.ts'
 import { inputOf, type InputSource } from '../input.ts'
-import { idLines, jobDocuments, placesOf, sessionMeant, targetsOf, type PlacedJob } from '../places.ts'
+import {
+  FINISHED,
+  idLines,
+  jobDocuments,
+  placesOf,
+  sessionMeant,
+  targetsOf,
+  UNFINISHED,
+  type PlacedJob,
+} from '../places.ts'
 import { printerOf } from '../render/record.ts'
 import { defined, isCommand, startOptions, workOf } from '../work.ts'
 import { printSessions } from './session.ts'
@@ -100,6 +109,8 @@ async function printStarted(context: Context, started: readonly PlacedJob[]): Pr
   await terminal.out(`${JSON.stringify(documents.length === 1 ? documents[0] : documents)}\n`)
 }
 
+const BEGUN: JobState[] = [...UNFINISHED, ...FINISHED].filter((state) => state !== 'NotStarted')
+
 /**
  * Opens (or borrows) a session per target, starts one job over all of them, and leaves. What was opened here is closed
  * again when the job could not be started: nothing would ever come of it.
@@ -111,7 +122,10 @@ async function startDetached(context: Context, flags: Flags, peer: LocalPeer, wo
     flags.on!.map(async (word): Promise<Session> => {
       const held = await sessionMeant(peer, word, signal)
       if (held !== undefined) return held
-      const session = await peer.connect(word, { signal, ...defined({ lostAfter: flags.lostAfter }) })
+      const session = await peer.connect(word, {
+        signal,
+        ...defined({ lostAfter: flags.lostAfter, name: flags.name }),
+      })
       opened.push(session)
       return session
     }),
@@ -120,7 +134,13 @@ async function startDetached(context: Context, flags: Flags, peer: LocalPeer, wo
   try {
     const missing = found.find((one) => one.status === 'rejected')
     if (missing) throw missing.reason
-    await peer.start(work, { ...(await startOptions(context, flags, false)), ...remote(flags), on: sessions })
+    const job = await peer.start(work, {
+      ...(await startOptions(context, flags, false)),
+      ...remote(flags),
+      on: sessions,
+    })
+    // On its way, or waiting for its turn: left before that, it would begin only when this machine comes back.
+    await Promise.all(job.children.map((child) => child.wait({ for: BEGUN, signal })))
   } catch (error) {
     await Promise.allSettled(opened.map((session) => session.close()))
     throw error

@@ -165,6 +165,7 @@ class RemoteExecution implements Execution {
       const session = await this.#target.open(this.#opening.signal)
       this.#session = session
       onSession(session)
+      if (!this.#target.again) session.expect(this.#begun.promise)
       this.#io.buffered?.(session.snapshot.buffering)
       stopWatching = session.onChange(() => this.#onSession(session))
       const placed = this.#io.placed?.(session.instanceId)
