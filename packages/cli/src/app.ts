@@ -72,6 +72,12 @@ export async function run(argv: readonly string[], around: Surroundings): Promis
   }
 }
 
+/** What other command lines call what we have. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  ...{ ls: 'list', ps: 'list', jobs: 'list', rm: 'remove', kill: 'stop', ssh: 'enter', exec: 'run', top: 'watch' },
+  ...{ sessions: 'session list', peers: 'peer list', cat: 'logs', tail: 'receive --follow' },
+}
+
 /** Finds the command; text when a line asks only for words about us. @throws Failure USAGE */
 async function lineOf(argv: readonly string[]): Promise<Line | string> {
   const { verb, subverb, before, after } = splitVerb(argv, SHAPES, (word) => GROUPS.has(word))
@@ -93,10 +99,10 @@ async function lineOf(argv: readonly string[]): Promise<Line | string> {
     const spoken = COMMANDS.find((one) => one.path === spelled.path)!
     return { ...spelled, command: spoken, options: [...before, ...spelled.options], cmdlet: true }
   }
-  const near = nearest(verb, [...FIRST_WORDS, ...CMDLET_NAMES])
+  const near = ELSEWHERE[verb.toLowerCase()] ?? nearest(verb, [...FIRST_WORDS, ...CMDLET_NAMES])
   throw usage(
     `'${verb}' is no command of errand`,
-    near === undefined ? '`errand help` lists them' : `did you mean ${near}?`,
+    near === undefined ? '`errand help` lists them' : `did you mean ${GROUPS.has(near) ? `${near} list` : near}?`,
   )
 }
 
@@ -138,7 +144,7 @@ async function flagsOf({ command, options, words, dashed }: Line): Promise<Flags
     const [least, most] = command.words
     if (words.length < least) {
       const example = command.examples?.[0]?.split(/ {3,}/)[0]
-      throw usage(`errand ${command.path} needs ${command.usage}`, example && `for example: ${example}`)
+      throw usage(`${command.path} needs ${command.usage}`, example && `for example: ${example}`)
     }
     if (words.length > most)
       throw usage(`'${words[most]}' is too much`, `errand ${command.path} ${command.usage}`.trim())

@@ -119,6 +119,12 @@ export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command',
 const FLAGS = {
   eval: { flags: '-e, --eval <code>', help: 'an expression, or the body of an async generator (`yield` = output)' },
   on: { flags: '--on <where>', help: 'where the work runs: PEER|SESSION,…; the job is ours', parse: list },
+  host: {
+    flags: '--on <peer>',
+    help: 'the peer that hosts it, where this machine did not open it; then by its number or name there',
+    parse: list,
+  },
+  take: { flags: '--force', help: 'also one that another client has' },
   at: { flags: '--at <where>', help: 'whose job table: PEER|SESSION,…; the job is theirs', parse: list },
   name: { flags: '-n, --name <name>', help: 'a name' },
   engine: { flags: '--engine <kind>', help: 'thread or process (default)', parse: oneOf(['thread', 'process']) },
@@ -215,7 +221,7 @@ const FLAGS = {
   readyFd: { flags: '--ready-fd <fd>', help: 'where to say that it is up', parse: count(1), hidden: true },
   drain: { flags: '--drain', help: 'wait for running jobs to end' },
   grant: { flags: '--grant <grants>', help: `what it may do: ${GRANTS.join(',')},run:job:NAME`, parse: grants },
-  owner: { flags: '--owner <name>', help: 'the name in our policy that it stands for' },
+  owner: { flags: '--owner <name>', help: 'whose it is: peers given the same name share sessions and jobs here' },
   uses: { flags: '--uses <n>', help: 'how often it may be used (default once)', parse: count(1) },
   ttl: { flags: '--ttl <duration>', help: 'how long it may be used (default 1h)' },
   json: { flags: '--json [fields]', help: 'as JSON; --json=id,state picks fields', parse: list },
@@ -226,7 +232,7 @@ const FLAGS = {
   home: { flags: '--home <dir>', help: 'key, store and socket of this peer' },
   yes: { flags: '--yes', help: 'do not ask' },
   help: { flags: '-h, --help', help: 'this' },
-} satisfies Partial<Record<keyof Flags | 'afterJob', FlagSpec>>
+} satisfies Partial<Record<keyof Flags | 'afterJob' | 'host' | 'take', FlagSpec>>
 export type FlagName = keyof typeof FLAGS
 
 /** Taken by every command. */

@@ -192,9 +192,13 @@ export function outcome(context: Context, ended: readonly JobSnapshot[]): number
 
 /**
  * Does `work` until it is done, or until Ctrl-C: then what it waits for is given up and nothing else happens — the job
- * goes on. Resolves to the exit code.
+ * goes on. Resolves to the exit code. `followed`: of these it is said that they do.
  */
-export async function untilDetached(context: Context, work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+export async function untilDetached(
+  context: Context,
+  work: (signal: AbortSignal) => Promise<number>,
+  followed: readonly Job[] = [],
+): Promise<number> {
   const detach = new AbortController()
   let exitCode: number | undefined
   using _ = onInterrupt(context.signals, (_times, code) => {
@@ -205,6 +209,11 @@ export async function untilDetached(context: Context, work: (signal: AbortSignal
     return await work(AbortSignal.any([context.signal, detach.signal]))
   } catch (error) {
     if (exitCode === undefined) throw error
+    const [job, ...more] = followed.filter(({ endedAt }) => endedAt === undefined)
+    if (job && !context.quiet && context.json === undefined) {
+      const goesOn = more.length === 0 ? `job ${jobId(job.snapshot)} goes on` : `${more.length + 1} jobs go on`
+      context.terminal.say(`errand: ${goesOn}; \`errand receive ${jobId(job.snapshot)} --follow\` follows again`)
+    }
     return exitCode
   }
 }

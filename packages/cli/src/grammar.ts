@@ -284,7 +284,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Sessions',
     usage: 'SESSION…',
     summary: 'take it up again (Connect-PSSession)',
-    flags: ['on', 'name', 'force', 'buffering'],
+    flags: ['host', 'name', 'take', 'buffering'],
     words: [1, MANY],
     examples: [
       'errand session connect work',
@@ -307,7 +307,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Sessions',
     usage: 'SESSION',
     summary: 'take up what runs in it (Receive-PSSession)',
-    flags: ['on', 'name', 'outTarget', 'prefix', 'raw', 'force'],
+    flags: ['host', 'name', 'outTarget', 'prefix', 'raw', 'take'],
     words: [1, 1],
     examples: [
       'errand session receive work',

@@ -197,6 +197,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
     startedAt: TIME,
     jobs: fields({ running: COUNT, total: COUNT }),
     sessions: COUNT,
+    /** What is here for others. */
+    hosted: fields({ sessions: COUNT, running: COUNT }),
     peers: COUNT,
     onDemand: BOOLEAN,
     /** Where the daemon writes what befell it. */

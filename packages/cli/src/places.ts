@@ -134,12 +134,18 @@ export async function jobsOf(
   const names = words.includes('-') ? await withInput(words, context) : words
   const found = await Promise.all(
     places.map((place) =>
-      Promise.all(names.map(async (word) => ({ place, job: await place.table.job(jobWord(word), { signal }) }))),
+      Promise.all(
+        names.map(async (word): Promise<PlacedJob[]> => {
+          // Of names that are like it there may be none; one that is named must be there.
+          if (/[*?]/.test(word)) return (await place.table.jobs({ name: word, signal })).map((job) => ({ place, job }))
+          return [{ place, job: await place.table.job(jobWord(word), { signal }) }]
+        }),
+      ),
     ),
   )
   // The same job named twice (`errand wait 1 Job1`) is one job.
   const seen = new Set<string>()
-  return found.flat().filter(({ job }) => !seen.has(job.instanceId) && seen.add(job.instanceId))
+  return found.flat(2).filter(({ job }) => !seen.has(job.instanceId) && seen.add(job.instanceId))
 }
 
 /** States of jobs that have ended, and of those that have not. */

@@ -71,6 +71,12 @@ function read(line: Line, cmdlet: Cmdlet, tokens: readonly string[]): void {
       }
       const value = attached ?? tokens[++index]
       if (value === undefined) throw usage(`-${name} needs a value`)
+      const block = attached === undefined ? blockAt(tokens, index) : 1
+      if (block > 1) {
+        parameter.set(line, tokens.slice(index, index + block).join(' '))
+        index += block - 1
+        continue
+      }
       const whole = [value]
       // `-ComputerName server01, server02`: the shell made two words of one list.
       while (whole.at(-1)!.endsWith(',') && tokens[index + 1] !== undefined) whole.push(tokens[++index]!)
@@ -80,8 +86,23 @@ function read(line: Line, cmdlet: Cmdlet, tokens: readonly string[]): void {
       const takes = scan([token, 'value'], SHAPES).words.length === 0
       line.options.push(...scan(takes ? tokens.slice(index, index + 2) : [token], SHAPES).options)
       if (takes) index++
-    } else line.positional.push(token)
+    } else {
+      const block = blockAt(tokens, index)
+      line.positional.push(tokens.slice(index, index + block).join(' '))
+      index += block - 1
+    }
   }
+}
+
+/** How many tokens a script block has that begins here: `{ 3 + 3 }` without quotes are five words to a shell. */
+function blockAt(tokens: readonly string[], from: number): number {
+  if (!tokens[from]!.startsWith('{')) return 1
+  let depth = 0
+  for (let index = from; index < tokens.length; index++) {
+    for (const letter of tokens[index]!) depth += letter === '{' ? 1 : letter === '}' ? -1 : 0
+    if (depth <= 0) return index - from + 1
+  }
+  return 1
 }
 
 /** `-Keep:$false` as name and value. */

@@ -627,6 +627,7 @@ export class FakePeer extends FakeTable implements LocalPeer {
       jobs,
       sessions: this.held.length,
       peers: this.book.length,
+      hosted: { sessions: 0, running: 0 },
       onDemand: false,
     }
   }

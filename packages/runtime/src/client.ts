@@ -42,6 +42,8 @@ export interface PeerStatus {
   readonly jobs: { readonly running: number; readonly total: number }
   /** Sessions it holds elsewhere and hosts for others. */
   readonly sessions: number
+  /** What is here for other peers and clients: sessions, and work in them that has not ended. */
+  readonly hosted: { readonly sessions: number; readonly running: number }
   readonly peers: number
   /** Started by the first command that needed it: it leaves when nobody does any more. */
   readonly onDemand: boolean

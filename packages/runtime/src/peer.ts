@@ -576,6 +576,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       startedAt: this.#startedAt,
       jobs: { running: this.local.unfinished.length, total: this.local.snapshot.jobs },
       sessions: this.#holding.listed().length + this.#hosting.all().length,
+      hosted: {
+        sessions: this.#hosting.all().length,
+        running: this.#hosting.all().reduce((count, session) => count + session.unfinished.length, 0),
+      },
       peers: this.#book.all().length,
       onDemand: onDemand === true,
       local: this.local.snapshot,

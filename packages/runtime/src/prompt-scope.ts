@@ -1,5 +1,5 @@
 // The names an interactive session and `-e` have in scope: what a script's `ctx` offers, without the `ctx.`.
-import { asError } from './errors.ts'
+import { asError, UsageError } from './errors.ts'
 import type { Job, JobFilter, JobSnapshot, ReceiveOptions, ScriptContext, StartOptions, Work } from './surface.ts'
 
 /** A promise too: `job = start(…)` without an await is what people type. */
@@ -7,7 +7,13 @@ type Which = number | string | Job | JobSnapshot | Promise<Job>
 
 /** Bound to one run: what `receive` finds beside outputs goes to this run's own streams. */
 export function promptScope(ctx: ScriptContext, args: readonly unknown[]): Record<string, unknown> {
-  const find = async (which: Which): Promise<Job> => ctx.session.job(await which)
+  const find = async (which: Which): Promise<Job> => {
+    const job = await which
+    // `wait(job)` before there was a `job = start(…)`: it is the function of that name.
+    if (typeof job === 'function')
+      throw new UsageError('that is a function, and no job', { hint: 'job(1), or what start(…) gave' })
+    return ctx.session.job(job)
+  }
   return {
     args,
     ctx,

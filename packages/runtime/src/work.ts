@@ -235,14 +235,20 @@ async function describe(
     if (work.length === 0 || work[0] === '') throw new UsageError('a command needs the name of a program')
     return { kind: 'command', argv: [...work], command: work.map(quoted).join(' ') }
   }
+  if (typeof work !== 'object' || work === null) throw noWork(work)
   if ('code' in work) return { kind: 'code', source: work.code, command: work.code, prompt: true }
   if ('line' in work) return { kind: 'line', source: work.line, command: work.line, prompt: true }
   if ('module' in work) {
     const command = work.file ?? work.module
     return { kind: 'module', source: work.module, command, ...(work.export !== undefined && { export: work.export }) }
   }
-  throw new UsageError(
+  throw noWork(work)
+}
+
+function noWork(work: unknown): UsageError {
+  return new UsageError(
     'work is a function, a command (an array of strings), what defineJob made, { code }, { module } or { line }',
+    typeof work === 'string' ? { hint: "a command is a list: ['uname', '-a']; code is { code: '1 + 1' }" } : {},
   )
 }
 

@@ -20,14 +20,17 @@ export default async function down(context: Context, flags: Flags): Promise<numb
     if (!context.quiet) terminal.say('not up')
     return EXIT.done
   }
-  const { pid, jobs } = await peer.status({ signal })
+  const { pid, jobs, hosted } = await peer.status({ signal })
   try {
     await peer.shutdown({ ...(flags.drain && { drain: true }), ...(flags.force && { force: true }), signal })
   } catch (error) {
     if (codeOf(error) === 'JOB_NOT_FINISHED') {
       throw new Failure(
         'JOB_NOT_FINISHED',
-        `${jobs.running === 1 ? 'one job runs' : `${jobs.running} jobs run`} here`,
+        [
+          ...(jobs.running > 0 ? [`${jobs.running === 1 ? 'one job runs' : `${jobs.running} jobs run`} here`] : []),
+          ...(hosted.running > 0 ? [`${hosted.running} of others ${hosted.running === 1 ? 'runs' : 'run'} here`] : []),
+        ].join(', and '),
         '--drain waits for them, --force ends them',
       )
     }

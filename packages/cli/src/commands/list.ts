@@ -36,7 +36,8 @@ export default async function list(context: Context, flags: Flags, words: readon
         sayWaiting(context.terminal, job.snapshot, place.location)
     }
   }
-  if (jobs.length === 0 && !context.quiet && context.json === undefined) context.terminal.say('no jobs')
+  if (jobs.length === 0 && !context.quiet && context.json === undefined)
+    context.terminal.say(Object.keys(filter).length > 0 ? 'no such jobs' : 'no jobs')
   return EXIT.done
 }
 

@@ -1,12 +1,13 @@
 // errand receive, errand logs: what jobs said.
 import { resolve } from 'node:path'
-import type { Job, JobRecord, ReceiveOptions } from '@errand/runtime/client'
+import type { Job, JobRecord, JobSnapshot, ReceiveOptions } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
-import { EXIT } from '../exit-codes.ts'
+import { EXIT, leavesOf } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { follow, outcome, printAll, sayingNews, showingItems, untilDetached, writingEvents } from '../follow.ts'
 import { jobsOf, placesOf, type PlacedJob } from '../places.ts'
+import { jobId } from '../render/job.ts'
 import { printerOf, type RecordPrinter } from '../render/record.ts'
 import { defined } from '../work.ts'
 
@@ -19,18 +20,34 @@ export default async function receive(context: Context, flags: Flags, words: rea
   const placed = await jobsOf(places, words, context)
   const named = placed.map(({ job }) => job)
   const options = receiveOptions(flags)
-  return untilDetached(context, async (signal) => {
-    await using _ = sayingNews(context, toTheEnd ? placed : [], signal)
-    await using _events = writingEvents(context, flags.writeEvents ? placed : [], signal)
-    if (flags.out !== undefined) await save(context, flags, named, options, signal)
-    else if (toTheEnd) await receiveToTheEnd(context, flags, placed, options, signal)
-    else await receiveNow(context, flags, named, options, signal)
-    if (flags.autoRemove) {
-      await Promise.all(named.filter((job) => job.endedAt !== undefined).map((job) => job.remove({ signal })))
-    }
-    if (!flags.wait) return EXIT.done
-    return outcome(context, await Promise.all(named.map((job) => job.wait({ signal }))))
-  })
+  return untilDetached(
+    context,
+    async (signal) => {
+      await using _ = sayingNews(context, toTheEnd ? placed : [], signal)
+      await using _events = writingEvents(context, flags.writeEvents ? placed : [], signal)
+      if (flags.out !== undefined) await save(context, flags, named, options, signal)
+      else if (toTheEnd) await receiveToTheEnd(context, flags, placed, options, signal)
+      else await receiveNow(context, flags, named, options, signal)
+      if (flags.autoRemove) {
+        await Promise.all(named.filter((job) => job.endedAt !== undefined).map((job) => job.remove({ signal })))
+      }
+      if (!toTheEnd) for (const job of named) sayAway(context, job.snapshot)
+      if (!flags.wait) return EXIT.done
+      return outcome(context, await Promise.all(named.map((job) => job.wait({ signal }))))
+    },
+    toTheEnd ? named : [],
+  )
+}
+
+/** What it said after its session was left is there, and not here. */
+function sayAway({ terminal, quiet, json }: Context, job: JobSnapshot): void {
+  const away = leavesOf(job).filter(({ state }) => state === 'Disconnected')
+  if (away.length === 0 || quiet || json !== undefined) return
+  const where = [...new Set(away.map(({ location }) => location))].join(', ')
+  terminal.say(`job ${jobId(job)} goes on at ${where}, which this machine has left or lost`)
+  terminal.say(
+    `  ${terminal.word('dim', '`errand session list` shows its session; `errand session connect` takes it up again')}`,
+  )
 }
 
 /** Everything from the first record on; the cursor stays where it is. */

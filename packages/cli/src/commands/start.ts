@@ -39,13 +39,17 @@ export default async function start(context: Context, flags: Flags, words: reado
     if (input) return untilDetached(context, (signal) => giveAll(input, jobs, signal))
     return EXIT.done
   }
-  return untilDetached(context, async (signal) => {
-    await using _ = sayingNews(context, started, signal)
-    const ended = flags.follow
-      ? await follow(jobs, printerOf(context, flags, jobs), {}, signal)
-      : await Promise.all(jobs.map((job) => job.wait({ signal })))
-    return outcome(context, ended)
-  })
+  return untilDetached(
+    context,
+    async (signal) => {
+      await using _ = sayingNews(context, started, signal)
+      const ended = flags.follow
+        ? await follow(jobs, printerOf(context, flags, jobs), {}, signal)
+        : await Promise.all(jobs.map((job) => job.wait({ signal })))
+      return outcome(context, ended)
+    },
+    jobs,
+  )
 }
 
 /** What the job is to read, as `--input` says. @throws Failure USAGE */

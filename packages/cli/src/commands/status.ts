@@ -13,7 +13,7 @@ export default async function status(context: Context): Promise<number> {
 }
 
 export async function printStatus({ terminal, json, quiet }: Context, peer: PeerStatus): Promise<void> {
-  const { name, id, pid, addresses, home, socket, version, jobs, sessions, peers, onDemand } = peer
+  const { name, id, pid, addresses, home, socket, version, jobs, sessions, hosted, peers, onDemand } = peer
   if (json !== undefined) {
     const document = {
       name,
@@ -26,6 +26,7 @@ export async function printStatus({ terminal, json, quiet }: Context, peer: Peer
       startedAt: iso(peer.startedAt),
       jobs,
       sessions,
+      hosted,
       peers,
       onDemand,
       log: home === undefined ? null : logOf(home),
@@ -43,6 +44,7 @@ export async function printStatus({ terminal, json, quiet }: Context, peer: Peer
     ['log', home === undefined ? '' : logOf(home)],
     ['jobs', `${jobs.running} running, ${jobs.total} in all`],
     ['sessions', String(sessions)],
+    ['for others', `${hosted.sessions} sessions, ${hosted.running} running`],
     ['peers', String(peers)],
   ]
   await terminal.out(lines.map(([label, value]) => `${label.padEnd(10)} ${value}\n`).join(''))
