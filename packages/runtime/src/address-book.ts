@@ -215,9 +215,13 @@ export function peerInfo(peer: KnownPeer, connected: boolean): PeerInfo {
 
 /** @throws UsageError */
 export function checkGrants(grants: readonly string[]): Grant[] {
-  const unknown = grants.filter((grant) => !(GRANTS as readonly string[]).includes(grant) && !isJobGrant(grant))
+  const unknown = grants.filter((grant) => !isGrant(grant))
   if (unknown.length === 0) return grants as Grant[]
   throw new UsageError(`unknown grant ${unknown.join(', ')}`, { hint: `there are: ${GRANTS.join(' ')} run:job:NAME` })
+}
+
+export function isGrant(grant: unknown): grant is Grant {
+  return typeof grant === 'string' && ((GRANTS as readonly string[]).includes(grant) || isJobGrant(grant))
 }
 
 /** What an owner may be called: a name of 1 to 64 characters, none of them a control. @throws UsageError */
