@@ -322,9 +322,17 @@ describe('enter', () => {
   it('leaves the next line of a pipe to the prompt when a question is withdrawn', async () => {
     const { peer, session } = entered('', async (work, job) => {
       if (!('line' in work) || work.line !== 'ask') return
+      const asked = Promise.withResolvers<void>()
+      const watch = job.watch.bind(job)
+      job.watch = async function* (o) {
+        for await (const snapshot of watch(o)) {
+          yield snapshot
+          // Who wants the next one has put the question of this one.
+          if (snapshot.question) asked.resolve()
+        }
+      }
       job.asks('name?')
-      await one.stdout.has('[server01]> ask\n')
-      await new Promise((resolve) => setTimeout(resolve, 50)) // it is being asked
+      await asked.promise
       job.question = undefined
     })
     const one = new Running(['enter', '1'], { peer })
