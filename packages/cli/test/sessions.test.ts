@@ -345,6 +345,22 @@ describe('enter', () => {
     })
     expect(session.runs).toEqual([{ line: 'ask' }, { line: '1 + 1' }, { line: '2 + 2' }])
   })
+  it('ends when nobody reads any more what a line asks', async () => {
+    const { peer } = entered('', async (_, job, signal) => {
+      job.asks('name?')
+      await new Promise((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(failure('JOB_STOPPED', ''))),
+      )
+    })
+    const stdout = new Sink()
+    const write = stdout._write.bind(stdout)
+    stdout._write = (chunk, encoding, done) => {
+      if (!String(chunk).startsWith('name?')) write(chunk, encoding, done)
+      else done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
+    }
+    const one = new Running(['enter', '1'], { peer, stdin: 'ask\nbob\n3\n', stdout })
+    expect(await one.ended).toEqual({ code: 0, out: '[server01]> ask\n', err: '' })
+  })
   it('~. leaves in the place of an answer', async () => {
     const answers: unknown[] = []
     const { peer } = entered('', async (_, job, signal) => {
