@@ -1,5 +1,6 @@
 // What is typed at a terminal, handed on a line at a time: while a line runs, nobody reads, and what is typed or pasted
-// meanwhile waits, so that each line stands behind its own prompt and a question gets its answer and nothing else.
+// meanwhile waits for the next prompt, so that each line stands behind its own. A question is answered by what is typed
+// below it alone: who typed before it was shown meant something else.
 //
 // The terminal is raw all the while. So Ctrl-C comes as a character: to who edits a line, who knows what it means there;
 // and while nobody reads, to `interrupt`, and drops what was typed before it, as a terminal does.
@@ -58,6 +59,8 @@ export class Keys implements Disposable {
   readonly #options: KeysOptions
   readonly #decoder = new StringDecoder('utf8')
   #held = ''
+  /** What was typed before the question that is read now was shown. */
+  #before = ''
   #reader: KeyInput | undefined
   #passing = false
   #open = true
@@ -78,9 +81,23 @@ export class Keys implements Disposable {
     this.pass()
   }
 
+  /** Keys go there from now on; those that were typed before wait on. */
+  afresh(reader: KeyInput): void {
+    this.#before += this.#held
+    this.#held = ''
+    this.to(reader)
+  }
+
+  /** What was typed before is dropped. */
+  forget(): void {
+    this.#before = ''
+  }
+
   /** Keys wait from now on. */
   hold(): void {
     this.#reader = undefined
+    this.#held = (this.#before + this.#held).slice(0, HELD_MOST)
+    this.#before = ''
     // It came with the line that runs now.
     if (this.#held.includes(CTRL_C)) setImmediate(() => this.#reader ?? this.#look())
   }

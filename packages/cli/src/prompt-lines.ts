@@ -21,7 +21,10 @@ export interface Question {
 export interface PromptLines extends Disposable {
   /** Settles with `end` when it was disposed, too. */
   next(prompt: string): Promise<Entry>
-  /** While a line runs. Undefined: given up with Ctrl-C or Ctrl-D, no more lines, or `signal`. */
+  /**
+   * While a line runs. Undefined: given up with Ctrl-C or Ctrl-D, no more lines, or `signal`; a line that comes after that
+   * is the next prompt's.
+   */
   answer(question: Question, signal: AbortSignal): Promise<string | undefined>
 }
 
@@ -113,7 +116,10 @@ export class TypedLines implements PromptLines {
       resolve(line)
     })
     lines.on('SIGCONT', () => this.#again(lines))
-    lines.once('SIGINT', giveUp)
+    lines.once('SIGINT', () => {
+      this.#keys.forget()
+      giveUp()
+    })
     lines.once('close', giveUp)
     this.#lines.once('close', giveUp)
     signal.addEventListener('abort', giveUp, { once: true })
@@ -126,7 +132,7 @@ export class TypedLines implements PromptLines {
       if (secret) screen.write(`${text} `)
       lines.setPrompt(`${text} `)
       lines.prompt()
-      this.#keys.to(input)
+      this.#keys.afresh(input)
       const line = await promise
       // The next thing said begins a line of its own: readline ended it only where it read one.
       if (secret || line === undefined) screen.write('\n')
@@ -183,6 +189,8 @@ export class PipedLines implements PromptLines {
   readonly #echoes: boolean
   readonly #lines: Interface
   readonly #each: AsyncIterator<string>
+  /** The line that is waited for. A question that is withdrawn leaves it to who asks next. */
+  #awaited: Promise<IteratorResult<string>> | undefined
 
   constructor(terminal: Terminal, { echoes }: { readonly echoes: boolean }) {
     this.#terminal = terminal
@@ -193,16 +201,39 @@ export class PipedLines implements PromptLines {
 
   /** The prompt is written with its line, so that a transcript ends with the last thing that happened. */
   async next(prompt: string): Promise<Entry> {
-    const { done, value } = await this.#each.next()
+    const { done, value } = await this.#line()
+    this.#awaited = undefined
     if (done) return { kind: 'end' }
     if (this.#echoes) await this.#terminal.out(`${prompt}${value}\n`)
     return { kind: 'line', text: value }
   }
 
-  async answer({ text, secret }: Question): Promise<string | undefined> {
-    const { done, value } = await this.#each.next()
-    if (this.#echoes) await this.#terminal.out(`${text} ${done || secret ? '' : value}\n`)
-    return done ? undefined : value
+  async answer({ text, secret }: Question, signal: AbortSignal): Promise<string | undefined> {
+    if (signal.aborted) return undefined
+    const { promise: withdrawn, resolve } = Promise.withResolvers<void>()
+    const giveUp = (): void => resolve()
+    signal.addEventListener('abort', giveUp, { once: true })
+    let line: string | undefined
+    try {
+      const read = await Promise.race([this.#line(), withdrawn])
+      // Also where both came at once.
+      if (read && !signal.aborted) {
+        this.#awaited = undefined
+        if (!read.done) line = read.value
+      }
+    } finally {
+      signal.removeEventListener('abort', giveUp)
+    }
+    if (this.#echoes) await this.#terminal.out(`${text} ${secret ? '' : (line ?? '')}\n`)
+    return line
+  }
+
+  #line(): Promise<IteratorResult<string>> {
+    if (!this.#awaited) {
+      this.#awaited = this.#each.next()
+      this.#awaited.catch(() => undefined) // told to who asks next
+    }
+    return this.#awaited
   }
 
   [Symbol.dispose](): void {

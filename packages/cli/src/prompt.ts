@@ -16,7 +16,7 @@ import { fitting } from './typed-value.ts'
 /** A line that more text could complete. */
 const INCOMPLETE = 'SCRIPT_INCOMPLETE'
 const LEAVE = new Set(['exit', 'exit-pssession', 'exsn'])
-/** As in ssh: also while a line runs, and in the middle of one that goes on. */
+/** As in ssh: also while a line runs, in the place of an answer, and in the middle of a line that goes on. */
 const LEAVE_AT_ONCE = '~.'
 /** Nothing can be run in the session any more. */
 const GONE = new Set(['SESSION_CLOSED', 'SESSION_EXPIRED', 'PEER_LOST', 'PEER_CLOSED', 'CHANNEL_CLOSED'])
@@ -141,7 +141,7 @@ export class Prompt {
     this.#running = running
     this.#begun = []
     const over = new AbortController()
-    const answering = 'line' in work ? this.#answer(run, over.signal) : undefined
+    const answering = 'line' in work ? this.#answer(running, over.signal) : undefined
     const printing = this.#print(run, printer, running)
     printing.catch(() => undefined) // whoever left it does not hear how it ended
     try {
@@ -216,8 +216,8 @@ export class Prompt {
     }
   }
 
-  /** Asks whoever types what the line asks, until `signal`. Never rejects. */
-  async #answer(run: Run, signal: AbortSignal): Promise<void> {
+  /** Asks whoever types what the line asks, until `signal`. Never rejects: what goes wrong is the line's end for us. */
+  async #answer({ run, left }: Running, signal: AbortSignal): Promise<void> {
     let open: { readonly id: string; readonly closed: AbortController } | undefined
     let asking: Promise<void> | undefined
     try {
@@ -233,7 +233,7 @@ export class Prompt {
           open &&
           this.#ask(question!, AbortSignal.any([signal, open.closed.signal]), (value) =>
             job.answer(value, { question: question!.id }),
-          )
+          ).catch(left.reject)
       }
     } catch {
       // It is over, or cannot be followed: who waits for it hears why.
@@ -246,8 +246,9 @@ export class Prompt {
     const { terminal } = this.#context
     for (;;) {
       const text = await this.#lines.answer({ text: questionText(question), secret: question.secret === true }, signal)
-      if (signal.aborted) return
+      if (signal.aborted || this.#exitCode !== undefined) return
       if (text === undefined) return this.#interrupt()
+      if (text.trim() === LEAVE_AT_ONCE) return this.#leave(EXIT.done)
       try {
         return await answer(fitting(text, question.schema))
       } catch (error) {

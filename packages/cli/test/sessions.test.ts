@@ -319,6 +319,61 @@ describe('enter', () => {
     })
     expect(session.runs).toEqual([{ line: 'ask' }, { line: 'secret' }])
   })
+  it('leaves the next line of a pipe to the prompt when a question is withdrawn', async () => {
+    const { peer, session } = entered('', async (work, job) => {
+      if (!('line' in work) || work.line !== 'ask') return
+      const asked = Promise.withResolvers<void>()
+      const watch = job.watch.bind(job)
+      job.watch = async function* (o) {
+        for await (const snapshot of watch(o)) {
+          yield snapshot
+          // Who wants the next one has put the question of this one.
+          if (snapshot.question) asked.resolve()
+        }
+      }
+      job.asks('name?')
+      await asked.promise
+      job.question = undefined
+    })
+    const one = new Running(['enter', '1'], { peer })
+    one.stdin.write('ask\n')
+    await one.stdout.has('name? \n')
+    one.stdin.end('1 + 1\n2 + 2\n')
+    expect(await one.ended).toMatchObject({
+      code: 0,
+      out: '[server01]> ask\nname? \n[server01]> 1 + 1\n[server01]> 2 + 2\n',
+    })
+    expect(session.runs).toEqual([{ line: 'ask' }, { line: '1 + 1' }, { line: '2 + 2' }])
+  })
+  it('ends when nobody reads any more what a line asks', async () => {
+    const { peer } = entered('', async (_, job, signal) => {
+      job.asks('name?')
+      await new Promise((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(failure('JOB_STOPPED', ''))),
+      )
+    })
+    const stdout = new Sink()
+    const write = stdout._write.bind(stdout)
+    stdout._write = (chunk, encoding, done) => {
+      if (!String(chunk).startsWith('name?')) write(chunk, encoding, done)
+      else done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
+    }
+    const one = new Running(['enter', '1'], { peer, stdin: 'ask\nbob\n3\n', stdout })
+    expect(await one.ended).toEqual({ code: 0, out: '[server01]> ask\n', err: '' })
+  })
+  it('~. leaves in the place of an answer', async () => {
+    const answers: unknown[] = []
+    const { peer } = entered('', async (_, job, signal) => {
+      job.asks('name?')
+      job.answer = async (value) => void answers.push(value)
+      await new Promise((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(failure('JOB_STOPPED', ''))),
+      )
+    })
+    const one = new Running(['enter', '1'], { peer, stdin: 'ask\n~.\n3\n' })
+    expect(await one.ended).toMatchObject({ code: 0, out: '[server01]> ask\nname? ~.\n' })
+    expect(answers).toEqual([])
+  })
   it('indents with Tab where a line goes on', async () => {
     const { peer, session } = entered('', (work) => {
       if ('line' in work && !work.line.endsWith('}')) throw failure('SCRIPT_INCOMPLETE', 'the line is not complete')

@@ -245,6 +245,35 @@ describe.skipIf(!hasTmux)('errand enter in a terminal (needs tmux)', { timeout: 
     expect(await screen.text()).toContain(`${PROMPT} "typed" + " ahead"\ntyped ahead\n`)
   })
 
+  test('what is typed before a question is shown does not answer it; ~. there leaves', async () => {
+    await using screen = await enter()
+    const go = join(machines.folder, 'ask-now')
+    const wait = `while (!fs.existsSync(${JSON.stringify(go)})) await sleep(20)`
+    await screen.line(`warn("waiting"); ${wait}; "said " + await ask("delete all?")`)
+    await screen.until('\nWARNING: waiting')
+    await screen.type('1 + 1\r2 +')
+    writeFileSync(go, '')
+    await screen.until(/\ndelete all\?$/)
+    await screen.line('no')
+    await screen.until(`\ndelete all? no\nsaid no\n${PROMPT} 1 + 1\n2\n${PROMPT} 2 +`)
+    await screen.line(' 40')
+    await screen.until(`\n42\n${PROMPT}`)
+    // Ctrl-C drops what was typed before it, as everywhere.
+    rmSync(go)
+    await screen.line(`warn("again"); ${wait}; await ask("sure?")`)
+    await screen.until('\nWARNING: again')
+    await screen.line('"dropped"')
+    writeFileSync(go, '')
+    await screen.until(/\nsure\?$/)
+    await screen.key('C-c')
+    await screen.until(`stopped\n${PROMPT}`)
+    await screen.line('await ask("really?")')
+    await screen.until(/\nreally\?$/)
+    await screen.line('~.')
+    expect(await screen.exited()).toBe(0)
+    expect(await screen.text()).not.toMatch(/dropped|errand:/)
+  })
+
   test('Ctrl-Z gives the terminal back to the shell, and the prompt is there again behind it', async () => {
     await using screen = await Screen.open(['bash', '--norc', '-i'], { env: { PS1: '$ ' } })
     await screen.line([...argv, '--home', machines.home('laptop'), 'enter', 'server01'].join(' '))

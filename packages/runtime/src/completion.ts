@@ -1,38 +1,52 @@
 // Names that could stand at the end of a line that is being typed, found in the realm where it would run.
 //
-// Whoever looks disturbs nothing: values are taken from data properties alone. No getter and no trap of a proxy is called,
-// nothing is evaluated.
+// Values are taken from data properties alone: no getter and no trap of a proxy is called, nothing is evaluated. What a
+// script has put in the place of the language's own functions (`RegExp.prototype.exec`) is called here as it is everywhere
+// in its realm; what comes of that is no names, and nothing else.
+import { Buffer } from 'node:buffer'
+import { performance } from 'node:perf_hooks'
+import process from 'node:process'
 import { types } from 'node:util'
 import { promptScope } from './prompt-scope.ts'
 import { globalNames } from './script-globals.ts'
 import { SessionHandle } from './session-handle.ts'
 import type { Completion, ScriptContext } from './surface.ts'
-import { COMPLETIONS_MOST } from './wire.ts'
+import { COMPLETIONS_MOST, NO_COMPLETION } from './wire.ts'
 
 /** Longer names are nobody's to type. */
 const NAME_MOST = 128
 /** Of a longer list the own names are not looked at: most are numbers. */
 const LISTED_MOST = 1_000
+/** Objects with more names of their own than this give none: what runs there would wait while they are looked through. */
+const NAMES_MOST = 10_000
+/**
+ * Those that had more, and when they are looked at again: names are counted only by listing them, which of two million
+ * takes V8 two seconds. It does that for a hundredth of its time at most.
+ */
+const crowded = new WeakMap<object, number>()
+const RESTS_TIMES = 100
 
 const NAME = String.raw`[\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*`
 /** The last thing of the text: `name`, `a.b.na`, `a?.[0].na`, and what stands before it. */
 const PATH = new RegExp(String.raw`(?<path>(?:${NAME}(?:(?:\?\.)?\[\d+\])*(?:\?\.|\.))*)(?<last>(?:${NAME})?)$`, 'u')
 const STEP = new RegExp(String.raw`${NAME}|\d+`, 'gu')
 
-const NO_COMPLETION: Completion = Object.freeze({ names: [], on: '', more: 0 })
-
-/** What `text`, which ends at the cursor, could go on with. Nothing where that cannot be known without running it. */
+/**
+ * What `text`, which ends at the cursor, could go on with. Nothing where that cannot be known without running it. Never
+ * throws: it would end the isolate, with all that was made there.
+ */
 export function complete(text: string): Completion {
-  const match = PATH.exec(text)
-  if (!match || !isCode(text)) return NO_COMPLETION
-  const { path = '', last = '' } = match.groups!
-  const before = text.slice(0, match.index)
-  // Behind the dot of something else, a call or a literal: what it gives is known only when it has run. `...` is no dot.
-  if (/[\p{ID_Continue}$#]$|(?<!\.\.)\.$/u.test(before)) return NO_COMPLETION
   try {
+    const match = PATH.exec(text)
+    if (!match || !isCode(text)) return NO_COMPLETION
+    const { path = '', last = '' } = match.groups!
+    const before = text.slice(0, match.index)
+    // Behind the dot of something else, a call or a literal: what it gives is known only when it has run. `...` is no dot.
+    if (/[\p{ID_Continue}$#]$|(?<!\.\.)\.$/u.test(before)) return NO_COMPLETION
     return path === '' ? chosen(rootNames(last), last) : chosen(memberNames(path, last), last)
   } catch {
-    return NO_COMPLETION // an exotic object (a module that is still being loaded) refuses to be looked at
+    // An exotic object (a module that is still being loaded) refuses to be looked at, or the language was changed.
+    return NO_COMPLETION
   }
 }
 
@@ -50,7 +64,7 @@ function outline(): Readonly<Record<string, unknown>> {
 
 /** What was made there first, then the prompt's own names, then everybody's. */
 function rootNames(last: string): string[][] {
-  const there = Object.getOwnPropertyNames(globalThis)
+  const there = namesOf(globalThis).filter((name) => name.startsWith(last))
   const own = there.filter(
     (name) => Object.prototype.propertyIsEnumerable.call(globalThis, name) && !globalNames.has(name),
   )
@@ -76,9 +90,16 @@ function memberNames(path: string, last: string): string[][] {
 }
 
 function namesOf(object: object): string[] {
-  const isList = Array.isArray(object) || types.isStringObject(object)
-  const size = isList ? object.length : types.isTypedArray(object) ? object.byteLength : 0
-  return size > LISTED_MOST ? ['length'] : Object.getOwnPropertyNames(object)
+  // How long one is, a getter says. Its own names are numbers.
+  if (types.isTypedArray(object)) return []
+  if ((Array.isArray(object) || types.isStringObject(object)) && object.length > LISTED_MOST) return ['length']
+  const begun = performance.now()
+  if (begun < (crowded.get(object) ?? 0)) return []
+  const names = Object.getOwnPropertyNames(object)
+  if (names.length <= NAMES_MOST) return names
+  const now = performance.now()
+  crowded.set(object, now + RESTS_TIMES * (now - begun))
+  return []
 }
 
 function rootValue(name: string): unknown {
@@ -88,7 +109,10 @@ function rootValue(name: string): unknown {
   return own ? own.value : (outline()[name] ?? valueOf(globalThis, name))
 }
 
-/** Globals of Node that are accessors: what they would give is known without asking them. Modules are the others. */
+/**
+ * Globals of Node that are accessors: what they would give is known without asking them, in whose place a script may have
+ * put its own. Modules are the others.
+ */
 const accessors: Readonly<Record<string, () => unknown>> = {
   process: () => process,
   Buffer: () => Buffer,
@@ -112,7 +136,9 @@ function chosen(groups: readonly string[][], on: string): Completion {
   const names = new Set<string>()
   for (const group of groups) {
     const fitting = group.filter((name) => name.startsWith(on) && name.length <= NAME_MOST && TYPED.test(name))
-    for (const name of fitting.sort()) names.add(name)
+    // Behind a full list they are only counted.
+    if (names.size < COMPLETIONS_MOST) fitting.sort()
+    for (const name of fitting) names.add(name)
   }
   const all = [...names]
   return { names: all.slice(0, COMPLETIONS_MOST), on, more: Math.max(0, all.length - COMPLETIONS_MOST) }

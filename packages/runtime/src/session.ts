@@ -38,7 +38,15 @@ import { SESSION_ROW, type StoredSession } from './stored-session.ts'
 import type { OpenJob } from './stored-job.ts'
 import type { Store } from './store/store.ts'
 import type { Buffering, JobSnapshot, PeerId, SessionSnapshot, SessionState } from './surface.ts'
-import type { OpenSession, ReadRequest, SessionEvent, Surroundings, TargetSpec, WorkSpec } from './wire.ts'
+import {
+  NO_COMPLETION,
+  type OpenSession,
+  type ReadRequest,
+  type SessionEvent,
+  type Surroundings,
+  type TargetSpec,
+  type WorkSpec,
+} from './wire.ts'
 
 export type SessionKind = 'local' | 'persistent' | 'temporary' | 'home'
 
@@ -345,7 +353,7 @@ export class HostSession implements SessionRef, SessionActions {
       case 'runs':
         return this.#table.runs().map((it) => ({ run: it.snapshot(), cursor: it.log?.cursor(OWNER) ?? 0 }))
       case 'complete':
-        return this.#engines.runspace.complete?.(event.text) ?? { names: [], on: '', more: 0 }
+        return this.#engines.runspace.complete?.(event.text) ?? NO_COMPLETION
       case 'session':
         return this.snapshot
       case 'close':

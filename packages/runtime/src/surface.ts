@@ -634,7 +634,7 @@ export interface Session extends AsyncDisposable {
   /**
    * Names with which a line that is being typed could go on in its runspace; `text` ends at the cursor (its last 1 024
    * characters count). Runs nothing and calls no getter. Nothing is known, and no names are given, where that would take
-   * a run, or the runspace does not answer within a second.
+   * a run, of what has more than 10 000 names of its own, and where the runspace does not answer within a second.
    */
   complete(text: string, o?: Cancel): Promise<Completion>
   /**

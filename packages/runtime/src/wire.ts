@@ -3,7 +3,7 @@
 import type { Protocol } from '@errand/transport'
 import { count, flag, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
 import { ProtocolError, UsageError } from './errors.ts'
-import type { Buffering, Grant, JobFilter, SessionState } from './surface.ts'
+import type { Buffering, Completion, Grant, JobFilter, SessionState } from './surface.ts'
 
 /** Neighbouring versions talk; this is ours. */
 export const VERSION = 1
@@ -21,6 +21,7 @@ export const OPEN_REQUESTS = 1024
 /** Names that one completion of a line has, and characters of that line that are looked at. */
 export const COMPLETIONS_MOST = 200
 export const COMPLETION_TEXT = 1024
+export const NO_COMPLETION: Completion = Object.freeze({ names: [], on: '', more: 0 })
 /** Items of one map at once. */
 export const MAP_THROTTLE_MOST = 1024
 /** Failed items of a map in one answer. */

@@ -1,5 +1,9 @@
 // Names for a line that is being typed: found, in order, bounded; and nothing is disturbed by looking.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { complete } from '../src/completion.ts'
 import { createPeer, type Session } from '../src/index.ts'
 import { compilePromptLine } from '../src/script-code.ts'
@@ -117,6 +121,8 @@ describe('looking disturbs nothing', () => {
       proxied: new Proxy({}, handler),
     })
     Object.defineProperty(globalThis, 'lazy', { configurable: true, enumerable: true, get: ask })
+    const bytes = Object.defineProperty(new Uint8Array(9), 'byteLength', { get: ask })
+    Object.assign(made, { bytes })
     const child = Object.create(made['proxied'] as object) as object
     Object.assign(made, { child })
     asked = 0
@@ -128,6 +134,7 @@ describe('looking disturbs nothing', () => {
       'child.',
       'child.a.',
       'lazy.',
+      'bytes.',
       'la',
     ])
       complete(text)
@@ -147,6 +154,52 @@ describe('looking disturbs nothing', () => {
     expect(names('list.len')).toEqual(['length'])
     made['bytes'] = new Uint8Array(100_000)
     expect(names('bytes.sub')).toEqual(['subarray'])
+  })
+})
+
+describe('nobody is kept waiting', () => {
+  test('by an object with very many names: it gives none, and is listed once', () => {
+    const crowd = Object.fromEntries(Array.from({ length: 20_000 }, (_, at) => [`n${at}`, at]))
+    Object.assign(made, { crowd, child: Object.create(crowd, { near: { value: 1 } }) as object })
+    const listed = vi.spyOn(Object, 'getOwnPropertyNames')
+    try {
+      expect(complete('crowd.n')).toEqual({ names: [], on: 'n', more: 0 })
+      expect(names('crowd.toS')).toEqual(['toString'])
+      expect(names('child.n')).toEqual(['near'])
+      expect(listed.mock.calls.filter(([object]) => object === crowd)).toHaveLength(1)
+    } finally {
+      listed.mockRestore()
+    }
+    made['many'] = Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`n${at}`, at]))
+    expect(complete('many.n').more).toBe(10_000 - COMPLETIONS_MOST)
+  })
+
+  test('by very many globals: the names of the prompt are there; the others again when they are fewer', async () => {
+    for (let at = 0; at < 10_001; at++) made[`save${at}`] = at
+    expect(names('save')).toEqual(['save'])
+    for (let at = 1; at < 10_001; at++) delete made[`save${at}`]
+    await expect.poll(() => names('save'), { timeout: 60_000 }).toEqual(['save0', 'save'])
+  })
+})
+
+describe('where a script changed the language', () => {
+  test.each([
+    ['exec', RegExp.prototype],
+    ['startsWith', String.prototype],
+    ['filter', Array.prototype],
+  ])('%s may throw: there are no names', (name, prototype) => {
+    const changed = vi.spyOn(prototype as never as Record<string, () => void>, name).mockImplementation(() => {
+      throw new Error('changed')
+    })
+    let found: unknown
+    try {
+      found = complete('proc // ')
+      found = complete('proc')
+    } finally {
+      changed.mockRestore()
+    }
+    expect(found).toEqual({ names: [], on: '', more: 0 })
+    expect(names('proc')).toContain('process')
   })
 })
 
@@ -172,6 +225,34 @@ describe('a session', () => {
     expect(await session.jobs()).toEqual([])
     expect(session.snapshot).toMatchObject({ epoch, availability: 'Available', jobs: 0 })
     expect(await session.receive()).toBeUndefined()
+  })
+
+  test('whose script changed the language gives none, and keeps what it has', async () => {
+    const { epoch } = session.snapshot
+    const folder = await mkdtemp(join(tmpdir(), 'errand-completion-'))
+    try {
+      const changed = join(folder, 'changed')
+      const back = join(folder, 'back')
+      const spoiled = session.run({
+        line: `var kept = 42, { exec } = RegExp.prototype, { startsWith } = String.prototype
+          RegExp.prototype.exec = String.prototype.startsWith = () => { throw new Error('changed') }
+          fs.writeFileSync(${JSON.stringify(changed)}, '')
+          while (!fs.existsSync(${JSON.stringify(back)})) await new Promise((resolve) => setTimeout(resolve, 20))
+          Object.assign(RegExp.prototype, { exec })
+          Object.assign(String.prototype, { startsWith })
+          0`,
+      })
+      const ended = spoiled.then((value) => value)
+      await expect.poll(() => existsSync(changed), { timeout: 30_000 }).toBe(true)
+      expect(await session.complete('ke')).toEqual({ names: [], on: '', more: 0 })
+      await writeFile(back, '')
+      expect(await ended).toBe(0)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+    expect((await session.complete('ke')).names).toEqual(['kept'])
+    expect(await session.run({ line: 'kept' })).toBe(42)
+    expect(session.snapshot.epoch).toBe(epoch)
   })
 
   test('that is busy knows them while its event loop turns, and gives none where it does not', async () => {

@@ -1,12 +1,14 @@
 // Who sends beyond what was granted, on a lane or a link, is ended: it does not fill the memory of who was to take it.
 import { decode, encode, type Channel } from '@errand/transport'
-import { describe, expect, it, test } from 'vitest'
+import { describe, expect, it, test, vi } from 'vitest'
+import type { Engine } from '../src/engine/engine.ts'
 import {
   ANSWERS_FULL,
   LaneChannel,
   LaneEngine,
   OPEN_LINKS,
   OVERDRAFT_BYTES,
+  serveLane,
   type Isolate,
   type LaneMessage,
 } from '../src/engine/lane.ts'
@@ -74,6 +76,59 @@ describe('an isolate', () => {
     const last = await job.finished
     expect(last).toMatchObject({ state: 'Failed', reason: { code: 'ENGINE_EXIT' } })
     expect(last.reason!.message).toContain('said more than it was given credit for')
+  })
+
+  it('is asked for names of a few lines at once, until it has answered, whoever waits still', async () => {
+    const { isolate, say, told } = isolateOf()
+    const engine = new LaneEngine(isolate, () => undefined)
+    const asked = (): number => told.filter(([kind]) => kind === 'complete').length
+    const none = { names: [], on: '', more: 0 }
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const first = Array.from({ length: 8 }, () => engine.complete('a'))
+      expect(await engine.complete('a')).toEqual(none)
+      await vi.advanceTimersByTimeAsync(60_000)
+      expect(await Promise.all(first)).toEqual(first.map(() => none))
+      expect(asked()).toBe(8)
+      // They are still being worked at there.
+      expect(await engine.complete('a')).toEqual(none)
+      await settled()
+      expect(asked()).toBe(8)
+      say(['completed', 3, new Uint8Array(0)])
+      const found = { names: ['ab'], on: 'a', more: 0 }
+      const next = engine.complete('a')
+      say(['completed', 9, encode(found)])
+      expect(await next).toEqual(found)
+      expect(asked()).toBe(9)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it('answers also where its engine throws, or knows no names', async () => {
+    const said: LaneMessage[] = []
+    let take: (messages: readonly LaneMessage[]) => void = () => undefined
+    const wire = {
+      post: (messages: readonly LaneMessage[]) => void said.push(...messages),
+      receive: (listener: typeof take) => void (take = listener),
+    }
+    const engine = {
+      complete: (text: string) => {
+        if (text === 'a') throw new Error('changed')
+        return Promise.reject(new Error('changed'))
+      },
+    } as unknown as Engine
+    serveLane(engine, wire, { onLink: () => undefined })
+    take([
+      ['complete', 1, 'a'],
+      ['complete', 2, 'b'],
+    ])
+    serveLane({} as Engine, wire, { onLink: () => undefined })
+    take([['complete', 3, 'c']])
+    await expect.poll(() => said.length).toBe(3)
+    expect(new Set(said.map(([kind, n]) => `${kind} ${n}`))).toEqual(
+      new Set(['completed 1', 'completed 2', 'completed 3']),
+    )
   })
 
   it('that is read may say as much as it likes', async () => {

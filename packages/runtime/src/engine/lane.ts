@@ -13,7 +13,7 @@ import { asError, EngineExitError, JobStoppedError, ProtocolError } from '../err
 import type { Ending, StopRequest } from '../job-machine.ts'
 import { CREDIT_BYTES, type RawChunk } from '../record.ts'
 import type { Completion, Question, SessionSnapshot } from '../surface.ts'
-import { COMPLETIONS_MOST, MAP_THROTTLE_MOST } from '../wire.ts'
+import { COMPLETIONS_MOST, NO_COMPLETION, MAP_THROTTLE_MOST } from '../wire.ts'
 import type { Claims } from './claims.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
@@ -295,14 +295,23 @@ export function serveLane(
     else if (command.do === 'suspend') execution?.suspend?.()
     else execution?.resume?.()
   }
+  /** Answers whatever comes of it: who asked counts on that. In a realm that a script has changed anything may throw. */
+  const complete = async (n: number, text: string): Promise<void> => {
+    let found: Uint8Array = NOTHING_FOUND
+    try {
+      if (engine.complete) found = encode(await engine.complete(text))
+    } catch {
+      // Nobody is kept from typing by that.
+    }
+    out.push(['completed', n, found])
+  }
   wire.receive((messages) => {
     for (const message of messages) {
       const execution = executions.get(message[1])
       if (message[0] === 'start') start(message[1], message[2], message[3], message[4])
       else if (message[0] === 'link') onLink(message[1], message[2])
       else if (message[0] === 'complete') {
-        const [, n, text] = message
-        void engine.complete?.(text).then((found) => out.push(['completed', n, encode(found)]))
+        void complete(message[1], message[2])
       } else if (message[0] === 'credit') execution?.credit(message[2])
       else if (message[0] === 'input') execution?.input?.({ count: message[2], errors: 0, bytes: message[3] })
       else if (message[0] === 'input-end')
@@ -345,7 +354,7 @@ function questionOf(bytes: Uint8Array): Question | undefined {
 
 /** What does not fit is nothing: the script may have sent it. */
 function completionOf(bytes: Uint8Array): Completion {
-  if (bytes.byteLength > COMPLETED_MOST) return NO_COMPLETION
+  if (bytes.byteLength === 0 || bytes.byteLength > COMPLETED_MOST) return NO_COMPLETION
   try {
     const { names, on, more } = decode(bytes) as Completion
     const fits = Array.isArray(names) && names.length <= COMPLETIONS_MOST && typeof on === 'string' && count(more)
@@ -400,12 +409,14 @@ const RESTS_MS = 500
 export const OVERDRAFT_BYTES = 32 * 1024 * 1024
 /** Each of a map's threads, in an isolate that has several, begins with a credit of its own. */
 const MAP_OVERDRAFT_BYTES: number = OVERDRAFT_BYTES + MAP_THROTTLE_MOST * CREDIT_BYTES
-/** How long an isolate may take to find names for a line, and for how many lines at once it is asked. */
+/** How long who types waits for an isolate to find names for a line. */
 const COMPLETE_MS = 1_000
+/** Lines that an isolate is asked about and has not answered yet, whether somebody still waits for that or not. */
 const COMPLETING_MOST = 8
+/** In the place of an answer: cannot fail to be encoded. */
+const NOTHING_FOUND = new Uint8Array(0)
 /** Bytes of an answer: as many names as there may be, each as long as it may be, fit twice. */
 const COMPLETED_MOST = 64 * 1024
-const NO_COMPLETION: Completion = Object.freeze({ names: [], on: '', more: 0 })
 /** Links that the scripts of one isolate may have to their sessions: one each. */
 export const OPEN_LINKS = 1024
 
@@ -448,7 +459,7 @@ export class LaneEngine implements Engine {
   readonly #shared: boolean
   readonly #executions = new Map<number, Remaining>()
   readonly #links = new Map<number, LaneChannel>()
-  /** Who waits for names. */
+  /** What it was asked names for and has not answered: what waits there, it works off before it runs another line. */
   readonly #completing = new Map<number, (found: Completion) => void>()
   #lastAsked = 0
   readonly #commands: Turn<LaneCommand>
@@ -552,14 +563,18 @@ export class LaneEngine implements Engine {
     const n = ++this.#lastAsked
     const found = Promise.withResolvers<Completion>()
     this.#completing.set(n, found.resolve)
+    this.#out.push(['complete', n, text])
     const late = setTimeout(found.resolve, COMPLETE_MS, NO_COMPLETION)
     try {
-      this.#out.push(['complete', n, text])
       return await found.promise
     } finally {
       clearTimeout(late)
-      this.#completing.delete(n)
     }
+  }
+
+  #completed(n: number, bytes: Uint8Array): void {
+    this.#completing.get(n)?.(completionOf(bytes))
+    this.#completing.delete(n)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -572,7 +587,7 @@ export class LaneEngine implements Engine {
     if (this.#fault) return
     if (!fits(message)) return this.#refuse('said what no isolate says')
     if (message[0] === 'link') return this.#link(message[1], message[2])
-    if (message[0] === 'completed') return this.#completing.get(message[1])?.(completionOf(message[2]))
+    if (message[0] === 'completed') return this.#completed(message[1], message[2])
     const execution = this.#executions.get(message[1])
     if (!execution) return
     if (message[0] === 'chunk') this.#chunk(execution, { count: message[2], errors: message[3], bytes: message[4] })
@@ -662,5 +677,6 @@ export class LaneEngine implements Engine {
     }
     for (const channel of this.#links.values()) channel.abort(error)
     for (const found of this.#completing.values()) found(NO_COMPLETION)
+    this.#completing.clear()
   }
 }

@@ -4,6 +4,7 @@ import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { LaneEngine, type Isolate, type OpenSessionLink } from './lane.ts'
 import { CommandEngine } from './command.ts'
 import type { Completion } from '../surface.ts'
+import { NO_COMPLETION } from '../wire.ts'
 
 export class RunspaceEngine implements Engine {
   readonly #start: () => Isolate
@@ -25,8 +26,12 @@ export class RunspaceEngine implements Engine {
     return (this.#lane ??= this.#open()).start(spec, io)
   }
 
-  complete(text: string): Promise<Completion> {
-    return (this.#lane ??= this.#open()).complete(text)
+  async complete(text: string): Promise<Completion> {
+    try {
+      return await (this.#lane ??= this.#open()).complete(text)
+    } catch {
+      return NO_COMPLETION // no isolate can be begun now: a line that is run says why
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -13,7 +13,7 @@ import type { Ending, StopRequest } from '../job-machine.ts'
 import { RecordWriter } from '../record.ts'
 import { compileFunction, installBuiltinGlobals } from '../script-compile.ts'
 import type { Completion, Kind, Progress, ScriptContext, Session } from '../surface.ts'
-import type { WorkSpec } from '../wire.ts'
+import { NO_COMPLETION, type WorkSpec } from '../wire.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { MapLoop } from './map-host.ts'
 import { Questions } from './questions.ts'
@@ -87,7 +87,11 @@ export class ScriptHost implements Engine {
   }
 
   async complete(text: string): Promise<Completion> {
-    return (await import('../completion.ts')).complete(text)
+    try {
+      return (await import('../completion.ts')).complete(text)
+    } catch {
+      return NO_COMPLETION // it was loaded into a realm that a script had changed
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
