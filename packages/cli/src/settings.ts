@@ -2,7 +2,7 @@
 // value came from.
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
-import { milliseconds } from '@errand/runtime/client'
+import { isPlainName, milliseconds } from '@errand/runtime/client'
 import type { Config } from './config.ts'
 import { usage } from './failure.ts'
 import { choice, type Flags } from './flags.ts'
@@ -63,8 +63,11 @@ export const SETTINGS: readonly Setting[] = [
     restart: true,
     parse: (words) => {
       const name = one(words)
-      if (/^\P{Cc}{1,64}$/u.test(name) && name.trim() === name && !/^[\d.]+$/.test(name)) return name
-      throw usage(`'${name}' is no name for a peer`, 'up to 64 characters, not only digits, without blanks around it')
+      if (isPlainName(name) && !/^[\d.]+$/.test(name)) return name
+      throw usage(
+        `'${name}' is no name for a peer`,
+        'up to 64 characters, not only digits, no control characters, no blanks around it',
+      )
     },
     otherwise: () => hostname(),
   },

@@ -26,6 +26,7 @@ import {
 } from '../render/json.ts'
 import { answerLine, questionText } from '../render/question.ts'
 import { sessionTable } from '../render/session.ts'
+import { oneLine } from '../render/table.ts'
 import { jobWord } from '../work.ts'
 
 /** One thing, as it is shown. */
@@ -122,7 +123,7 @@ function unless(code: string): (error: unknown) => undefined {
 function jobKnown(context: Context, { snapshot: job }: Job, location: string | undefined): Known {
   const { terminal } = context
   const { state, reason, question, begunAt, endedAt, children, history } = job
-  const title = terminal.data('bold', `job ${jobId(job)}  ${job.name}`)
+  const title = terminal.data('bold', `job ${jobId(job)}  ${oneLine(job.name)}`)
   const since = history.at(-1)?.at
   const at = location === undefined ? [] : ['--at', location]
   const text = facts([
@@ -180,7 +181,7 @@ function whyOf(reason: Error | undefined): string | undefined {
 }
 
 function sessionKnown({ terminal }: Context, session: SessionSnapshot, jobs: readonly JobSnapshot[]): Known {
-  const title = terminal.data('bold', `session ${session.id}  ${session.name}`)
+  const title = terminal.data('bold', `session ${session.id}  ${oneLine(session.name)}`)
   const text = facts([
     ['state', session.state],
     ['why', whyOf(session.reason)],
@@ -199,7 +200,7 @@ function sessionKnown({ terminal }: Context, session: SessionSnapshot, jobs: rea
 }
 
 function peerKnown({ terminal }: Context, peer: PeerInfo, sessions: readonly SessionSnapshot[]): Known {
-  const title = terminal.data('bold', `peer ${peer.name}`)
+  const title = terminal.data('bold', `peer ${oneLine(peer.name)}`)
   const text = facts([
     ['connected', peer.connected ? 'yes' : 'no'],
     ['id', peer.id],
