@@ -24,7 +24,7 @@ import {
   sessionDocument,
   SESSION_FIELDS,
 } from '../render/json.ts'
-import { answerLine, questionText } from '../render/question.ts'
+import { answerLine, atWords, questionText } from '../render/question.ts'
 import { sessionTable } from '../render/session.ts'
 import { oneLine } from '../render/table.ts'
 import { jobWord } from '../work.ts'
@@ -125,13 +125,12 @@ function jobKnown(context: Context, { snapshot: job }: Job, location: string | u
   const { state, reason, question, begunAt, endedAt, children, history } = job
   const title = terminal.data('bold', `job ${jobId(job)}  ${oneLine(job.name)}`)
   const since = history.at(-1)?.at
-  const at = location === undefined ? [] : ['--at', location]
   const text = facts([
     ['state', since === undefined ? state : `${state} since ${iso(since)}`],
     ['why', whyOf(reason)],
     ['asks', question && `${questionText(question)}\n${answerLine(job, location)}`],
     ['paused', job.paused && 'as much as is kept of it was left unread'],
-    ['to read', job.hasMoreData ? ['errand', ...at, 'receive', jobId(job)].join(' ') : 'nothing new'],
+    ['to read', job.hasMoreData ? ['errand', ...atWords(location), 'receive', jobId(job)].join(' ') : 'nothing new'],
     ['command', job.command],
     ['type', job.type],
     ['where', job.location],
