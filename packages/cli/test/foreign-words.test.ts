@@ -3,11 +3,13 @@
 // who reads it would obey, and without lines that look like ours.
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { PeerEvent } from '@errand/runtime/client'
 import { watchFrame, jobFacts, type WatchView } from '../src/render/watch.ts'
+import { Terminal } from '../src/terminal.ts'
 import { FakeJob, FakePeer, FakeSession, failure } from './fake-peer.ts'
-import { Running } from './harness.ts'
+import { Running, Sink } from './harness.ts'
 import { Machines } from './support/machines.ts'
 
 /** A title, two colours, a line of its own, letters turned around. */
@@ -154,6 +156,26 @@ describe('words of others', () => {
       expect(lines.filter((line) => line.includes('\n'))).toEqual([])
       expectPlain(lines.join('\n'))
     }
+  })
+})
+
+describe('what is said on stderr', () => {
+  const said = (color: 'always' | 'never', say: (terminal: Terminal) => void): string => {
+    const stderr = new Sink()
+    say(new Terminal({ stdin: new PassThrough(), stdout: new Sink(), stderr }, {}, color))
+    return stderr.text
+  }
+  it('is plain whoever forgot to see to it', () => {
+    expect(said('never', (terminal) => terminal.say(`a ${BAD}\n\tb`))).toBe('a seen\nerrand: forged\n\tb\n')
+  })
+  it('keeps our colours, and nothing that hides or inverts', () => {
+    const text = said('always', (terminal) => {
+      terminal.say(`${terminal.word('yellow', 'warning:')} \u001b[8mhidden\u001b[7m\u001b[2J\u001b[40m\u202e`)
+    })
+    expect(text).toBe('\u001b[33mwarning:\u001b[39m hidden\n')
+  })
+  it('is as it is where it is passed on', () => {
+    expect(said('never', (terminal) => terminal.passOn(BAD))).toBe(`${BAD}\n`)
   })
 })
 
