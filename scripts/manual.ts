@@ -222,7 +222,7 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
   doctor: {
     about: [
       'Looks at Node, the home and its disk, the key, the settings, the daemon and its lock, the store, where this peer listens; and ' +
-        'asks each known peer whether it answers, what it grants us, and what time it is. Nothing is changed, and no peer is started.',
+        'asks each known peer whether it answers, what it grants us, and what time it is. Nothing is changed, but for a file that it writes into the home and removes; no peer is started.',
       'A peer that does not answer within 3 s is out of reach. Clocks that differ by more than 2 s are warned of, by more than a ' +
         'minute they are a fault.',
     ],
@@ -243,7 +243,7 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
   completion: {
     about: [
       'A script to be sourced by bash (4.4 or newer), zsh or fish. It asks errand at each Tab, so jobs, sessions and peers are those there ' +
-        'are now; no peer is started for it, and what is not told within half a second is left out.',
+        'are now; no peer is started or dialled for it, and what is not told within half a second is left out.',
     ],
     prints: 'The script.',
   },

@@ -1,8 +1,10 @@
 // What this machine's peer remembers between starts, in `<home>/config.json`: how it is called, where it listens, whom it
 // stays connected with and where it keeps its jobs.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { milliseconds } from '@errand/runtime/client'
+import { setTimeout as delay } from 'node:timers/promises'
+import { codeOf, milliseconds } from '@errand/runtime/client'
+import type { Lock } from '@errand/transport'
 import { Failure } from './failure.ts'
 import { WHEN, type When } from './terminal.ts'
 
@@ -76,14 +78,36 @@ function isDuration(value: unknown): boolean {
   }
 }
 
-/** Changes what is remembered, in one step: a reader sees the old or the new. Fields that we do not know are kept. */
+/**
+ * Changes what is remembered, in one step: a reader sees the old or the new. Fields that we do not know are kept, and so is
+ * what others change at the same time. @throws Failure CONFIG where somebody else does not get done with it
+ */
 export async function writeConfig(home: string, change: Config): Promise<void> {
   await mkdir(home, { recursive: true, mode: 0o700 })
-  const draft = `${fileOf(home)}.${process.pid}`
+  await using _ = await changing(home)
+  const draft = `${fileOf(home)}.new`
   const whole = { ...(await readConfig(home)), ...change }
-  await writeFile(draft, `${JSON.stringify(whole, null, 2)}\n`, { mode: 0o600 })
+  await using file = await open(draft, 'w', 0o600)
+  await file.writeFile(`${JSON.stringify(whole, null, 2)}\n`)
+  await file.sync()
   await rename(draft, fileOf(home))
 }
+
+/** One at a time, of this process and of others: between reading and writing nobody else writes. */
+async function changing(home: string): Promise<Lock> {
+  const { holdLock } = await import('@errand/transport')
+  for (let tried = 1; ; tried++) {
+    try {
+      return await holdLock(`${fileOf(home)}.lock`)
+    } catch (error) {
+      if (codeOf(error) !== 'KEY_IN_USE') throw error
+      if (tried === TRIES) throw new Failure('CONFIG', `${fileOf(home)} is being changed by somebody else`, 'try again')
+      await delay(AGAIN_MS)
+    }
+  }
+}
+const AGAIN_MS = 20
+const TRIES = 250
 
 /** Where to listen: as asked for; else here only, or everywhere once somebody is to come from elsewhere. */
 export function listenOn({ listen, port = 0 }: Config, invites: boolean): readonly string[] {

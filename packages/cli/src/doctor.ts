@@ -1,5 +1,5 @@
 // What may be wrong with this machine's peer, each thing looked at by itself: a check finds, says and advises; it changes
-// nothing, and starts nothing.
+// nothing, but for a file that it writes and removes to see whether that goes, and starts nothing.
 import { randomUUID } from 'node:crypto'
 import { open, readFile, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -203,11 +203,14 @@ async function daemonOf(home: string, signal: AbortSignal): Promise<Daemon> {
   for (;;) {
     const holder = await lockHolder(lockFile(home)).catch(() => undefined)
     const held = holder?.alive === true
+    let peer: LocalPeer | undefined
     try {
-      const peer = await inTime(connectLocal({ home, signal: late }), late)
+      peer = await inTime(connectLocal({ home, signal: late }), late)
       const status = await peer.status({ signal: late })
       return { finding: ok('daemon', `${status.name} is up, process ${status.pid}`), peer, status, held: true }
     } catch (error) {
+      // Not waited for: one that stands still takes its time for that, too.
+      void peer?.close()
       signal.throwIfAborted()
       if (codeOf(error) === 'DENIED') return { finding: fail('daemon', textOf(error), hintOf(error)), held }
       if (!held) return { finding: await absent(home, holder?.pid), held }

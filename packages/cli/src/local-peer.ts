@@ -158,6 +158,7 @@ export function logOf(home: string): string {
 /** What was written before is kept once, as `daemon.log.1`: with one daemon after the other it would grow for ever. */
 async function makeRoom(log: string): Promise<void> {
   const { size } = await stat(log).catch(() => ({ size: 0 })) // the first
-  if (size > LOG_BYTES) await rename(log, `${log}.1`)
+  // Of two that start one at once one is first.
+  if (size > LOG_BYTES) await rename(log, `${log}.1`).catch(() => undefined)
 }
 const LOG_BYTES = 1 << 20

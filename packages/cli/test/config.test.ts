@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -21,6 +21,14 @@ describe('config.json', () => {
     await writeConfig(home, { port: 4100 })
     expect(JSON.parse(await readFile(join(home, 'config.json'), 'utf8'))).toEqual({ name: 'a', later: 1, port: 4100 })
     expect((await stat(join(home, 'config.json'))).mode & 0o777).toBe(0o600)
+  })
+  it('loses nothing of what several change at the same time', async () => {
+    const fields = Array.from({ length: 12 }, (_, n) => `field${n}`)
+    await Promise.all(fields.map((field) => writeConfig(home, { [field]: field })))
+    expect(Object.keys(JSON.parse(await readFile(join(home, 'config.json'), 'utf8')) as object).toSorted()).toEqual(
+      fields.toSorted(),
+    )
+    expect(await readdir(home)).toEqual(['config.json'])
   })
   it.each([
     'nonsense',

@@ -152,14 +152,17 @@ describe('errand doctor', { timeout: 120_000 }, () => {
   })
 
   it('a lock and a socket that a killed daemon left', async () => {
-    await machines.ok(name, 'up')
+    await machines.ok(name, 'run', '-e', '1')
     const pid = await machines.pid(name)
     process.kill(pid, 'SIGKILL')
     await until(() => machines.processes(name).length === 0)
-    expect((await examine(name)).get('daemon')).toMatchObject({
-      status: 'warn',
-      message: expect.stringContaining(String(pid)),
-    })
+    const left = readdirSync(home)
+    const found = await examine(name)
+    expect(found.get('daemon')).toMatchObject({ status: 'warn', message: expect.stringContaining(String(pid)) })
+    // What it had written last is still in a file of its own beside the store.
+    expect(left).toContain('errand.db-wal')
+    expect(found.get('store')).toMatchObject({ status: 'ok' })
+    expect(readdirSync(home)).toEqual(left)
     rmSync(join(home, 'peer.lock'))
     expect((await examine(name)).get('daemon')).toMatchObject({
       status: 'warn',

@@ -554,7 +554,8 @@ export class FakePeer extends FakeTable implements LocalPeer {
     run().catch((error: unknown) => job.end('Failed', { reason: error as Error }))
     return job
   }
-  async ping(): Promise<PingAnswer> {
+  async ping(on: string): Promise<PingAnswer> {
+    this.#known(on)
     return { ms: 1, off: 0, grants: ['admin'] }
   }
   hold(session: FakeSession): FakeSession {

@@ -72,8 +72,11 @@ export class AddressBook {
     }
     try {
       const { peers, invitations } = JSON.parse(text) as Written
-      // An earlier version took any name.
-      for (const peer of peers) book.#peers.set(peer.id, { ...peer, name: book.#freeName(peer.name, peer.id) })
+      for (const peer of peers) book.#peers.set(peer.id, peer)
+      // An earlier version took any name. Those that are names keep them: none becomes another's by being made plain.
+      for (const peer of peers) {
+        if (!isPlainName(peer.name)) book.#peers.set(peer.id, { ...peer, name: book.#freeName(peer.name, peer.id) })
+      }
       for (const invitation of invitations) book.#invitations.set(invitation.key, invitation)
     } catch (error) {
       throw new UsageError(`${file} is not an address book: ${asError(error).message}`, {
@@ -218,9 +221,13 @@ export function peerInfo(peer: KnownPeer, connected: boolean): PeerInfo {
 
 /** @throws UsageError */
 export function checkGrants(grants: readonly string[]): Grant[] {
-  const unknown = grants.filter((grant) => !(GRANTS as readonly string[]).includes(grant) && !isJobGrant(grant))
+  const unknown = grants.filter((grant) => !isGrant(grant))
   if (unknown.length === 0) return grants as Grant[]
   throw new UsageError(`unknown grant ${unknown.join(', ')}`, { hint: `there are: ${GRANTS.join(' ')} run:job:NAME` })
+}
+
+export function isGrant(grant: unknown): grant is Grant {
+  return typeof grant === 'string' && ((GRANTS as readonly string[]).includes(grant) || isJobGrant(grant))
 }
 
 const NAME_MOST = 64

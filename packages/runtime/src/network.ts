@@ -2,7 +2,15 @@
 // Who may come in at all is decided here, from the address book; what they may do is decided where they ask (serve.ts).
 import { encode, type Channel, type PeerId, type Transport, type TransportHost } from '@errand/transport'
 import { socket, socketPath } from '@errand/transport/socket'
-import { DEFAULT_GRANTS, checkGrants, checkOwner, peerInfo, type AddressBook, type KnownPeer } from './address-book.ts'
+import {
+  DEFAULT_GRANTS,
+  checkGrants,
+  checkOwner,
+  isGrant,
+  peerInfo,
+  type AddressBook,
+  type KnownPeer,
+} from './address-book.ts'
 import {
   asError,
   codeOf,
@@ -16,7 +24,7 @@ import {
 import { defaultHome } from './home.ts'
 import type { Link, LinkServer } from './link.ts'
 import { firstOf, LinkAcceptor, openLink, WELCOME_MS, type Self } from './link-handshake.ts'
-import type { Grant, PeerInfo, PingAnswer } from './surface.ts'
+import type { PeerInfo, PingAnswer } from './surface.ts'
 import { whileWanted } from './output-log.ts'
 import { readTicket, writeTicket } from './ticket.ts'
 import { CONTROL, DATA, JOIN, LOCAL_BEAT, LOCAL_LINKS, protocols, VERSION, type Beat } from './wire.ts'
@@ -55,6 +63,8 @@ export interface NetworkOptions {
   readonly moved: (peer: PeerId, owner: string, to: string, alone: boolean) => void
 }
 
+/** Of what another peer says that it grants us. */
+const GRANTS_TOLD = 1_000
 /** A ticket's life, when nothing else is said. */
 const TICKET_MS = 3_600_000
 
@@ -178,12 +188,12 @@ export class Network {
     const [sent, begun] = [Date.now(), performance.now()]
     const answer = (await link.ask({}, { type: 'ping' }, { signal })) as { at?: unknown; grants?: unknown }
     const ms = performance.now() - begun
-    // Fields of a later version than the other side may be.
+    // Fields of a later version than the other side may be; and it may say whatever it likes.
     const { at, grants } = answer
     return {
       ms,
-      ...(typeof at === 'number' && { off: at - (sent + ms / 2) }),
-      ...(Array.isArray(grants) && { grants: grants.filter((one) => typeof one === 'string') as Grant[] }),
+      ...(Number.isSafeInteger(at) && { off: (at as number) - (sent + ms / 2) }),
+      ...(Array.isArray(grants) && { grants: grants.slice(0, GRANTS_TOLD).filter(isGrant) }),
     }
   }
 

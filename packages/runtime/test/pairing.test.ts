@@ -91,6 +91,17 @@ describe('the address book', () => {
     for (const peer of peers) await written.put(peer)
     expect(written.all().map(({ name }) => name)).toEqual(names.map(([, is]) => is))
   })
+  it('gives nobody the name of another that is written plainly, whoever stands first', async () => {
+    const peers = ['server01\u0007', 'server01'].map((name, index) => ({
+      name,
+      id: `P${index}`,
+      addresses: [],
+      grants: [],
+    }))
+    await writeFile(file, JSON.stringify({ version: 1, peers, invitations: [] }))
+    const book = await AddressBook.open(file)
+    expect([book.named('server01').id, book.named('server01-2').id]).toEqual(['P1', 'P0'])
+  })
   it('that cannot be read is said, not replaced', async () => {
     await writeFile(file, '{ half')
     await expect(AddressBook.open(file)).rejects.toThrow(expect.objectContaining({ code: 'USAGE' }))

@@ -1,6 +1,6 @@
 // errand __complete: what the last word may become, for the scripts of `errand completion`. A person waits for it at each
-// Tab, and what it printed else would stand in the middle of the line they type: it starts nothing, says nothing, and
-// what has not answered in time is left out.
+// Tab, and what it printed else would stand in the middle of the line they type: it starts no peer and dials none,
+// says nothing, and what has not answered in time is left out.
 import { resolve } from 'node:path'
 import { codeOf, connectLocal, isFinished, knownPeers, type JobSnapshot, type LocalPeer } from '@errand/runtime/client'
 import { wantedAt, type Candidate, type Source, type Wanted } from '../complete.ts'
@@ -120,7 +120,13 @@ async function tableOf(peer: LocalPeer, at: string, signal: AbortSignal): Promis
   if (first === 'all') return peer
   const { sessionWord } = await import('../places.ts')
   const session = sessionWord(first)
-  return session === undefined ? peer.home(first, { signal }) : peer.session(session, { signal })
+  if (session !== undefined) return peer.session(session, { signal })
+  // Where there is no connection none is made for a Tab.
+  const small = first.toLowerCase()
+  const known = await peer.peers({ signal })
+  const there = known.find(({ name, id }) => name.toLowerCase() === small || id === first)
+  if (there && !there.connected) return { jobs: async () => [] }
+  return peer.home(first, { signal })
 }
 
 async function sessions({ typed }: Wanted, { connect, signal }: Means, before: string): Promise<Candidate[]> {

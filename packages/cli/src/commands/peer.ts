@@ -79,11 +79,8 @@ export async function ping(context: Context, _flags: Flags, words: readonly stri
   let exitCode: number = EXIT.done
   for (const word of words) {
     try {
-      // The first may have to connect; the second is what a request costs.
-      await peer.sessions({ on: word, signal })
-      const begun = performance.now()
-      await peer.sessions({ on: word, signal })
-      const ms = Math.round((performance.now() - begun) * 100) / 100
+      const answer = await peer.ping(word, { signal })
+      const ms = Math.round(answer.ms * 100) / 100
       await terminal.out(json === undefined ? `${word} ${ms} ms\n` : `${JSON.stringify({ peer: word, ms })}\n`)
     } catch (error) {
       sayError(terminal, error, { json: json !== undefined, verbose })
