@@ -8,6 +8,7 @@ import { keepPorts, listenOn, portOf, readConfig, withPorts, writeConfig, type C
 import type { Signals } from './context.ts'
 import { onInterrupt } from './interrupt.ts'
 import { LazyTransport } from './lazy-transport.ts'
+import { printable } from './render/table.ts'
 import { LEAVE_AFTER } from './settings.ts'
 import { defined } from './work.ts'
 
@@ -90,7 +91,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
 /** A line on stderr: JSON in a log, words for who looks on. */
 function log(message: string, details: Record<string, unknown> = {}): void {
   const { stderr } = process
-  const words = Object.entries(details).map(([what, value]) => `, ${what}: ${String(value)}`)
+  const words = Object.entries(details).map(([what, value]) => `, ${what}: ${printable(String(value))}`)
   stderr.write(
     stderr.isTTY
       ? `errand: ${message}${words.join('')}\n`

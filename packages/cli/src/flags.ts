@@ -171,7 +171,7 @@ const FLAGS = {
     help: 'put the location before each line: auto, always, never',
     parse: oneOf(['auto', 'always', 'never']),
   },
-  raw: { flags: '--raw', help: 'write bytes as they are' },
+  raw: { flags: '--raw', help: 'write bytes, errors and warnings as they are' },
   keep: { flags: '-k, --keep', help: 'leave the cursor where it is' },
   from: { flags: '--from <seq>', help: 'start at this record; moves no cursor', parse: count(0) },
   tail: { flags: '--tail <n>', help: 'only the last n of them', parse: count(0) },

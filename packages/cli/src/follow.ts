@@ -19,6 +19,7 @@ import { iso, pick, RECORD_FIELDS } from './render/json.ts'
 import { jobId } from './render/job.ts'
 import { sayQuestion } from './render/question.ts'
 import type { RecordPrinter } from './render/record.ts'
+import { oneLine } from './render/table.ts'
 
 /** Prints what jobs say until all have ended; resolves to how they ended. @throws the reason of `signal` */
 export async function follow(
@@ -150,7 +151,7 @@ async function writeEvents(context: Context, job: Job, signal: AbortSignal): Pro
         const last = history.findLastIndex((entry) => key(entry) === told.get(instanceId))
         for (const { state, at } of history.slice(last + 1)) {
           const id = jobId(one)
-          if (json === undefined) terminal.say(terminal.word('dim', `job ${id} ${one.name} is ${state}`))
+          if (json === undefined) terminal.say(terminal.word('dim', `job ${id} ${oneLine(one.name)} is ${state}`))
           else {
             const change = { at: iso(at), location, jobId: instanceId, kind: 'state', state }
             await terminal.out(`${JSON.stringify(pick(change, json, RECORD_FIELDS))}\n`)
@@ -225,7 +226,7 @@ export async function untilDetached(
 export async function followOwn(context: Context, jobs: readonly Job[], printer: RecordPrinter): Promise<number> {
   const { terminal } = context
   const leave = new AbortController()
-  const names = jobs.map((job) => (job.id === 0 ? job.name : jobId(job.snapshot))).join(', ')
+  const names = jobs.map((job) => (job.id === 0 ? oneLine(job.name) : jobId(job.snapshot))).join(', ')
   let interrupted: number | undefined
   let unreached: unknown
   const stop = (options: { grace?: number }): void => {

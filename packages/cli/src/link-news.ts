@@ -2,6 +2,7 @@
 import type { JobSnapshot, SessionSnapshot } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { leavesOf } from './exit-codes.ts'
+import { oneLine } from './render/table.ts'
 
 /** Says each thing once, on stderr. */
 export class LinkNews {
@@ -31,11 +32,11 @@ export class LinkNews {
     const { terminal } = this.#context
     const before = this.#lost.get(which)
     if (!lost) {
-      if (before !== undefined) terminal.say(`errand: ${location} is back`)
+      if (before !== undefined) terminal.say(`errand: ${oneLine(location)} is back`)
       this.#lost.delete(which)
     } else if (reason !== undefined && reason.message !== before) {
       this.#lost.set(which, reason.message)
-      terminal.say(`${terminal.word('yellow', 'warning:')} ${reason.message}`)
+      terminal.say(`${terminal.word('yellow', 'warning:')} ${oneLine(reason.message)}`)
     }
   }
 }

@@ -10,7 +10,7 @@ import { Region } from './region.ts'
 import { timeText } from './render/event.ts'
 import { jobId, jobTable } from './render/job.ts'
 import { jobDocument, JOB_FIELDS, pick } from './render/json.ts'
-import { cut, oneLine } from './render/table.ts'
+import { cut, oneLine, printable } from './render/table.ts'
 
 /** Jobs that are held of one table: those that ended first are let go of. */
 const MOST = 1000
@@ -97,10 +97,16 @@ export function streamJobs(
     }
     const state = removed ? 'removed' : job.state
     const where = location === undefined ? [] : [location]
-    const cells = [jobId(job).padEnd(4), state.padEnd(12), job.location, job.name, oneLine(job.command)]
-    const line = quiet
-      ? [...where, jobId(job)].join(' ')
-      : [timeText(at, terminal.readsOut), ...where, ...cells].join('  ')
+    const cells = [
+      jobId(job).padEnd(4),
+      state.padEnd(12),
+      oneLine(job.location),
+      oneLine(job.name),
+      oneLine(job.command),
+    ]
+    const line = printable(
+      quiet ? [...where, jobId(job)].join(' ') : [timeText(at, terminal.readsOut), ...where, ...cells].join('  '),
+    )
     await terminal.out(`${terminal.columns === undefined ? line : cut(line, terminal.columns)}\n`)
   }
   return untilLeft(context, (signal) =>
@@ -121,7 +127,7 @@ export function streamJobs(
           await print(place, event.job, event.at, event.removed)
         },
         lost: ({ message }) => {
-          if (!quiet) terminal.say(`${terminal.word('yellow', 'warning:')} ${message}; waiting for it`)
+          if (!quiet) terminal.say(`${terminal.word('yellow', 'warning:')} ${oneLine(message)}; waiting for it`)
         },
       },
       signal,
@@ -209,7 +215,7 @@ class Table {
     const style = { columns: columns - 1, title: (line: string) => terminal.data('bold', line) }
     const table = shown.length === 0 ? ['no jobs'] : jobTable(shown, style).trimEnd().split('\n')
     if (all.length > shown.length) table.push(cut(`… and ${all.length - shown.length} older ones`, columns - 1))
-    if (this.#notice !== '') table.push(terminal.data('yellow', cut(this.#notice, columns - 1)))
+    if (this.#notice !== '') table.push(terminal.data('yellow', cut(printable(this.#notice), columns - 1)))
     return table
   }
 }

@@ -12,6 +12,7 @@ import type { Context } from './context.ts'
 import { usage } from './failure.ts'
 import { jobId } from './render/job.ts'
 import { checkFields, JOB_FIELDS, jobDocument, pick } from './render/json.ts'
+import { oneLine, printable } from './render/table.ts'
 import { jobWord } from './work.ts'
 
 /** What a peer and a session have in common: a job table. */
@@ -83,7 +84,7 @@ export async function placesOf(
     const name = known[index]!
     if (answer.status === 'fulfilled') places.push({ location: name, table: answer.value, session: answer.value })
     else if (signal.aborted) throw signal.reason
-    else say(`errand: ${name}: ${(answer.reason as Error).message}`)
+    else say(`errand: ${oneLine(name)}: ${oneLine((answer.reason as Error).message)}`)
   })
   return places
 }
@@ -111,7 +112,8 @@ export interface PlacedJob {
 /** One line a job: its id, and whose table it is in where several are spoken to. */
 export function idLines(jobs: readonly PlacedJob[]): string {
   return jobs
-    .map(({ place, job }) => `${place.location === undefined ? '' : `${place.location} `}${jobId(job.snapshot)}\n`)
+    .map(({ place, job }) => [...(place.location === undefined ? [] : [place.location]), jobId(job.snapshot)])
+    .map((words) => `${printable(words.join(' '))}\n`)
     .join('')
 }
 

@@ -10,7 +10,7 @@ import { PipedLines, TypedLines, type PromptLines } from './prompt-lines.ts'
 import { sayError } from './render/error.ts'
 import { questionText } from './render/question.ts'
 import { RecordPrinter } from './render/record.ts'
-import { cut } from './render/table.ts'
+import { cut, oneLine } from './render/table.ts'
 import { fitting } from './typed-value.ts'
 
 /** A line that more text could complete. */
@@ -75,7 +75,7 @@ export class Prompt {
     const history = await LineHistory.open(terminal.types ? historyFile(home, env) : undefined)
     if (terminal.types && !quiet) {
       const words = 'JavaScript, or !command; Tab completes; Ctrl-D or exit leaves'
-      terminal.say(terminal.word('dim', `${session.location}: ${words}`))
+      terminal.say(terminal.word('dim', `${oneLine(session.location)}: ${words}`))
     }
     const prompt = new Prompt(context, session, history)
     const over = new AbortController()
@@ -100,7 +100,9 @@ export class Prompt {
     signal.addEventListener('abort', timeout, { once: true })
     try {
       while (this.#exitCode === undefined) {
-        const entry = await this.#lines.next(this.#begun.length === 0 ? `[${this.#session.location}]> ` : '... ')
+        const entry = await this.#lines.next(
+          this.#begun.length === 0 ? `[${oneLine(this.#session.location)}]> ` : '... ',
+        )
         if (entry.kind === 'end') break
         if (entry.kind === 'line') {
           if (!(await this.#take(entry.text))) break
@@ -199,7 +201,7 @@ export class Prompt {
     if (state !== 'Opened') {
       // Heard there when it is back, before anything else.
       running.stop.abort(new Error('interrupted'))
-      terminal.say(`errand: ${location} cannot be reached now; the line is stopped as soon as it can be`)
+      terminal.say(`errand: ${oneLine(location)} cannot be reached now; the line is stopped as soon as it can be`)
       running.left.resolve()
     } else if (running.times === 1) {
       running.stop.abort(new Error('interrupted'))

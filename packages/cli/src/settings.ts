@@ -2,7 +2,7 @@
 // value came from.
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
-import { milliseconds } from '@errand/runtime/client'
+import { isPlainName, milliseconds } from '@errand/runtime/client'
 import type { Config } from './config.ts'
 import { usage } from './failure.ts'
 import { choice, type Flags } from './flags.ts'
@@ -63,8 +63,11 @@ export const SETTINGS: readonly Setting[] = [
     restart: true,
     parse: (words) => {
       const name = one(words)
-      if (/^\P{Cc}{1,64}$/u.test(name) && name.trim() === name && !/^[\d.]+$/.test(name)) return name
-      throw usage(`'${name}' is no name for a peer`, 'up to 64 characters, not only digits, without blanks around it')
+      if (isPlainName(name) && !/^[\d.]+$/.test(name)) return name
+      throw usage(
+        `'${name}' is no name for a peer`,
+        'up to 64 characters, not only digits, no control characters, no blanks around it',
+      )
     },
     otherwise: () => hostname(),
   },
@@ -130,12 +133,13 @@ export const SETTINGS: readonly Setting[] = [
     about: 'multiaddrs of peers through which others are found',
     field: 'bootstrap',
     restart: true,
-    parse: (words) =>
-      addresses(
-        words,
-        /^\/(?:ip4|ip6|dns[46]?)\/[^/]+\/tcp\/(\d{1,5})\/(?:.*\/)?p2p\/\w+$/,
-        '/ip4/192.0.2.1/tcp/4100/p2p/12D3KooW…',
-      ),
+    parse: (words) => {
+      const whole = /^\/(?:ip4|ip6|dns[46]?)\/[^/]+\/tcp\/(\d{1,5})\/(?:.*\/)?p2p\/\w+$/
+      const nobody = split(words).find((word) => word.startsWith('/') && !/\/p2p\/\w+$/.test(word))
+      if (nobody === undefined) return addresses(words, whole, '/ip4/192.0.2.1/tcp/4100/p2p/12D3KooW…')
+      const hint = 'write /ip4/192.0.2.7/tcp/4100/p2p/ID, as `errand status` there shows it'
+      throw usage(`'${nobody}' does not say who is there`, hint)
+    },
     otherwise: () => [],
   },
   {
@@ -187,8 +191,12 @@ function duration(words: readonly string[]): string {
 }
 
 /** `A B` and `A,B` are the same. */
+function split(words: readonly string[]): string[] {
+  return words.flatMap((word) => word.split(',')).filter((word) => word !== '')
+}
+
 function addresses(words: readonly string[], fits: RegExp, example: string): string[] {
-  const all = words.flatMap((word) => word.split(',')).filter((word) => word !== '')
+  const all = split(words)
   const bad = all.find((word) => Number(fits.exec(word)?.[1] ?? 65_536) > 65_535)
   if (bad !== undefined) throw usage(`'${bad}' is not a multiaddr for this`, `write ${example}`)
   if (all.length === 0) throw usage('no multiaddr was given', `write ${example}; \`errand config unset\` for none`)

@@ -3,6 +3,7 @@ import { Writable, type Readable } from 'node:stream'
 import { getSystemErrorMessage, styleText } from 'node:util'
 import { BROKEN_PIPE, Failure } from './failure.ts'
 import { columnsOf, Region, type Output } from './region.ts'
+import { plainLines, plainWords } from './render/table.ts'
 
 export type Input = Readable & {
   readonly isTTY?: boolean | undefined
@@ -122,8 +123,16 @@ export class Terminal {
     if (this.#broken) throw this.#broken
   }
 
-  /** Writes words. */
+  /**
+   * Writes words of ours: whatever names and reasons of others are in them, a terminal obeys nothing but our own colours,
+   * and line ends: who puts in a text of one line makes sure that it is one.
+   */
   say(text: string): void {
+    this.passOn(this.#color.stderr ? plainWords(text) : plainLines(text))
+  }
+
+  /** Writes what a program wrote on its stderr, as it is. */
+  passOn(text: string): void {
     this.#lift()
     const editor = this.readsErr ? this.#editor : undefined
     editor?.hide()

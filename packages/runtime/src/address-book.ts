@@ -73,6 +73,10 @@ export class AddressBook {
     try {
       const { peers, invitations } = JSON.parse(text) as Written
       for (const peer of peers) book.#peers.set(peer.id, peer)
+      // An earlier version took any name. Those that are names keep them: none becomes another's by being made plain.
+      for (const peer of peers) {
+        if (!isPlainName(peer.name)) book.#peers.set(peer.id, { ...peer, name: book.#freeName(peer.name, peer.id) })
+      }
       for (const invitation of invitations) book.#invitations.set(invitation.key, invitation)
     } catch (error) {
       throw new UsageError(`${file} is not an address book: ${asError(error).message}`, {
@@ -165,17 +169,19 @@ export class AddressBook {
     return true
   }
 
-  #freeName(wanted: string, id: PeerId): string {
+  /** What is wanted comes from the peer itself as a rule. */
+  #freeName(asked: string, id: PeerId): string {
+    const wanted = plainName(asked) || id.slice(-8)
     // A number or `3.1` would be taken for a session; `localhost` is this machine's daemon.
-    const plain =
-      /^[\d.]+$/.test(wanted) || wanted === '' || wanted.toLowerCase() === 'localhost' ? `peer-${wanted}` : wanted
+    const plain = /^[\d.]+$/.test(wanted) || wanted.toLowerCase() === 'localhost' ? `peer-${wanted}` : wanted
     let name = plain
     for (
       let number = 2;
       this.all().some((peer) => peer.id !== id && peer.name.toLowerCase() === name.toLowerCase());
       number++
     ) {
-      name = `${plain}-${number}`
+      const behind = `-${number}`
+      name = `${begun(plain, NAME_MOST - behind.length)}${behind}`
     }
     return name
   }
@@ -224,9 +230,27 @@ export function isGrant(grant: unknown): grant is Grant {
   return typeof grant === 'string' && ((GRANTS as readonly string[]).includes(grant) || isJobGrant(grant))
 }
 
+const NAME_MOST = 64
+/** Control characters, and those that turn the letters of a line around: a name with them shows as another, or as none. */
+const UNPRINTED = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu
+
+/** Whether a peer or an owner may be called so: 1 to 64 characters, none of them a control, no blanks around them. */
+export function isPlainName(name: string): boolean {
+  return name !== '' && plainName(name) === name
+}
+
+/** What is left of a name that somebody else chose: '' where nothing is. */
+export function plainName(name: string): string {
+  return begun(name.replaceAll(UNPRINTED, '').trim(), NAME_MOST).trim()
+}
+
+function begun(text: string, most: number): string {
+  return Array.from(text).slice(0, most).join('')
+}
+
 /** What an owner may be called: a name of 1 to 64 characters, none of them a control. @throws UsageError */
 export function checkOwner(owner: string): string {
-  if (/^\P{Cc}{1,64}$/u.test(owner) && owner.trim() === owner) return owner
+  if (isPlainName(owner)) return owner
   throw new UsageError('an owner is a name of 1 to 64 characters, without blanks around it')
 }
 

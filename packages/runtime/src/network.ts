@@ -360,8 +360,8 @@ export class Network {
     if (there && there.owner === owner && grants.every((grant) => there.grants.includes(grant))) return
     // Used first: a crash between the two must not leave a ticket that works twice.
     if (!(await book.use(key))) throw usedUp()
-    const known = Array.isArray(addresses) ? addresses.filter((one) => typeof one === 'string').slice(0, 16) : []
-    await this.#put({ id, name: name.slice(0, 64), addresses: known, grants, owner })
+    const known = Array.isArray(addresses) ? addresses.filter(isAddress).slice(0, 16) : []
+    await this.#put({ id, name, addresses: known, grants, owner })
   }
 
   /**
@@ -433,6 +433,11 @@ export class Network {
       await transport?.close()
     }
   }
+}
+
+/** What may be one: whoever joins says where it is, and that is shown here. */
+function isAddress(one: unknown): one is string {
+  return typeof one === 'string' && /^\/\P{Cc}{1,511}$/u.test(one)
 }
 
 /** Why a peer cannot be reached, without its id: who reads it knows the peer by its name. */

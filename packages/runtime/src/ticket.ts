@@ -1,6 +1,7 @@
 // Tickets: one line of text that lets its holder join once. It holds a one-time key that may do nothing else.
 import { crc32 } from 'node:zlib'
 import { decode, encode, type PeerId } from '@errand/transport'
+import { plainName } from './address-book.ts'
 import { TicketError } from './errors.ts'
 
 export interface Ticket {
@@ -44,7 +45,7 @@ export function readTicket(text: string): Ticket {
     seed instanceof Uint8Array &&
     seed.length === 32
   if (!good) throw new TicketError('the ticket is of another version of errand')
-  return { id, name, addresses: addresses as string[], seed }
+  return { id, name: plainName(name) || id.slice(-8), addresses: addresses as string[], seed }
 }
 
 /** CRC-32 as four bytes. */

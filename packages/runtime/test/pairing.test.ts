@@ -18,6 +18,9 @@ describe('a ticket', () => {
     expect(text).toMatch(/^errand1-[\w-]+$/)
     expect(readTicket(` ${text}\n`)).toEqual(ticket)
   })
+  it('says a name that can be shown', () => {
+    expect(readTicket(writeTicket({ ...ticket, name: 'srv\u001b[31m\n' })).name).toBe('srv[31m')
+  })
   it('that lost a letter, or any other text, is refused in words', () => {
     const text = writeTicket(ticket)
     for (const bad of [
@@ -66,6 +69,38 @@ describe('the address book', () => {
     expect((await book.put({ id: 'C', name: 'localhost' })).name).toBe('peer-localhost')
     expect((await book.put({ id: 'D', name: '3.1' })).name).toBe('peer-3.1')
     expect((await book.put({ id: 'A', addresses: ['/x'] })).name).toBe('laptop')
+  })
+  it('has names that can be shown, whatever a peer calls itself, also those of an earlier version', async () => {
+    const long = 'x'.repeat(100)
+    const names: [asked: string, is: string][] = [
+      ['srv\u001b]0;PWNED\u0007\u001b[31mx', 'srv]0;PWNED[31mx'],
+      ['a\nb\u009b31m', 'ab31m'],
+      ['abc\u202edef\u2066', 'abcdef'],
+      ['  blanks ', 'blanks'],
+      ['12\u0007.3', 'peer-12.3'],
+      ['\u001b', 'id-of-it'],
+      [long, long.slice(0, 64)],
+      [long, `${long.slice(0, 62)}-2`],
+      ['\u{1f600}'.repeat(65), '\u{1f600}'.repeat(64)],
+    ]
+    const peers = names.map(([name], index) => ({ name, id: `${index}-id-of-it`, addresses: [], grants: [] }))
+    await writeFile(file, JSON.stringify({ version: 1, peers, invitations: [] }))
+    const read = await AddressBook.open(file)
+    expect(read.all().map(({ name }) => name)).toEqual(names.map(([, is]) => is))
+    const written = await AddressBook.open(undefined)
+    for (const peer of peers) await written.put(peer)
+    expect(written.all().map(({ name }) => name)).toEqual(names.map(([, is]) => is))
+  })
+  it('gives nobody the name of another that is written plainly, whoever stands first', async () => {
+    const peers = ['server01\u0007', 'server01'].map((name, index) => ({
+      name,
+      id: `P${index}`,
+      addresses: [],
+      grants: [],
+    }))
+    await writeFile(file, JSON.stringify({ version: 1, peers, invitations: [] }))
+    const book = await AddressBook.open(file)
+    expect([book.named('server01').id, book.named('server01-2').id]).toEqual(['P1', 'P0'])
   })
   it('that cannot be read is said, not replaced', async () => {
     await writeFile(file, '{ half')

@@ -6,6 +6,7 @@ import type { Flags } from '../flags.ts'
 import { sessionWord } from '../places.ts'
 import { Prompt } from '../prompt.ts'
 import { jobId } from '../render/job.ts'
+import { oneLine } from '../render/table.ts'
 import { defined } from '../work.ts'
 
 /** Who leaves waits no longer than this for the session to hear of it, in ms: the daemon goes on telling it. */
@@ -62,7 +63,7 @@ async function sayWhatEnds(context: Context, session: Session): Promise<void> {
     const jobs = await session.jobs({ signal: AbortSignal.timeout(LEAVE_MS) })
     unfinished = jobs
       .filter((job) => job.endedAt === undefined)
-      .map((job) => `${jobId(job.snapshot)} (${job.name}, ${job.state})`)
+      .map((job) => `${jobId(job.snapshot)} (${oneLine(job.name)}, ${job.state})`)
   } catch {
     // It cannot be asked any more; what ended the prompt has been said.
     return

@@ -13,7 +13,7 @@ import {
   type Happening,
 } from '../render/event.ts'
 import { pick } from '../render/json.ts'
-import { cut } from '../render/table.ts'
+import { cut, oneLine } from '../render/table.ts'
 
 export default async function events(context: Context, flags: Flags): Promise<number> {
   const { terminal, quiet, json } = context
@@ -41,7 +41,7 @@ export default async function events(context: Context, flags: Flags): Promise<nu
         },
         event: print,
         lost: ({ message }) => {
-          if (!quiet) terminal.say(`${terminal.word('yellow', 'warning:')} ${message}; waiting for it`)
+          if (!quiet) terminal.say(`${terminal.word('yellow', 'warning:')} ${oneLine(message)}; waiting for it`)
         },
       },
       signal,
@@ -52,7 +52,7 @@ export default async function events(context: Context, flags: Flags): Promise<nu
 function lineOf({ terminal }: Context, happening: Happening, from: string | undefined): string {
   const [what, state, rest] = happeningCells(happening)
   const time = timeText(happening.at, terminal.readsOut)
-  const line = [time, ...(from === undefined ? [] : [from]), what.padEnd(12), state.padEnd(12), rest]
+  const line = [time, ...(from === undefined ? [] : [oneLine(from)]), what.padEnd(12), state.padEnd(12), rest]
     .join('  ')
     .trimEnd()
   return terminal.columns === undefined ? line : cut(line, terminal.columns)

@@ -24,8 +24,9 @@ import {
   sessionDocument,
   SESSION_FIELDS,
 } from '../render/json.ts'
-import { answerLine, questionText } from '../render/question.ts'
+import { answerLine, atWords, questionText } from '../render/question.ts'
 import { sessionTable } from '../render/session.ts'
+import { oneLine } from '../render/table.ts'
 import { jobWord } from '../work.ts'
 
 /** One thing, as it is shown. */
@@ -122,15 +123,14 @@ function unless(code: string): (error: unknown) => undefined {
 function jobKnown(context: Context, { snapshot: job }: Job, location: string | undefined): Known {
   const { terminal } = context
   const { state, reason, question, begunAt, endedAt, children, history } = job
-  const title = terminal.data('bold', `job ${jobId(job)}  ${job.name}`)
+  const title = terminal.data('bold', `job ${jobId(job)}  ${oneLine(job.name)}`)
   const since = history.at(-1)?.at
-  const at = location === undefined ? [] : ['--at', location]
   const text = facts([
     ['state', since === undefined ? state : `${state} since ${iso(since)}`],
     ['why', whyOf(reason)],
     ['asks', question && `${questionText(question)}\n${answerLine(job, location)}`],
     ['paused', job.paused && 'as much as is kept of it was left unread'],
-    ['to read', job.hasMoreData ? ['errand', ...at, 'receive', jobId(job)].join(' ') : 'nothing new'],
+    ['to read', job.hasMoreData ? ['errand', ...atWords(location), 'receive', jobId(job)].join(' ') : 'nothing new'],
     ['command', job.command],
     ['type', job.type],
     ['where', job.location],
@@ -180,7 +180,7 @@ function whyOf(reason: Error | undefined): string | undefined {
 }
 
 function sessionKnown({ terminal }: Context, session: SessionSnapshot, jobs: readonly JobSnapshot[]): Known {
-  const title = terminal.data('bold', `session ${session.id}  ${session.name}`)
+  const title = terminal.data('bold', `session ${session.id}  ${oneLine(session.name)}`)
   const text = facts([
     ['state', session.state],
     ['why', whyOf(session.reason)],
@@ -199,7 +199,7 @@ function sessionKnown({ terminal }: Context, session: SessionSnapshot, jobs: rea
 }
 
 function peerKnown({ terminal }: Context, peer: PeerInfo, sessions: readonly SessionSnapshot[]): Known {
-  const title = terminal.data('bold', `peer ${peer.name}`)
+  const title = terminal.data('bold', `peer ${oneLine(peer.name)}`)
   const text = facts([
     ['connected', peer.connected ? 'yes' : 'no'],
     ['id', peer.id],

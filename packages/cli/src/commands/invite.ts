@@ -3,6 +3,7 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
 import { peerDocument, PEER_FIELDS, pick } from '../render/json.ts'
+import { printable } from '../render/table.ts'
 import { defined } from '../work.ts'
 
 export default async function invite(context: Context, flags: Flags): Promise<number> {
@@ -29,7 +30,9 @@ export async function join(context: Context, flags: Flags, [ticket]: readonly st
   const peer = await context.connect()
   const joined = await peer.join(ticket!, { ...defined({ name: flags.name }), signal })
   await terminal.out(
-    json === undefined ? `${joined.name}\n` : `${JSON.stringify(pick(peerDocument(joined), json, PEER_FIELDS))}\n`,
+    json === undefined
+      ? `${printable(joined.name)}\n`
+      : `${JSON.stringify(pick(peerDocument(joined), json, PEER_FIELDS))}\n`,
   )
   return EXIT.done
 }

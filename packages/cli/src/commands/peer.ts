@@ -6,7 +6,7 @@ import { Failure, usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { sayError } from '../render/error.ts'
 import { checkFields, peerDocument, PEER_FIELDS, pick } from '../render/json.ts'
-import { table } from '../render/table.ts'
+import { printable, table } from '../render/table.ts'
 import { defined } from '../work.ts'
 
 /** errand peer list. */
@@ -17,7 +17,7 @@ export async function list(context: Context): Promise<number> {
   if (json !== undefined) {
     checkFields(json, PEER_FIELDS)
     await terminal.out(`${JSON.stringify(known.map((one) => pick(peerDocument(one), json, PEER_FIELDS)))}\n`)
-  } else if (quiet) await terminal.out(known.map(({ name }) => `${name}\n`).join(''))
+  } else if (quiet) await terminal.out(known.map(({ name }) => `${printable(name)}\n`).join(''))
   else {
     const columns = ['NAME', 'CONNECTED', 'OWNER', 'GRANTS', 'ID', 'ADDRESSES'].map((title) => ({ title }))
     const rows = known.map(({ name, connected, owner, grants, id, addresses }) => [

@@ -10,6 +10,7 @@ import { jobId } from '../render/job.ts'
 import { checkFields, jobDocument, pick, sessionDocument, SESSION_FIELDS } from '../render/json.ts'
 import { printerOf } from '../render/record.ts'
 import { powershellSessionTable, sessionTable } from '../render/session.ts'
+import { oneLine } from '../render/table.ts'
 import { defined, initOf } from '../work.ts'
 
 /** errand session new PEER…: stays open until it is closed, or has been left for its idle timeout. */
@@ -101,7 +102,7 @@ export async function receive(context: Context, flags: Flags, [word]: readonly s
       : await takeUp(context, flags, peer, word!)
   const job = await session.receive({ ...defined({ name: flags.name }), signal: context.signal })
   if (job === undefined) {
-    if (!context.quiet) terminal.say(`session ${session.name} has nothing to receive`)
+    if (!context.quiet) terminal.say(`session ${oneLine(session.name)} has nothing to receive`)
     return EXIT.done
   }
   if (flags.outTarget === 'job') {
@@ -136,7 +137,7 @@ export async function printSessions({ terminal, json }: Context, sessions: reado
     return terminal.out(`${JSON.stringify(documents.length === 1 ? documents[0] : documents)}\n`)
   }
   const several = sessions.length > 1
-  await terminal.out(sessions.map(({ location, id }) => `${several ? `${location} ` : ''}${id}\n`).join(''))
+  await terminal.out(sessions.map(({ location, id }) => `${several ? `${oneLine(location)} ` : ''}${id}\n`).join(''))
 }
 
 /** A session this machine holds. @throws SessionNotFoundError */

@@ -4,6 +4,7 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { logOf } from '../local-peer.ts'
 import { iso, pick } from '../render/json.ts'
+import { printable } from '../render/table.ts'
 
 export default async function status(context: Context): Promise<number> {
   // Asking must not start what is asked for.
@@ -47,5 +48,5 @@ export async function printStatus({ terminal, json, quiet }: Context, peer: Peer
     ['for others', `${hosted.sessions} sessions, ${hosted.running} running`],
     ['peers', String(peers)],
   ]
-  await terminal.out(lines.map(([label, value]) => `${label.padEnd(10)} ${value}\n`).join(''))
+  await terminal.out(lines.map(([label, value]) => `${label.padEnd(10)} ${printable(value)}\n`).join(''))
 }

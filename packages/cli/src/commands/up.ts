@@ -1,7 +1,6 @@
 // errand up: this machine's peer, in the background or in this terminal.
 import { writeSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { codeOf, milliseconds, type PeerStatus } from '@errand/runtime/client'
+import { codeOf, type PeerStatus } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import type { DaemonOptions } from '../daemon.ts'
 import { EXIT, exitCodeOf } from '../exit-codes.ts'
@@ -9,27 +8,25 @@ import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { findDaemon, findOrStartDaemon, TAKEN, type ReadyLine } from '../local-peer.ts'
 import { errorDocument } from '../render/error.ts'
+import { settingNamed } from '../settings.ts'
 import { printStatus } from './status.ts'
 import { versionOf } from '../version.ts'
 
 export default async function up(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
-  const listen = listenAddresses(flags, words)
-  if (flags.lostAfter !== undefined) milliseconds(flags.lostAfter)
-  const kept = storeOf(context, flags)
-  const bootstrap = bootstrapAddresses(flags)
-  const told = { name: flags.name, listen, store: kept, mdns: flags.mdns, bootstrap, lostAfter: flags.lostAfter }
+  const told = toldBy(context, flags, words)
+  const { name, listen, store, mdns, bootstrap, lostAfter } = told
   if (flags.foreground) return foreground(context, flags, told)
   const { peer, started } = await findOrStartDaemon({
     home: context.home,
     env: context.env,
     signal: context.signal,
     flags: [
-      ...(flags.name === undefined ? [] : ['--name', flags.name]),
+      ...(name === undefined ? [] : ['--name', name]),
       ...(listen ?? []).flatMap((address) => ['--listen', address]),
-      ...(kept === undefined ? [] : ['--store', kept]),
-      ...(flags.mdns ? ['--mdns'] : []),
+      ...(store === undefined ? [] : ['--store', store]),
+      ...(mdns ? ['--mdns'] : []),
       ...(bootstrap ?? []).flatMap((address) => ['--bootstrap', address]),
-      ...(flags.lostAfter === undefined ? [] : ['--lost-after', flags.lostAfter]),
+      ...(lostAfter === undefined ? [] : ['--lost-after', lostAfter]),
     ],
   })
   try {
@@ -42,28 +39,21 @@ export default async function up(context: Context, flags: Flags, words: readonly
   return EXIT.done
 }
 
-/** `--listen A B` and `--listen A --listen B` are one. */
-function listenAddresses(flags: Flags, words: readonly string[]): readonly string[] | undefined {
+/** What it may be told is what `errand config set` takes. `--listen A B` and `--listen A --listen B` are one. @throws Failure USAGE */
+function toldBy({ home, cwd, env }: Context, flags: Flags, words: readonly string[]): Told {
   const extra = words.find((word) => flags.listen === undefined || !word.startsWith('/'))
   if (extra !== undefined) throw usage(`'${extra}' is too much`, 'errand up [--listen ADDR…]')
-  const bad = flags.listen?.find((address) => !address.startsWith('/'))
-  if (bad !== undefined) throw usage(`'${bad}' is not a multiaddr`, 'write /ip4/127.0.0.1/tcp/4100')
-  return flags.listen && [...flags.listen, ...words]
-}
-
-/** `memory`, or a file as the caller's directory has it. */
-function storeOf({ cwd }: Context, { store }: Flags): string | undefined {
-  if (store === '') throw usage('--store needs a file, or memory')
-  return store === undefined || store === 'memory' ? store : resolve(cwd, store)
-}
-
-function bootstrapAddresses({ bootstrap }: Flags): readonly string[] | undefined {
-  const bad = bootstrap?.find((address) => !/^\/.+\/p2p\/[^/]+$/.test(address))
-  if (bad === undefined) return bootstrap
-  throw usage(
-    `'${bad}' does not say who is there`,
-    'write /ip4/192.0.2.7/tcp/4100/p2p/ID, as `errand status` there shows it',
-  )
+  const setting = (key: string, said: readonly string[] | undefined): unknown =>
+    said && settingNamed(key).parse(said, { home, cwd, env, flags })
+  const one = (said: string | undefined): string[] | undefined => (said === undefined ? undefined : [said])
+  return {
+    name: setting('name', one(flags.name)),
+    listen: setting('listen', flags.listen && [...flags.listen, ...words]),
+    store: setting('store', one(flags.store)),
+    mdns: flags.mdns,
+    bootstrap: setting('bootstrap', flags.bootstrap),
+    lostAfter: setting('lost-after', one(flags.lostAfter)),
+  } as Told
 }
 
 /** What `up` was told, with `listen` and the rest as the daemon takes them. */

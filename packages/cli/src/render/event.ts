@@ -3,7 +3,7 @@ import type { JobSnapshot, PeerEvent } from '@errand/runtime/client'
 import { questionText } from './question.ts'
 import { jobId } from './job.ts'
 import { errorFields, iso, jobDocument, peerDocument, sessionDocument } from './json.ts'
-import { oneLine } from './table.ts'
+import { oneLine, printable } from './table.ts'
 
 /** Fields of an event's JSON document; which of them it has depends on what it is. They only grow. */
 export const EVENT_FIELDS: readonly string[] = [
@@ -98,8 +98,13 @@ export function happeningDocument(
   }
 }
 
-/** `job 3  Failed  localhost  make deploy: exit code 2`: what, which, how it is now, the rest. */
-export function happeningCells({ event, state, of }: Happening): readonly [string, string, string] {
+/** `job 3  Failed  localhost  make deploy: exit code 2`: what, which, how it is now, the rest. Nothing that a terminal obeys. */
+export function happeningCells(happening: Happening): readonly [string, string, string] {
+  const [what, state, rest] = cellsOf(happening)
+  return [oneLine(what), oneLine(state), printable(rest)]
+}
+
+function cellsOf({ event, state, of }: Happening): readonly [string, string, string] {
   switch (of.kind) {
     case 'begin':
       return ['', '', 'some events were missed']

@@ -1,11 +1,20 @@
 // What is known of one thing: a label and its value on each line.
+import { plainLines } from './table.ts'
 
-/** Lines of `label value`, labels of one width; what is undefined or empty is left out, further lines are put below. */
+/**
+ * Lines of `label value`, labels of one width; what is undefined or empty is left out, further lines are put below. Values
+ * are anybody's words: nothing in them is obeyed by a terminal.
+ */
 export function facts(known: readonly (readonly [label: string, value: string | undefined])[]): string {
   const said = known.filter((one): one is readonly [string, string] => one[1] !== undefined && one[1] !== '')
   const width = Math.max(0, ...said.map(([label]) => label.length)) + 2
   return said
-    .map(([label, value]) => `${label.padEnd(width)}${value.split('\n').join(`\n${' '.repeat(width)}`)}\n`)
+    .map(
+      ([label, value]) =>
+        `${label.padEnd(width)}${plainLines(value)
+          .split('\n')
+          .join(`\n${' '.repeat(width)}`)}\n`,
+    )
     .join('')
 }
 

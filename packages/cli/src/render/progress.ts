@@ -42,7 +42,7 @@ export class ProgressBars {
       ...(failed > 0 ? [`${failed} failed`] : []),
     ]
     const percent = total === undefined || total === 0 ? undefined : (100 * over) / total
-    this.#maps.set(jobId, { label: name, percent, behind: behind.join('  ') })
+    this.#maps.set(jobId, { label: oneLine(name), percent, behind: behind.join('  ') })
   }
 
   /** Everything a job has begun is over. */

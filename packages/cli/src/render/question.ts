@@ -20,14 +20,14 @@ export function answerLine(job: JobSnapshot, at?: string): string {
   const { choices, secret } = job.question!
   // What is secret is not typed where a shell would remember it.
   const value = secret ? [] : [choices?.[0] === undefined ? 'VALUE' : shellWord(choices[0])]
-  return ['errand', ...(at === undefined ? [] : ['--at', at]), 'answer', jobId(job), ...value].join(' ')
+  return ['errand', ...atWords(at), 'answer', jobId(job), ...value].join(' ')
 }
 
 /** What it waits for from whoever looks at it, on stderr: an answer, or to be received. */
 export function sayWaiting(terminal: Terminal, job: JobSnapshot, at?: string): void {
   sayQuestion(terminal, job, at)
   if (!job.paused) return
-  const line = ['errand', ...(at === undefined ? [] : ['--at', at]), 'receive', jobId(job)].join(' ')
+  const line = ['errand', ...atWords(at), 'receive', jobId(job)].join(' ')
   terminal.say(`${terminal.word('yellow', `job ${jobId(job)} is paused:`)} as much as is kept of it was left unread`)
   terminal.say(`  ${terminal.word('dim', line)}`)
 }
@@ -37,6 +37,11 @@ export function sayQuestion(terminal: Terminal, job: JobSnapshot, at?: string): 
   if (job.state !== 'Blocked' || !job.question) return
   terminal.say(`${terminal.word('yellow', `job ${jobId(job)} asks:`)} ${questionText(job.question)}`)
   terminal.say(`  ${terminal.word('dim', answerLine(job, at))}`)
+}
+
+/** Whose table it is, as a line to type says it. */
+export function atWords(at: string | undefined): string[] {
+  return at === undefined ? [] : ['--at', shellWord(at)]
 }
 
 function shellWord(text: string): string {

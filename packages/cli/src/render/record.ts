@@ -6,7 +6,7 @@ import { leavesOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
 import { checkFields, pick, recordDocument, RECORD_FIELDS } from './json.ts'
 import { ProgressBars } from './progress.ts'
-import { pad, widthOf } from './table.ts'
+import { oneLine, pad, plainLines, widthOf } from './table.ts'
 import { renderValue } from './value.ts'
 
 export interface PrinterOptions {
@@ -14,7 +14,7 @@ export interface PrinterOptions {
   readonly prefix: boolean
   /** Where jobs run, so that all prefixes are as wide and each has a colour. */
   readonly locations?: readonly string[]
-  /** Bytes as they are. */
+  /** Bytes as they are, and what jobs say beside their output too. */
   readonly raw: boolean
   /** The exit code of a command becomes ours: then it need not be said. */
   readonly exits?: boolean
@@ -59,7 +59,7 @@ export class RecordPrinter {
     this.#options = options
     const locations = options.locations ?? []
     this.#colors = colorsOf(locations)
-    this.#width = Math.max(0, ...locations.map(widthOf))
+    this.#width = Math.max(0, ...locations.map((one) => widthOf(oneLine(one))))
   }
 
   /** Settles when the reader of stdout takes more. @throws Failure EPIPE */
@@ -85,7 +85,7 @@ export class RecordPrinter {
         return this.#words(record, terminal.word('yellow', `(${record.dropped} records lost)`))
       default: {
         const text = renderValue(record.value, { columns: undefined, colors: false })
-        return this.#words(record, terminal.word('yellow', `${record.kind.toUpperCase()}: ${text}`))
+        return this.#words(record, terminal.word('yellow', `${record.kind.toUpperCase()}: ${this.#theirs(text)}`))
       }
     }
   }
@@ -126,12 +126,13 @@ export class RecordPrinter {
   thrown(location: string, error: Error): void {
     const { terminal, verbose } = this.#context
     // What a program writes on stderr is its words, not an error of ours to be marked.
-    if (error.name === 'NativeCommandError') return this.#words({ location }, error.message)
+    if (error.name === 'NativeCommandError') return terminal.passOn(this.#said(location, error.message))
     const text = verbose && error.stack !== undefined && error.stack !== '' ? error.stack : error.message
-    this.#words({ location }, terminal.word('red', `ERROR: ${text}`))
+    this.#words({ location }, terminal.word('red', `ERROR: ${this.#theirs(text)}`))
     // Ours say what to do: it was refused over there, say.
     const { hint } = error as { hint?: unknown }
-    if (typeof hint === 'string' && hint !== '') this.#words({ location }, terminal.word('dim', `  ${hint}`))
+    if (typeof hint === 'string' && hint !== '')
+      this.#words({ location }, terminal.word('dim', `  ${plainLines(hint)}`))
   }
 
   /** Whether an error with this message stood among the records. */
@@ -156,7 +157,19 @@ export class RecordPrinter {
 
   #words({ location }: Pick<JobRecord, 'location'>, text: string): void {
     const { terminal } = this.#context
-    terminal.say(this.#prefixed(location, text, (style, word) => terminal.word(style, word)))
+    const line = this.#said(location, text)
+    if (this.#options.raw) terminal.passOn(line)
+    else terminal.say(line)
+  }
+
+  /** What a job says behind a mark of ours. Its outputs, and what its programs write, are data and stay as they are. */
+  #theirs(text: string): string {
+    return this.#options.raw ? text : plainLines(text)
+  }
+
+  #said(location: string, text: string): string {
+    const { terminal } = this.#context
+    return this.#prefixed(location, text, (style, word) => terminal.word(style, word))
   }
 
   #prefixed(location: string, text: string, paint: Paint): string {
@@ -169,7 +182,7 @@ export class RecordPrinter {
   }
 
   #prefix(location: string, paint: Paint): string {
-    return `${paint(this.#colors.get(location.toLowerCase()) ?? 'cyan', pad(location, this.#width))} | `
+    return `${paint(this.#colors.get(location.toLowerCase()) ?? 'cyan', pad(oneLine(location), this.#width))} | `
   }
 
   #remember(jobId: string, error: Error): void {

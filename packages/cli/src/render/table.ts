@@ -60,16 +60,28 @@ export function pad(text: string, width: number, align: Column['align'] = 'left'
 
 /** A script of many lines is one cell; nothing in it may move the cursor. */
 export function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what must not reach a terminal
-  return text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim()
+  return text.replace(/[\s\p{Cc}\u202a-\u202e\u2066-\u2069]+/gu, ' ').trim()
 }
 
 /** One line of a text, blanks as they are; nothing in it may move the cursor or change a colour. */
 export function printable(line: string): string {
-  const plain = stripVTControlCharacters(line).replaceAll('\t', '  ')
-  // oxlint-disable-next-line no-control-regex -- control characters are what must not reach a terminal
-  return plain.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '')
+  return plainLines(line).replaceAll('\t', '  ').replaceAll('\n', ' ')
 }
+
+/** Lines of what somebody else wrote: nothing but line ends and tabs that a terminal obeys, nothing that turns letters around. */
+export function plainLines(text: string): string {
+  return OBEYED.test(text) ? stripVTControlCharacters(text).replaceAll(EACH_OBEYED, '') : text
+}
+const OBEYED = /(?![\n\t])[\p{Cc}\u202a-\u202e\u2066-\u2069]/u
+const EACH_OBEYED = new RegExp(OBEYED, 'gu')
+
+/** The same of words of ours that were coloured: the colours we use ourselves stay, none that hides or inverts. */
+export function plainWords(text: string): string {
+  const pieces = text.split(COLORS)
+  return pieces.map((piece, index) => (index % 2 === 1 ? piece : plainLines(piece))).join('')
+}
+// oxlint-disable-next-line no-control-regex -- colours are control characters
+const COLORS = /(\u001b\[(?:[12]|22|3[1-6]|39|9[2-6])m)/
 
 type StringWidth = typeof import('string-width').default
 let stringWidth: StringWidth | undefined

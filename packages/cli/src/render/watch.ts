@@ -46,11 +46,14 @@ export interface WatchView {
     | { readonly kind: 'job'; readonly facts: readonly string[]; readonly output: readonly string[] }
 }
 
-/** As many lines as there are rows, each at most as wide as the terminal. */
+/**
+ * As many lines as there are rows, each at most as wide as the terminal. Names, reasons and commands in the view may be
+ * anybody's: no line has anything that the terminal obeys, but colours by `paint`.
+ */
 export function watchFrame(view: WatchView, { columns, rows }: Size, paint: Paint): string[] {
   const head = rows >= 2 ? [titleLine(view, columns, paint)] : []
   // The last row asks and says: it is the last to go.
-  const foot = rows >= 3 ? [paint('dim', cut(view.footer, columns))] : []
+  const foot = rows >= 3 ? [paint('dim', cut(printable(view.footer), columns))] : []
   const room = Math.max(0, rows - head.length - foot.length)
   const body = bodyOf(view, { columns, rows: room }, paint).slice(0, room)
   return [...head, ...body, ...Array.from({ length: room - body.length }, () => ''), ...foot]
@@ -64,8 +67,9 @@ function titleLine({ tabs, tab, right, rightTone }: WatchView, columns: number, 
   if (used > columns) return paint('bold', cut(words[tab]!, columns))
   const painted = words.map((word, index) => (index === tab ? paint('bold', word) : word)).join(' ')
   const room = columns - used - 2
-  if (room < Math.min(8, widthOf(right))) return painted
-  const shown = cut(right, room)
+  const name = printable(right)
+  if (room < Math.min(8, widthOf(name))) return painted
+  const shown = cut(name, room)
   return `${painted}${' '.repeat(columns - used - widthOf(shown))}${paint(rightTone ?? 'dim', shown)}`
 }
 
@@ -77,16 +81,20 @@ function bodyOf({ body }: WatchView, size: Size, paint: Paint): string[] {
   const rule = body.output.length > 0 && size.rows - facts.length > 2 ? [paint('dim', '─'.repeat(size.columns))] : []
   const room = size.rows - facts.length - rule.length
   const last = room > 0 ? body.output.slice(-room) : []
-  return [...facts.map((line) => cut(line, size.columns)), ...rule, ...last.map((line) => cut(line, size.columns))]
+  return [
+    ...facts.map((line) => cut(printable(line), size.columns)),
+    ...rule,
+    ...last.map((line) => cut(line, size.columns)),
+  ]
 }
 
 function tableLines({ titles, rows, selected, empty }: WatchTable, size: Size, paint: Paint): string[] {
-  if (rows.length === 0) return [cut(empty, size.columns)]
+  if (rows.length === 0) return [cut(printable(empty), size.columns)]
   const header = size.rows >= 3 ? 1 : 0
   const room = Math.max(1, size.rows - header)
   // The selected row is always among them, in the middle where there are more on both sides.
   const first = Math.max(0, Math.min(selected - Math.floor(room / 2), rows.length - room))
-  const shown = rows.slice(first, first + room)
+  const shown = rows.slice(first, first + room).map((row) => ({ ...row, cells: row.cells.map(printable) }))
   const widths = titles.map((title, index) => {
     return Math.max(widthOf(title), ...shown.map(({ cells }) => widthOf(cells[index] ?? '')))
   })
@@ -202,7 +210,7 @@ export function outputLines(record: JobRecord, several: boolean): string[] {
   const where = several ? `${record.location} | ` : ''
   return textOf(record)
     .split('\n')
-    .map((line) => `${where}${printable(line)}`)
+    .map((line) => printable(`${where}${line}`))
 }
 
 function textOf(record: JobRecord): string {

@@ -70,8 +70,13 @@ export class Machines implements AsyncDisposable {
   }
 
   async up(machine: string, ...flags: string[]): Promise<void> {
+    await this.start(machine, '--name', machine, '--listen', '/ip4/127.0.0.1/tcp/0', ...flags)
+  }
+
+  /** As its settings say. */
+  async start(machine: string, ...flags: string[]): Promise<void> {
     this.#up.add(machine)
-    await this.ok(machine, 'up', '--name', machine, '--listen', '/ip4/127.0.0.1/tcp/0', ...flags)
+    await this.ok(machine, 'up', ...flags)
   }
 
   /** `from` may go to `to`, not the other way round. */
