@@ -404,7 +404,7 @@ describe('live, where nobody looks', () => {
     await until(() => events.lines.length === 2)
     await machines.ok('far', 'down', '--force')
     await until(() => events.stderr.includes('waiting for it'))
-    await ok('start', '--wait', '-e', '1')
+    await ok('--at', 'localhost', 'start', '--wait', '-e', '1')
     await until(() => events.documents.some(({ event, from }) => event === 'job.completed' && from === 'localhost'))
     await machines.up('far')
     await until(() => events.documents.filter(({ event, from }) => event === 'begin' && from === 'far').length === 2)
