@@ -61,7 +61,7 @@ export interface PlaceMeant {
   /** As in {@link Place}. */
   readonly location: string | undefined
   /** Our standing session on a peer is opened on first use. @throws what the place says that cannot be spoken to */
-  open(signal: AbortSignal): Promise<Place>
+  readonly open: (signal: AbortSignal) => Promise<Place>
 }
 
 /** The places of `--at`, our own without it. `all`: our own, and every peer that is known now. */
