@@ -66,8 +66,7 @@ class Boards {
     return board.begin(location, jobs)
   }
 
-  keep(places: readonly Place[]): void {
-    const there = new Set(places.map(({ location }) => location))
+  keep(there: ReadonlySet<string | undefined>): void {
     for (const at of [...this.#boards.keys()]) if (!there.has(at)) this.#boards.delete(at)
   }
 
@@ -142,7 +141,7 @@ class Table {
   readonly #boards: Boards
   readonly #region: Region
   #notice = ''
-  #away = false
+  #away: readonly Error[] = []
   #changed = Promise.withResolvers<void>()
 
   constructor(context: Context, flags: Flags, filter: JobFilter, words: readonly string[]) {
@@ -164,20 +163,17 @@ class Table {
         this.#context,
         { at: this.#flags.at, say: (text) => (this.#notice = text) },
         {
-          places: (places) => this.#boards.keep(places),
+          places: (locations) => this.#boards.keep(locations),
           begin: async (place) => {
             const jobs = await look(place, this.#words, this.#flags, this.#boards.filter, this.#context)
             this.#boards.begin(place, jobs, this.#words.length > 0)
-            if (this.#away) this.#notice = ''
-            this.#away = false
             change()
           },
           event: (place, event) => {
             if (this.#boards.take(place, event)) change()
           },
-          lost: ({ message }) => {
-            this.#notice = `${message}; waiting for it`
-            this.#away = true
+          away: (reasons) => {
+            this.#away = reasons
             change()
           },
         },
@@ -215,7 +211,11 @@ class Table {
     const style = { columns: columns - 1, title: (line: string) => terminal.data('bold', line) }
     const table = shown.length === 0 ? ['no jobs'] : jobTable(shown, style).trimEnd().split('\n')
     if (all.length > shown.length) table.push(cut(`… and ${all.length - shown.length} older ones`, columns - 1))
-    if (this.#notice !== '') table.push(terminal.data('yellow', cut(printable(this.#notice), columns - 1)))
+    const away = this.#away.map(({ message }) => message)
+    if (this.#notice !== '' || away.length > 0) {
+      const text = printable([this.#notice, ...away].filter((one) => one !== '').join('; '))
+      table.push(terminal.data('yellow', cut(away.length > 0 ? `${text}; waiting for it` : text, columns - 1)))
+    }
     return table
   }
 }

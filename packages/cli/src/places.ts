@@ -55,38 +55,59 @@ export async function sessionMeant(peer: Peer, word: string, signal: AbortSignal
   })
 }
 
-/**
- * The job tables of `--at`, our own without it. Our standing session on a peer is opened on first use.
- * @throws whatever the first place that cannot be spoken to says; but `all` skips and says so
- */
-export async function placesOf(
+/** A place that `--at` means, before it is spoken to. */
+export interface PlaceMeant {
+  /** As it was typed; undefined is our own peer. */
+  readonly word: string | undefined
+  /** As in {@link Place}. */
+  readonly location: string | undefined
+  /** Our standing session on a peer is opened on first use. @throws what the place says that cannot be spoken to */
+  readonly open: (signal: AbortSignal) => Promise<Place>
+}
+
+/** The places of `--at`, our own without it. `all`: our own, and every peer that is known now. */
+export async function placesMeant(
   peer: Peer,
   at: readonly string[] | undefined,
-  context: Context,
-  say: (text: string) => void = (text) => context.terminal.say(text),
-): Promise<Place[]> {
-  if (at === undefined || at.length === 0) return [{ location: undefined, table: peer }]
-  const { signal } = context
-  if (!at.includes('all')) {
-    const several = at.length > 1
-    return Promise.all(
-      at.map(async (word) => {
-        const session = await tableOf(peer, word, signal)
-        return { location: several ? word : undefined, table: session, session }
-      }),
-    )
-  }
-  if (at.length > 1) throw usage('--at all is every known peer already')
-  const known = (await peer.peers({ signal })).map(({ name }) => name)
-  const asked = await Promise.allSettled(known.map((name) => peer.home(name, { signal })))
-  const places: Place[] = [{ location: peer.name, table: peer }]
-  asked.forEach((answer, index) => {
-    const name = known[index]!
-    if (answer.status === 'fulfilled') places.push({ location: name, table: answer.value, session: answer.value })
-    else if (signal.aborted) throw signal.reason
-    else say(`errand: ${oneLine(name)}: ${oneLine((answer.reason as Error).message)}`)
+  signal: AbortSignal,
+): Promise<PlaceMeant[]> {
+  const own = (location: string | undefined): PlaceMeant => ({
+    word: undefined,
+    location,
+    open: async () => ({ location, table: peer }),
   })
-  return places
+  const other = (word: string, location: string | undefined, open: typeof tableOf): PlaceMeant => ({
+    word,
+    location,
+    async open(here) {
+      const session = await open(peer, word, here)
+      return { location, table: session, session }
+    },
+  })
+  if (at === undefined || at.length === 0) return [own(undefined)]
+  if (!at.includes('all')) return at.map((word) => other(word, at.length > 1 ? word : undefined, tableOf))
+  if (at.length > 1) throw usage('--at all is every known peer already')
+  const known = await peer.peers({ signal })
+  const home: typeof tableOf = (_, name, here) => peer.home(name, { signal: here })
+  return [own(peer.name), ...known.map(({ name }) => other(name, name, home))]
+}
+
+/**
+ * The job tables of `--at`, our own without it.
+ * @throws whatever the first place that cannot be spoken to says; but `all` skips and says so
+ */
+export async function placesOf(peer: Peer, at: readonly string[] | undefined, context: Context): Promise<Place[]> {
+  const { signal, terminal } = context
+  const meant = await placesMeant(peer, at, signal)
+  const asked = meant.map((one) => one.open(signal))
+  if (!at?.includes('all')) return Promise.all(asked)
+  const answers = await Promise.allSettled(asked)
+  signal.throwIfAborted()
+  return answers.flatMap((answer, index) => {
+    if (answer.status === 'fulfilled') return [answer.value]
+    terminal.say(`errand: ${oneLine(meant[index]!.word ?? '')}: ${oneLine((answer.reason as Error).message)}`)
+    return []
+  })
 }
 
 async function tableOf(peer: Peer, word: string, signal: AbortSignal): Promise<Session> {

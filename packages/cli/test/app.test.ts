@@ -8,6 +8,9 @@ describe('usage', () => {
   it.each([
     [['strat', 'x'], "'strat' is no command of errand\n  did you mean start?"],
     [['get-jbo'], 'did you mean Get-Job?'],
+    [['ps'], 'did you mean list?'],
+    [['peers'], 'did you mean peer list?'],
+    [['sesion'], 'did you mean session list?'],
     [['list', '--sate', 'x'], "unknown option '--sate'\n  did you mean --state?"],
     [['list', '--newest', 'x'], "--newest: 'x' is not a whole number from 1 on"],
     [['start', '--engine', 'vm', '-e', '1'], "--engine: 'vm' is none of thread, process"],
@@ -17,7 +20,7 @@ describe('usage', () => {
     [['start', '-n'], "option '-n, --name <name>' argument missing"],
     [['session'], 'errand session what?'],
     [['session', 'lst'], 'did you mean session list?'],
-    [['receive'], 'errand receive needs JOB…'],
+    [['receive'], 'receive needs JOB…'],
     [['enter', 'a', 'b'], "'b' is too much"],
     [['start'], 'nothing to do'],
     [['start', '-e', '1', 'x'], "'x' is too much beside -e CODE"],

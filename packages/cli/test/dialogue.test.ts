@@ -239,7 +239,7 @@ describe('answer', () => {
   it.each([
     [['answer', '1', 'x'], 1, /job 1 asks nothing: it is Running\n {2}`errand list -s Blocked`/],
     [['answer', '9', 'x'], 3, /no job 9/],
-    [['answer'], 2, /errand answer needs JOB/],
+    [['answer'], 2, /answer needs JOB/],
     [['answer', '1', '--json', '{'], 2, /'\{' is not JSON/],
     [['answer', '--at', 'a,b', '1', 'x'], 2, /an answer is for one job/],
   ])('%j ends with %i', async (argv, code, words) => {

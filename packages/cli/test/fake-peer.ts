@@ -387,7 +387,9 @@ export class FakeTable {
     const rest: JobFilter = plain(filter)
     this.filters.push(rest)
     const states = rest.state === undefined ? undefined : [rest.state].flat()
-    const found = this.live.filter((job) => !states || states.includes(job.state))
+    const named = rest.name === undefined ? undefined : new RegExp(`^${rest.name.replaceAll('*', '.*')}$`, 'i')
+    const fits = (job: FakeJob): boolean => named === undefined || named.test(job.name)
+    const found = this.live.filter((job) => (!states || states.includes(job.state)) && fits(job))
     return rest.includeChildren ? found.flatMap((job) => [job, ...job.children]) : found
   }
   async job(which: number | string | Job | JobSnapshot): Promise<Job> {

@@ -93,7 +93,8 @@ describe('start', () => {
     peer.table[0]!.yields('a')
     await one.stdout.has('a\n')
     one.signals.emit('SIGINT')
-    expect(await one.ended).toMatchObject({ code: 130, err: '' })
+    const goesOn = 'errand: job 1 goes on; `errand receive 1 --follow` follows again\n'
+    expect(await one.ended).toMatchObject({ code: 130, err: goesOn })
     expect(peer.table[0]).toMatchObject({ state: 'Running', calls: [['receive', expect.anything()]] })
   })
 })
@@ -415,7 +416,8 @@ describe('receive and logs', () => {
     const one = new Running(['receive', '1', '-f'], { peer })
     await one.stdout.has('c\n')
     one.signals.emit('SIGINT')
-    expect(await one.ended).toMatchObject({ code: 130, err: '' })
+    const goesOn = 'errand: job 1 goes on; `errand receive 1 --follow` follows again\n'
+    expect(await one.ended).toMatchObject({ code: 130, err: goesOn })
     expect(job.state).toBe('Running')
     job.yields('d').end('Failed')
     expect(await errand(['receive', '1', '-f'], { peer })).toMatchObject({ code: 0, out: 'd\n' })
@@ -510,6 +512,16 @@ describe('wait, stop, remove', () => {
     expect(await errand(['stop', '--all'], { peer })).toEqual({ code: 0, out: '', err: 'no job runs\n' })
     for (const odd of [[], ['1', '--all'], ['1', '--kill', '--grace', '1s']])
       expect(await errand(['stop', ...odd], { peer })).toMatchObject({ code: 2 })
+  })
+  it('takes a name with a wildcard for all that are like it, and none is no mistake', async () => {
+    const peer = running()
+    for (const name of ['build-1', 'build-2', 'other']) await peer.start(['x'], { name })
+    expect(await errand(['stop', 'build-*'], { peer })).toMatchObject({ code: 0 })
+    expect(peer.table.map(({ state }) => state)).toEqual(['Stopped', 'Stopped', 'Running'])
+    expect(await errand(['Remove-Job', '-Name', 'BUILD*'], { peer })).toMatchObject({ code: 0 })
+    expect(peer.live.map(({ name }) => name)).toEqual(['other'])
+    expect(await errand(['wait', 'build-*'], { peer })).toMatchObject({ code: 0, out: '' })
+    expect(await errand(['wait', 'build-1'], { peer })).toMatchObject({ code: 3 })
   })
   it('says each failure and stops the others all the same', async () => {
     const peer = running()

@@ -4,7 +4,7 @@ import type { JobSnapshot, JobState, PeerEvent } from '@errand/runtime/client'
 import { JobBoard } from '../src/job-board.ts'
 import { happenings } from '../src/render/event.ts'
 import { outputLines, spent, watchFrame, type WatchView } from '../src/render/watch.ts'
-import { FakeJob, FakePeer, failure } from './fake-peer.ts'
+import { FakeJob, FakePeer, FakeSession, failure } from './fake-peer.ts'
 import { errand, Running } from './harness.ts'
 
 const at = new Date('2026-11-22T09:00:00Z')
@@ -115,13 +115,108 @@ describe('errand events', () => {
     peer.tell(news(job(1)))
     const running = new Running(['events', '--json=event'], { peer })
     await running.stdout.has(/begin[^]*begin[^]*job\.running/)
-    expect(running.stderr.text).toBe(
-      'warning: the link to local ended; waiting for it\nwarning: no errand is up; waiting for it\n',
-    )
+    // Once, whatever it says each time it is looked for.
+    expect(running.stderr.text).toBe("warning: this machine's peer has gone; waiting for it\n")
     // Only the first time it is started where it is not up.
     expect(running.reached.map(({ start }) => start)).toEqual([true, false, false])
     running.signals.emit('SIGINT')
     expect((await running.ended).code).toBe(130)
+  })
+  /** Peers near and far with a standing session each; what far answers to who looks for it is the test's. */
+  function nearAndFar(): { peer: FakePeer; near: FakeSession; far: FakeSession; looks: (() => void)[] } {
+    const peer = new FakePeer().knows('near', 'far')
+    const [near, far] = ['near', 'far'].map((name, n) => new FakeSession(90 + n, name, 'home')) as [
+      FakeSession,
+      FakeSession,
+    ]
+    peer.homes.set('near', near).set('far', far)
+    const looks: (() => void)[] = []
+    const home = peer.home.bind(peer)
+    peer.home = async (on) => {
+      if (on === 'far') looks.shift()?.()
+      return home(on)
+    }
+    return { peer, near, far, looks }
+  }
+  /** The session's stream breaks behind its first event. */
+  function breaks(session: FakeSession, error: Error): void {
+    const events = session.events.bind(session)
+    let begun = 0
+    session.events = async function* (o) {
+      const first = ++begun === 1
+      for await (const event of events(o)) {
+        yield event
+        if (first && event.kind === 'job') throw error
+      }
+    }
+  }
+  const unreachable = (message: string) => (): never => {
+    throw failure('PEER_UNREACHABLE', message)
+  }
+
+  it('tells of the other places while one is away, and takes that one up again; says it once', async () => {
+    const { peer, near, far, looks } = nearAndFar()
+    breaks(far, failure('PEER_LOST', 'the link ended'))
+    const running = new Running(['events', '--at', 'near,far', '--json=event,from'], { peer })
+    await running.stdout.has(/begin[^]*begin/)
+    const seen = Promise.withResolvers<void>()
+    looks.push(unreachable('far does not answer'), () => {
+      seen.resolve()
+      throw failure('PEER_UNREACHABLE', 'no route to far')
+    })
+    far.tell(news(job(1)))
+    await seen.promise
+    near.tell(news(job(2)))
+    await running.stdout.has(/job.running","from":"near"/)
+    expect(running.stderr.text).toBe('warning: far: the link ended; waiting for it\n')
+    expect(running.stdout.text.match(/begin/g)).toHaveLength(2)
+    await running.stdout.has(/begin[^]*begin[^]*begin/)
+    expect(running.stdout.text.match(/"begin","from":"near"/g)).toHaveLength(1)
+    expect(running.stderr.text).toBe('warning: far: the link ended; waiting for it\n')
+    running.signals.emit('SIGINT')
+    expect((await running.ended).code).toBe(130)
+  })
+  it('opens a session anew that was closed over there, and says only what keeps it from that', async () => {
+    const { peer, far, looks } = nearAndFar()
+    breaks(far, failure('SESSION_CLOSED', 'session home is closed'))
+    const running = new Running(['events', '--at', 'far', '--json=event'], { peer })
+    await running.stdout.has('begin')
+    looks.push(unreachable('far does not answer'))
+    far.tell(news(job(1)))
+    await running.stdout.has(/begin[^]*begin/)
+    expect(running.stderr.text).toBe('warning: far does not answer; waiting for it\n')
+    running.signals.emit('SIGINT')
+    expect((await running.ended).code).toBe(130)
+  })
+  it('with --at all waits for those that are not there yet, and says who lets nobody in', async () => {
+    const { peer, looks } = nearAndFar()
+    peer.knows('closed')
+    const home = peer.home.bind(peer)
+    peer.home = async (on) => {
+      if (on === 'closed') throw failure('DENIED', 'not allowed there')
+      return home(on)
+    }
+    looks.push(unreachable('far does not answer'))
+    const running = new Running(['events', '--at', 'all', '--json=event,from'], { peer })
+    await running.stdout.has('"begin","from":"far"')
+    expect(running.stderr.text.split('\n').toSorted()).toEqual([
+      '',
+      'errand: closed: not allowed there',
+      'warning: far does not answer; waiting for it',
+    ])
+    for (const from of ['laptop', 'near', 'far']) {
+      expect(running.stdout.text.match(new RegExp(`"begin","from":"${from}"`, 'g'))).toHaveLength(1)
+    }
+    running.signals.emit('SIGINT')
+    expect((await running.ended).code).toBe(130)
+  })
+  it('ends where one of the places it is asked for cannot be reached from the beginning', async () => {
+    const { peer, looks } = nearAndFar()
+    looks.push(unreachable('far does not answer'))
+    expect(await errand(['events', '--at', 'near,far'], { peer })).toMatchObject({
+      code: 5,
+      err: 'errand: far does not answer\n',
+    })
   })
   it('ends at once with what no waiting mends', async () => {
     const peer = new FakePeer()

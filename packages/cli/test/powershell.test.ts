@@ -28,6 +28,9 @@ describe('Start-Job and Invoke-Command', () => {
     [['Start-Job', '-Name', 'x', '-ScriptBlock', '{ 1 + 1 }'], 'start -n x -e 1 + 1'],
     [['start-job', '-scriptblock', '1 + 1'], 'start -e 1 + 1'],
     [['sajb', '{ yield 1 }'], 'start -e yield 1'],
+    // Without quotes a shell makes words of a block.
+    [['Start-Job', '{', '3', '+', '3', '}', '-Name', 'x'], 'start -n x -e 3 + 3'],
+    [['icm', '-Cn', 'a', '-ScriptBlock', '{', '({', 'a:', '1', '})', '}', '-AsJob'], 'start --on a -e ({ a: 1 })'],
     [['Start-Job', '-FilePath', 'a.ts'], 'start a.ts'],
     [['Start-Job', 'a.ts'], 'start a.ts'],
     [['Start-Job', '-ArgumentList', '1,two,3', '{ args }'], 'start --args [1,"two",3] -e args'],

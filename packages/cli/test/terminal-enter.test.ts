@@ -1,6 +1,7 @@
 // `errand enter` as a person sees it: a session on another peer, in a real terminal. Whole screens are kept in `screens`.
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { argv, Machines, until } from './support/machines.ts'
 import { hasTmux, Screen, type ScreenOptions } from './support/screen.ts'
@@ -98,11 +99,11 @@ describe.skipIf(!hasTmux)('errand enter in a terminal (needs tmux)', { timeout: 
     await type(screen, 'let asked = 0; const jobber = { first: 1, get second() { asked++; return {} } }')
     await tab(screen, 'process.ve', (text) => text.endsWith(`${PROMPT} process.version`))
     await screen.key('Tab', 'Tab')
-    await screen.until('version   versions')
+    await screen.until(/version {3}versions\n+\[server01\]> process\.version$/)
     await screen.key('C-c')
     await tab(screen, 'job')
     await screen.key('Tab')
-    await screen.until(/jobber\s+job\s+jobs/)
+    await screen.until(/jobber\s+job\s+jobs\n+\[server01\]> job$/)
     await tab(screen, 'ber.')
     await screen.key('Tab')
     await screen.until(/first\s+second/)
@@ -400,6 +401,7 @@ describe.skipIf(!hasTmux)('errand enter in a terminal (needs tmux)', { timeout: 
     try {
       await screen.until((text) => /warning: [^]*warning: /.test(text) && text.endsWith(`${PROMPT} 1 +`))
       await screen.key('Tab') // gives nothing
+      await delay(500) // with what is typed at once it would be part of a paste
       // It cannot be run now, and need not be waited for.
       await screen.line('1')
       await screen.key('C-c')

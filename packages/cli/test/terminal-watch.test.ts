@@ -271,11 +271,16 @@ describe.skipIf(!hasTmux)('live, in a terminal (needs tmux)', () => {
     await all.until(/> far +1 +there +Running/)
     await machines.ok('far', 'down', '--force')
     await one.until('waiting for it')
-    await all.until((text) => text.includes('no jobs'))
+    // What is known of it stays; keys are still said, for the other table is heard.
+    await all.until((text) => /> far +1 +there +/.test(text) && /\] .* far/.test(text) && text.includes('q leave'))
+    await ok('start', '-n', 'mine', '--', 'sleep', '600')
+    await all.until(/laptop +1 +mine +Running/)
     await machines.up('far')
     await one.until(/> 1 +there +Stopped/)
+    await all.until(/far +1 +there +Stopped/)
     await ok('--at', 'far', 'start', '-n', 'again', '--', 'sleep', '600')
     await one.until(/> 2 +again +Running/)
+    await all.until(/far +2 +again +Running/)
     for (const screen of [one, all]) {
       await screen.key('q')
       expect(await screen.exited()).toBe(0)
@@ -390,6 +395,24 @@ describe('live, where nobody looks', () => {
     expect(await machines.type('laptop', ['events', '--timeout', '1s'])).toEqual({ code: 124, stdout: '', stderr: '' })
     expect(await machines.type('laptop', ['events', '--json=nothing'])).toMatchObject({ code: 2 })
     expect(await machines.type('laptop', ['events', '--at', 'nobody'])).toMatchObject({ code: 3 })
+  })
+
+  test('events of several peers, of which one is away for a while', async () => {
+    await machines.up('far')
+    await machines.pair('laptop', 'far')
+    await using events = machines.follow('laptop', 'events', '--at', 'localhost,far', '--json=event,from')
+    await until(() => events.lines.length === 2)
+    await machines.ok('far', 'down', '--force')
+    await until(() => events.stderr.includes('waiting for it'))
+    await ok('--at', 'localhost', 'start', '--wait', '-e', '1')
+    await until(() => events.documents.some(({ event, from }) => event === 'job.completed' && from === 'localhost'))
+    await machines.up('far')
+    await until(() => events.documents.filter(({ event, from }) => event === 'begin' && from === 'far').length === 2)
+    await ok('--at', 'far', 'start', '--wait', '-e', '1')
+    await until(() => events.documents.some(({ event, from }) => event === 'job.completed' && from === 'far'))
+    expect(events.documents.filter(({ event, from }) => event === 'begin' && from === 'localhost')).toHaveLength(1)
+    expect(events.stderr).toMatch(/^warning: [^\n]*far[^\n]*; waiting for it\n$/)
+    expect(events.stderr).not.toContain('closed')
   })
 
   test('no progress in a pipe', async () => {

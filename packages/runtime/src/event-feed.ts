@@ -7,6 +7,8 @@ import type { PeerEvent } from './surface.ts'
 export const EVENTS_KEPT = 2048
 /** Events in one answer. */
 export const EVENTS_MOST = 128
+/** What they take together, as estimated; one that alone takes more goes alone. In bytes. */
+export const EVENTS_BYTES: number = 1024 * 1024
 /** So long after the last question nothing is kept any more, in milliseconds. */
 export const EVENTS_KEPT_MS = 60_000
 
@@ -52,8 +54,16 @@ export class EventFeed {
     const from = this.#numberOf(cursor)
     if (from === undefined) return { cursor: this.#cursor(this.#next), begins: true, events: [] }
     if (from === this.#next && this.#ended) throw this.#ended
-    const events = this.#events.slice(from - this.#first, from - this.#first + EVENTS_MOST)
+    const events = this.#answer(from - this.#first)
     return { cursor: this.#cursor(from + events.length), events }
+  }
+
+  /** As many as go in one. */
+  #answer(from: number): PeerEvent[] {
+    const events = this.#events.slice(from, from + EVENTS_MOST)
+    let bytes = 0
+    const end = events.findIndex((event) => (bytes += weightOf(event)) > EVENTS_BYTES)
+    return end === -1 ? events : events.slice(0, Math.max(1, end))
   }
 
   /** Behind the last event who asks is told why there are no more. Idempotent. */
@@ -112,6 +122,17 @@ export class EventFeed {
     }
     signal?.throwIfAborted()
   }
+}
+
+/** No less than it takes encoded, in bytes: a character takes at most three, a number, a date or a head at most 16. */
+function weightOf(value: unknown): number {
+  if (typeof value === 'string') return 16 + 3 * value.length
+  if (typeof value !== 'object' || value === null) return 16
+  // An error's message and stack are not enumerable.
+  const keys = value instanceof Error ? Object.getOwnPropertyNames(value) : Object.keys(value)
+  let bytes = 16
+  for (const key of keys) bytes += weightOf(key) + weightOf((value as Record<string, unknown>)[key])
+  return bytes
 }
 
 /** For a handle: everything from now on, as it comes; ends when `signal` aborts. @throws what asking throws */

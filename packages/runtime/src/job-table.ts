@@ -203,6 +203,11 @@ export class JobTable {
     yield* this.#runs.values()
   }
 
+  /** Jobs whose changes are told: those that have ended are among them until they are written down. */
+  working(): Iterable<JobHost> {
+    return this.#listed.working()
+  }
+
   /** Jobs and runs that have not ended. */
   *unfinished(): Iterable<JobHost> {
     for (const job of this.#listed.working()) if (!isFinished(job.state)) yield job

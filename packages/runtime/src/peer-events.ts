@@ -2,10 +2,13 @@
 import { codeOf, ErrandError } from './errors.ts'
 import type { JobTable } from './job-table.ts'
 import type { TableJob } from './job-row.ts'
+import { keptText } from './kept-text.ts'
 import type { JobSnapshot, JobState, PeerEvent, PeerInfo, SessionSnapshot, SessionState } from './surface.ts'
 
-/** Characters of a text in an event: many events go in one answer. */
+/** Characters of a text in an event, but for ids: many events are kept, and many go in one answer. */
 const TEXT_MOST = 1000
+/** Of a peer's addresses, and of its grants. */
+const LIST_MOST = 100
 
 type Tell = (event: PeerEvent) => void
 type Entry = { readonly state: JobState; readonly at: Date }
@@ -14,7 +17,7 @@ type Entry = { readonly state: JobState; readonly at: Date }
 export function tellJobs(table: JobTable, tell: Tell): () => void {
   /** The newest state of each that was told, or was there before. */
   const told = new WeakMap<TableJob, Entry>()
-  for (const job of table.unfinished()) for (const one of [job, ...job.children]) told.set(one, one.newest)
+  for (const job of table.working()) for (const one of [job, ...job.children]) told.set(one, one.newest)
   return table.follow((job, what) => {
     const snapshot = job.snapshot()
     const { history } = snapshot
@@ -39,15 +42,33 @@ function behind(history: readonly Entry[], last: Entry | undefined): readonly En
   return history.filter((entry) => entry.at > last.at)
 }
 
-/** Without its children, each of which has events of its own, and with nothing in it that has no bound. */
+/** Without its children, each of which has events of its own; long texts are cut. */
 function brief(job: JobSnapshot): JobSnapshot {
-  const { command, reason, question } = job
+  const { name, command, location, reason, question } = job
   return Object.freeze({
     ...job,
+    name: shortened(name),
     command: shortened(command),
+    location: shortened(location),
     children: [],
     ...(reason && { reason: shortly(reason) }),
     ...(question && { question: { id: question.id, prompt: shortened(question.prompt), askedAt: question.askedAt } }),
+  })
+}
+
+function briefSession(session: SessionSnapshot): SessionSnapshot {
+  const { name, location, reason } = session
+  const brief = { ...session, name: shortened(name), location: shortened(location) }
+  return Object.freeze({ ...brief, ...(reason && { reason: shortly(reason) }) })
+}
+
+function briefPeer(peer: PeerInfo): PeerInfo {
+  const { name, addresses, grants } = peer
+  return Object.freeze({
+    ...peer,
+    name: shortened(name),
+    addresses: addresses.slice(0, LIST_MOST).map(shortened),
+    grants: grants.slice(0, LIST_MOST),
   })
 }
 
@@ -58,7 +79,8 @@ function shortly(error: Error): Error {
 }
 
 function shortened(text: string): string {
-  return text.length > TEXT_MOST ? `${text.slice(0, TEXT_MOST - 1)}…` : text
+  // In one piece: a part of a text keeps all of it.
+  return text.length > TEXT_MOST ? keptText(`${text.slice(0, TEXT_MOST - 1)}…`) : text
 }
 
 // ── sessions and peers ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -128,11 +150,10 @@ export class AroundTeller implements Disposable {
   }
 
   #say(session: SessionSnapshot, hosted: boolean, previous: SessionState | undefined, removed = false): void {
-    const { reason } = session
     this.#tell({
       kind: 'session',
       at: new Date(),
-      session: Object.freeze({ ...session, ...(reason && { reason: shortly(reason) }) }),
+      session: briefSession(session),
       hosted,
       ...(previous !== undefined && { previous }),
       ...(removed && { removed }),
@@ -144,11 +165,11 @@ export class AroundTeller implements Disposable {
     for (const [id, peer] of now) {
       const known = this.#peers.get(id)
       if (known && JSON.stringify(known) === JSON.stringify(peer)) continue
-      this.#tell({ kind: 'peer', at: new Date(), peer, wasConnected: known?.connected === true })
+      this.#tell({ kind: 'peer', at: new Date(), peer: briefPeer(peer), wasConnected: known?.connected === true })
     }
     for (const [id, peer] of this.#peers) {
       if (now.has(id)) continue
-      const gone = { ...peer, connected: false }
+      const gone = briefPeer({ ...peer, connected: false })
       this.#tell({ kind: 'peer', at: new Date(), peer: gone, wasConnected: peer.connected, removed: true })
     }
     this.#peers = now

@@ -8,6 +8,7 @@ import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Answers } from '../src/answers.ts'
 import { codeOf } from '../src/errors.ts'
+import type { EventsAnswer } from '../src/event-feed.ts'
 import { Link } from '../src/link.ts'
 import { LinkAcceptor, openLink } from '../src/link-handshake.ts'
 import { PeerHost } from '../src/peer.ts'
@@ -335,10 +336,15 @@ const cases: Cases = {
   },
   'local.events': async ({ asker }) => {
     const event = { type: 'local.events' } as const
-    const cursor = async (): Promise<unknown> => ((await asker.ask({}, event)) as { cursor: unknown }).cursor
-    await cursor()
-    // What was opened just now is told in a moment: then the cursor stays.
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    let { cursor } = (await asker.ask({}, event)) as EventsAnswer
+    // Told behind all that has happened so far: from then on the cursor stays.
+    const last = `last${++names}`
+    await asker.ask({}, { type: 'local.allow', peer: last, grants: ['connect'] })
+    for (let told = false; !told;) {
+      const answer = (await asker.ask({}, { ...event, cursor })) as EventsAnswer
+      told = answer.events.some((one) => one.kind === 'peer' && one.peer.name === last)
+      cursor = answer.cursor
+    }
     return { to: {}, event }
   },
   'local.peers': () => ({ to: {}, event: { type: 'local.peers' } }),

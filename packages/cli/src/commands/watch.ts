@@ -88,7 +88,9 @@ class Watching {
   #sessions = new Map<string, SessionSnapshot>()
   #peers = new Map<string, PeerInfo>()
   #name = ''
+  /** Why who is away is; `silent`: nobody else's table is heard. */
   #away = ''
+  #silent = false
   #tab: Tab = 'jobs'
   readonly #selected = new Map<Tab, string>()
   #find = ''
@@ -123,14 +125,15 @@ class Watching {
         this.#context,
         { at: this.#flags.at, own: true, say: (text) => (this.#said = text) },
         {
-          places: (places) => {
+          places: (locations) => {
             this.#places.clear()
-            this.#board.keep(new Set(places.map(({ location }) => location)))
+            this.#board.keep(locations)
           },
           begin: (place, peer) => this.#begin(place, peer),
           event: (place, event) => this.#take(place, event),
-          lost: ({ message }) => {
-            this.#away = message
+          away: (reasons, silent) => {
+            this.#silent = silent
+            this.#away = reasons.map(({ message }) => message).join('; ')
             this.#change()
           },
         },
@@ -194,7 +197,6 @@ class Watching {
         this.#look(place, looking.key, looking.snapshot)
       }
     }
-    this.#away = ''
     this.#change()
   }
 
@@ -250,8 +252,8 @@ class Watching {
     if (this.#mode === 'find') return `find: ${this.#find}_`
     if (this.#said !== '') return this.#said
     if (this.#mode === 'help') return 'any key goes back'
-    // When the peer is away a narrow title has no room to say so.
-    if (this.#away !== '') return `${this.#away}; waiting for it`
+    // A narrow title has no room to say so.
+    if (this.#silent) return `${this.#away}; waiting for it`
     if (this.#looking) return 'Escape back  s stop  r remove  q leave'
     const find = this.#find === '' ? '' : `'${this.#find}' (Escape: all)  `
     return this.#tab === 'jobs'
