@@ -1,6 +1,7 @@
 // Where? `--on` says where the work runs, `--at` whose job table a verb speaks to.
 import {
   codeOf,
+  isFinished,
   type Job,
   type JobFilter,
   type JobState,
@@ -10,6 +11,7 @@ import {
 } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import { usage } from './failure.ts'
+import { JOB_STATES } from './flags.ts'
 import { jobId } from './render/job.ts'
 import { checkFields, JOB_FIELDS, jobDocument, pick } from './render/json.ts'
 import { oneLine, printable } from './render/table.ts'
@@ -172,15 +174,8 @@ export async function jobsOf(
 }
 
 /** States of jobs that have ended, and of those that have not. */
-export const FINISHED: readonly JobState[] = ['Completed', 'Failed', 'Stopped']
-export const UNFINISHED: readonly JobState[] = [
-  'NotStarted',
-  'Running',
-  'Blocked',
-  'Suspended',
-  'Disconnected',
-  'Stopping',
-]
+export const FINISHED: readonly JobState[] = JOB_STATES.filter(isFinished)
+export const UNFINISHED: readonly JobState[] = JOB_STATES.filter((state) => !isFinished(state))
 
 /** All jobs of several places that pass a filter. */
 export async function filteredJobs(

@@ -4,19 +4,10 @@ import { codeOf, type Job, type JobState, type LocalPeer, type Session, type Wor
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
-import type { Flags } from '../flags.ts'
+import { JOB_STATES, type Flags } from '../flags.ts'
 import { follow, outcome, sayingNews, untilDetached } from '../follow.ts'
 import { inputOf, type InputSource } from '../input.ts'
-import {
-  FINISHED,
-  idLines,
-  jobDocuments,
-  placesOf,
-  sessionMeant,
-  targetsOf,
-  UNFINISHED,
-  type PlacedJob,
-} from '../places.ts'
+import { idLines, jobDocuments, placesOf, sessionMeant, targetsOf, type PlacedJob } from '../places.ts'
 import { printerOf } from '../render/record.ts'
 import { defined, isCommand, startOptions, workOf } from '../work.ts'
 import { printSessions } from './session.ts'
@@ -113,7 +104,7 @@ async function printStarted(context: Context, started: readonly PlacedJob[]): Pr
   await terminal.out(`${JSON.stringify(documents.length === 1 ? documents[0] : documents)}\n`)
 }
 
-const BEGUN: JobState[] = [...UNFINISHED, ...FINISHED].filter((state) => state !== 'NotStarted')
+const BEGUN: JobState[] = JOB_STATES.filter((state) => state !== 'NotStarted')
 
 /**
  * Opens (or borrows) a session per target, starts one job over all of them, and leaves. What was opened here is closed
