@@ -74,7 +74,8 @@ describe.each(Object.keys(SHELLS) as Shell[])('%s', (shell) => {
       await screen.line(source)
       // In two parts, so that it is not found where it is typed.
       await screen.line(`printf '%s%s\\n' REA DY`)
-      await screen.until(/^READY$/m)
+      // And the prompt behind it: what is typed before that is shown twice.
+      await screen.until(/^READY\n+\S/m)
       return screen
     }
 
