@@ -15,8 +15,8 @@ const OTHERS_AGAIN_MS = 1000
 /** Codes of a link that has ended, and of a peer that is not there now. */
 const GONE = new Set(['PEER_LOST', 'PEER_CLOSED', 'PEER_UNREACHABLE', 'CHANNEL_CLOSED', 'OUTCOME_UNKNOWN'])
 
-/** Of a session that was closed over there. */
-const CLOSED = new Set(['SESSION_CLOSED', 'SESSION_NOT_FOUND'])
+/** Of a session that was closed over there, or that somebody else has. */
+const CLOSED = new Set(['SESSION_CLOSED', 'SESSION_NOT_FOUND', 'SESSION_EXPIRED', 'SESSION_STATE'])
 
 export interface Listener {
   /** Places with these locations are heard from now on, and no others: each time our own peer is there anew. */

@@ -397,19 +397,25 @@ describe('live, where nobody looks', () => {
     expect(await machines.type('laptop', ['events', '--at', 'nobody'])).toMatchObject({ code: 3 })
   })
 
-  test('events of several peers, of which one is away for a while', async () => {
+  test('events of several peers, of which one is away for a while', { timeout: 90_000 }, async () => {
     await machines.up('far')
     await machines.pair('laptop', 'far')
     await using events = machines.follow('laptop', 'events', '--at', 'localhost,far', '--json=event,from')
-    await until(() => events.lines.length === 2)
+    await events.until(({ documents }) => documents.filter(({ event }) => event === 'begin').length >= 2)
     await machines.ok('far', 'down', '--force')
-    await until(() => events.stderr.includes('waiting for it'))
+    await events.until(({ stderr }) => stderr.includes('waiting for it'))
     await ok('--at', 'localhost', 'start', '--wait', '-e', '1')
-    await until(() => events.documents.some(({ event, from }) => event === 'job.completed' && from === 'localhost'))
+    await events.until(({ documents }) =>
+      documents.some(({ event, from }) => event === 'job.completed' && from === 'localhost'),
+    )
     await machines.up('far')
-    await until(() => events.documents.filter(({ event, from }) => event === 'begin' && from === 'far').length === 2)
+    await events.until(
+      ({ documents }) => documents.filter(({ event, from }) => event === 'begin' && from === 'far').length >= 2,
+    )
     await ok('--at', 'far', 'start', '--wait', '-e', '1')
-    await until(() => events.documents.some(({ event, from }) => event === 'job.completed' && from === 'far'))
+    await events.until(({ documents }) =>
+      documents.some(({ event, from }) => event === 'job.completed' && from === 'far'),
+    )
     expect(events.documents.filter(({ event, from }) => event === 'begin' && from === 'localhost')).toHaveLength(1)
     expect(events.stderr).toMatch(/^warning: [^\n]*far[^\n]*; waiting for it\n$/)
     expect(events.stderr).not.toContain('closed')

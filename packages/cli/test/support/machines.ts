@@ -137,6 +137,18 @@ export class Following implements AsyncDisposable {
     return this.lines.map((line) => JSON.parse(line) as unknown)
   }
 
+  /** Waits for what it says. @throws Error with all it has said, when it ends or says nothing like it in 20 s */
+  async until(holds: (said: this) => boolean): Promise<void> {
+    let ended: number | undefined
+    void this.#ended.then((code) => (ended = code))
+    const late = performance.now() + 20_000
+    while (!holds(this)) {
+      if (ended !== undefined || performance.now() > late)
+        throw new Error(`${ended === undefined ? 'not said' : `ended with ${ended}`}:\n${this.stdout}\n${this.stderr}`)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
   /** Resolves to the exit code. */
   leave(): Promise<number> {
     this.#child.kill('SIGINT')
