@@ -253,6 +253,7 @@ describe.skipIf(!hasTmux)('errand enter in a terminal (needs tmux)', { timeout: 
     await screen.line(`warn("waiting"); ${wait}; "said " + await ask("delete all?")`)
     await screen.until('\nWARNING: waiting')
     await screen.type('1 + 1\r2 +')
+    await delay(1_000) // nothing shows that it was read: it is not echoed
     writeFileSync(go, '')
     await screen.until(/\ndelete all\?$/)
     await screen.line('no')
@@ -264,6 +265,7 @@ describe.skipIf(!hasTmux)('errand enter in a terminal (needs tmux)', { timeout: 
     await screen.line(`warn("again"); ${wait}; await ask("sure?")`)
     await screen.until('\nWARNING: again')
     await screen.line('"dropped"')
+    await delay(1_000)
     writeFileSync(go, '')
     await screen.until(/\nsure\?$/)
     await screen.key('C-c')
