@@ -217,7 +217,7 @@ async function perform(
     connect: async ({ start = true, patient = false, again = false, signal } = {}) => {
       const before = again ? connected : undefined
       if (before) connected = undefined
-      await (await before?.catch(() => undefined))?.close()
+      await (await before?.catch(() => undefined))?.close() // who asked for it has heard why it was none
       const lostAfter = patient ? PATIENCE : 0
       const either = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal])
       givenUp = either

@@ -201,7 +201,7 @@ interface Daemon {
 async function daemonOf(home: string, signal: AbortSignal): Promise<Daemon> {
   const late = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)])
   for (;;) {
-    const holder = await lockHolder(lockFile(home)).catch(() => undefined)
+    const holder = await lockHolder(lockFile(home)).catch(() => undefined) // a home that cannot be read, as is said of it
     const held = holder?.alive === true
     let peer: LocalPeer | undefined
     try {

@@ -4,7 +4,7 @@ import type { JobFilter, JobSnapshot, PeerEvent } from '@errand/runtime/client'
 import type { Context } from './context.ts'
 import type { Flags } from './flags.ts'
 import { JobBoard } from './job-board.ts'
-import { hear, untilLeft } from './live.ts'
+import { hear, sayLost, untilLeft } from './live.ts'
 import { filteredJobs, jobsOf, type Place } from './places.ts'
 import { Region } from './region.ts'
 import { timeText } from './render/event.ts'
@@ -125,9 +125,7 @@ export function streamJobs(
           if (json === undefined && event.states.length === 0 && !event.removed) return
           await print(place, event.job, event.at, event.removed)
         },
-        lost: ({ message }) => {
-          if (!quiet) terminal.say(`${terminal.word('yellow', 'warning:')} ${oneLine(message)}; waiting for it`)
-        },
+        lost: (reason) => sayLost(context, reason),
       },
       signal,
     ),

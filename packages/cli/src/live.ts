@@ -5,6 +5,7 @@ import type { Context } from './context.ts'
 import { EXIT } from './exit-codes.ts'
 import { Failure } from './failure.ts'
 import { untilDetached } from './follow.ts'
+import { oneLine } from './render/table.ts'
 import { placesMeant, type Place, type PlaceMeant } from './places.ts'
 
 /** How often our own peer is looked for when it has gone, in ms. */
@@ -131,6 +132,11 @@ export async function hear(
       await delay(AGAIN_MS, undefined, { signal }).catch(() => undefined) // aborted: over
     }
   }
+}
+
+/** Says that a peer has gone and is looked for, where words are wanted: one line a time, on stderr. */
+export function sayLost({ terminal, quiet }: Context, { message }: Error): void {
+  if (!quiet) terminal.say(`${terminal.word('yellow', 'warning:')} ${oneLine(message)}; waiting for it`)
 }
 
 /** A session whose link is lost answers nothing until it is back: throws as soon as it is. */

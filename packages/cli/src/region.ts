@@ -1,7 +1,6 @@
 // Lines at the end of what a terminal shows, written anew in place: progress, and a table that is kept up to date.
 import type { Writable } from 'node:stream'
-import { stripVTControlCharacters } from 'node:util'
-import { widthOf } from './render/table.ts'
+import { shownWidth } from './render/table.ts'
 
 export type Output = Writable & {
   readonly isTTY?: boolean | undefined
@@ -46,7 +45,7 @@ export class Region {
   #back(): string {
     if (this.#lines.length === 0) return ''
     const columns = columnsOf(this.#stream)
-    const rows = this.#lines.map((line) => Math.max(1, Math.ceil(widthOf(stripVTControlCharacters(line)) / columns)))
+    const rows = this.#lines.map((line) => Math.max(1, Math.ceil(shownWidth(line) / columns)))
     const up = rows.reduce((sum, each) => sum + each, 0) - 1
     return `\r${up > 0 ? `\u001b[${up}A` : ''}`
   }

@@ -122,7 +122,7 @@ export const SETTINGS: readonly Setting[] = [
   },
   {
     key: 'mdns',
-    about: 'whether peers of the book are looked for in the local network',
+    about: 'whether to be found on the local network, and find peers there',
     field: 'mdns',
     restart: true,
     parse: (words) => choice(one(words), ['true', 'false']) === 'true',
@@ -130,7 +130,7 @@ export const SETTINGS: readonly Setting[] = [
   },
   {
     key: 'bootstrap',
-    about: 'multiaddrs of peers through which others are found',
+    about: 'multiaddrs of peers to stay connected with',
     field: 'bootstrap',
     restart: true,
     parse: (words) => {

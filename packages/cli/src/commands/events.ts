@@ -2,7 +2,7 @@
 import type { PeerEvent } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import type { Flags } from '../flags.ts'
-import { hear, untilLeft } from '../live.ts'
+import { hear, sayLost, untilLeft } from '../live.ts'
 import type { Place } from '../places.ts'
 import {
   EVENT_FIELDS,
@@ -40,9 +40,7 @@ export default async function events(context: Context, flags: Flags): Promise<nu
           begun.add(location)
         },
         event: print,
-        lost: ({ message }) => {
-          if (!quiet) terminal.say(`${terminal.word('yellow', 'warning:')} ${oneLine(message)}; waiting for it`)
-        },
+        lost: (reason) => sayLost(context, reason),
       },
       signal,
     ),

@@ -10,11 +10,8 @@ import { sayWaiting } from '../render/question.ts'
 import { defined } from '../work.ts'
 
 export default async function list(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
-  const filter = filterOf(flags)
+  const filter = filterBeside(words, flags)
   const named = words.length > 0
-  if (named && Object.keys(filter).some((key) => key !== 'includeChildren')) {
-    throw usage('filters and JOBs exclude each other', 'name the jobs, or filter all of them')
-  }
   if (flags.watch) {
     if (context.cmdlet) throw usage('--watch is for errand list')
     const { watchList } = await import('../list-watch.ts')
@@ -48,6 +45,13 @@ async function print(context: Context, jobs: readonly PlacedJob[]): Promise<void
   const rows = jobs.map(({ place, job }) => ({ job: job.snapshot, at: place.location }))
   const style = { columns: terminal.columns, title: (line: string) => terminal.data('bold', line) }
   await terminal.out(cmdlet ? powershellJobTable(rows) : jobTable(rows, style))
+}
+
+/** As `filterOf`. @throws Failure USAGE where jobs are named beside a filter */
+export function filterBeside(words: readonly string[], flags: Flags): JobFilter {
+  const filter = filterOf(flags)
+  if (words.length === 0 || Object.keys(filter).every((key) => key === 'includeChildren')) return filter
+  throw usage('filters and JOBs exclude each other', 'name the jobs, or filter all of them')
 }
 
 /** Which jobs, as flags say. @throws Failure USAGE */

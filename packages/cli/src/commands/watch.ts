@@ -11,7 +11,6 @@ import {
 } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
-import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { FullScreen, type Key } from '../full-screen.ts'
 import { JobBoard } from '../job-board.ts'
@@ -33,7 +32,7 @@ import {
   type WatchRow,
   type WatchView,
 } from '../render/watch.ts'
-import { filterOf } from './list.ts'
+import { filterBeside, filterOf } from './list.ts'
 
 /** Jobs that are held of one table: older ones are for `errand list`. */
 const MOST = 500
@@ -46,9 +45,7 @@ const REDRAW_MS = 50
 const TICK_MS = 1000
 
 export default async function watch(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
-  const filter = filterOf(flags)
-  if (words.length > 0 && Object.keys(filter).some((key) => key !== 'includeChildren'))
-    throw usage('filters and JOBs exclude each other', 'name the jobs, or filter all of them')
+  const filter = filterBeside(words, flags)
   const { terminal, json } = context
   if (json !== undefined || !terminal.readsOut || !terminal.types) return streamJobs(context, flags, filter, words)
   // Before the screen is taken: what keeps it from beginning is said where it stays to be read.

@@ -1,6 +1,6 @@
 // How far things are, for a person: a bar for each thing that jobs say they are at, and for each map.
 import type { ItemCounts, Progress } from '@errand/runtime/client'
-import { cut, oneLine, pad, widthOf } from './table.ts'
+import { cut, oneLine, pad, shownWidth, widthOf } from './table.ts'
 
 /** Cells of a bar, where there is room for one. */
 const BAR = 20
@@ -72,7 +72,7 @@ export class ProgressBars {
 
 /** The label takes what the numbers leave it: those are what changes. */
 function lineOf(where: string, { label, percent, behind }: Bar, width: number, labels: number): string {
-  const room = width - cells(where)
+  const room = width - shownWidth(where)
   const bar = percent !== undefined && width >= BAR_LEAST ? `${drawn(percent)} ` : ''
   const number = percent === undefined ? '' : `${String(Math.floor(percent)).padStart(3)}%`
   const right = `${bar}${number}${behind === '' ? '' : `${number === '' ? '' : '  '}${behind}`}`
@@ -106,10 +106,4 @@ function within(percent: number): number {
 function drawn(percent: number): string {
   const full = Math.floor((percent / 100) * BAR)
   return `[${'#'.repeat(full)}${'-'.repeat(BAR - full)}]`
-}
-
-/** Cells of what may be coloured. */
-function cells(text: string): number {
-  // oxlint-disable-next-line no-control-regex -- escape sequences are what is left out
-  return widthOf(text.replaceAll(/\u001b\[[\d;]*m/g, ''))
 }

@@ -95,3 +95,8 @@ export function widthOf(text: string): number {
   stringWidth ??= (createRequire(import.meta.url)('string-width') as { default: StringWidth }).default
   return stringWidth(text)
 }
+
+/** The same of a text with colours in it, which take none. */
+export function shownWidth(text: string): number {
+  return widthOf(stripVTControlCharacters(text))
+}
