@@ -43,13 +43,13 @@ export interface DurableRule {
 }
 
 /** The events of a machine that may be sent to it. */
-export type PublicEvent<D> = D extends MachineDefinition<infer M, infer P, any>
-  ? Extract<EventFromLogic<M>, { type: P }>
-  : { type: string }
+export type PublicEvent<D> =
+  D extends MachineDefinition<infer M, infer P, any> ? Extract<EventFromLogic<M>, { type: P }> : { type: string }
 /** What a ref shows of an actor made of this definition. */
-export type RefSnapshot<D> = D extends MachineDefinition<infer M, any, infer C>
-  ? ActorSnapshot<unknown extends C ? ContextFrom<M> : C, StateValueFrom<M>, OutputFrom<M>>
-  : ActorSnapshot
+export type RefSnapshot<D> =
+  D extends MachineDefinition<infer M, any, infer C>
+    ? ActorSnapshot<unknown extends C ? ContextFrom<M> : C, StateValueFrom<M>, OutputFrom<M>>
+    : ActorSnapshot
 /** What it takes to spawn one. */
 export type SpawnInput<D> = D extends MachineDefinition<infer M, any, any> ? InputFrom<M> : unknown
 /** What it emits. */
@@ -67,6 +67,8 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   groups?: readonly string[]
   /** Same client, same id: one actor. Default: a new id per call. */
   startId?: string
+  /** Told of each event of a `send` that was refused over there, or could not be brought there. Default: nobody. */
+  onRefused?: (error: Error, event: unknown) => void
 }
 
 /** Where an actor is: plain data, which may be kept, sent, and made a ref again by `peer.ref(address)`. */
