@@ -33,7 +33,10 @@ export interface RoutesHome {
 export class ActorRoutes implements ActorWay {
   readonly #home: RoutesHome
   readonly #pauses: Pauses
-  readonly #outboxes = new ActorOutboxes((place, event) => this.ask(place, event))
+  readonly #outboxes = new ActorOutboxes(
+    (place, event) => this.ask(place, event),
+    (place) => (this.#isHere(place) ? undefined : place.peer),
+  )
 
   constructor(home: RoutesHome) {
     this.#home = home
@@ -47,6 +50,10 @@ export class ActorRoutes implements ActorWay {
 
   outbox(address: ActorAddress): ActorOutbox {
     return this.#outboxes.to(address)
+  }
+
+  sending(address: ActorAddress): ActorOutbox | undefined {
+    return this.#outboxes.there(address)
   }
 
   async ref(address: ActorAddress, options: RefOptions = {}): Promise<Ref> {
@@ -69,9 +76,10 @@ export class ActorRoutes implements ActorWay {
     if (over.aborted) throw new PeerClosedError()
     if (this.#isHere(place)) return this.#hosted(place).request(event, place.job, options)
     const there = network.place(place.peer)
-    const since = performance.now()
-    const pauses = backOff()
+    // It may have been asked long before its link ended.
     const next = async (ended: Link | undefined, why: unknown): Promise<Link> => {
+      const since = performance.now()
+      const pauses = backOff()
       for (let reason = why, again = ended !== undefined; ; again = true) {
         if (again) {
           if (over.aborted) throw new PeerClosedError()

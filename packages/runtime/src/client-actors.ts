@@ -13,7 +13,10 @@ import type { Address, ReadRequest, SessionEvent } from './wire.ts'
 
 export class ClientActors implements ActorWay {
   readonly #line: Line
-  readonly #outboxes: ActorOutboxes = new ActorOutboxes((place, event) => this.ask(place, event))
+  readonly #outboxes: ActorOutboxes = new ActorOutboxes(
+    (place, event) => this.ask(place, event),
+    () => 'daemon',
+  )
 
   constructor(line: Line) {
     this.#line = line
@@ -79,6 +82,10 @@ export class ClientActors implements ActorWay {
 
   outbox(address: ActorAddress): ActorOutbox {
     return this.#outboxes.to(address)
+  }
+
+  sending(address: ActorAddress): ActorOutbox | undefined {
+    return this.#outboxes.there(address)
   }
 
   async ref(address: ActorAddress, options: RefOptions = {}): Promise<Ref> {
