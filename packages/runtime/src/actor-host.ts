@@ -2,6 +2,8 @@
 // turns, and with what others may see of it.
 //
 // Nothing reaches the machine but through the inbox; what it says are records of the job that it is.
+import { Buffer } from 'node:buffer'
+import { isDeepStrictEqual } from 'node:util'
 import { decode, decodeChunk, encode } from '@errand/transport'
 import { createActor, type ActorSystem, type AnyMachineSnapshot, type AnyStateMachine, type StateValue } from 'xstate'
 import { acceptsOf, shown, withoutActors, type ActorState } from './actor-state.ts'
@@ -16,6 +18,7 @@ import {
   ProtocolError,
 } from './errors.ts'
 import type { Execution, ExecutionIO } from './engine/engine.ts'
+import { Deadlines, type Deadline } from './deadlines.ts'
 import { EventFeed, type FeedAnswer } from './event-feed.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
@@ -26,6 +29,8 @@ import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
 export const SENDERS_MOST = 1024
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
+/** How long it may take until watchers hear that an event was handled which has changed nothing else, in ms. */
+const LATE_MS = 5
 
 /** What came of a batch: those that were refused, by their place in it. The others are in the inbox. */
 export interface TellAnswer {
@@ -39,11 +44,35 @@ export interface ActorSurroundings {
   tell(address: unknown, event: unknown): void
 }
 
-interface Ask {
+/** Of all questions that actors of this process are asked. */
+const deadlines = new Deadlines()
+
+/** A question, until it is answered: the first word counts. */
+class Ask {
   readonly id: string
-  readonly resolve: (value: Uint8Array) => void
-  readonly reject: (error: Error) => void
-  readonly timer: NodeJS.Timeout
+  readonly answer: Promise<Uint8Array>
+  over = false
+  readonly #resolve: (value: Uint8Array) => void
+  readonly #reject: (error: Error) => void
+
+  constructor(id: string) {
+    this.id = id
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    promise.catch(() => undefined) // it may be over before anybody waits for it here
+    this.answer = promise
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  resolve(value: Uint8Array): void {
+    this.over = true
+    this.#resolve(value)
+  }
+
+  reject(error: Error): void {
+    this.over = true
+    this.#reject(error)
+  }
 }
 
 interface Item {
@@ -51,16 +80,23 @@ interface Item {
   readonly ask?: Ask | undefined
 }
 
-/**
- * Whose actions are asking: by the system of the machine, which its children share. One per process: a machine's module may
- * have a copy of this package of its own.
- */
-const HOSTS = Symbol.for('errand.actor-hosts')
-const hosts = ((globalThis as Record<symbol, unknown>)[HOSTS] ??= new WeakMap()) as WeakMap<ActorSystem<any>, ActorHost>
+interface Place {
+  readonly value: StateValue
+  readonly tags: readonly string[]
+  readonly accepts: readonly string[]
+}
 
-/** The host of the actor whose action this is. @throws UsageError where nobody hosts it */
+/**
+ * Whose actions are asking: written on the system of the machine, which its children share. By a symbol that all know: a
+ * machine's module may have a copy of this package of its own. Not in a WeakMap: what is in one survives until all of the
+ * memory is looked through, with all that hangs on it.
+ */
+const HOST = Symbol.for('errand.actor-host')
+type Hosted = ActorSystem<any> & { [HOST]?: ActorHost }
+
+/** The host of the actor whose action this is; undefined where nobody hosts it. */
 export function hostOf(system: ActorSystem<any>): ActorHost | undefined {
-  return hosts.get(system)
+  return (system as Hosted)[HOST]
 }
 
 export class ActorHost implements Execution, Turned {
@@ -85,9 +121,15 @@ export class ActorHost implements Execution, Turned {
   #suspended = false
   #over: Error | undefined
   readonly #watchers = new Set<(state: ActorState) => void>()
+  /** Told in this turn. */
   #telling = false
+  #untold = false
+  /** As it was told last. */
+  #told: AnyMachineSnapshot | undefined
+  #late: NodeJS.Timeout | undefined
   #state: ActorState | undefined
   #context: { of: unknown; bytes: Uint8Array } | undefined
+  #in: Place | undefined
   readonly #transitions: ActorTransition[] = []
   readonly #listeners = new Set<(transition: ActorTransition) => void>()
   #feed: EventFeed<ActorTransition> | undefined
@@ -110,7 +152,7 @@ export class ActorHost implements Execution, Turned {
       input: input as never,
       logger: (...said: unknown[]) => this.#say('information', said.length === 1 ? said[0] : said),
     })
-    hosts.set(this.#actor.system, this)
+    ;(this.#actor.system as Hosted)[HOST] = this
     this.#actor.on('*', (emitted) => this.#say('output', emitted))
     this.#actor.subscribe({
       next: () => this.#changed(),
@@ -167,29 +209,37 @@ export class ActorHost implements Execution, Turned {
     this.#throwIfOver()
     if (this.#asks.size >= ACTOR_ASKS_MOST)
       throw new LimitError(`${this.definition.name} has ${ACTOR_ASKS_MOST} questions to answer already`)
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    const id = `${this.epoch}.${++this.#lastAsk}`
+    const ask = new Ask(`${this.epoch}.${++this.#lastAsk}`)
+    this.#asks.set(ask.id, ask)
+    let watched: Deadline | undefined
     const late = (): void =>
-      reject(new OutcomeUnknownError(`${this.definition.name} gave no answer within ${timeout} ms`))
-    const ask: Ask = { id, resolve, reject, timer: setTimeout(late, timeout) }
-    this.#asks.set(id, ask)
-    const given = (): void => reject(asError(signal?.reason))
-    signal?.addEventListener('abort', given, { once: true })
-    promise.catch(() => undefined) // it may be over before anybody waits for it here
+      ask.reject(new OutcomeUnknownError(`${this.definition.name} gave no answer within ${timeout} ms`))
+    const given = (): void => ask.reject(asError(signal?.reason))
+    const watch = (): void => {
+      watched = deadlines.after(timeout, late)
+      signal?.addEventListener('abort', given, { once: true })
+    }
     try {
       const checked = checkedEvent(this.definition, decode(bytes))
       if (this.#entering || checked instanceof Promise || this.#inbox.length >= INBOX_MOST) {
+        watch()
         await this.#enter(async () => {
           const event = await checked
           await this.#waitForRoom(1, signal)
           this.#take([{ event, ask }])
         })
-      } else this.#take([{ event: checked, ask }])
-      return await promise
+      } else {
+        this.#take([{ event: checked, ask }])
+        // Most are answered by now: nothing is left that could be late.
+        if (!ask.over) watch()
+      }
+      return await ask.answer
     } finally {
-      clearTimeout(ask.timer)
-      signal?.removeEventListener('abort', given)
-      this.#asks.delete(id)
+      if (watched) {
+        watched.end()
+        signal?.removeEventListener('abort', given)
+      }
+      this.#asks.delete(ask.id)
     }
   }
 
@@ -319,6 +369,7 @@ export class ActorHost implements Execution, Turned {
       ending.outcome === 'completed' ? 'has done its work' : ending.outcome === 'failed' ? 'has failed' : 'was stopped'
     this.#over = new ActorGoneError(`${name} ${how}`, 'error' in ending && ending.error ? { cause: ending.error } : {})
     this.#state = undefined
+    clearTimeout(this.#late)
     this.#inbox.length = 0
     this.#room?.resolve()
     for (const ask of this.#asks.values()) ask.reject(this.#over)
@@ -394,18 +445,28 @@ export class ActorHost implements Execution, Turned {
 
   #shown(): ActorState {
     const snapshot = this.#actor.getSnapshot() as AnyMachineSnapshot
-    const { status, value, tags, output, error } = snapshot
+    const { status, output, error } = snapshot
+    const { value, tags, accepts } = this.#place(snapshot)
     return {
       status,
       epoch: this.epoch,
       seq: this.#seq,
       value,
-      tags: [...tags],
-      accepts: status === 'active' ? acceptsOf(snapshot, this.#types) : [],
+      tags,
+      accepts: status === 'active' ? accepts : [],
       context: this.#shownContext(snapshot),
       ...(output !== undefined && { output: shown(output) }),
       ...(status === 'error' && { reason: asError(error) }),
     }
+  }
+
+  /** What follows from the states it is in; the same objects for as long as it is in them, which is what their readers look at. */
+  #place(snapshot: AnyMachineSnapshot): Place {
+    const { value, tags } = snapshot
+    if (!this.#in || !isDeepStrictEqual(this.#in.value, value)) {
+      this.#in = { value, tags: [...tags], accepts: acceptsOf(snapshot, this.#types) }
+    }
+    return this.#in
   }
 
   #shownContext(snapshot: AnyMachineSnapshot): Uint8Array {
@@ -418,22 +479,49 @@ export class ActorHost implements Execution, Turned {
       return shown(asError(error))
     }
     if (this.#context?.of !== of || typeof of !== 'object') {
-      this.#context = { of, bytes: shown(project ? of : withoutActors(of)) }
+      const bytes = shown(project ? of : withoutActors(of))
+      // Most projections make an object anew each time, of what has not changed.
+      const same = this.#context && Buffer.compare(this.#context.bytes, bytes) === 0
+      this.#context = { of, bytes: same ? this.#context!.bytes : bytes }
     }
     return this.#context!.bytes
   }
 
+  /**
+   * At most once a turn: in it, so that it leaves with the answer to what has changed it, as one write. That an event has
+   * changed nothing is no news that anybody waits for.
+   */
   #changed(): void {
     this.#state = undefined
+    this.#untold = true
     if (this.#watchers.size === 0 || this.#telling) return
+    if (this.#isAsTold()) {
+      this.#late ??= setTimeout(() => this.#tell(), LATE_MS)
+      return
+    }
     this.#telling = true
+    queueMicrotask(() => this.#tell())
     setImmediate(() => {
       this.#telling = false
-      // Its end is told with the job's, when that is known for good.
-      if (this.#over) return
-      const state = this.state()
-      for (const watcher of [...this.#watchers]) watcher(state)
+      if (this.#untold) this.#changed()
     })
+  }
+
+  #isAsTold(): boolean {
+    const { context, value, status } = this.#actor.getSnapshot() as AnyMachineSnapshot
+    const told = this.#told
+    return told !== undefined && told.context === context && status === 'active' && isDeepStrictEqual(told.value, value)
+  }
+
+  #tell(): void {
+    clearTimeout(this.#late)
+    this.#late = undefined
+    // Its end is told with the job's, when that is known for good.
+    if (this.#over || !this.#untold) return
+    this.#untold = false
+    this.#told = this.#actor.getSnapshot() as AnyMachineSnapshot
+    const state = this.state()
+    for (const watcher of [...this.#watchers]) watcher(state)
   }
 
   #note(event: string, from: StateValue, to: StateValue): void {

@@ -5,12 +5,14 @@ import { Actor, createActor, type ActorLogic, type AnyEventObject, type Snapshot
 import { SeenSnapshot, UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState } from './actor-surface.ts'
 import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
+import { Deadlines } from './deadlines.ts'
 import { milliseconds } from './duration.ts'
 import { ActorGoneError, asError, codeOf, InvalidEventError, TimeoutError, UsageError } from './errors.ts'
 import { checkedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
 import { valuesOf } from './record.ts'
 import { refMachine, type RefActions, type RefActor } from './ref-machine.ts'
+import type { RequestOptions } from './session-ref.ts'
 import type { Duration } from './surface.ts'
 import { ASK_TIMEOUT_MOST } from './wire.ts'
 
@@ -30,6 +32,9 @@ interface EmittedEvent {
 /** Said by a ref to itself: no machine's event can be called so. */
 const HEARD = 'xstate.errand.heard'
 const EMITTED = 'xstate.errand.emitted'
+
+/** Of all questions that this process asks. */
+const deadlines = new Deadlines()
 
 /** Whatever else it is sent goes to the actor. */
 type RefLogic = ActorLogic<Seen, AnyEventObject>
@@ -156,28 +161,32 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     signal?.throwIfAborted()
     const timeout = o.timeout === undefined ? ASK_TIMEOUT : milliseconds(o.timeout)
     if (timeout > ASK_TIMEOUT_MOST) throw new UsageError('an answer is waited for at most a day')
-    const late = new AbortController()
-    // The other side counts too, and says so; this is for when it cannot be heard.
-    const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
     try {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
-      const outbox = this.#way.outbox(this.#address)
-      // Behind what was sent before it.
-      if (!outbox.idle) await untilAborted(outbox.flushed(), signal)
-      const asked = this.#way.ask(
-        placeOf(this.#address),
-        { type: 'actor.ask', epoch: this.#address.epoch, event: bytes, timeout },
-        { signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal },
-      )
+      // The other side counts too, and says so; this is for when it cannot be heard.
+      const asked = inTime(timeout + LATE_MS, (until) => this.#ask(bytes, timeout, { signal, until }))
       return { outcome: 'ok', value: decode((await asked) as Uint8Array) as T }
     } catch (thrown) {
       signal?.throwIfAborted()
       const error = asError(thrown)
       return { outcome: UNKNOWN.has(codeOf(error) ?? '') ? 'unknown' : 'error', error }
-    } finally {
-      clearTimeout(timer)
     }
+  }
+
+  #ask(event: Uint8Array, timeout: number, options: RequestOptions): Promise<unknown> {
+    const address = this.#address
+    const { epoch } = address
+    const ask = (): Promise<unknown> =>
+      this.#way.ask(placeOf(address), { type: 'actor.ask', epoch, event, timeout }, options)
+    // Behind what was sent before it.
+    const sending = this.#way.sending(address)
+    if (!sending || sending.idle) return ask()
+    return untilAborted(sending.flushed(), options.signal).then(() => {
+      options.signal?.throwIfAborted()
+      if (performance.now() < options.until!) return ask()
+      throw new TimeoutError('what was sent before it has not been taken')
+    })
   }
 
   /** As it was given: over there it is checked again, and handled as the schema makes it. @throws InvalidEventError */
@@ -301,6 +310,23 @@ const UNKNOWN: ReadonlySet<string> = new Set([
   'TIMEOUT',
   'PEER_CLOSED',
 ])
+
+/** What comes of it, unless that is too late: nobody waits for it then. */
+function inTime<T>(ms: number, act: (until: number) => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const deadline = deadlines.after(ms, () => reject(new TimeoutError(`no answer within ${ms} ms`)))
+    act(deadline.due).then(
+      (value) => {
+        deadline.end()
+        resolve(value)
+      },
+      (error: unknown) => {
+        deadline.end()
+        reject(asError(error))
+      },
+    )
+  })
+}
 
 function defined(fields: object): object {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
