@@ -43,13 +43,13 @@ export interface DurableRule {
 }
 
 /** The events of a machine that may be sent to it. */
-export type PublicEvent<D> = D extends MachineDefinition<infer M, infer P, any>
-  ? Extract<EventFromLogic<M>, { type: P }>
-  : { type: string }
+export type PublicEvent<D> =
+  D extends MachineDefinition<infer M, infer P, any> ? Extract<EventFromLogic<M>, { type: P }> : { type: string }
 /** What a ref shows of an actor made of this definition. */
-export type RefSnapshot<D> = D extends MachineDefinition<infer M, any, infer C>
-  ? ActorSnapshot<unknown extends C ? ContextFrom<M> : C, StateValueFrom<M>, OutputFrom<M>>
-  : ActorSnapshot
+export type RefSnapshot<D> =
+  D extends MachineDefinition<infer M, any, infer C>
+    ? ActorSnapshot<unknown extends C ? ContextFrom<M> : C, StateValueFrom<M>, OutputFrom<M>>
+    : ActorSnapshot
 /** What it takes to spawn one. */
 export type SpawnInput<D> = D extends MachineDefinition<infer M, any, any> ? InputFrom<M> : unknown
 /** What it emits. */
@@ -183,19 +183,26 @@ export interface ChartState {
   readonly kind: 'atomic' | 'compound' | 'parallel' | 'final' | 'history'
   /** It is in it now. */
   readonly active: boolean
+  /** The key of the state that it begins in; of a history state, where it leads when there was none. */
   readonly initial?: string | undefined
+  readonly history?: 'shallow' | 'deep' | undefined
   readonly tags?: readonly string[] | undefined
   /** What it runs while it is in it. */
   readonly invokes?: readonly string[] | undefined
+  /** What it does when it comes to it, and when it leaves it. */
+  readonly entry?: readonly string[] | undefined
+  readonly exit?: readonly string[] | undefined
   readonly on: readonly ChartTransition[]
   readonly states: readonly ChartState[]
+  /** The chart is large: so many of its transitions, and of the states in it at any depth, are not here. */
+  readonly omitted?: { readonly transitions: number; readonly states: number } | undefined
 }
 export interface ChartTransition {
   /** `''`: always; `after 5000 ms`; `done of …`; else the event's type. */
   readonly event: string
   /** It may be sent from outside. */
   readonly public: boolean
-  /** Keys from the root, `a.b`; none: it stays where it is. */
+  /** Keys from the root, `a.b`, `''` for the root itself; none: it stays where it is. With no actions either it is ignored. */
   readonly targets: readonly string[]
   readonly guard?: string | undefined
   readonly actions?: readonly string[] | undefined
@@ -216,6 +223,8 @@ export interface ActorTransition {
 /** Everything known of an actor: what `errand inspect ACTOR` shows. */
 export interface ActorInspection {
   readonly address: ActorAddress
+  /** When this was so, by the clock that its timers go by. */
+  readonly at: Date
   readonly machine: string
   readonly version?: number | undefined
   readonly durable: boolean
