@@ -10,7 +10,7 @@ import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
 import type { SessionRef } from './session-ref.ts'
-import { spawnIn } from './spawn.ts'
+import { spawnIn, startMachineIn } from './spawn.ts'
 import type {
   Args,
   Command,
@@ -141,6 +141,10 @@ export class PeerHandle implements Peer {
 
   async spawn<D extends MachineDefinition>(machine: D | string, o: SpawnOptions<SpawnInput<D>> = {}): Promise<Ref<D>> {
     return (await spawnIn(this.via.local, machine, o)) as unknown as Ref<D>
+  }
+
+  startMachine<D extends MachineDefinition>(machine: D | string, o: SpawnOptions<SpawnInput<D>> = {}): Promise<Job> {
+    return startMachineIn(this.via.local, machine, o)
   }
 
   async ref<D extends MachineDefinition = MachineDefinition>(

@@ -1,6 +1,14 @@
 // The TypeScript surface: what programs are written against. Types only; nothing here runs.
 import type { Cancel, PeerId } from '@errand/transport'
-import type { ActorAddress, MachineDefinition, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
+import type {
+  ActorAddress,
+  ActorInspection,
+  ActorTransition,
+  MachineDefinition,
+  Ref,
+  SpawnInput,
+  SpawnOptions,
+} from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
 
@@ -583,6 +591,18 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
    */
   items(o?: { from?: number; limit?: number } & Cancel): Promise<readonly ItemSnapshot[]>
   /**
+   * Of a MachineJob: one event for the actor that it is. Settles when it is in its inbox; calls that do not wait for each other
+   * have no order. @throws InvalidEventError, ActorGoneError once it has ended, UsageError for any other job
+   */
+  tell(event: { readonly type: string }, o?: Cancel): Promise<void>
+  /** Of a MachineJob: everything known of its actor. @throws ActorGoneError once it has ended, UsageError for any other job */
+  inspect(o?: Cancel): Promise<ActorInspection>
+  /**
+   * Of a MachineJob: what happened last in its actor (16 at most, of those behind `after`), then whatever happens, to its end.
+   * Where `seq` jumps some were missed; where it falls it is another one, the job was tried again. @throws UsageError
+   */
+  transitions(o?: { after?: number } & Cancel): AsyncIterable<ActorTransition>
+  /**
    * Takes it and its records away; `force` stops it first. Handles keep what they knew. @throws JobNotFinishedError unless
    * finished or `force`; UsageError for a child, which goes with its parent; JobNotFoundError
    */
@@ -646,6 +666,8 @@ export interface Session extends AsyncDisposable {
    * ref.send({ type: 'approve', by: 'Ann' })
    */
   spawn<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Ref<D>>
+  /** The same for who needs no ref: the job that it is, which has begun; nothing of XState is loaded for it here. */
+  startMachine<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Job>
   /** Its job table, by number; runs are not in it. */
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   /** One of them, as {@link Peer.job} finds it. @throws JobNotFoundError, JobAmbiguousError */
@@ -789,6 +811,8 @@ export interface Peer extends AsyncDisposable {
   ): Promise<Job<Output<O>>>
   /** Spawns a machine that this peer offers, here: as {@link Session.spawn}. */
   spawn<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Ref<D>>
+  /** The same for who needs no ref: as {@link Session.startMachine}. */
+  startMachine<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Job>
   /**
    * A ref of the actor at that address, wherever that is, for as long as its grants allow. It need not have been heard of yet:
    * `ref.ready()`. Dispose it to let go of the actor. @throws UsageError
