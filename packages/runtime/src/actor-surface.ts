@@ -161,6 +161,8 @@ export interface Ref<D = MachineDefinition>
   ): { get(): T; subscribe(next: (value: T) => void): { unsubscribe(): void } }
   /** How it is, now and whenever that has changed, to its end; what changes faster than it is read is told as one. */
   snapshots(o?: Cancel): AsyncIterable<RefSnapshot<D>>
+  /** Its own state, now and whenever that has changed, to `gone`. */
+  states(o?: Cancel): AsyncIterable<RefState>
   /** The first snapshot has come. @throws ActorGoneError, DeniedError */
   ready(o?: Cancel): Promise<void>
 }
@@ -177,6 +179,17 @@ export interface Down {
   /** Of one that has done its work. */
   readonly output?: unknown
   readonly at: Date
+}
+
+/**
+ * Waits for the one notice: from the call on, whether anybody iterates yet or not. It ends with its notice, when its `signal`
+ * aborts, when it is disposed, or with the peer that monitors.
+ * @example for await (const { reason } of peer.monitor(ref)) console.log(`it is down: ${reason}`)
+ */
+export interface Monitor extends AsyncIterable<Down>, Disposable {
+  readonly address: ActorAddress
+  /** The notice. Rejects where there will be none: it was left, or the peer that monitors was closed. */
+  readonly down: Promise<Down>
 }
 
 /** One state of a statechart, for people. */

@@ -140,6 +140,11 @@ class DaemonLine implements Line {
     if (lostAfter > 0) this.instead = (ended, signal) => this.#instead(ended, signal)
   }
 
+  /** Aborts when it is closed. */
+  get over(): AbortSignal {
+    return this.#over.signal
+  }
+
   async #instead(ended: Link, signal?: AbortSignal): Promise<Link> {
     if (this.link !== ended && this.link.open) return this.link
     return whileWanted(() => (this.#dialling ??= this.#again().finally(() => (this.#dialling = undefined))), signal)
@@ -190,7 +195,7 @@ class ClientRef implements PeerRef {
     this.id = status.id
     this.name = status.name
     this.addresses = status.addresses
-    this.actors = new ClientActors(line)
+    this.actors = new ClientActors(line, line.over)
     this.local = new LinkSessionRef(line, status.local, undefined, this.actors)
     this.#line = line
   }

@@ -5,6 +5,7 @@ import type {
   ActorInspection,
   ActorTransition,
   MachineDefinition,
+  Monitor,
   Ref,
   SpawnInput,
   SpawnOptions,
@@ -822,6 +823,11 @@ export interface Peer extends AsyncDisposable {
     address: ActorAddress | Ref<any>,
     o?: { definition?: D; onRefused?: (error: Error, event: unknown) => void },
   ): Promise<Ref<D>>
+  /**
+   * Told once that the actor is no more, with the reason; also that its peer has not been heard of for the suspicion time. Of an
+   * actor that was gone before, that is told at once. @throws UsageError, the reason of `signal`
+   */
+  monitor(actor: ActorAddress | Ref<any>, o?: Cancel): Monitor
   /** Opens (or takes up) a session: a name of the address book, a peer id, a multiaddr, or `localhost`. */
   connect(to: string, o?: ConnectOptions): Promise<Session>
   /** Sessions this peer holds; with `on`, those of ours that peer hosts, whoever of our clients opened them. */
