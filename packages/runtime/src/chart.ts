@@ -1,5 +1,5 @@
 // A statechart as data: what `errand inspect` shows of a machine, and which of its events it would take now. Pure.
-import type { AnyActor, AnyMachineSnapshot, AnyStateMachine, StateValue } from 'xstate'
+import type { AnyMachineSnapshot, AnyStateMachine, StateValue } from 'xstate'
 import type { ChartState, ChartTransition } from './actor-surface.ts'
 
 /**
@@ -253,7 +253,7 @@ function leavesOf(value: StateValue, depth = 0): string[] {
 /** The field of a list of actions, which is not there where there are none. */
 function actions<K extends string>(field: K, all: readonly unknown[]): { [F in K]?: string[] } {
   // The timers of `after` are set and cleared by actions of XState's own.
-  const theirs = all.filter((one) => !/^xstate\.after\./.test(String(timerOf(one))))
+  const theirs = all.filter((one) => !String(timerOf(one)).startsWith('xstate.after.'))
   return theirs.length === 0 ? {} : ({ [field]: list(theirs, actionName) } as { [F in K]?: string[] })
 }
 

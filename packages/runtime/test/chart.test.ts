@@ -69,8 +69,8 @@ function paths(state: ChartState, active: boolean, before = ''): string[] {
 }
 
 const light = setup({
-  guards: { isDay: () => true, isOpen: (_, _params: { door: string }) => true },
-  actions: { ring: () => {}, note: (_, _params: { text: string }) => {} },
+  guards: { isDay: () => true, isOpen: (_args, _params: { door: string }) => true },
+  actions: { ring: () => {}, note: (_args, _params: { text: string }) => {} },
   delays: { patience: 5_000, later: () => 100 },
   actors: { work: fromPromise(async () => 1) },
 }).createMachine({
@@ -256,7 +256,7 @@ describe('transitions', () => {
   })
 
   test('what nobody has named is inline; guards that are made of others say of which', () => {
-    const machine = setup({ guards: { g: () => true, h: (_, _p: { x: number }) => true } }).createMachine({
+    const machine = setup({ guards: { g: () => true, h: (_args, _p: { x: number }) => true } }).createMachine({
       initial: 'a',
       states: {
         a: {
