@@ -64,7 +64,7 @@ const JOB: Readonly<Record<string, Schema>> = {
   id: { anyOf: [COUNT, { type: 'string', pattern: String.raw`^\d+(\.\d+)+$` }] },
   instanceId: STRING,
   name: STRING,
-  type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob'),
+  type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob', 'MachineJob'),
   state: JOB_STATE,
   hasMoreData: BOOLEAN,
   location: STRING,

@@ -338,12 +338,12 @@ export class JobHandle<O = unknown> implements Job<O> {
     const { signal } = o
     let last = o.after ?? 0
     let epoch: number | undefined
-    try {
-      for (let cursor: string | undefined; !signal?.aborted;) {
+    for (let cursor: string | undefined; !signal?.aborted;) {
+      let events: readonly ActorTransition[]
+      try {
         const event = { type: 'actor.transitions' as const, ...(cursor !== undefined && { cursor }) }
         const answer = (await this.#ref.request(event, this.instanceId, o)) as FeedAnswer<ActorTransition>
-        cursor = answer.cursor
-        let { events } = answer
+        ;({ cursor, events } = answer)
         // From here on none is missed; the last of those before are known as well.
         if (answer.begins) {
           const { address, transitions } = await this.inspect(o)
@@ -351,16 +351,28 @@ export class JobHandle<O = unknown> implements Job<O> {
           epoch = address.epoch
           events = transitions
         }
-        for (const one of events) {
-          if (one.seq <= last) continue
-          last = one.seq
-          yield one
-        }
+      } catch (error) {
+        if (signal?.aborted) return
+        if (codeOf(error) !== 'ACTOR_GONE') throw error
+        // All of it is told. Where the job is tried again, the next one goes on.
+        if (epoch === undefined || !(await this.#triedAgain(epoch, o))) return
+        cursor = undefined
+        continue
       }
-    } catch (error) {
-      // It has ended, and all is told.
-      if (codeOf(error) !== 'ACTOR_GONE' && !signal?.aborted) throw error
+      for (const one of events) {
+        if (one.seq <= last) continue
+        last = one.seq
+        yield one
+      }
     }
+  }
+
+  async #triedAgain(before: number, o: Cancel): Promise<boolean> {
+    for await (const { state, epoch = 1 } of this.watch(o)) {
+      if (isFinished(state)) return false
+      if (epoch !== before) return true
+    }
+    return false
   }
 
   async wait(o: { timeout?: Duration; for?: JobState[] } & Cancel = {}): Promise<JobSnapshot> {

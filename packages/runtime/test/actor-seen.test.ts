@@ -5,7 +5,17 @@ import { assign, fromPromise, setup } from 'xstate'
 import type { ActorHost } from '../src/actor-host.ts'
 import { ActorGoneError } from '../src/errors.ts'
 import { FollowedActors, FOLLOWED_MOST } from '../src/followed-actors.ts'
-import { createPeer, defineMachine, type ActorTransition, type Job, type Peer, type Session } from '../src/index.ts'
+import {
+  createPeer,
+  defineMachine,
+  type ActorTransition,
+  type Job,
+  type JobSnapshot,
+  type Peer,
+  type Session,
+} from '../src/index.ts'
+import type { PeerRef } from '../src/peer-handle.ts'
+import { machineSpec } from '../src/work.ts'
 import { counter, machines, schema, worker } from './fixtures/machines.ts'
 import { pair } from './support/pair.ts'
 import { refusal, until, within } from './support/peers.ts'
@@ -246,6 +256,33 @@ describe.each(Object.entries(places))('%s', (_, make) => {
     await within('the end of following', following)
     expect((await job.inspect()).value).toBe('resting')
   })
+})
+
+test('a job that is tried again is followed through its attempts', async () => {
+  await using peer = await createPeer({ name: 'here', machines })
+  const { local } = (peer as unknown as { via: PeerRef }).via
+  // A spawned machine is not tried again; a supervisor does that, and this is what its parts are made of.
+  const spec = { ...(await machineSpec(counter, {})), retry: { times: 1, delay: 1, factor: 1 } }
+  const { instanceId } = (await local.request({ type: 'start', spec })) as JobSnapshot
+  const job = await peer.job(instanceId)
+  const seen: string[] = []
+  const following = (async () => {
+    for await (const one of job.transitions()) seen.push(`${one.seq} ${line(one)}`)
+  })()
+  await job.tell({ type: 'pause' })
+  await until('that it is followed', () => seen.length === 1)
+  await job.tell({ type: 'break' })
+  await until('its second attempt', () => job.snapshot.epoch === 2 && job.state === 'Running')
+  await job.tell({ type: 'pause' })
+  await until('that it is followed', () => seen.length === 3)
+  await job.tell({ type: 'finish' })
+  await within('the end', following)
+  expect(seen).toEqual([
+    '1 pause: "counting" → "paused"',
+    '2 break: "paused" → "paused"',
+    '1 pause: "counting" → "paused"',
+    '2 finish: "paused" → "finished"',
+  ])
 })
 
 test('following goes on over a link that was lost: nothing twice, nothing missed', async () => {
