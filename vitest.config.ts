@@ -21,7 +21,7 @@ function tests(names: Record<string, string>): string[] {
 // Pure ones: they start nothing, change nothing global, and measure neither memory nor handles.
 const PURE = tests({
   cli:
-    'argv chart complete config dialogue docs exit-codes jobs link-news live manual module-text powershell powershell-cases record render ' +
+    'actors argv chart complete config dialogue docs exit-codes jobs link-news live manual module-text powershell powershell-cases record render ' +
     'sessions ' +
     'suggestion',
   runtime:

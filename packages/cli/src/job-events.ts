@@ -28,10 +28,31 @@ export async function tellJob(
   happenings: Happenings,
   { follow, signal }: { follow: boolean; signal: AbortSignal },
 ): Promise<void> {
-  const { last, known } = await lastOf(job, happenings, signal)
-  for (const one of last) await tell(one)
-  if (follow && !isFinished(job.state)) await followJob(job, tell, happenings, known, signal)
-  signal.throwIfAborted()
+  const over = new AbortController()
+  const either = AbortSignal.any([signal, over.signal])
+  const stream = follow && job.type === 'MachineJob' ? job.transitions({ signal: either }) : undefined
+  const transitions = stream?.[Symbol.asyncIterator]()
+  // Asked for before anything is looked up: from then on none is missed, also if it ends meanwhile.
+  const first = transitions?.next()
+  first?.catch(() => undefined) // whoever reads on hears of it
+  try {
+    const { last, known, ended } = await lastOf(job, happenings, signal)
+    for (const one of last) await tell(one)
+    if (follow && !ended) {
+      const next = transitions && { first: first!, then: () => transitions.next() }
+      await followJob(job, tell, happenings, known, next, over, either)
+    }
+    signal.throwIfAborted()
+  } finally {
+    over.abort()
+    await first?.catch(() => undefined)
+  }
+}
+
+/** A stream of which the first one was asked for already. */
+interface Begun {
+  readonly first: Promise<IteratorResult<ActorTransition>>
+  readonly then: () => Promise<IteratorResult<ActorTransition>>
 }
 
 /** The states that a job has come to, as they are told. */
@@ -41,7 +62,9 @@ async function lastOf(
   job: Job,
   happenings: Happenings,
   signal: AbortSignal,
-): Promise<{ last: readonly JobHappening[]; known: Known }> {
+): Promise<{ last: readonly JobHappening[]; known: Known; ended: boolean }> {
+  // As it was before that: what becomes of it meanwhile is told to who follows.
+  const { snapshot } = job
   const isActor = job.type === 'MachineJob'
   const transitions = isActor ? await lastTransitions(job, signal) : []
   const outputs: JobHappening[] = []
@@ -52,7 +75,6 @@ async function lastOf(
       if (one.kind === 'output') outputs.push({ kind: 'output', at: one.at, seq: one.seq, value: one.value })
     }
   }
-  const { snapshot } = job
   const last = [
     ...happenings(snapshot, snapshot.history).map((happening): JobHappening => {
       return { kind: 'state', at: happening.at, happening }
@@ -68,6 +90,7 @@ async function lastOf(
   return {
     last: last.toSorted((a, b) => a.at.getTime() - b.at.getTime() || rank(a) - rank(b)),
     known: { state: keyOf(snapshot.history.at(-1)), transition: transitions.at(-1)?.seq ?? 0, record },
+    ended: isFinished(snapshot.state),
   }
 }
 
@@ -88,14 +111,14 @@ async function followJob(
   tell: Tell,
   happenings: Happenings,
   known: Known,
+  begun: Begun | undefined,
+  over: AbortController,
   signal: AbortSignal,
 ): Promise<void> {
-  const over = new AbortController()
-  const either = AbortSignal.any([signal, over.signal])
   let ending: readonly Happening[] = []
   const states = async (): Promise<void> => {
     let last = known.state
-    for await (const snapshot of job.watch({ signal: either })) {
+    for await (const snapshot of job.watch({ signal })) {
       const { history } = snapshot
       const from = history.findLastIndex((one) => keyOf(one) === last) + 1
       last = keyOf(history.at(-1))
@@ -105,30 +128,33 @@ async function followJob(
       }
     }
   }
-  const transitions = async (): Promise<void> => {
+  const transitions = async ({ first, then }: Begun): Promise<void> => {
     let last = known.transition
-    for await (const transition of job.transitions({ after: last, signal: either })) {
-      const { at, seq } = transition
-      // One that was tried again counts anew.
-      await tell({ kind: 'transition', at, transition, missed: seq > last + 1 })
+    let told = true
+    for (let step = await first; !step.done; step = await then()) {
+      const { at, seq } = step.value
+      // The last ones are given first. One that was tried again counts anew.
+      if (told && seq <= last) continue
+      told = false
+      await tell({ kind: 'transition', at, transition: step.value, missed: seq > last + 1 })
       last = seq
     }
   }
   const outputs = async (): Promise<void> => {
     const from = known.record
-    for await (const { at, seq, ...rest } of job.receive({ from, follow: true, kinds: ['output'], signal: either })) {
-      if (rest.kind === 'output') await tell({ kind: 'output', at, seq, value: rest.value })
+    for await (const one of job.receive({ from, follow: true, kinds: ['output'], signal })) {
+      if (one.kind === 'output') await tell({ kind: 'output', at: one.at, seq: one.seq, value: one.value })
     }
   }
-  const all = (job.type === 'MachineJob' ? [states, transitions, outputs] : [states]).map((act) => act())
+  const all = begun ? [states(), transitions(begun), outputs()] : [states()]
   try {
     await Promise.all(all)
-  } finally {
+  } catch (error) {
     // When one fails the others are ended too, and have ended.
     over.abort()
     await Promise.allSettled(all)
+    throw error
   }
-  signal.throwIfAborted()
   for (const happening of ending) await tell({ kind: 'state', at: happening.at, happening })
 }
 

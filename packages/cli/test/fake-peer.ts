@@ -709,6 +709,7 @@ export class FakePeer extends FakeTable implements LocalPeer {
       sessions: this.held.length,
       peers: this.book.length,
       hosted: { sessions: 0, running: 0 },
+      offers: { jobs: [], machines: [...this.machines.keys()] },
       onDemand: false,
     }
   }
