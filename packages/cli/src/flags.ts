@@ -313,9 +313,9 @@ function oneOf<T extends string>(allowed: readonly T[]): Chooses<T, []> {
   return Object.assign((text: string) => choice(text, allowed), { allowed })
 }
 
-/** A named job, or a machine, is granted by its name, whose spelling is judged, and counts as it is written, by the peer. */
+/** A named job or machine is granted by its name, whose spelling is judged, and counts as it is written, by the peer. */
 function grants(text: string, before: Grant[] | undefined): Grant[] {
-  const named = (word: string): word is `run:job:${string}` | `spawn:${string}` => /^(?:run:job|spawn):/.test(word)
+  const named = (word: string): word is `run:job:${string}` | `spawn:${string}` => /^(run:job|spawn):/.test(word)
   const words = list(text, undefined).map((word) => (named(word) ? word : choice(word, GRANTS)))
   return [...(before ?? []), ...words]
 }
