@@ -61,7 +61,7 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
       'MACHINE is a statechart that the peer offers by this name (`errand up --offer FILE`, `createPeer({ machines })`). It becomes a job of ' +
         'type MachineJob, which is there until it is done, stopped, or fails: [inspect](#errand-inspect) shows where it is and what it ' +
         'accepts, [send](#errand-send) sends it events, [events](#errand-events) follows it. Standard output is the id and nothing else.',
-      'The job lives where it is spawned, so the place is said with `--at`: `errand --at server01 …` then finds it there. Another peer ' +
+      'The job lives where it is spawned, so the place is said with `--at`: `errand --at server01 list` then shows it. Another peer ' +
         'needs the grant `spawn:MACHINE` for it, and no other.',
     ],
     prints: 'The id; `LOCATION ID`, a line each, for several `--at`.',

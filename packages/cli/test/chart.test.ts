@@ -4,6 +4,7 @@ import { stripVTControlCharacters, styleText } from 'node:util'
 import type { ActorInspection, ChartState, ChartTransition } from '@errand/runtime/client'
 import { describe, expect, test } from 'vitest'
 import { actorDocument, actorText, ACTOR_FIELDS, stateText, type ActorStyle } from '../src/render/actor.ts'
+import { DEFS } from '../src/json-schema.ts'
 import { chartText } from '../src/render/chart.ts'
 import { shownWidth } from '../src/render/table.ts'
 
@@ -225,6 +226,36 @@ TIME                      EVENT  FROM           TO
 `)
 })
 
+test('the same in 40 columns', () => {
+  const text = actorText(review, { ...on(40), short: true })
+  expect(text).toContain(`
+timers       after patience (1 h)
+               in 50 min
+watched`)
+  expect(text.slice(text.indexOf('TIME')).replaceAll(/\d\d:\d\d:\d\d/g, '##:##:##')).toBe(`\
+TIME      EVENT  TO
+##:##:##  note   waiting.first
+##:##:##  ask    asking
+##:##:##  note   (ignored)
+`)
+  for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(40)
+})
+
+test('long lists go on below', () => {
+  const many = Array.from({ length: 12 }, (_, n) => `event${n}`)
+  const value = { left: 'on', right: { deep: 'er', plain: {} } }
+  const lines = actorText({ ...review, accepts: many, value }, on(40)).split('\n')
+  expect(lines.slice(1, 8)).toEqual([
+    'is in        left.on, right.deep.er,',
+    '             right.plain',
+    'accepts now  event0, event1, event2,',
+    '             event3, event4, event5,',
+    '             event6, event7, event8,',
+    '             event9, event10, event11',
+    'timers       after patience (1 h)',
+  ])
+})
+
 test('of one that has done nothing yet, takes nothing, and holds much', () => {
   const idle: ActorInspection = {
     ...review,
@@ -250,6 +281,9 @@ test('of one that has done nothing yet, takes nothing, and holds much', () => {
 test('as a document: everything, and null where there is nothing', () => {
   const document = actorDocument(review)
   expect(Object.keys(document)).toEqual(ACTOR_FIELDS)
+  expect(Object.keys(DEFS['actor']!['properties'] as object).toSorted()).toEqual(ACTOR_FIELDS.toSorted())
+  const chartFields = Object.keys(document['chart'] as object)
+  expect(Object.keys(DEFS['chartState']!['properties'] as object)).toEqual(chartFields)
   expect(document).toMatchObject({
     at: '2026-11-22T09:00:00.000Z',
     version: 2,

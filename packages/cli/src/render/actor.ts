@@ -1,10 +1,10 @@
 // How an actor looks: everything known of it for a person, and as a document for a program.
 import type { ActorInspection, ActorTransition, ChartState, ChartTransition } from '@errand/runtime/client'
-import { chartText, dueText, eventText, type ChartStyle } from './chart.ts'
+import { chartText, dueText, eventText, NARROW, type ChartStyle } from './chart.ts'
 import { facts } from './facts.ts'
 import { iso, tagged } from './json.ts'
 import { timeText } from './event.ts'
-import { oneLine, table } from './table.ts'
+import { oneLine, table, widthOf } from './table.ts'
 import { renderValue } from './value.ts'
 
 export interface ActorStyle extends ChartStyle {
@@ -23,14 +23,9 @@ export function actorText(actor: ActorInspection, style: ActorStyle): string {
   const made = [machine, ...(version === undefined ? [] : [`version ${version}`]), ...(durable ? ['on disk'] : [])]
   const known = facts([
     ['machine', oneLine(made.join(', '))],
-    ['is in', stateText(value)],
-    ['accepts now', accepts.map(oneLine).join(', ') || 'nothing'],
-    [
-      'timers',
-      timers
-        .map(({ event, due }) => `${eventText({ event, public: false })}  ${dueText(due.getTime() - at.getTime())}`)
-        .join('\n'),
-    ],
+    ['is in', listed(leaves(value), style)],
+    ['accepts now', listed(accepts, style) || 'nothing'],
+    ['timers', timers.map(({ event, due }) => timerText(event, due.getTime() - at.getTime(), style)).join('\n')],
     ['inbox', inbox === 0 ? undefined : `${inbox} ${inbox === 1 ? 'event' : 'events'}`],
     ['watched by', watchers === 0 ? undefined : String(watchers)],
     ['context', contextText(actor.context, style)],
@@ -38,6 +33,25 @@ export function actorText(actor: ActorInspection, style: ActorStyle): string {
   return [known, chartText(actor, style), transitionTable(actor.transitions, style)]
     .filter((part) => part !== '')
     .join('\n')
+}
+
+/** Names side by side; what does not fit goes on below. */
+function listed(names: readonly string[], { columns = Infinity }: ActorStyle): string {
+  const lines: string[] = []
+  for (const [index, name] of names.entries()) {
+    const word = `${oneLine(name)}${index < names.length - 1 ? ',' : ''}`
+    const line = lines.at(-1)
+    if (line !== undefined && LABELS + widthOf(line) + 1 + widthOf(word) <= columns)
+      lines.push(`${lines.pop()} ${word}`)
+    else lines.push(word)
+  }
+  return lines.join('\n')
+}
+
+function timerText(event: string, ms: number, { columns }: ActorStyle): string {
+  const [what, when] = [eventText({ event, public: false }), dueText(ms)]
+  const fits = columns === undefined || LABELS + widthOf(what) + 2 + widthOf(when) <= columns
+  return fits ? `${what}  ${when}` : `${what}\n  ${when}`
 }
 
 function contextText(context: unknown, { columns }: ActorStyle): string | undefined {
@@ -49,13 +63,16 @@ function contextText(context: unknown, { columns }: ActorStyle): string | undefi
 }
 
 function transitionTable(transitions: readonly ActorTransition[], { columns, short, paint }: ActorStyle): string {
+  // Where there is little room: it came from where the one before had led.
+  const narrow = columns !== undefined && columns < NARROW
   const rows = transitions.map(({ at, event, from, to, ignored }) => [
     timeText(at, short),
     eventText({ event, public: false }),
-    stateText(from),
+    ...(narrow ? [] : [stateText(from)]),
     ignored ? '(ignored)' : stateText(to),
   ])
-  return table([{ title: 'TIME' }, { title: 'EVENT' }, { title: 'FROM' }, { title: 'TO' }], rows, {
+  const titles = ['TIME', 'EVENT', ...(narrow ? [] : ['FROM']), 'TO'].map((title) => ({ title }))
+  return table(titles, rows, {
     columns,
     gap: '  ',
     title: (line) => paint('bold', line),

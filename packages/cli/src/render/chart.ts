@@ -21,7 +21,8 @@ interface Piece {
 /** Events up to so wide stand in a column of their own. */
 const EVENT_MOST = 16
 const EVENT_NARROW = 8
-const NARROW = 60
+/** Columns below which there is room for what matters only. */
+export const NARROW = 60
 
 /**
  * `●` is a state that it is in. Of a state first what it does, then the states in it. Names are anybody's words: nothing in them
