@@ -34,12 +34,17 @@ export async function jobEvents(context: Context, flags: Flags, words: readonly 
     const either = AbortSignal.any([signal, over.signal])
     const tell = (of: PlacedJob): Promise<void> =>
       tellJob(of.job, (one) => print(of, one), statesOf, { follow, signal: either })
+    if (!follow) {
+      for (const of of placed) await tell(of)
+      return
+    }
+    const following = placed.map(tell)
     try {
-      // Job by job where each has an end.
-      if (follow) await Promise.all(placed.map(tell))
-      else for (const of of placed) await tell(of)
+      await Promise.all(following)
     } finally {
+      // When one fails the others are ended too, and have ended.
       over.abort()
+      await Promise.allSettled(following)
     }
   })
 }
