@@ -43,13 +43,13 @@ export interface DurableRule {
 }
 
 /** The events of a machine that may be sent to it. */
-export type PublicEvent<D> = D extends MachineDefinition<infer M, infer P, any>
-  ? Extract<EventFromLogic<M>, { type: P }>
-  : { type: string }
+export type PublicEvent<D> =
+  D extends MachineDefinition<infer M, infer P, any> ? Extract<EventFromLogic<M>, { type: P }> : { type: string }
 /** What a ref shows of an actor made of this definition. */
-export type RefSnapshot<D> = D extends MachineDefinition<infer M, any, infer C>
-  ? ActorSnapshot<unknown extends C ? ContextFrom<M> : C, StateValueFrom<M>, OutputFrom<M>>
-  : ActorSnapshot
+export type RefSnapshot<D> =
+  D extends MachineDefinition<infer M, any, infer C>
+    ? ActorSnapshot<unknown extends C ? ContextFrom<M> : C, StateValueFrom<M>, OutputFrom<M>>
+    : ActorSnapshot
 /** What it takes to spawn one. */
 export type SpawnInput<D> = D extends MachineDefinition<infer M, any, any> ? InputFrom<M> : unknown
 /** What it emits. */
@@ -161,6 +161,21 @@ export interface Ref<D = MachineDefinition>
   snapshots(o?: Cancel): AsyncIterable<RefSnapshot<D>>
   /** The first snapshot has come. @throws ActorGoneError, DeniedError */
   ready(o?: Cancel): Promise<void>
+}
+
+/** The actors behind a group's name, on this peer and on those that it is connected with, as they were at one moment. */
+export interface GroupSnapshot {
+  /** Of all peers that are `reached`. */
+  readonly members: readonly ActorAddress[]
+  /** This peer first. */
+  readonly peers: readonly {
+    readonly id: PeerId
+    readonly name: string
+    /** Its members are in it. Otherwise it cannot be reached now, or does not let us look, and whom it has is unknown. */
+    readonly reached: boolean
+    /** Why it is not. */
+    readonly reason?: Error | undefined
+  }[]
 }
 
 /**

@@ -7,8 +7,17 @@ import { asError, PeerNotFoundError, UsageError } from './errors.ts'
 import type { Grant, PeerInfo } from './surface.ts'
 import { isJobName } from './wire.ts'
 
-/** Beside these there is `run:job:NAME`. */
-export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
+/** Beside these there are `run:job:NAME` and `spawn:NAME`. */
+export const GRANTS: readonly Grant[] = [
+  'connect',
+  'run:script',
+  'run:command',
+  'jobs:read',
+  'jobs:send',
+  'jobs:answer',
+  'jobs:stop',
+  'admin',
+]
 /** What a ticket grants that names nothing else. */
 export const DEFAULT_GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command']
 

@@ -1,8 +1,10 @@
 // The handle of a peer: this process's own (peer.ts) or this machine's daemon (client.ts). The same words for both.
 import type { Cancel, PeerId } from '@errand/transport'
+import type { ActorAddress, GroupSnapshot, Ref } from './actor-surface.ts'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
 import { eventStream, type EventsAnswer } from './event-feed.ts'
+import { groupStream, type GroupChanges } from './group-stream.ts'
 import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
@@ -163,6 +165,31 @@ export class PeerHandle implements Peer {
       return (await this.ref.ask(event, o)) as EventsAnswer
     }
     return eventStream(ask, o.signal)
+  }
+
+  async register(name: string, actor: Ref | ActorAddress, o: { replace?: boolean } & Cancel = {}): Promise<void> {
+    const { signal, replace } = o
+    const { peer, path, epoch, machine } = 'address' in actor ? actor.address : actor
+    const address = { peer, path, epoch, ...(machine !== undefined && { machine }) }
+    await this.ref.ask({ type: 'local.register', name, address, ...(replace !== undefined && { replace }) }, { signal })
+  }
+
+  async unregister(name: string, o: Cancel = {}): Promise<boolean> {
+    return (await this.ref.ask({ type: 'local.unregister', name }, o)) as boolean
+  }
+
+  group(name: string, o: { on?: readonly string[] } & Cancel = {}): AsyncGenerator<GroupSnapshot> {
+    const { on, signal } = o
+    const ask = async (cursor: string | undefined): Promise<GroupChanges> => {
+      const event = {
+        type: 'local.group' as const,
+        group: name,
+        ...(on !== undefined && { on }),
+        ...(cursor !== undefined && { cursor }),
+      }
+      return (await this.ref.ask(event, { signal })) as GroupChanges
+    }
+    return groupStream(ask, signal)
   }
 
   async invite(o: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel = {}): Promise<string> {

@@ -3,6 +3,7 @@
 import { hostname } from 'node:os'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
+import { ActorNames, checkedName, type NameAnswer } from './actor-names.ts'
 import { AddressBook, bookFile, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'
 import { Answers } from './answers.ts'
 import type { PeerStatus } from './client.ts'
@@ -10,6 +11,7 @@ import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
+import { GroupUnions } from './group-unions.ts'
 import { Holding } from './holding.ts'
 import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
@@ -118,6 +120,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   readonly #holding: Holding
   readonly #answers = new Answers()
   readonly #events: EventFeed
+  /** Who is called what here. */
+  readonly names: ActorNames
+  readonly #unions: GroupUnions
+  readonly #onPolicy = new Set<() => void>()
   /** While somebody wants to hear of it. */
   #teller: AroundTeller | undefined
   readonly #row: KeptRow | undefined
@@ -161,7 +167,22 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       connected: (peer) => this.#holding.heardOf(peer),
       moved: (peer, owner, to, alone) => this.#moved(peer, owner, to, alone),
     })
-    book.onChange = () => this.#teller?.look()
+    book.onChange = () => {
+      this.#teller?.look()
+      for (const tell of [...this.#onPolicy]) tell()
+    }
+    this.names = new ActorNames({ self: () => this.id, alive: () => true, far: () => () => undefined })
+    this.#unions = new GroupUnions({
+      self: () => this.id,
+      name: this.name,
+      own: (group, cursor, signal) => this.names.watchGroup(group, cursor, signal),
+      connected: () => this.#network.peers().flatMap(({ id, connected }) => (connected ? [id] : [])),
+      nameOf: (peer) => book.get(peer)?.name,
+      linkWith: (peer) => this.#network.linkWith(peer),
+      follow: (tell) => this.#network.follow(tell),
+      place: (to) => this.#network.place(to),
+      linkTo: (place, signal) => this.#network.linkTo(place, signal),
+    })
     this.#hosting = new Hosting(
       this,
       () => this.#onGone(),
@@ -422,6 +443,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         )
       case 'session.home':
         return (await this.#hosting.homeOf(principal)).snapshotFor(link.client)
+      case 'names.watch':
+        return this.names.watchName(event.name, event.cursor, signal)
+      case 'groups.watch':
+        return this.names.watchGroup(event.group, event.cursor, signal, event.now)
       case 'local.connect': {
         const snapshot = (await this.#ownerEvent(event, signal)) as SessionSnapshot
         // A temporary session is its client's: it goes when the client does, however that ends.
@@ -442,6 +467,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
 
   refused(principal: Principal, what: string): void {
     this.#options.log?.('refused', { peer: principal.peer, owner: principal.owner, what })
+  }
+
+  onPolicy(tell: () => void): () => void {
+    this.#onPolicy.add(tell)
+    return () => void this.#onPolicy.delete(tell)
   }
 
   #principal(peer: PeerId, client: string): Principal {
@@ -532,6 +562,14 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         this.#hosting.closeTemporary(denied.id)
         return this.#closeUnlessOwned(denied.owner ?? denied.id)
       }
+      case 'local.register':
+        return this.names.register(event.name, event.address, event)
+      case 'local.unregister':
+        return this.names.unregister(event.name)
+      case 'local.whereis':
+        return this.#whereis(event, signal)
+      case 'local.group':
+        return this.#unions.watch(event, signal)
       case 'local.status':
         return this.#status()
       case 'local.shutdown':
@@ -539,6 +577,20 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       default:
         throw new UsageError(`${event.type} comes over a link`)
     }
+  }
+
+  /** Which peer that is, and who has the name there. @throws PeerNotFoundError, PeerUnreachableError, PeerLostError, DeniedError */
+  async #whereis(
+    { name, on, cursor }: { name: string; on?: string | undefined; cursor?: string | undefined },
+    signal?: AbortSignal,
+  ): Promise<NameAnswer & { readonly peer: PeerId }> {
+    const place = on === undefined ? undefined : this.#network.place(on)
+    if (!place || place.peer === this.id) {
+      return { peer: this.id, ...(await this.names.watchName(name, cursor, signal)) }
+    }
+    const link = this.#network.linkWith(place.peer) ?? (await this.#network.linkTo(place, signal))
+    const event = { type: 'names.watch' as const, name, ...(cursor !== undefined && { cursor }) }
+    return { peer: place.peer, ...checkedName(place.location, await link.ask({}, event, { signal })) }
   }
 
   /** Nobody could ever take up what is an owner's who has no key any more that may come here. */
@@ -627,6 +679,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     )
     await this.#holding.end()
     this.#events.end(new PeerClosedError())
+    this.#unions.end(new PeerClosedError())
+    this.names.end(new PeerClosedError())
     // Who listens hears how everything has ended: their answers leave in the turn after the one in which they are woken.
     for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
     await this.#network.close()

@@ -1,5 +1,6 @@
 // The TypeScript surface: what programs are written against. Types only; nothing here runs.
 import type { Cancel, PeerId } from '@errand/transport'
+import type { ActorAddress, GroupSnapshot, Ref } from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
 
@@ -57,8 +58,19 @@ export interface PromptLine {
 export type Output<R> = R extends AsyncGenerator<infer T> ? T : R extends Generator<infer T> ? T : Awaited<R>
 /** A name opens a temporary session there; a Session is borrowed. */
 export type Target = string | Session
-/** `run:job:NAME`: to start that named job, exactly that, and to say nothing of how it runs. No other grant implies it. */
-export type Grant = 'connect' | 'run:script' | 'run:command' | `run:job:${string}` | 'admin'
+/**
+ * `run:job:NAME`: to start that named job, exactly that, and to say nothing of how it runs; `spawn:NAME`: the same of a
+ * machine. No other grant implies them. `jobs:…`: what one may do with jobs and actors of others, by their addresses: `read`
+ * looks at them, `send` sends to them, `answer` answers their questions, `stop` ends them.
+ */
+export type Grant =
+  | 'connect'
+  | 'run:script'
+  | 'run:command'
+  | `run:job:${string}`
+  | `spawn:${string}`
+  | `jobs:${'read' | 'send' | 'answer' | 'stop'}`
+  | 'admin'
 
 /**
  * PowerShell's states. NotStarted: it waits for its turn, for another job or for its time. Blocked: it asks something
@@ -790,6 +802,24 @@ export interface Peer extends AsyncDisposable {
    * a new `begin` in their place. Ends when `signal` aborts.
    */
   events(o?: Cancel): AsyncIterable<PeerEvent>
+  /**
+   * From now on that actor, of whichever peer, has this name on this one, until it ends, it is unregistered or another one
+   * replaces it. Letters, digits and `_ . : / -`, at most 128; at most 65 536 names. `replace`: also where another one has it.
+   * @throws NameTakenError, ActorGoneError, LimitError, UsageError
+   * @example await peer.register('printer', await session.spawn(printer), { replace: true })
+   */
+  register(name: string, actor: Ref<any> | ActorAddress, o?: { replace?: boolean } & Cancel): Promise<void>
+  /** Nobody has that name any more. False when nobody had. */
+  unregister(name: string, o?: Cancel): Promise<boolean>
+  /**
+   * The actors behind a group's name, now and whenever that has changed: those of this peer and of all peers of the address
+   * book that it is connected with (each asks for the grant `jobs:read` there), and of those `on`, which are dialled, and
+   * again whenever they are lost. The members of a peer that is lost are out of it, and in it again when it is back. The
+   * first snapshot comes when each has been asked; what changes faster than it is read is told as one. At most 65 536 members
+   * a peer. Ends when `signal` aborts. @throws PeerNotFoundError, UsageError, LimitError, PeerClosedError
+   * @example for await (const { members } of peer.group('workers')) console.log(members.length)
+   */
+  group(name: string, o?: { on?: readonly string[] } & Cancel): AsyncIterable<GroupSnapshot>
   /** A ticket: one pasted line that lets its holder join once. Default: connect, run:script, run:command, 1 h, once. */
   invite(o?: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel): Promise<string>
   /** Takes a ticket: from now on this peer may go to the one that issued it. */

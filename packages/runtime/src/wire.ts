@@ -1,7 +1,8 @@
 // What peers say to each other: protocols, messages, the closed list of public events, limits. Pure data and guards.
 // docs/PROTOCOL.md describes it field by field.
-import type { Protocol } from '@errand/transport'
+import type { PeerId, Protocol } from '@errand/transport'
 import { count, flag, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
+import type { ActorAddress } from './actor-surface.ts'
 import { ProtocolError, UsageError } from './errors.ts'
 import type { Buffering, Completion, Grant, JobFilter, SessionState } from './surface.ts'
 
@@ -18,6 +19,8 @@ export const CONTROL_FRAME = 64 * 1024
 export const DATA_FRAME = 16 * 1024 * 1024 + 64 * 1024
 /** Requests of one link under way at once; one more is refused. */
 export const OPEN_REQUESTS = 1024
+/** The same of questions that are answered when there is news: they only wait. */
+export const OPEN_POLLS = 16_384
 /** Names that one completion of a line has, and characters of that line that are looked at. */
 export const COMPLETIONS_MOST = 200
 export const COMPLETION_TEXT = 1024
@@ -26,6 +29,8 @@ export const NO_COMPLETION: Completion = Object.freeze({ names: [], on: '', more
 export const MAP_THROTTLE_MOST = 1024
 /** Failed items of a map in one answer. */
 export const ITEMS_MOST = 1000
+/** Peers that one subscription to a group dials. */
+export const GROUP_ON_MOST = 256
 /** Reads of one link open at once. */
 export const OPEN_READS = 1024
 /** Sessions and jobs watched over one link, in one direction: of a parent one, whatever its children. */
@@ -237,6 +242,10 @@ export type PeerEvent =
   | { type: 'session.attach'; session: string | number; force?: boolean; was?: string }
   | { type: 'session.home' }
   | { type: 'sessions' }
+  /** Who has that name there, as soon as that is another one than the cursor says. */
+  | { type: 'names.watch'; name: string; cursor?: string }
+  /** Who of its actors is in that group, as far as that has changed behind the cursor. `now`: also where it has not. */
+  | { type: 'groups.watch'; group: string; cursor?: string; now?: boolean }
   | { type: 'local.connect'; to: string; options: HeldOptions }
   | { type: 'local.home'; on: string }
   | { type: 'local.sessions'; on?: string; state?: SessionState }
@@ -249,10 +258,26 @@ export type PeerEvent =
   | { type: 'local.allow'; peer: string; grants: readonly Grant[]; name?: string; owner?: string }
   | { type: 'local.deny'; peer: string; forget?: boolean }
   | { type: 'local.events'; cursor?: string }
+  | { type: 'local.register'; name: string; address: ActorAddress; replace?: boolean }
+  | { type: 'local.unregister'; name: string }
+  /** `names.watch` of that peer, or of this one. */
+  | { type: 'local.whereis'; name: string; on?: string; cursor?: string }
+  /** Who is in that group on all peers that there is a link to; those of `on` are dialled. */
+  | { type: 'local.group'; group: string; on?: readonly string[]; cursor?: string }
   | { type: 'local.status' }
   | { type: 'local.shutdown'; drain?: boolean; force?: boolean }
 
 export type WireEvent = SessionEvent | PeerEvent
+
+/** Answered when there is news: whoever asks them may wait for as long as the link lives. */
+export const POLLS: ReadonlySet<string> = new Set<WireEvent['type']>([
+  'events',
+  'names.watch',
+  'groups.watch',
+  'local.events',
+  'local.whereis',
+  'local.group',
+])
 
 /**
  * What a request is that is asked again because its answer was lost. `again`: a question, or one that leads to the same
@@ -290,6 +315,8 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   'session.attach': 'again',
   'session.home': 'again',
   sessions: 'again',
+  'names.watch': 'again',
+  'groups.watch': 'again',
   'local.connect': 'once',
   'local.home': 'again',
   'local.sessions': 'again',
@@ -302,6 +329,10 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   'local.allow': 'once',
   'local.deny': 'once',
   'local.events': 'again',
+  'local.register': 'kept',
+  'local.unregister': 'kept',
+  'local.whereis': 'again',
+  'local.group': 'again',
   'local.status': 'again',
   'local.shutdown': 'once',
 }
@@ -346,6 +377,26 @@ export type DataMessage =
 /** What a named job may be called. */
 export function isJobName(value: unknown): value is string {
   return typeof value === 'string' && /^[A-Za-z0-9_.:/-]{1,128}$/.test(value)
+}
+
+/** `SESSION/JOB`, by instanceId. */
+export function isActorPath(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z0-9-]{1,64}\/[A-Za-z0-9-]{1,64}$/.test(value)
+}
+/** Of an actor, as opposed to that of a name. */
+export function isActorAddress(value: unknown): value is ActorAddress {
+  const { peer, path, epoch, machine } = (value ?? {}) as Partial<ActorAddress>
+  return isPeerId(peer) && isActorPath(path) && isEpoch(epoch) && isMachineName(machine)
+}
+export function isEpoch(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0
+}
+/** What an actor is made of, where that is known. */
+export function isMachineName(value: unknown): value is string | undefined {
+  return value === undefined || isJobName(value)
+}
+function isPeerId(value: unknown): value is PeerId {
+  return typeof value === 'string' && value.length > 0 && value.length <= 128
 }
 
 // ── Guards: what comes from outside is checked before anything looks at it ────────────────────────────────────────────
@@ -441,6 +492,9 @@ const openSession = shape({
 
 const throttle: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= THROTTLE_MOST
 
+/** Of names and groups. */
+const cursor: Check = (value) => typeof value === 'string' && value.length <= 256
+
 const EVENTS: Record<string, Check> = {
   start: shape(started),
   run: shape(started),
@@ -483,6 +537,8 @@ const EVENTS: Record<string, Check> = {
   'session.attach': shape({ session: which, force: maybe(flag), was: maybe(string) }),
   'session.home': shape({}),
   sessions: shape({}),
+  'names.watch': shape({ name: isJobName, cursor: maybe(cursor) }),
+  'groups.watch': shape({ group: isJobName, cursor: maybe(cursor), now: maybe(flag) }),
   'local.connect': shape({
     to: string,
     options: shape({
@@ -513,6 +569,10 @@ const EVENTS: Record<string, Check> = {
   'local.allow': shape({ peer: string, grants: list(string, 64), name: maybe(string), owner: maybe(string) }),
   'local.deny': shape({ peer: string, forget: maybe(flag) }),
   'local.events': shape({ cursor: maybe(string) }),
+  'local.register': shape({ name: isJobName, address: isActorAddress, replace: maybe(flag) }),
+  'local.unregister': shape({ name: isJobName }),
+  'local.whereis': shape({ name: isJobName, on: maybe(string), cursor: maybe(cursor) }),
+  'local.group': shape({ group: isJobName, on: maybe(list(string, GROUP_ON_MOST)), cursor: maybe(cursor) }),
   'local.status': shape({}),
   'local.shutdown': shape({ drain: maybe(flag), force: maybe(flag) }),
 }
