@@ -67,6 +67,8 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   groups?: readonly string[]
   /** Same client, same id: one actor. Default: a new id per call. */
   startId?: string
+  /** Told of each event of a `send` that was refused over there, or could not be brought there. Default: nobody. */
+  onRefused?: (error: Error, event: unknown) => void
 }
 
 /** Where an actor is: plain data, which may be kept, sent, and made a ref again by `peer.ref(address)`. */

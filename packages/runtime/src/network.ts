@@ -74,6 +74,8 @@ export class Network {
   readonly #links = new Set<Link>()
   readonly #followers = new Set<(link: Link) => void>()
   readonly #dialled = new Map<string, Promise<Link>>()
+  /** What came of it, while it is open. */
+  readonly #there = new Map<string, Link>()
   /** Dialled by address: admitted although in no book. */
   readonly #strangers = new Set<PeerId>()
   #network: { transport: Transport; purpose: NetworkPurpose } | undefined
@@ -148,6 +150,13 @@ export class Network {
     return { key: id, location: name, peer: id, addresses, carrier, transport: () => this.use('dial') }
   }
 
+  /** A link there that is open now, whoever made it: either side may ask over it. */
+  linkThere({ key, peer }: Place): Link | undefined {
+    const ours = this.#there.get(key)
+    if (ours?.open) return ours
+    return key === 'localhost' ? undefined : this.linkWith(peer)
+  }
+
   /** One link per place, whoever needs it; dialled once at a time. @throws PeerUnreachableError, DeniedError */
   async linkTo(place: Place, signal?: AbortSignal): Promise<Link> {
     if (this.#over.signal.aborted) throw new PeerClosedError()
@@ -179,6 +188,8 @@ export class Network {
       // What the other side asks over a link of ours it asks as itself; it is nobody's client process.
       const link = await openLink({ transport, peer, addresses, self, server: server(peer, ''), signal })
       this.keep(link, true)
+      this.#there.set(place.key, link)
+      void link.closed.then(() => this.#there.get(place.key) === link && this.#there.delete(place.key))
       return link
     } catch (error) {
       const cause = asError(error)

@@ -1,6 +1,6 @@
 // The TypeScript surface: what programs are written against. Types only; nothing here runs.
 import type { Cancel, PeerId } from '@errand/transport'
-import type { ActorAddress, GroupSnapshot, Ref } from './actor-surface.ts'
+import type { ActorAddress, GroupSnapshot, MachineDefinition, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
 
@@ -87,8 +87,8 @@ export type JobState =
   | 'Completed'
   | 'Failed'
   | 'Stopped'
-/** Where it runs: on another peer, in a process of its own, in a thread; a map is a PSTaskJob, wherever it runs. */
-export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob' | 'PSTaskJob'
+/** Where it runs: on another peer, in a process of its own, in a thread; a map is a PSTaskJob, an actor a MachineJob. */
+export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob' | 'PSTaskJob' | 'MachineJob'
 /**
  * Opened: it can be used. Disconnected: nobody is attached, or its link was lost for longer than `lostAfter`; its jobs go
  * on there, and `connect` opens it again. Closed and Broken are final: it was closed, or is found to be gone there.
@@ -637,6 +637,15 @@ export interface Session extends AsyncDisposable {
   start<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I>): Promise<Job<Output<R>>>
   /** The same for anything but a named job. */
   start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Promise<Job<Output<R>>>
+  /**
+   * Spawns a machine that is offered there: a job that lives there, held here by the ref, which has been heard of. By its name
+   * alone nothing is checked before it is sent, and nothing is known of its types.
+   * @throws UsageError, InvalidInputError, MachineNotOfferedError, DeniedError
+   * @example
+   * const ref = await session.spawn(approval, { input: { what: 'a new laptop' } })
+   * ref.send({ type: 'approve', by: 'Ann' })
+   */
+  spawn<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Ref<D>>
   /** Its job table, by number; runs are not in it. */
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   /** One of them, as {@link Peer.job} finds it. @throws JobNotFoundError, JobAmbiguousError */
@@ -778,6 +787,17 @@ export interface Peer extends AsyncDisposable {
     script: (ctx: ScriptContext, item: I) => O,
     o?: MapOptions,
   ): Promise<Job<Output<O>>>
+  /** Spawns a machine that this peer offers, here: as {@link Session.spawn}. */
+  spawn<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Ref<D>>
+  /**
+   * A ref of the actor at that address, wherever that is, for as long as its grants allow. It need not have been heard of yet:
+   * `ref.ready()`. Dispose it to let go of the actor. @throws UsageError
+   * @example const member = await peer.ref(event.member)
+   */
+  ref<D extends MachineDefinition = MachineDefinition>(
+    address: ActorAddress | Ref<any>,
+    o?: { definition?: D; onRefused?: (error: Error, event: unknown) => void },
+  ): Promise<Ref<D>>
   /** Opens (or takes up) a session: a name of the address book, a peer id, a multiaddr, or `localhost`. */
   connect(to: string, o?: ConnectOptions): Promise<Session>
   /** Sessions this peer holds; with `on`, those of ours that peer hosts, whoever of our clients opened them. */

@@ -23,7 +23,7 @@ const ALL: Grant[] = ['connect', 'run:script', 'jobs:read']
 /** Shorter than by default, so that silence is told soon; not so short that a busy machine is taken for a silent one. */
 const BEAT = { heartbeat: 100, suspicion: 800 }
 
-const hostOf = (peer: Peer): PeerHost => (peer as unknown as { ref: PeerHost }).ref
+const hostOf = (peer: Peer): PeerHost => (peer as unknown as { via: PeerHost }).via
 const member = (name: string): Member => ({ path: `s/${name}`, epoch: 1 })
 
 /** What there is to see: the names of its members by peer, and the peers that are not reached, each once. */

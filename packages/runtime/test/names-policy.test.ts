@@ -9,7 +9,7 @@ import { openLink } from '../src/link-handshake.ts'
 import { checkEvent, isActorAddress, protocols, type PeerEvent } from '../src/wire.ts'
 import { refusal, until, within } from './support/peers.ts'
 
-const hostOf = (peer: Peer): PeerHost => (peer as unknown as { ref: PeerHost }).ref
+const hostOf = (peer: Peer): PeerHost => (peer as unknown as { via: PeerHost }).via
 const actor = { path: 's/a', epoch: 1 }
 const READ: Grant[] = ['connect', 'jobs:read']
 
