@@ -35,7 +35,7 @@ export type Far = (address: ActorAddress, down: () => void) => () => void
 export interface NamesHome {
   /** What this peer is called. It may not have a key yet, and later has one. */
   self(): string
-  /** Whether this actor of ours is there. */
+  /** Whether this actor of ours is there: then it will be said when it has ended. */
   alive(member: Member): boolean
   readonly far: Far
 }
@@ -104,8 +104,10 @@ export class ActorNames {
     if (!isActorAddress(address)) throw new UsageError(`'${name}' is to be the name of an actor, by its address`)
     const { peer, path, epoch, machine } = address
     const member: Member = { path, epoch, ...(machine !== undefined && { machine }) }
-    const far = peer === this.#home.self() ? undefined : peer
-    if (far === undefined) this.#throwUnlessAlive(member)
+    const far = peer === this.#home.self() || peer === 'local' ? undefined : peer
+    // Nobody would ever say that it has ended.
+    if (far === undefined && !this.#home.alive(member))
+      throw new ActorGoneError(`no actor ${path} in epoch ${epoch} is here`)
     this.#throwUnlessFree(name, far, member, o.replace === true)
     this.#give(name, far, member)
   }
@@ -119,51 +121,18 @@ export class ActorNames {
     return true
   }
 
-  /** In the group from now on, once. @throws ActorGoneError, LimitError, UsageError */
-  join(group: string, member: Member): void {
-    throwUnlessName(group)
-    this.#throwUnlessAlive(member)
-    if (this.#groups.get(group)?.get(keyOf(member))) return
-    this.#throwUnlessRoom([group], 0)
-    this.#join(group, member)
-  }
-
-  /** In it no more. */
-  leave(group: string, member: Member): void {
-    if (!this.#groups.get(group)?.get(keyOf(member))) return
-    const called = this.#called.get(member.path)
-    called?.groups.delete(group)
-    this.#forgetUncalled(member.path)
-    this.#leave(group, member)
-  }
-
   /**
-   * An actor of ours begins, with all of this or with none of it. One that begins anew, in a later epoch, takes its name and
-   * its groups over in the same step, so that nobody ever sees them without it; what else the old one had is gone.
+   * An actor of ours begins, with this name and in these groups, or with none of it.
    * @throws NameTakenError, LimitError, UsageError
    */
   began(member: Member, o: { register?: string | undefined; groups?: readonly string[] | undefined }): void {
-    const groups = new Set(o.groups)
-    for (const name of [...(o.register === undefined ? [] : [o.register]), ...groups]) throwUnlessName(name)
-    const before = this.#called.get(member.path)
-    if (o.register !== undefined && !before?.names.has(o.register)) {
-      this.#throwUnlessFree(o.register, undefined, member, false)
-    }
-    const added = [...groups].filter((group) => !before?.groups.has(group))
-    this.#throwUnlessRoom(added, before ? before.groups.size - (groups.size - added.length) : 0)
-    // Joined first: a group that it alone is in, before and after, is no other one.
-    for (const group of groups) {
-      const was = before?.groups.get(group)
-      this.#join(group, member)
-      if (was && keyOf(was) !== keyOf(member)) this.#leave(group, was)
-    }
-    for (const [group, was] of before?.groups ?? []) {
-      if (groups.has(group)) continue
-      before?.groups.delete(group)
-      this.#leave(group, was)
-    }
-    for (const name of before?.names ?? []) if (name !== o.register) this.unregister(name)
-    if (o.register !== undefined) this.#give(o.register, undefined, member)
+    const { register } = o
+    const groups = [...new Set(o.groups)]
+    for (const name of register === undefined ? groups : [register, ...groups]) throwUnlessName(name)
+    if (register !== undefined) this.#throwUnlessFree(register, undefined, member, false)
+    this.#throwUnlessRoom(groups.filter((group) => !this.#groups.get(group)?.get(keyOf(member))))
+    if (register !== undefined) this.#give(register, undefined, member)
+    for (const group of groups) this.#join(group, member)
   }
 
   /** An actor of ours has ended: nothing is called by it any more. */
@@ -217,11 +186,6 @@ export class ActorNames {
 
   // ── what must hold ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #throwUnlessAlive(member: Member): void {
-    // Nobody would ever say that it has ended.
-    if (!this.#home.alive(member)) throw new ActorGoneError(`no actor ${member.path} in epoch ${member.epoch} is here`)
-  }
-
   #throwUnlessFree(name: string, peer: string | undefined, member: Member, replace: boolean): void {
     const holder = this.#names.get(name)
     if (!holder && this.#names.size >= NAMES_MOST) throw new LimitError(`a peer has at most ${NAMES_MOST} names`)
@@ -229,9 +193,9 @@ export class ActorNames {
     throw new NameTakenError(name, this.#address(holder))
   }
 
-  /** For one more in each of these, when so many memberships go. */
-  #throwUnlessRoom(groups: readonly string[], gone: number): void {
-    if (this.#memberships - gone + groups.length > MEMBERSHIPS_MOST) {
+  /** For one more in each of these. */
+  #throwUnlessRoom(groups: readonly string[]): void {
+    if (this.#memberships + groups.length > MEMBERSHIPS_MOST) {
       throw new LimitError(`the actors of a peer are in at most ${MEMBERSHIPS_MOST} groups together`)
     }
     let added = 0

@@ -2,8 +2,10 @@
 // daemon (client-actors.ts: which asks that to pass it on); refs do not know which.
 import type { ActorOutbox } from './actor-outbox.ts'
 import type { ActorState } from './actor-state.ts'
+import type { NameAnswer } from './actor-names.ts'
 import type { ActorAddress, MachineDefinition, Ref } from './actor-surface.ts'
 import type { JobReading } from './link.ts'
+import type { NameFollows } from './name-follows.ts'
 import type { RequestOptions } from './session-ref.ts'
 import type { PeerId } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
@@ -22,6 +24,9 @@ export interface RefOptions {
   readonly onRefused?: ((error: Error, event: unknown) => void) | undefined
 }
 
+/** Who has a name, and on which peer it was looked for. */
+export type Whereis = NameAnswer & { readonly peer: PeerId }
+
 export interface ActorWay {
   /**
    * One request, over as many links as it takes, for as long as a lost one is retried (`lostAfter`).
@@ -38,6 +43,8 @@ export interface ActorWay {
     listener: (state: ActorState) => void,
     away: (reason: Error) => void,
   ): () => void
+  /** Who has those names that refs here follow. */
+  readonly names: NameFollows
   /** What it says, as chunks. */
   read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading
   /** What this process sends there, in order: one for all refs of an actor. */

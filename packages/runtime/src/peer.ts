@@ -3,7 +3,7 @@
 import { hostname } from 'node:os'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
-import { ActorNames, checkedName, type NameAnswer } from './actor-names.ts'
+import { ActorNames } from './actor-names.ts'
 import { ActorRoutes, type RoutesHome } from './actor-routes.ts'
 import type { MachineDefinition } from './actor-surface.ts'
 import { ActorTurns } from './actor-turns.ts'
@@ -186,8 +186,15 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       this.#teller?.look()
       for (const listener of [...this.#grantListeners]) listener()
     }
+    this.names = new ActorNames({
+      self: () => this.id,
+      alive: ({ path, epoch }) => {
+        const [session = '', job = ''] = path.split('/')
+        return this.hosted(session)?.hasActor(job, epoch) === true
+      },
+      far: (address, down) => this.routes.untilDown(address, down),
+    })
     this.routes = new ActorRoutes(this.#routesHome(options))
-    this.names = new ActorNames({ self: () => this.id, alive: () => true, far: () => () => undefined })
     this.#unions = new GroupUnions({
       self: () => this.id,
       name: this.name,
@@ -240,6 +247,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       network: this.#network,
       lostAfter: milliseconds(lostAfter),
       hosted: (instanceId) => this.hosted(instanceId),
+      names: this.names,
       over: this.#over.signal,
     }
   }
@@ -398,7 +406,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const engines = sessionEngines(session, (channel) => this.#serveScript(session, channel), onLost)
     const { runspace, thread, process } = engines
     const offering = (engine: Engine): Engine => this.#offers.engine(engine)
-    const machine = new MachineEngine(this.#machines, {
+    const machine = new MachineEngine(this.#machines, this.names, {
       turns: this.#turns,
       tell: (address, event) => this.routes.outbox(checkedAddress(address)).send(event),
     })
@@ -612,7 +620,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       case 'local.unregister':
         return this.names.unregister(event.name)
       case 'local.whereis':
-        return this.#whereis(event, signal)
+        return this.routes.whereis(event, signal)
       case 'local.group':
         return this.#unions.watch(event, signal)
       case 'local.status':
@@ -622,20 +630,6 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       default:
         throw new UsageError(`${event.type} comes over a link`)
     }
-  }
-
-  /** Which peer that is, and who has the name there. @throws PeerNotFoundError, PeerUnreachableError, PeerLostError, DeniedError */
-  async #whereis(
-    { name, on, cursor }: { name: string; on?: string | undefined; cursor?: string | undefined },
-    signal?: AbortSignal,
-  ): Promise<NameAnswer & { readonly peer: PeerId }> {
-    const place = on === undefined ? undefined : this.#network.place(on)
-    if (!place || place.peer === this.id) {
-      return { peer: this.id, ...(await this.names.watchName(name, cursor, signal)) }
-    }
-    const link = this.#network.linkWith(place.peer) ?? (await this.#network.linkTo(place, signal))
-    const event = { type: 'names.watch' as const, name, ...(cursor !== undefined && { cursor }) }
-    return { peer: place.peer, ...checkedName(place.location, await link.ask({}, event, { signal })) }
   }
 
   /** Nobody could ever take up what is an owner's who has no key any more that may come here. */

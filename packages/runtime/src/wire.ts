@@ -29,6 +29,8 @@ export const NO_COMPLETION: Completion = Object.freeze({ names: [], on: '', more
 export const MAP_THROTTLE_MOST = 1024
 /** Failed items of a map in one answer. */
 export const ITEMS_MOST = 1000
+/** Groups that an actor is in from its start. */
+export const ACTOR_GROUPS_MOST = 64
 /** Peers that one subscription to a group dials. */
 export const GROUP_ON_MOST = 256
 /** Reads of one link open at once. */
@@ -125,6 +127,9 @@ export interface WorkSpec {
         readonly shared?: boolean | undefined
       }
     | undefined
+  /** Of a machine: what it is called on its peer, and the groups that it is in there, for as long as it lives. */
+  readonly register?: string | undefined
+  readonly groups?: readonly string[] | undefined
   /** There will be input: a command gets a standard input, and a run waits for its end. */
   readonly input?: boolean | undefined
   readonly startId: string
@@ -483,12 +488,15 @@ const workFields = shape({
     shape({ throttle: maybe(mapThrottle), ordered: maybe(flag), itemTimeout: maybe(count), shared: maybe(flag) }),
   ),
   input: maybe(flag),
+  register: maybe(isJobName),
+  groups: maybe(list(isJobName, ACTOR_GROUPS_MOST)),
   startId: string,
 })
-/** Only a named job, or machine, has a name of that kind, and it always has one. */
+/** Only a named job, or machine, has a name of that kind, and it always has one; only an actor is called something. */
 const workSpec: Check = (value) => {
   if (!workFields(value)) return false
-  const { kind, job } = value as WorkSpec
+  const { kind, job, register, groups } = value as WorkSpec
+  if (kind !== 'machine' && (register !== undefined || groups !== undefined)) return false
   return (kind === 'job' || kind === 'machine') === (job !== undefined)
 }
 /** Work as it travels, and as it is written down. */

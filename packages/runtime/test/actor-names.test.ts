@@ -8,12 +8,13 @@ import {
   MEMBERSHIPS_MOST,
   NAMES_MOST,
   type Far,
+  type GroupAnswer,
   type Member,
 } from '../src/actor-names.ts'
 import type { ActorAddress } from '../src/actor-surface.ts'
 import { codeOf, PeerClosedError } from '../src/errors.ts'
 import { News } from '../src/news.ts'
-import { CHANGES_MOST, SetFeed, type SetChanges } from '../src/set-feed.ts'
+import { CHANGES_MOST, SetFeed } from '../src/set-feed.ts'
 
 const HERE = 'here'
 const one: Member = { path: 's/one', epoch: 1 }
@@ -217,12 +218,12 @@ describe('who asks for a name', () => {
 })
 
 describe('a group', () => {
+  const member = (n: number): Member => ({ path: `s/${n}`, epoch: 1, machine: 'm' })
+
   test('has those actors of this peer that are in it, each once, for as long as they live', async () => {
     const all = names()
-    all.join('workers', one)
-    all.join('workers', one)
-    all.join('workers', two)
-    all.join('others', one)
+    all.began(one, { groups: ['workers', 'others', 'workers'] })
+    all.began(two, { groups: ['workers'] })
     const first = await all.watchGroup('workers', undefined)
     expect(first).toMatchObject({
       begins: true,
@@ -236,69 +237,18 @@ describe('a group', () => {
     const next = await all.watchGroup('workers', first.cursor)
     expect(next).toMatchObject({ joined: [], left: [[one.path, 1]] })
     expect(next.begins).toBeUndefined()
-    all.leave('workers', two)
-    all.leave('workers', two)
-    all.leave('none', two)
-    expect(await all.watchGroup('workers', next.cursor)).toMatchObject({ begins: true, joined: [] })
-    expect(all.groups).toBe(0)
-  })
-
-  test('takes nobody who has ended, and is written as names are', () => {
-    const all = names(({ path }) => path === one.path)
-    all.join('g', one)
-    expect(codeFrom(() => all.join('g', two))).toBe('ACTOR_GONE')
-    expect(codeFrom(() => all.join('a b', one))).toBe('USAGE')
     expect(all.groups).toBe(1)
+    // Asked `now` it says that nothing has changed.
+    expect(await all.watchGroup('workers', next.cursor, undefined, true)).toEqual({ cursor: next.cursor, joined: [], left: [] })
+    all.ended(two.path)
+    all.ended(two.path)
+    expect(await all.watchGroup('workers', next.cursor)).toMatchObject({ begins: true, joined: [] })
+    expect([all.groups, all.memberships]).toEqual([0, 0])
   })
 
-  test(`has room for ${MEMBERS_MOST}, a peer for ${GROUPS_MOST} of them and for ${MEMBERSHIPS_MOST} memberships`, () => {
+  test('begins with its actors, or they do not begin', () => {
     const all = names()
-    const member = (n: number): Member => ({ path: `s/${n}`, epoch: 1 })
-    for (let n = 0; n < MEMBERS_MOST; n++) all.join('g', member(n))
-    expect(codeFrom(() => all.join('g', one))).toBe('LIMIT')
-    all.join('g', member(3))
-    all.leave('g', member(3))
-    all.join('g', one)
-    for (let n = 1; n < GROUPS_MOST; n++) all.join(`g${n}`, one)
-    expect(codeFrom(() => all.join('one more', one))).toBe('USAGE')
-    expect(codeFrom(() => all.join('more', one))).toBe('LIMIT')
-    for (let n = all.memberships; n < MEMBERSHIPS_MOST; n++) all.join(`g${1 + (n % 4)}`, member(n))
-    expect(codeFrom(() => all.join('g9', two))).toBe('LIMIT')
-    all.ended(one.path)
-    expect([all.groups, all.memberships]).toEqual([5, MEMBERSHIPS_MOST - GROUPS_MOST])
-    all.join('g9', two)
-  })
-
-  test('comes in parts while others come and go; who has left and come back is told once more', async () => {
-    const all = names()
-    const member = (n: number): Member => ({ path: `s/${n}`, epoch: 1, machine: 'm' })
-    for (let n = 0; n < 3 * CHANGES_MOST; n++) all.join('g', member(n))
-    const seen = new Set<string>()
-    let twice = 0
-    const take = ({ joined, left }: SetChanges<readonly [string, number, string?]>): void => {
-      for (const [path] of left) seen.delete(path)
-      for (const [path, , machine] of joined) {
-        expect(machine).toBe('m')
-        if (seen.has(path)) twice++
-        seen.add(path)
-      }
-    }
-    let answer = await all.watchGroup('g', undefined)
-    expect(answer.joined).toHaveLength(CHANGES_MOST)
-    take(answer)
-    for (let n = 0; n < 10; n++) all.leave('g', member(n))
-    for (let n = 0; n < 10; n++) all.leave('g', member(2 * CHANGES_MOST + n))
-    all.join('g', member(4))
-    while (answer.more) take((answer = await all.watchGroup('g', answer.cursor)))
-    expect(seen.size).toBe(3 * CHANGES_MOST - 19)
-    expect([seen.has('s/4'), twice]).toEqual([true, 1])
-  })
-})
-
-describe('an actor that begins', () => {
-  test('has its name and its groups, or none of them', () => {
-    const all = names()
-    all.began(one, { register: 'db', groups: ['a', 'b', 'a'] })
+    all.began(one, { register: 'db', groups: ['a', 'b'] })
     expect([all.holder('db'), all.groups, all.memberships]).toEqual([at(one), 2, 2])
     expect(codeFrom(() => all.began(two, { register: 'db', groups: ['c'] }))).toBe('NAME_TAKEN')
     expect(codeFrom(() => all.began(two, { register: 'free', groups: ['c', 'c d'] }))).toBe('USAGE')
@@ -307,19 +257,43 @@ describe('an actor that begins', () => {
     expect([all.size, all.groups, all.memberships]).toEqual([0, 0, 0])
   })
 
-  test('anew takes them over in one step; what else the old one had is gone with it', async () => {
+  test(`has room for ${MEMBERS_MOST}, a peer for ${GROUPS_MOST} of them and for ${MEMBERSHIPS_MOST} memberships`, () => {
     const all = names()
-    all.began(one, { register: 'db', groups: ['g'] })
-    all.register('byHand', at(one))
-    all.join('h', one)
-    const watched = await all.watchName('db', undefined)
-    const group = await all.watchGroup('g', undefined)
-    const next = all.watchName('db', watched.cursor)
-    const again: Member = { ...one, epoch: 2 }
-    all.began(again, { register: 'db', groups: ['g'] })
-    expect((await next).holder).toEqual(at(again))
-    expect(await all.watchGroup('g', group.cursor)).toMatchObject({ joined: [[one.path, 2]], left: [[one.path, 1]] })
-    expect([all.holder('byHand'), all.groups]).toEqual([undefined, 1])
+    const into = (who: Member, ...groups: string[]): string | undefined => codeFrom(() => all.began(who, { groups }))
+    for (let n = 0; n < MEMBERS_MOST; n++) all.began(member(n), { groups: ['g'] })
+    expect(into(one, 'free', 'g')).toBe('LIMIT')
+    expect(all.groups).toBe(1)
+    // Who is in it already takes no room.
+    expect(into(member(3), 'g')).toBe('nothing')
+    all.ended(member(3).path)
+    expect(into(one, 'g')).toBe('nothing')
+    all.began(one, { groups: Array.from({ length: GROUPS_MOST - 1 }, (_, n) => `g${n + 1}`) })
+    expect(into(one, 'more')).toBe('LIMIT')
+    for (let n = all.memberships; n < MEMBERSHIPS_MOST; n++) all.began(member(n), { groups: [`g${1 + (n % 4)}`] })
+    expect(into(two, 'g9')).toBe('LIMIT')
+    all.ended(one.path)
+    expect([all.groups, all.memberships]).toEqual([5, MEMBERSHIPS_MOST - GROUPS_MOST])
+    expect(into(two, 'g9')).toBe('nothing')
+  })
+
+  test('comes in parts while others come and go', async () => {
+    const all = names()
+    for (let n = 0; n < 3 * CHANGES_MOST; n++) all.began(member(n), { groups: ['g'] })
+    const seen = new Set<string>()
+    const take = ({ joined, left }: GroupAnswer): void => {
+      for (const [path] of left) seen.delete(path)
+      for (const [path, , machine] of joined) {
+        expect([machine, seen.has(path)]).toEqual(['m', false])
+        seen.add(path)
+      }
+    }
+    let answer = await all.watchGroup('g', undefined)
+    expect(answer.joined).toHaveLength(CHANGES_MOST)
+    take(answer)
+    for (let n = 0; n < 10; n++) all.ended(member(n).path)
+    for (let n = 0; n < 10; n++) all.ended(member(2 * CHANGES_MOST + n).path)
+    while (answer.more) take((answer = await all.watchGroup('g', answer.cursor)))
+    expect(seen.size).toBe(3 * CHANGES_MOST - 20)
   })
 })
 
@@ -392,7 +366,6 @@ describe('a watcher that has caught up', () => {
   type Step =
     | { readonly do: 'register'; readonly name: string; readonly path: string; readonly replace: boolean }
     | { readonly do: 'unregister'; readonly name: string }
-    | { readonly do: 'join' | 'leave'; readonly name: string; readonly path: string }
     | { readonly do: 'end'; readonly path: string }
     | { readonly do: 'begin'; readonly path: string; readonly name: string; readonly groups: readonly string[] }
     | { readonly do: 'watch'; readonly watcher: number }
@@ -402,9 +375,11 @@ describe('a watcher that has caught up', () => {
   const step: fc.Arbitrary<Step> = fc.oneof(
     fc.record({ do: fc.constant('register' as const), name, path, replace: fc.boolean() }),
     fc.record({ do: fc.constant('unregister' as const), name }),
-    { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('join' as const, 'leave' as const), name, path }) },
     fc.record({ do: fc.constant('end' as const), path }),
-    fc.record({ do: fc.constant('begin' as const), path, name, groups: fc.subarray(NAMES) }),
+    {
+      weight: 3,
+      arbitrary: fc.record({ do: fc.constant('begin' as const), path, name, groups: fc.subarray(NAMES) }),
+    },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('watch' as const), watcher: fc.nat(1) }) },
   )
 
@@ -485,27 +460,20 @@ describe('a watcher that has caught up', () => {
           case 'unregister':
             expect(all.unregister(act.name)).toBe(model.names.delete(act.name))
             break
-          case 'join':
-            all.join(act.name, member(act.path))
-            model.groups.get(act.name)!.add(model.keyOf(act.path))
-            break
-          case 'leave':
-            all.leave(act.name, member(act.path))
-            model.groups.get(act.name)!.delete(model.keyOf(act.path))
-            break
           case 'end':
             all.ended(act.path)
             model.drop(act.path)
             model.epochs.set(act.path, model.epochs.get(act.path)! + 1)
             break
           case 'begin': {
-            const taken = model.names.has(act.name) && !model.names.get(act.name)!.startsWith(`${act.path} `)
-            const next: Member = { path: act.path, epoch: model.epochs.get(act.path)! + 1 }
-            const begin = (): void => all.began(next, { register: act.name, groups: act.groups })
+            // Each attempt of one actor ends before the next begins.
+            all.ended(act.path)
+            model.drop(act.path)
+            const taken = model.names.has(act.name)
+            model.epochs.set(act.path, model.epochs.get(act.path)! + 1)
+            const begin = (): void => all.began(member(act.path), { register: act.name, groups: act.groups })
             expect(codeFrom(begin)).toBe(taken ? 'NAME_TAKEN' : 'nothing')
             if (taken) break
-            model.drop(act.path)
-            model.epochs.set(act.path, next.epoch)
             model.names.set(act.name, model.keyOf(act.path))
             for (const group of act.groups) model.groups.get(group)!.add(model.keyOf(act.path))
             break

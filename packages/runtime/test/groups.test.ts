@@ -90,10 +90,10 @@ describe('over a network', () => {
   })
 
   test('is the members of this peer and of all that it is connected with, whoever has dialled whom', async () => {
-    hostOf(here).names.join('g', member('a'))
-    hostOf(far).names.join('g', member('b'))
-    hostOf(far).names.join('other', member('x'))
-    hostOf(third).names.join('g', member('c'))
+    hostOf(here).names.began(member('a'), { groups: ['g'] })
+    hostOf(far).names.began(member('b'), { groups: ['g'] })
+    hostOf(far).names.began(member('x'), { groups: ['other'] })
+    hostOf(third).names.began(member('c'), { groups: ['g'] })
     const reader = new Reader(here.group('g'))
     expect(seen(await reader.next())).toEqual({ in: ['here/a'], out: [] })
     await using _ = await here.connect('far')
@@ -107,15 +107,15 @@ describe('over a network', () => {
       ['third', 'third', true],
     ])
     hostOf(far).names.ended(member('b').path)
-    hostOf(third).names.join('g', member('d'))
+    hostOf(third).names.began(member('d'), { groups: ['g'] })
     await reader.until({ in: ['here/a', 'third/c', 'third/d'] })
     // Who comes later has it whole at once.
     expect(seen(await new Reader(here.group('g')).next())).toEqual({ in: ['here/a', 'third/c', 'third/d'], out: [] })
   })
 
   test('loses those of a peer that falls silent, says why, and has them back when that is back', async () => {
-    hostOf(far).names.join('g', member('a'))
-    hostOf(far).names.join('g', member('b'))
+    hostOf(far).names.began(member('a'), { groups: ['g'] })
+    hostOf(far).names.began(member('b'), { groups: ['g'] })
     await using _ = await here.connect('far')
     const reader = new Reader(here.group('g'))
     await reader.until({ in: ['far/a', 'far/b'] })
@@ -124,20 +124,20 @@ describe('over a network', () => {
     expect(codeOf(peers.find(({ name }) => name === 'far')!.reason)).toBe('PEER_LOST')
     // Meanwhile.
     hostOf(far).names.ended(member('a').path)
-    hostOf(far).names.join('g', member('c'))
+    hostOf(far).names.began(member('c'), { groups: ['g'] })
     network.heal('here', 'far')
     await reader.until({ in: ['far/b', 'far/c'] })
   })
 
   test('dials those it is told to, again and again, and a peer that comes back as another one begins anew', async () => {
-    hostOf(far).names.join('g', member('a'))
+    hostOf(far).names.began(member('a'), { groups: ['g'] })
     const reader = new Reader(here.group('g', { on: ['far'] }))
     expect(seen(await reader.next())).toEqual({ in: ['far/a'], out: [] })
     await far.close()
     const { peers } = await reader.until({ in: [], out: ['far'] })
     expect(peers).toHaveLength(2)
     const again = await start('far', { here: ALL })
-    hostOf(again).names.join('g', member('b'))
+    hostOf(again).names.began(member('b'), { groups: ['g'] })
     await reader.until({ in: ['far/b'] })
     expect(codeOf(await refusal('nobody', () => new Reader(here.group('g', { on: ['nobody'] })).next()))).toBe(
       'PEER_NOT_FOUND',
@@ -150,7 +150,7 @@ describe('over a network', () => {
 
   test('that cannot be reached from the start is said with the first snapshot', async () => {
     await third.close()
-    hostOf(far).names.join('g', member('a'))
+    hostOf(far).names.began(member('a'), { groups: ['g'] })
     const reader = new Reader(here.group('g', { on: ['third', 'far'] }))
     const first = await reader.next()
     expect(seen(first)).toEqual({ in: ['far/a'], out: ['third'] })
@@ -158,7 +158,7 @@ describe('over a network', () => {
   })
 
   test('shows nobody of a peer that does not grant `jobs:read`, and whoever is there as soon as it does', async () => {
-    hostOf(far).names.join('g', member('a'))
+    hostOf(far).names.began(member('a'), { groups: ['g'] })
     await far.allow('here', ['connect', 'run:script'])
     await using _ = await here.connect('far')
     const reader = new Reader(here.group('g'))
@@ -176,13 +176,13 @@ describe('over a network', () => {
   test('is told as one where much has changed before it is read', async () => {
     const reader = new Reader(here.group('g'))
     await reader.next()
-    for (let n = 0; n < 5_000; n++) hostOf(here).names.join('g', member(`m${n}`))
+    for (let n = 0; n < 5_000; n++) hostOf(here).names.began(member(`m${n}`), { groups: ['g'] })
     for (let n = 0; n < 4_999; n++) hostOf(here).names.ended(`s/m${n}`)
     expect(seen(await reader.next())).toEqual({ in: ['here/m4999'], out: [] })
   })
 
   test('comes whole, however large', async () => {
-    for (let n = 0; n < 5_000; n++) hostOf(far).names.join('g', member(`m${n}`))
+    for (let n = 0; n < 5_000; n++) hostOf(far).names.began(member(`m${n}`), { groups: ['g'] })
     const reader = new Reader(here.group('g', { on: ['far'] }))
     expect((await reader.next()).members).toHaveLength(5_000)
   })
@@ -211,8 +211,8 @@ describe('over a network', () => {
     })
     open.push(daemon)
     await far.allow('daemon', ALL)
-    hostOf(far).names.join('g', member('a'))
-    hostOf(daemon).names.join('g', member('b'))
+    hostOf(far).names.began(member('a'), { groups: ['g'] })
+    hostOf(daemon).names.began(member('b'), { groups: ['g'] })
     await using client = await connectLocal({ home })
     const reader = new Reader(client.group('g', { on: ['far'] }))
     expect(seen(await reader.next())).toEqual({ in: ['daemon/b', 'far/a'], out: [] })
@@ -290,7 +290,7 @@ describe('over a network', () => {
       for (const one of acts) {
         switch (one.do) {
           case 'join':
-            hostOf(peers[one.peer]!).names.join(group, member(one.name))
+            hostOf(peers[one.peer]!).names.began(member(one.name), { groups: [group] })
             model.get(one.peer)!.add(one.name)
             break
           case 'end':
@@ -309,7 +309,7 @@ describe('over a network', () => {
             break
           case 'look': {
             // Something is new: then it comes, whatever else happens.
-            hostOf(here).names.join(group, member('seen'))
+            hostOf(here).names.began(member('seen'), { groups: [group] })
             const found = await reader.next()
             // Nobody is in it who never was.
             for (const { path } of found.members) expect(['s/a', 's/b', 's/c', 's/seen']).toContain(path)
@@ -408,18 +408,18 @@ describe('with links that the test makes', () => {
     new Reader(groupStream((cursor) => unions.watch({ group, cursor }), undefined))
 
   test('does not flicker where another link is there already', async () => {
-    names['far']!.join('g', member('a'))
+    names['far']!.began(member('a'), { groups: ['g'] })
     const first = link('far')
     const reader = read('g')
     expect(seen(await reader.next())).toEqual({ in: ['far/a'], out: [] })
     link('far')
     first.end()
-    names['far']!.join('g', member('b'))
+    names['far']!.began(member('b'), { groups: ['g'] })
     expect(seen(await reader.next())).toEqual({ in: ['far/a', 'far/b'], out: [] })
   })
 
   test('has those of a peer that is back although nothing has happened there meanwhile', async () => {
-    names['far']!.join('g', member('a'))
+    names['far']!.began(member('a'), { groups: ['g'] })
     link('far')
     link('third')
     const reader = read('g')
@@ -432,13 +432,13 @@ describe('with links that the test makes', () => {
   })
 
   test('asks only for what is new when a link is back, and for everything where the peer knows no more', async () => {
-    for (let n = 0; n < 100; n++) names['far']!.join('g', member(`m${n}`))
+    for (let n = 0; n < 100; n++) names['far']!.began(member(`m${n}`), { groups: ['g'] })
     link('far')
     const reader = read('g')
     expect((await reader.next()).members).toHaveLength(100)
     links[0]!.end()
     await reader.until({ in: [], out: ['far'] })
-    names['far']!.join('g', member('new'))
+    names['far']!.began(member('new'), { groups: ['g'] })
     const answers: GroupAnswer[] = []
     const watch = names['far']!.watchGroup.bind(names['far'])
     names['far']!.watchGroup = async (...given) => {
@@ -451,7 +451,7 @@ describe('with links that the test makes', () => {
     expect(answers).toMatchObject([{ joined: [['s/new', 1]], left: [] }])
     // Started again: what it tells anew takes the place of all that was known, in one step.
     names['far'] = named('far')
-    for (let n = 0; n < 3_000; n++) names['far'].join('g', member(`n${n}`))
+    for (let n = 0; n < 3_000; n++) names['far'].began(member(`n${n}`), { groups: ['g'] })
     links.at(-1)!.end()
     link('far')
     for (let size = 101; size !== 3_000; size = reader.last!.members.length) {
@@ -462,8 +462,8 @@ describe('with links that the test makes', () => {
   })
 
   test('takes no part of a peer that answers nonsense, or more than there can be; the others go on', async () => {
-    names['far']!.join('g', member('a'))
-    names['third']!.join('g', member('b'))
+    names['far']!.began(member('a'), { groups: ['g'] })
+    names['third']!.began(member('b'), { groups: ['g'] })
     link('far')
     const liar = link('third')
     const lies: unknown[] = [
@@ -516,7 +516,7 @@ describe('with links that the test makes', () => {
     vi.advanceTimersByTime(1)
     expect(unions.size).toBe(1)
     await vi.waitFor(() => expect(names['far']!.waiting).toBe(1))
-    names['far']!.join('g1', member('a'))
+    names['far']!.began(member('a'), { groups: ['g1'] })
     const { cursor, joined } = await waiting
     expect(joined).toEqual([{ peer: 'far', ...member('a') }])
     vi.advanceTimersByTime(UNION_KEPT_MS)

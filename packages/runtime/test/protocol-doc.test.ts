@@ -167,6 +167,8 @@ const spec: Fields<wire.WorkSpec> = {
   map: true,
   input: true,
   job: true,
+  register: true,
+  groups: true,
   startId: true,
 }
 const open: Fields<wire.OpenSession> = {
