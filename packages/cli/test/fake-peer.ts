@@ -529,6 +529,9 @@ export class FakePeer extends FakeTable implements LocalPeer {
   async spawn(machine: unknown): Promise<never> {
     return noMachine(machine)
   }
+  monitor(): never {
+    throw failure('USAGE', 'that is no address of an actor')
+  }
   async ref(): Promise<never> {
     throw failure('USAGE', 'that is no address of an actor')
   }

@@ -1,15 +1,16 @@
 // A peer's ways to actors: those that it hosts itself, and those elsewhere over its links, whatever becomes of the sessions
 // they were spawned in. What is asked or watched goes on over the next link when one ends.
-import { backOff } from '@errand/transport'
+import { backOff, type Cancel } from '@errand/transport'
 import { ActorOutboxes } from './actor-outboxes.ts'
 import type { ActorOutbox } from './actor-outbox.ts'
 import { goneState, type ActorState } from './actor-state.ts'
 import { checkedName, type ActorNames } from './actor-names.ts'
-import type { ActorAddress, Ref } from './actor-surface.ts'
+import type { ActorAddress, Monitor, Ref } from './actor-surface.ts'
 import { placeOf, type ActorPlace, type ActorWay, type RefOptions, type Whereis } from './actor-way.ts'
 import { ask } from './asking.ts'
 import { asError, codeOf, PeerClosedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link } from './link.ts'
+import { ActorMonitor } from './monitor.ts'
 import { NameFollows } from './name-follows.ts'
 import type { Network } from './network.ts'
 import { untilAborted } from './output-log.ts'
@@ -17,10 +18,11 @@ import { MachineRef } from './ref.ts'
 import type { HostSession } from './session.ts'
 import type { RequestOptions } from './session-ref.ts'
 import type { PeerId } from './surface.ts'
-import type { ReadRequest, SessionEvent } from './wire.ts'
+import type { Beat, ReadRequest, SessionEvent } from './wire.ts'
 
 /** What the ways need of the peer. */
 export interface RoutesHome {
+  readonly beat: Beat
   readonly name: string
   /** Its id; 'local' before it has a network. */
   readonly id: PeerId
@@ -48,6 +50,13 @@ export class ActorRoutes implements ActorWay {
     this.#pauses = new Pauses(home.over)
   }
 
+  get over(): AbortSignal {
+    return this.#home.over
+  }
+  get beat(): Beat {
+    return this.#home.beat
+  }
+
   /** A peer has come to us: what waits to try it again need not wait. */
   heardOf(peer: PeerId): void {
     this.#pauses.end(peer)
@@ -59,6 +68,10 @@ export class ActorRoutes implements ActorWay {
 
   async ref(address: ActorAddress, options: RefOptions = {}): Promise<Ref> {
     return new MachineRef(this, address, options) as unknown as Ref
+  }
+
+  monitor(address: ActorAddress, options: Cancel = {}): Monitor {
+    return new ActorMonitor(this, address, options)
   }
 
   #isHere({ peer }: ActorPlace): boolean {

@@ -7,9 +7,11 @@ import type {
   EventFromLogic,
   InputFrom,
   OutputFrom,
+  Readable,
   SnapshotFrom,
   StateValue,
   StateValueFrom,
+  Subscription,
 } from 'xstate'
 import type { Cancel, Duration, PeerId, StandardSchema } from './surface.ts'
 
@@ -102,8 +104,11 @@ export interface ActorSnapshot<C = any, V = StateValue, O = unknown> {
   readonly epoch: number
   /** Counts its events: which of two snapshots is the later one. */
   readonly seq: number
+  /** As XState's: whether it is in this state, or below it. */
   matches(value: unknown): boolean
+  /** Whether a state it is in has that tag. */
   hasTag(tag: string): boolean
+  /** Whether its state has a transition for such an event; guards are not asked. */
   can(event: { readonly type: string }): boolean
 }
 
@@ -147,20 +152,22 @@ export interface Ref<D = MachineDefinition>
    * `timeout` (default 30 s), or its peer is lost meanwhile: `unknown`. @throws the reason of `signal`
    */
   ask<T = unknown>(event: PublicEvent<D>, o?: { timeout?: Duration } & Cancel): Promise<Outcome<T>>
+  /** As it was shown last: at most a turn and the way here ago while the ref is live. */
   getSnapshot(): RefSnapshot<D>
+  /** Each snapshot from now on, then how it ended. What has failed elsewhere and nobody observes ends no program here. */
   subscribe(
     observer:
       | ((snapshot: RefSnapshot<D>) => void)
       | { next?: (snapshot: RefSnapshot<D>) => void; error?: (error: unknown) => void; complete?: () => void },
     error?: (error: unknown) => void,
     complete?: () => void,
-  ): { unsubscribe(): void }
-  select<T>(
-    selector: (snapshot: RefSnapshot<D>) => T,
-    equal?: (a: T, b: T) => boolean,
-  ): { get(): T; subscribe(next: (value: T) => void): { unsubscribe(): void } }
+  ): Subscription
+  /** A part of its snapshot, told when that has changed. */
+  select<T>(selector: (snapshot: RefSnapshot<D>) => T, equal?: (a: T, b: T) => boolean): Readable<T>
   /** How it is, now and whenever that has changed, to its end; what changes faster than it is read is told as one. */
   snapshots(o?: Cancel): AsyncIterable<RefSnapshot<D>>
+  /** Its own state, now and whenever that has changed, to `gone`. */
+  states(o?: Cancel): AsyncIterable<RefState>
   /** The first snapshot has come. @throws ActorGoneError, DeniedError */
   ready(o?: Cancel): Promise<void>
 }
@@ -194,6 +201,17 @@ export interface Down {
   readonly at: Date
 }
 
+/**
+ * Waits for the one notice: from the call on, whether anybody iterates yet or not. It ends with its notice, when its `signal`
+ * aborts, when it is disposed, or with the peer that monitors.
+ * @example for await (const { reason } of peer.monitor(ref)) console.log(`it is down: ${reason}`)
+ */
+export interface Monitor extends AsyncIterable<Down>, Disposable {
+  readonly address: ActorAddress
+  /** The notice. Rejects where there will be none: it was left, or the peer that monitors was closed. */
+  readonly down: Promise<Down>
+}
+
 /** One state of a statechart, for people. */
 export interface ChartState {
   readonly key: string
@@ -207,6 +225,7 @@ export interface ChartState {
   readonly on: readonly ChartTransition[]
   readonly states: readonly ChartState[]
 }
+/** What a state does on an event. */
 export interface ChartTransition {
   /** `''`: always; `after 5000 ms`; `done of …`; else the event's type. */
   readonly event: string

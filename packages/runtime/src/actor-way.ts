@@ -3,12 +3,12 @@
 import type { ActorOutbox } from './actor-outbox.ts'
 import type { ActorState } from './actor-state.ts'
 import type { NameAnswer } from './actor-names.ts'
-import type { ActorAddress, MachineDefinition, Ref } from './actor-surface.ts'
+import type { ActorAddress, MachineDefinition, Monitor, Ref } from './actor-surface.ts'
 import type { JobReading } from './link.ts'
 import type { NameFollows } from './name-follows.ts'
 import type { RequestOptions } from './session-ref.ts'
-import type { PeerId } from './surface.ts'
-import type { ReadRequest, SessionEvent } from './wire.ts'
+import type { Cancel, PeerId } from './surface.ts'
+import type { Beat, ReadRequest, SessionEvent } from './wire.ts'
 
 /** A job on a peer. */
 export interface ActorPlace {
@@ -28,6 +28,10 @@ export interface RefOptions {
 export type Whereis = NameAnswer & { readonly peer: PeerId }
 
 export interface ActorWay {
+  /** Aborts when this peer, or program, closes. */
+  readonly over: AbortSignal
+  /** How soon a peer that is not heard of is suspected, in ms. */
+  readonly beat: Beat
   /**
    * One request, over as many links as it takes, for as long as a lost one is retried (`lostAfter`).
    * @throws PeerUnreachableError, PeerLostError, OutcomeUnknownError, or what is refused
@@ -50,6 +54,7 @@ export interface ActorWay {
   /** What this process sends there, in order: one for all refs of an actor. */
   outbox(address: ActorAddress): ActorOutbox
   ref(address: ActorAddress, options?: RefOptions): Promise<Ref>
+  monitor(address: ActorAddress, options?: Cancel): Monitor
 }
 
 /** Where that is. */

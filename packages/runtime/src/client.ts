@@ -27,7 +27,7 @@ export { lockFile } from './home.ts'
 export { lockHolder } from '@errand/transport'
 export * from './errors.ts'
 export { defineJob, type JobDescription, type Produced, type Producing } from './job-definition.ts'
-export { defineMachine, type MachineDescription } from './machine-definition.ts'
+export { defineMachine, type DurableOptions, type MachineDescription } from './machine-definition.ts'
 export type * from './actor-surface.ts'
 export type * from './surface.ts'
 export { waitAll, waitAny, type Waited, type WaitOptions } from './wait-jobs.ts'
@@ -140,6 +140,11 @@ class DaemonLine implements Line {
     if (lostAfter > 0) this.instead = (ended, signal) => this.#instead(ended, signal)
   }
 
+  /** Aborts when it is closed. */
+  get over(): AbortSignal {
+    return this.#over.signal
+  }
+
   async #instead(ended: Link, signal?: AbortSignal): Promise<Link> {
     if (this.link !== ended && this.link.open) return this.link
     return whileWanted(() => (this.#dialling ??= this.#again().finally(() => (this.#dialling = undefined))), signal)
@@ -190,7 +195,7 @@ class ClientRef implements PeerRef {
     this.id = status.id
     this.name = status.name
     this.addresses = status.addresses
-    this.actors = new ClientActors(line)
+    this.actors = new ClientActors(line, line.over)
     this.local = new LinkSessionRef(line, status.local, undefined, this.actors)
     this.#line = line
   }

@@ -33,7 +33,17 @@ export interface MachineDescription<M extends AnyStateMachine, E, C> {
    * machine goes on where it was, its timers too. `true`: version 1, a snapshot after 256 events. Default: it ends with
    * its peer.
    */
-  durable?: true | { version?: number; every?: number; migrate?: (persisted: unknown, from: number) => unknown }
+  durable?: true | DurableOptions
+}
+
+/** As {@link DurableRule}, with defaults. */
+export interface DurableOptions {
+  /** Default 1. */
+  version?: number
+  /** Default 256. */
+  every?: number
+  /** What version `from` had persisted, as this one goes on with it. */
+  migrate?: (persisted: unknown, from: number) => unknown
 }
 
 /**

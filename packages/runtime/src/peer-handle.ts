@@ -1,7 +1,7 @@
 // The handle of a peer: this process's own (peer.ts) or this machine's daemon (client.ts). The same words for both.
 import type { Cancel, PeerId } from '@errand/transport'
 import { checkedAddress } from './actor-address.ts'
-import type { ActorAddress, GroupSnapshot, MachineDefinition, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
+import type { ActorAddress, GroupSnapshot, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
 import type { ActorWay } from './actor-way.ts'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
@@ -149,6 +149,10 @@ export class PeerHandle implements Peer {
     o: { definition?: D; onRefused?: (error: Error, event: unknown) => void } = {},
   ): Promise<Ref<D>> {
     return (await this.via.actors.ref(checkedAddress(address), o)) as unknown as Ref<D>
+  }
+
+  monitor(actor: ActorAddress | Ref<any>, o: Cancel = {}): Monitor {
+    return this.via.actors.monitor(checkedAddress(actor), o)
   }
 
   async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {

@@ -39,7 +39,7 @@ import { SESSION_ROW, type StoredPeer } from './stored-session.ts'
 import { memoryStore } from './store/memory.ts'
 import type { Store } from './store/store.ts'
 import type { Duration, Grant, JobDefinition, Peer, SessionSnapshot, SessionState } from './surface.ts'
-import { VERSION, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
+import { VERSION, type Beat, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
 
 /** What a peer is made of. All of it has a default: `createPeer()` works on this machine alone and keeps nothing. */
 export interface PeerOptions {
@@ -165,10 +165,12 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.closed = promise
     this.#settleClosed = resolve
     this.#self = { client: crypto.randomUUID(), name: this.name }
+    const interval = milliseconds(options.heartbeat ?? 1_000)
+    const beat = { interval, suspicion: milliseconds(options.suspicion ?? 4_000) }
     this.#network = new Network({
       self: this.#self,
       book,
-      beat: { interval: milliseconds(options.heartbeat ?? 1_000), suspicion: milliseconds(options.suspicion ?? 4_000) },
+      beat,
       transport: options.transport,
       home: options.home,
       serveLocal: options.serveLocal === true,
@@ -194,7 +196,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       },
       far: (address, down) => this.routes.untilDown(address, down),
     })
-    this.routes = new ActorRoutes(this.#routesHome(options))
+    this.routes = new ActorRoutes(this.#routesHome(beat, options))
     this.#unions = new GroupUnions({
       self: () => this.id,
       name: this.name,
@@ -237,15 +239,16 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     })
   }
 
-  #routesHome({ lostAfter = '4m' }: PeerOptions): RoutesHome {
+  #routesHome(beat: Beat, options: PeerOptions): RoutesHome {
     const id = (): PeerId => this.id
     return {
       name: this.name,
+      beat,
       get id() {
         return id()
       },
       network: this.#network,
-      lostAfter: milliseconds(lostAfter),
+      lostAfter: milliseconds(options.lostAfter ?? '4m'),
       hosted: (instanceId) => this.hosted(instanceId),
       names: this.names,
       over: this.#over.signal,

@@ -250,6 +250,30 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     }
   }
 
+  async *states({ signal }: Cancel = {}): AsyncGenerator<RefState> {
+    let last = this.state
+    const waiting: RefState[] = [last]
+    let news = Promise.withResolvers<void>()
+    const subscription = this.#machine.subscribe(({ value }) => {
+      if (value === last) return
+      last = value
+      // Who reads slowly is told the last ones.
+      if (waiting.push(value) > STATES_MOST) waiting.shift()
+      news.resolve()
+    })
+    try {
+      while (!signal?.aborted) {
+        const next = waiting.shift()
+        if (next) yield next
+        else await untilAborted(news.promise, signal)
+        if (next === 'gone') return
+        if (waiting.length === 0) news = Promise.withResolvers<void>()
+      }
+    } finally {
+      subscription.unsubscribe()
+    }
+  }
+
   async ready({ signal }: Cancel = {}): Promise<void> {
     const there = Promise.withResolvers<void>()
     const look = (): void => void (this.state !== 'connecting' && there.resolve())
@@ -292,6 +316,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
 Object.defineProperty(MachineRef, 'name', { value: 'Ref' })
 
+/** States of a ref that wait for who reads them. */
+const STATES_MOST = 64
 /** The other side answers when its time is over; an answer that is on its way by then is waited for. */
 const LATE_MS = 2_000
 const UNKNOWN: ReadonlySet<string> = new Set([

@@ -1,6 +1,6 @@
 // The TypeScript surface: what programs are written against. Types only; nothing here runs.
 import type { Cancel, PeerId } from '@errand/transport'
-import type { ActorAddress, GroupSnapshot, MachineDefinition, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
+import type { ActorAddress, GroupSnapshot, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
 
@@ -798,6 +798,11 @@ export interface Peer extends AsyncDisposable {
     address: ActorAddress | Ref<any>,
     o?: { definition?: D; onRefused?: (error: Error, event: unknown) => void },
   ): Promise<Ref<D>>
+  /**
+   * Told once that the actor is no more, with the reason; also that its peer has not been heard of for the suspicion time. Of an
+   * actor that was gone before, that is told at once. @throws UsageError, the reason of `signal`
+   */
+  monitor(actor: ActorAddress | Ref<any>, o?: Cancel): Monitor
   /** Opens (or takes up) a session: a name of the address book, a peer id, a multiaddr, or `localhost`. */
   connect(to: string, o?: ConnectOptions): Promise<Session>
   /** Sessions this peer holds; with `on`, those of ours that peer hosts, whoever of our clients opened them. */
