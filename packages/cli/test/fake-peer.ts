@@ -579,6 +579,9 @@ export class FakePeer extends FakeTable implements LocalPeer {
   async unregister(): Promise<boolean> {
     return false
   }
+  async whereis(): Promise<never> {
+    throw failure('NAME_NOT_FOUND', 'no actor is called that')
+  }
   async *group(): AsyncGenerator<never> {}
   async ping(on: string): Promise<PingAnswer> {
     this.#known(on)

@@ -6,7 +6,7 @@ import type { ActorAddress } from './actor-surface.ts'
 import { ActorGoneError, LimitError, NameTakenError, ProtocolError, UsageError } from './errors.ts'
 import { News } from './news.ts'
 import { SetFeed, type SetChanges } from './set-feed.ts'
-import { isActorAddress, isJobName } from './wire.ts'
+import { CURSOR_MOST, isActorAddress, isJobName } from './wire.ts'
 
 /** Names on one peer. */
 export const NAMES_MOST = 65_536
@@ -23,7 +23,7 @@ export type Member = Pick<ActorAddress, 'path' | 'epoch' | 'machine'>
 export type ToldMember = readonly [path: string, epoch: number, machine?: string]
 
 export interface NameAnswer {
-  /** Of this very holder: what asks with it is answered when that is another one. */
+  /** Of this holder: who asks with it is answered when that is another one. */
   readonly cursor: string
   readonly holder?: ActorAddress | undefined
 }
@@ -41,7 +41,7 @@ export interface NamesHome {
 }
 
 interface Holder {
-  /** Its cursor, which no other holder of any name ever has. */
+  /** What it is known by, so that nobody needs to remember who has been told of it. */
   readonly cursor: string
   readonly member: Member
   /** Undefined: here. */
@@ -65,9 +65,6 @@ export class ActorNames {
   /** By path. */
   readonly #called = new Map<string, Called>()
   readonly #news = new News()
-  /** So that a cursor of the peer that we were before a restart is none of ours. */
-  readonly #time: string = crypto.randomUUID()
-  #lastHolder = 0
   #memberships = 0
 
   constructor(home: NamesHome) {
@@ -189,7 +186,7 @@ export class ActorNames {
   #throwUnlessFree(name: string, peer: string | undefined, member: Member, replace: boolean): void {
     const holder = this.#names.get(name)
     if (!holder && this.#names.size >= NAMES_MOST) throw new LimitError(`a peer has at most ${NAMES_MOST} names`)
-    if (!holder || replace || (holder.peer === peer && keyOf(holder.member) === keyOf(member))) return
+    if (!holder || replace || holder.cursor === cursorOf(peer, member)) return
     throw new NameTakenError(name, this.#address(holder))
   }
 
@@ -216,9 +213,9 @@ export class ActorNames {
 
   #give(name: string, peer: string | undefined, member: Member): void {
     const before = this.#names.get(name)
-    if (before && before.peer === peer && keyOf(before.member) === keyOf(member)) return
+    const cursor = cursorOf(peer, member)
+    if (before?.cursor === cursor) return
     if (before) this.#take(name, before)
-    const cursor = `${this.#time} ${++this.#lastHolder}`
     const down = (): void => {
       // It may be another's by now.
       if (this.#names.get(name)?.cursor === cursor) this.unregister(name)
@@ -272,6 +269,10 @@ function keyOf({ path, epoch }: Member): string {
   return `${path} ${epoch}`
 }
 
+function cursorOf(peer: string | undefined, member: Member): string {
+  return `${keyOf(member)} ${peer ?? ''}`
+}
+
 function told({ path, epoch, machine }: Member): ToldMember {
   return machine === undefined ? [path, epoch] : [path, epoch, machine]
 }
@@ -279,7 +280,8 @@ function told({ path, epoch, machine }: Member): ToldMember {
 /** What another peer answers. @throws ProtocolError */
 export function checkedName(where: string, value: unknown): NameAnswer {
   const { cursor, holder } = (value ?? {}) as Partial<NameAnswer>
-  const fits = typeof cursor === 'string' && cursor.length <= 256 && (holder === undefined || isActorAddress(holder))
+  const fits =
+    typeof cursor === 'string' && cursor.length <= CURSOR_MOST && (holder === undefined || isActorAddress(holder))
   if (!fits) throw new ProtocolError(`${where} answers with what is nobody's name`)
   return { cursor, ...(holder && { holder }) }
 }

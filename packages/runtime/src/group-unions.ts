@@ -16,7 +16,7 @@ import type { Place } from './network.ts'
 import { News } from './news.ts'
 import { untilAborted } from './output-log.ts'
 import { CHANGES_MOST, SetFeed } from './set-feed.ts'
-import { isActorPath, isEpoch, isMachineName } from './wire.ts'
+import { CURSOR_MOST, isActorPath, isEpoch, isMachineName } from './wire.ts'
 
 /** Groups followed at once, each with those that it dials counted as one of its own. */
 export const UNIONS_MOST = 1024
@@ -333,7 +333,7 @@ function shownPart({ id, name, reached, reason }: Part): GroupPeer {
 const told: Check = (value) =>
   Array.isArray(value) && value.length <= 3 && isActorPath(value[0]) && isEpoch(value[1]) && isMachineName(value[2])
 const answer = shape({
-  cursor: (value) => typeof value === 'string' && value.length <= 256,
+  cursor: (value) => typeof value === 'string' && value.length <= CURSOR_MOST,
   begins: maybe(flag),
   joined: list(told, CHANGES_MOST),
   left: list(told, CHANGES_MOST),

@@ -1,10 +1,18 @@
 // The handle of a peer: this process's own (peer.ts) or this machine's daemon (client.ts). The same words for both.
 import type { Cancel, PeerId } from '@errand/transport'
 import { checkedAddress } from './actor-address.ts'
-import type { ActorAddress, GroupSnapshot, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
-import type { ActorWay } from './actor-way.ts'
+import type {
+  ActorAddress,
+  GroupSnapshot,
+  MachineDefinition,
+  Monitor,
+  Ref,
+  SpawnInput,
+  SpawnOptions,
+} from './actor-surface.ts'
+import type { ActorWay, Whereis } from './actor-way.ts'
 import { milliseconds } from './duration.ts'
-import { UsageError } from './errors.ts'
+import { NameNotFoundError, UsageError } from './errors.ts'
 import { eventStream, type EventsAnswer } from './event-feed.ts'
 import { groupStream, type GroupChanges } from './group-stream.ts'
 import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
@@ -196,6 +204,16 @@ export class PeerHandle implements Peer {
 
   async unregister(name: string, o: Cancel = {}): Promise<boolean> {
     return (await this.via.ask({ type: 'local.unregister', name }, o)) as boolean
+  }
+
+  async whereis(name: string, o: { on?: string } & Cancel = {}): Promise<Ref> {
+    const { on, signal } = o
+    const event = { type: 'local.whereis' as const, name, ...(on !== undefined && { on }) }
+    const { peer, holder } = (await this.via.ask(event, { signal })) as Whereis
+    if (!holder) throw new NameNotFoundError(name, on ?? this.name)
+    const ref = await this.via.actors.ref({ ...holder, follow: { peer, name } })
+    await ref.ready({ signal })
+    return ref
   }
 
   group(name: string, o: { on?: readonly string[] } & Cancel = {}): AsyncGenerator<GroupSnapshot> {

@@ -1,6 +1,14 @@
 // The TypeScript surface: what programs are written against. Types only; nothing here runs.
 import type { Cancel, PeerId } from '@errand/transport'
-import type { ActorAddress, GroupSnapshot, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
+import type {
+  ActorAddress,
+  GroupSnapshot,
+  MachineDefinition,
+  Monitor,
+  Ref,
+  SpawnInput,
+  SpawnOptions,
+} from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
 
@@ -836,6 +844,15 @@ export interface Peer extends AsyncDisposable {
   register(name: string, actor: Ref<any> | ActorAddress, o?: { replace?: boolean } & Cancel): Promise<void>
   /** Nobody has that name any more. False when nobody had. */
   unregister(name: string, o?: Cancel): Promise<boolean>
+  /**
+   * A ref of whoever has this name on this peer, or `on` another: it goes on with the next one when that has ended, was started
+   * again, or the name is given to another one. While nobody has it, or nobody can be reached, it is `stale`, and what is
+   * sent waits (16 384 events or 4 MiB; an `ask` for its `timeout`). It is `gone` when it may not be asked for. For another
+   * peer it needs `jobs:read` there. A ref of an address with `follow` is the same, also where nobody has the name yet.
+   * @throws NameNotFoundError, PeerNotFoundError, PeerUnreachableError, PeerLostError, DeniedError
+   * @example const printer = await peer.whereis('printer', { on: 'server01' })
+   */
+  whereis(name: string, o?: { on?: string } & Cancel): Promise<Ref>
   /**
    * The actors behind a group's name, now and whenever that has changed: those of this peer and of all peers of the address
    * book that it is connected with (each asks for the grant `jobs:read` there), and of those `on`, which are dialled, and

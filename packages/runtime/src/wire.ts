@@ -29,6 +29,8 @@ export const NO_COMPLETION: Completion = Object.freeze({ names: [], on: '', more
 export const MAP_THROTTLE_MOST = 1024
 /** Failed items of a map in one answer. */
 export const ITEMS_MOST = 1000
+/** Characters of a cursor of a name or a group. */
+export const CURSOR_MOST = 512
 /** Groups that an actor is in from its start. */
 export const ACTOR_GROUPS_MOST = 64
 /** Peers that one subscription to a group dials. */
@@ -532,7 +534,7 @@ const openSession = shape({
 const throttle: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= THROTTLE_MOST
 
 /** Of names and groups. */
-const cursor: Check = (value) => typeof value === 'string' && value.length <= 256
+const cursor: Check = (value) => typeof value === 'string' && value.length <= CURSOR_MOST
 const sender: Check = (value) => typeof value === 'string' && value.length <= 128
 const tellCount: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= TELL_MOST
 const askTimeout: Check = (value) => count(value) && (value as number) <= ASK_TIMEOUT_MOST

@@ -239,7 +239,11 @@ describe('a group', () => {
     expect(next.begins).toBeUndefined()
     expect(all.groups).toBe(1)
     // Asked `now` it says that nothing has changed.
-    expect(await all.watchGroup('workers', next.cursor, undefined, true)).toEqual({ cursor: next.cursor, joined: [], left: [] })
+    expect(await all.watchGroup('workers', next.cursor, undefined, true)).toEqual({
+      cursor: next.cursor,
+      joined: [],
+      left: [],
+    })
     all.ended(two.path)
     all.ended(two.path)
     expect(await all.watchGroup('workers', next.cursor)).toMatchObject({ begins: true, joined: [] })

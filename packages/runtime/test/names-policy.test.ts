@@ -135,7 +135,7 @@ describe('a question', () => {
       { type: 'names.watch', name: '' },
       { type: 'names.watch', name: 'a b' },
       { type: 'names.watch', name: 'db', cursor: 1 },
-      { type: 'names.watch', name: 'db', cursor: 'c'.repeat(257) },
+      { type: 'names.watch', name: 'db', cursor: 'c'.repeat(513) },
       { type: 'groups.watch', group: 'x'.repeat(129) },
       { type: 'groups.watch', group: 'g', now: 'yes' },
       { type: 'local.register', name: 'db' },
@@ -185,7 +185,7 @@ describe('whereis', () => {
     const found = await ask({ on: 'server' })
     expect(found).toMatchObject({ peer: 'server', holder: { peer: 'server', ...actor } })
     expect(await ask({})).toEqual({ peer: 'alice', cursor: expect.any(String) })
-    expect(await ask({ on: 'alice' }).catch(codeOf)).toBe('PEER_NOT_FOUND')
+    expect(await ask({ on: 'alice' })).toEqual({ peer: 'alice', cursor: expect.any(String) })
     const next = ask({ on: 'server', cursor: found.cursor })
     host.names.ended('s/a')
     expect(await within('the news', next)).toEqual({ peer: 'server', cursor: expect.any(String) })

@@ -379,7 +379,8 @@ const cases: Cases = {
   'groups.watch': () => ({ to: {}, event: { type: 'groups.watch', group: 'empty' } }),
   'local.register': ({ job, here }) => {
     const name = `name${++names}`
-    const address = { peer: far.id, path: `${here.session}/${job.instanceId}`, epoch: 1 }
+    // Of a peer that nobody knows: whether it is there cannot be known either.
+    const address = { peer: 'nobody', path: `${here.session}/${job.instanceId}`, epoch: 1 }
     return {
       to: {},
       event: { type: 'local.register', name, address },
@@ -388,7 +389,7 @@ const cases: Cases = {
   },
   'local.unregister': ({ job, here }) => {
     const name = `name${++names}`
-    far.names.register(name, { peer: far.id, path: `${here.session}/${job.instanceId}`, epoch: 1 })
+    far.names.register(name, { peer: 'nobody', path: `${here.session}/${job.instanceId}`, epoch: 1 })
     return {
       to: {},
       event: { type: 'local.unregister', name },
