@@ -63,9 +63,12 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   input?: I
   /** Of the job that it is. Default `JobN`. */
   name?: string
-  /** Registered under this name on its peer, for as long as it lives. @see Peer.whereis */
+  /**
+   * Its name on its peer, for as long as it lives; free before its end is told. While another one has it nothing is spawned
+   * (NameTakenError). Needs `run:script` there. See {@link Peer.whereis}.
+   */
   register?: string
-  /** A member of these groups on its peer, for as long as it lives. */
+  /** The groups that it is in on its peer, for as long as it lives; at most 64. Needs the same. See {@link Peer.group}. */
   groups?: readonly string[]
   /** Same client, same id: one actor. Default: a new id per call. */
   startId?: string

@@ -206,14 +206,17 @@ export class PeerHandle implements Peer {
     return (await this.via.ask({ type: 'local.unregister', name }, o)) as boolean
   }
 
-  async whereis(name: string, o: { on?: string } & Cancel = {}): Promise<Ref> {
-    const { on, signal } = o
+  async whereis<D extends MachineDefinition = MachineDefinition>(
+    name: string,
+    o: { on?: string; definition?: D; onRefused?: (error: Error, event: unknown) => void } & Cancel = {},
+  ): Promise<Ref<D>> {
+    const { on, signal, ...rest } = o
     const event = { type: 'local.whereis' as const, name, ...(on !== undefined && { on }) }
     const { peer, holder } = (await this.via.ask(event, { signal })) as Whereis
     if (!holder) throw new NameNotFoundError(name, on ?? this.name)
-    const ref = await this.via.actors.ref({ ...holder, follow: { peer, name } })
+    const ref = await this.via.actors.ref({ ...holder, follow: { peer, name } }, rest)
     await ref.ready({ signal })
-    return ref
+    return ref as unknown as Ref<D>
   }
 
   group(name: string, o: { on?: readonly string[] } & Cancel = {}): AsyncGenerator<GroupSnapshot> {

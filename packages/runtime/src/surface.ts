@@ -850,9 +850,12 @@ export interface Peer extends AsyncDisposable {
    * sent waits (16 384 events or 4 MiB; an `ask` for its `timeout`). It is `gone` when it may not be asked for. For another
    * peer it needs `jobs:read` there. A ref of an address with `follow` is the same, also where nobody has the name yet.
    * @throws NameNotFoundError, PeerNotFoundError, PeerUnreachableError, PeerLostError, DeniedError
-   * @example const printer = await peer.whereis('printer', { on: 'server01' })
+   * @example const printer = await peer.whereis('printer', { on: 'server01', definition: printerMachine })
    */
-  whereis(name: string, o?: { on?: string } & Cancel): Promise<Ref>
+  whereis<D extends MachineDefinition = MachineDefinition>(
+    name: string,
+    o?: { on?: string; definition?: D; onRefused?: (error: Error, event: unknown) => void } & Cancel,
+  ): Promise<Ref<D>>
   /**
    * The actors behind a group's name, now and whenever that has changed: those of this peer and of all peers of the address
    * book that it is connected with (each asks for the grant `jobs:read` there), and of those `on`, which are dialled, and

@@ -137,7 +137,7 @@ describe('an actor', () => {
     const { instanceId, session } = (await local.request({ type: 'start', spec })) as JobSnapshot
     const path = `${session}/${instanceId}`
     const plain: Counter = await here.ref({ peer: here.id, path, epoch: 1 })
-    const follows = (await here.whereis('db')) as Counter
+    const follows = await here.whereis('db', { definition: counter })
     await plain.ready()
     await plain.tell({ type: 'break' })
     await untilState(plain, 'gone')
