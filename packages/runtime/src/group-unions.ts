@@ -16,7 +16,7 @@ import type { Place } from './network.ts'
 import { News } from './news.ts'
 import { untilAborted } from './output-log.ts'
 import { CHANGES_MOST, SetFeed } from './set-feed.ts'
-import { CURSOR_MOST, isActorPath, isEpoch, isMachineName } from './wire.ts'
+import { CURSOR_MOST, GROUP_ON_MOST, isActorPath, isEpoch, isMachineName } from './wire.ts'
 
 /** Groups followed at once, each with those that it dials counted as one of its own. */
 export const UNIONS_MOST = 1024
@@ -63,6 +63,7 @@ export class GroupUnions {
     signal?: AbortSignal,
   ): Promise<GroupChanges> {
     throwUnlessName(group)
+    if (on.length > GROUP_ON_MOST) throw new UsageError(`a group is asked of at most ${GROUP_ON_MOST} peers that are dialled`)
     if (this.#ended) throw this.#ended
     const key = JSON.stringify([group, ...new Set(on)])
     let union = this.#unions.get(key)

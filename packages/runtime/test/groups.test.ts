@@ -16,7 +16,7 @@ import type { Link } from '../src/link.ts'
 import { openLink } from '../src/link-handshake.ts'
 import { CHANGES_MOST } from '../src/set-feed.ts'
 import type { GroupSnapshot } from '../src/actor-surface.ts'
-import { OPEN_POLLS, protocols } from '../src/wire.ts'
+import { GROUP_ON_MOST, OPEN_POLLS, protocols } from '../src/wire.ts'
 import { refusal, until, within } from './support/peers.ts'
 
 const ALL: Grant[] = ['connect', 'run:script', 'jobs:read']
@@ -503,6 +503,12 @@ describe('with links that the test makes', () => {
     expect(seen(snapshot)).toEqual({ in: [], out: ['far'] })
     expect(codeOf(snapshot.peers[1]!.reason)).toBe('PROTOCOL')
     expect(told).toBeLessThanOrEqual(2 * MEMBERS_MOST + CHANGES_MOST)
+  })
+
+  test(`dials no more than ${GROUP_ON_MOST} peers for one group`, async () => {
+    const on = Array.from({ length: GROUP_ON_MOST + 1 }, (_, n) => `p${n}`)
+    expect(codeOf(await refusal('one more', () => unions.watch({ group: 'g', on })))).toBe('USAGE')
+    expect(unions.size).toBe(0)
   })
 
   test(`follows ${UNIONS_MOST} groups at once, and lets go of one that nobody asks for any more`, async () => {
