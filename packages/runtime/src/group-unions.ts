@@ -63,7 +63,8 @@ export class GroupUnions {
     signal?: AbortSignal,
   ): Promise<GroupChanges> {
     throwUnlessName(group)
-    if (on.length > GROUP_ON_MOST) throw new UsageError(`a group is asked of at most ${GROUP_ON_MOST} peers that are dialled`)
+    if (on.length > GROUP_ON_MOST)
+      throw new UsageError(`a group is asked of at most ${GROUP_ON_MOST} peers that are dialled`)
     if (this.#ended) throw this.#ended
     const key = JSON.stringify([group, ...new Set(on)])
     let union = this.#unions.get(key)

@@ -1,7 +1,7 @@
 // What is sent to a ref that follows while nobody is known to be meant: kept in order, encoded as it was when it was sent, for
 // whoever is meant next. What waits here has been sent to nobody yet.
 import { decode, encode } from '@errand/transport'
-import { OUTBOX_BYTES, OUTBOX_EVENTS, type ActorOutbox } from './actor-outbox.ts'
+import { OUTBOX_BYTES, OUTBOX_EVENTS } from './actor-outbox.ts'
 import { asError, LimitError } from './errors.ts'
 import { untilAborted } from './output-log.ts'
 
@@ -37,17 +37,21 @@ export class HeldEvents {
     await waiter.promise
   }
 
-  /** There is somebody: all of it goes there, in the same turn. `until`: aborts when what is not in its inbox by then is lost. */
-  release(outbox: ActorOutbox, until: AbortSignal): void {
+  get size(): number {
+    return this.#events.length
+  }
+
+  /** There is somebody: all of it goes there, in the same turn. */
+  release(send: (event: unknown) => void, tell: (event: unknown) => Promise<void>): void {
     const events = this.#events
     this.#events = []
     this.#bytes = 0
     for (const { bytes, waiter } of events) {
       const event: unknown = decode(bytes)
-      if (waiter) outbox.tell(event, until).then(waiter.resolve, waiter.reject)
+      if (waiter) tell(event).then(waiter.resolve, waiter.reject)
       else {
         try {
-          outbox.send(event)
+          send(event)
         } catch (error) {
           this.#refused(asError(error), event)
         }

@@ -74,9 +74,9 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   /** That one has not ended, as far as is known. */
   #watching = false
   /** Of those that were meant before. */
-  readonly #hearing = new Set<() => void>()
-  /** Aborts when somebody else is meant. */
-  #meant = new AbortController()
+  #hearing: Set<() => void> | undefined
+  /** Who waits for an answer of whoever is meant: told why there will be none when that is another one. */
+  #waiting: Set<(reason: Error) => void> | undefined
 
   constructor(way: ActorWay, address: ActorAddress, { definition, onRefused }: RefOptions = {}) {
     super(logic, { id: address.follow?.name ?? address.path })
@@ -120,10 +120,10 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     }
     // Also where it has ended: it has the name no longer either, which is told next.
     if (keyOf(holder) === this.#met) return
-    this.#meant.abort(new OutcomeUnknownError(`'${follow.name}' is the name of another one now`))
-    this.#meant = new AbortController()
     this.#hearOut()
     this.#address = Object.freeze({ ...holder, follow })
+    const reason = new OutcomeUnknownError(`'${follow.name}' is the name of another one now`)
+    for (const leave of [...(this.#waiting ?? [])]) leave(reason)
     this.#machine.send({ type: 'ref.moved' })
   }
 
@@ -132,29 +132,31 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     const unheard = this.#unheard
     if (!unheard) return
     this.#unheard = undefined
-    this.#hearing.add(unheard)
+    const hearing = (this.#hearing ??= new Set())
+    hearing.add(unheard)
     void this.#way
       .outbox(this.#address)
       .flushed()
       .then(() => {
         unheard()
-        this.#hearing.delete(unheard)
+        hearing.delete(unheard)
       })
   }
 
   attach(): void {
-    const { epoch, path } = this.#address
+    const address = this.#address
     // Nobody is known who has the name.
-    if (path === '') return
-    this.#met = keyOf(this.#address)
+    if (address.path === '') return
+    this.#met = keyOf(address)
     this.#watching = true
     // Heard within this call, it would be told before the machine is where it says it is.
     queueMicrotask(() => {
-      if (this.#over || this.#unwatch) return
+      // It may mean another one by then.
+      if (this.#over || this.#unwatch || this.#address !== address) return
       let over = false
       const unwatch = this.#way.watch(
-        placeOf(this.#address),
-        epoch,
+        placeOf(address),
+        address.epoch,
         (state) => {
           if (state.status !== 'active') over = true
           this.#heard(state)
@@ -171,7 +173,12 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   }
 
   release(): void {
-    this.#held?.release(this.#way.outbox(this.#address), this.#meant.signal)
+    if (!this.#held || this.#held.size === 0) return
+    const outbox = this.#way.outbox(this.#address)
+    this.#held.release(
+      (event) => outbox.send(event),
+      (event) => this.#orMoved(outbox.tell(event)),
+    )
   }
 
   detach(): void {
@@ -186,9 +193,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     this.#over = true
     this.#emitting?.abort()
     this.#unfollow?.()
-    for (const unheard of this.#hearing) unheard()
+    for (const unheard of this.#hearing ?? []) unheard()
     this.#held?.end(this.#goneError())
-    this.#meant.abort(this.#goneError())
     // Those who subscribed are told that it is over: as of a local actor, behind its last snapshot.
     super.stop()
   }
@@ -220,10 +226,15 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** It follows, and nobody is known to be meant: what is sent waits. */
+  get #waits(): boolean {
+    return this.#held !== undefined && this.state !== 'live'
+  }
+
   override send(event: AnyEventObject): void {
     this.#throwIfGone()
     const checked = this.#checked(event)
-    if (this.#held && this.state !== 'live') this.#held.send(checked)
+    if (this.#waits) this.#held!.send(checked)
     else this.#way.outbox(this.#address).send(checked)
   }
 
@@ -240,14 +251,21 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     signal?.throwIfAborted()
     this.#throwIfGone()
     const checked = this.#checked(event)
-    if (this.#held && this.state !== 'live') return this.#held.tell(checked, signal)
-    return this.#way.outbox(this.#address).tell(checked, this.#while(signal))
+    if (this.#waits) return this.#held!.tell(checked, signal)
+    const told = this.#way.outbox(this.#address).tell(checked, signal)
+    return this.#held ? this.#orMoved(told) : told
   }
 
-  /** For as long as it means this one. */
-  #while(signal: AbortSignal | undefined): AbortSignal | undefined {
-    if (!this.#held) return signal
-    return signal ? AbortSignal.any([signal, this.#meant.signal]) : this.#meant.signal
+  /** What comes of it, as long as it means this one. @throws OutcomeUnknownError */
+  async #orMoved<T>(outcome: Promise<T>): Promise<T> {
+    const { promise: moved, reject } = Promise.withResolvers<never>()
+    const waiting = (this.#waiting ??= new Set())
+    waiting.add(reject)
+    try {
+      return await Promise.race([outcome, moved])
+    } finally {
+      waiting.delete(reject)
+    }
   }
 
   async ask<T>(event: AnyEventObject, o: { timeout?: Duration } & Cancel = {}): Promise<Outcome<T>> {
@@ -259,27 +277,18 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     const late = new AbortController()
     // The other side counts too, and says so; this is for when it cannot be heard.
     const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
+    const leave = (reason: Error): void => late.abort(reason)
     try {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
-      let wanted = late.signal
-      for (let asked = false; !asked;) {
-        if (this.#held && this.state !== 'live') await this.#there(until - performance.now(), signal)
-        const meant = this.#meant.signal
-        const asker = this.#while(signal)
-        if (asker) wanted = AbortSignal.any([late.signal, asker])
-        const outbox = this.#way.outbox(this.#address)
-        // Behind what was sent before it. Somebody else may be meant by then: that one is asked, and nobody was before.
-        if (!outbox.idle) await untilAborted(outbox.flushed(), wanted)
-        asked = !this.#held || !meant.aborted
-      }
+      const wanted = signal ? AbortSignal.any([signal, late.signal]) : late.signal
+      // In this very turn where nothing is before it: what is sent next comes behind it.
+      if (this.#waits || !this.#way.outbox(this.#address).idle) await this.#turn(until, wanted)
       const { epoch } = this.#address
       const left = Math.max(0, Math.round(until - performance.now()))
-      const asked = this.#way.ask(
-        placeOf(this.#address),
-        { type: 'actor.ask', epoch, event: bytes, timeout: left },
-        { signal: wanted },
-      )
+      const question = { type: 'actor.ask' as const, epoch, event: bytes, timeout: left }
+      const asked = this.#way.ask(placeOf(this.#address), question, { signal: wanted })
+      if (this.#held) (this.#waiting ??= new Set()).add(leave)
       return { outcome: 'ok', value: decode((await asked) as Uint8Array) as T }
     } catch (thrown) {
       signal?.throwIfAborted()
@@ -287,11 +296,25 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       return { outcome: UNKNOWN.has(codeOf(error) ?? '') ? 'unknown' : 'error', error }
     } finally {
       clearTimeout(timer)
+      this.#waiting?.delete(leave)
+    }
+  }
+
+  /** Behind what was sent before it; of one that follows, to whoever is meant by then. @throws as `#there` does */
+  async #turn(until: number, wanted: AbortSignal): Promise<void> {
+    for (let meant: ActorAddress | undefined; meant !== this.#address;) {
+      if (this.#waits) await this.#there(until - performance.now(), wanted)
+      meant = this.#address
+      const outbox = this.#way.outbox(meant)
+      if (outbox.idle) continue
+      const flushed = untilAborted(outbox.flushed(), wanted)
+      // Nobody was asked yet.
+      await (this.#held ? this.#orMoved(flushed).catch(() => undefined) : flushed)
     }
   }
 
   /** Somebody is meant, and can be seen. @throws why nobody is, when it is gone or the time is over: nobody was asked */
-  async #there(timeout: number, signal: AbortSignal | undefined): Promise<void> {
+  async #there(timeout: number, signal: AbortSignal): Promise<void> {
     const there = Promise.withResolvers<void>()
     const look = (): void => void ((this.state === 'live' || this.state === 'gone') && there.resolve())
     const subscription = this.#machine.subscribe({ next: look, complete: () => there.resolve() })
@@ -302,7 +325,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       subscription.unsubscribe()
       clearTimeout(timer)
     }
-    signal?.throwIfAborted()
+    signal.throwIfAborted()
     this.#throwIfGone()
     if (this.state === 'live') return
     const { reason } = this
