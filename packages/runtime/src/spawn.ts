@@ -7,9 +7,9 @@ import type { SessionRef } from './session-ref.ts'
 import type { Job, JobSnapshot } from './surface.ts'
 import { machineSpec } from './work.ts'
 
-const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT'])
+const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT', 'NAME_TAKEN', 'LIMIT'])
 
-/** The job that it is. @throws UsageError, InvalidInputError, MachineNotOfferedError, DeniedError */
+/** The job that it is. @throws UsageError, InvalidInputError, MachineNotOfferedError, NameTakenError, LimitError, DeniedError */
 export async function startMachineIn(
   session: SessionRef,
   machine: MachineDefinition | string,
@@ -25,7 +25,7 @@ export async function startMachineIn(
   return job
 }
 
-/** @throws UsageError, InvalidInputError, MachineNotOfferedError, DeniedError */
+/** @throws UsageError, InvalidInputError, MachineNotOfferedError, NameTakenError, LimitError, DeniedError */
 export async function spawnIn(
   session: SessionRef,
   machine: MachineDefinition | string,
