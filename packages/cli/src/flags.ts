@@ -75,6 +75,8 @@ export interface Flags {
   mdns?: boolean
   bootstrap?: string[]
   offer?: string[]
+  register?: string
+  group?: string[]
   foreground?: boolean
   onDemand?: boolean
   readyFd?: number
@@ -161,6 +163,8 @@ const FLAGS = {
   },
   input: { flags: '--input <what>', help: 'what it reads: JSON (an array is many), @FILE or -, a line each' },
   spawnInput: { flags: '--input <json>', help: 'what it begins with: JSON, @FILE or - for JSON from stdin' },
+  register: { flags: '--register <name>', help: 'found on its peer by this name, for as long as it lives' },
+  group: { flags: '--group <name>', help: 'a member of this group on its peer; repeatable', parse: list },
   lines: { flags: '--lines', help: 'each line of input is text, also where it is JSON' },
   ordered: { flags: '--ordered', help: 'results in the order of the inputs' },
   itemDeadline: { flags: '--item-deadline <duration>', help: 'the limit of one item: then that one has failed' },

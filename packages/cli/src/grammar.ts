@@ -96,7 +96,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'Jobs',
     usage: 'MACHINE',
     summary: 'start a machine that is offered there; prints the id of the job that it is',
-    flags: ['at', 'name', 'spawnInput'],
+    flags: ['at', 'name', 'spawnInput', 'register', 'group'],
     words: [1, 1],
     examples: [
       'errand spawn approval --at server01 --input \'{"what": "a new laptop"}\'',

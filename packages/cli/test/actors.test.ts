@@ -66,6 +66,8 @@ describe('spawn', () => {
     expect(await errand(words, { peer })).toEqual({ code: 0, out: '1\n', err: '' })
     expect(peer.spawned).toEqual([['approval', { name: 'mine', input: { what: 'a laptop' } }]])
     expect(peer.table[0]).toMatchObject({ type: 'MachineJob', name: 'mine' })
+    await errand(['spawn', 'approval', '--register', 'first', '--group', 'a,b', '--group', 'c'], { peer })
+    expect(peer.spawned.pop()).toEqual(['approval', { register: 'first', groups: ['a', 'b', 'c'] }])
     // Without an input it has none.
     await errand(['spawn', 'approval'], { peer })
     expect(peer.spawned[1]).toEqual(['approval', {}])

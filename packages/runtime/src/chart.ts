@@ -271,14 +271,18 @@ interface BuiltIn {
   readonly src?: unknown
   readonly actorRef?: unknown
   readonly sendId?: unknown
+  /** Of `assign`: by the names of what it changes. */
+  readonly assignment?: unknown
 }
 
 function actionName(action: unknown): string {
   if (typeof action === 'string') return action
-  const { type, name, event, to, src, actorRef, sendId } = action as BuiltIn
+  const { type, name, event, to, src, actorRef, sendId, assignment } = action as BuiltIn
   if (typeof type !== 'string') return functionName(name)
   if (!type.startsWith('xstate.')) return type
   const what = type.slice('xstate.'.length)
+  if (what === 'assign' && typeof assignment === 'object' && assignment !== null)
+    return `assign ${list(Object.keys(assignment), String).join(' ')}`.trimEnd()
   const sent = (event as { type?: unknown } | undefined)?.type
   const words: unknown[] =
     what === 'sendTo' ? ['send', sent, ...text('to', to)] : [what, sent ?? src ?? actorRef ?? sendId]

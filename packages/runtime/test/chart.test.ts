@@ -24,6 +24,7 @@ import {
 } from 'xstate'
 import { encode } from '@errand/transport'
 import type { ChartState, ChartTransition } from '../src/actor-surface.ts'
+import { reply, tellActor } from '../src/machine-actions.ts'
 import { acceptsOf, CHART_DEPTH, CHART_SIZE, chartOf, eventName } from '../src/chart.ts'
 
 /** Where a machine is when it has begun, and has taken these. */
@@ -290,6 +291,10 @@ describe('transitions', () => {
     const machine = setup({ actors: { work: fromPromise(async () => 1) } }).createMachine({
       entry: [
         assign({}),
+        assign({ count: 1, by: () => 'Ann' }),
+        assign(() => ({ count: 2 })),
+        reply('yes'),
+        tellActor({} as never, { type: 'x' }),
         raise({ type: 'next' }),
         raise(() => ({ type: 'computed' })),
         raise({ type: 'later' }, { delay: 50 }),
@@ -306,6 +311,10 @@ describe('transitions', () => {
     })
     expect(chartOf(machine, {}, []).entry).toEqual([
       'assign',
+      'assign count by',
+      'assign',
+      'reply',
+      'tellActor',
       'raise next',
       'raise',
       'raise later',

@@ -16,7 +16,8 @@ export default async function spawn(context: Context, flags: Flags, [machine]: r
   const input = flags.input === undefined ? undefined : await inputOf(context, flags.input)
   const peer = await context.connect()
   const places = await placesOf(peer, flags.at, context)
-  const options = defined({ input, name: flags.name, signal })
+  const { name, register, group: groups } = flags
+  const options = defined({ input, name, register, groups, signal })
   const spawned = await Promise.all(
     places.map(async (place) => ({ place, job: await place.table.startMachine(machine!, options) })),
   )
