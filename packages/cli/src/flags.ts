@@ -74,6 +74,9 @@ export interface Flags {
   store?: string
   mdns?: boolean
   bootstrap?: string[]
+  offer?: string[]
+  register?: string
+  group?: string[]
   foreground?: boolean
   onDemand?: boolean
   readyFd?: number
@@ -114,7 +117,16 @@ export const JOB_STATES: readonly JobState[] = [
   'Stopped',
 ]
 const KINDS: readonly Kind[] = ['output', 'error', 'warning', 'verbose', 'debug', 'information', 'progress', 'gap']
-export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
+export const GRANTS: readonly Grant[] = [
+  'connect',
+  'run:script',
+  'run:command',
+  'jobs:read',
+  'jobs:send',
+  'jobs:answer',
+  'jobs:stop',
+  'admin',
+]
 
 const FLAGS = {
   eval: { flags: '-e, --eval <code>', help: 'an expression, or the body of an async generator (`yield` = output)' },
@@ -150,6 +162,9 @@ const FLAGS = {
     parse: restart,
   },
   input: { flags: '--input <what>', help: 'what it reads: JSON (an array is many), @FILE or -, a line each' },
+  spawnInput: { flags: '--input <json>', help: 'what it begins with: JSON, @FILE or - for JSON from stdin' },
+  register: { flags: '--register <name>', help: 'found on its peer by this name, for as long as it lives' },
+  group: { flags: '--group <name>', help: 'a member of this group on its peer; repeatable', parse: list },
   lines: { flags: '--lines', help: 'each line of input is text, also where it is JSON' },
   ordered: { flags: '--ordered', help: 'results in the order of the inputs' },
   itemDeadline: { flags: '--item-deadline <duration>', help: 'the limit of one item: then that one has failed' },
@@ -216,11 +231,20 @@ const FLAGS = {
     help: 'multiaddr, ending in /p2p/ID, of a peer to stay connected with; repeatable, remembered',
     parse: list,
   },
+  offer: {
+    flags: '--offer <file>',
+    help: 'a module whose machines and named jobs others may ask for; repeatable, remembered',
+    parse: each,
+  },
   foreground: { flags: '--foreground', help: 'stay in this terminal' },
   onDemand: { flags: '--on-demand', help: 'leave after ten idle minutes', hidden: true },
   readyFd: { flags: '--ready-fd <fd>', help: 'where to say that it is up', parse: count(1), hidden: true },
   drain: { flags: '--drain', help: 'wait for running jobs to end' },
-  grant: { flags: '--grant <grants>', help: `what it may do: ${GRANTS.join(',')},run:job:NAME`, parse: grants },
+  grant: {
+    flags: '--grant <grants>',
+    help: `what it may do: ${GRANTS.join(',')},run:job:NAME,spawn:NAME`,
+    parse: grants,
+  },
   owner: { flags: '--owner <name>', help: 'whose it is: peers given the same name share sessions and jobs here' },
   uses: { flags: '--uses <n>', help: 'how often it may be used (default once)', parse: count(1) },
   ttl: { flags: '--ttl <duration>', help: 'how long it may be used (default 1h)' },
@@ -232,7 +256,7 @@ const FLAGS = {
   home: { flags: '--home <dir>', help: 'key, store and socket of this peer' },
   yes: { flags: '--yes', help: 'do not ask' },
   help: { flags: '-h, --help', help: 'this' },
-} satisfies Partial<Record<keyof Flags | 'afterJob' | 'host' | 'take', FlagSpec>>
+} satisfies Partial<Record<keyof Flags | 'afterJob' | 'host' | 'take' | 'spawnInput', FlagSpec>>
 export type FlagName = keyof typeof FLAGS
 
 /** Taken by every command. */
@@ -279,6 +303,11 @@ function list(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), ...words]
 }
 
+/** Each as it is: what it names may have commas in it. */
+function each(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), text]
+}
+
 /** A parser that says what it takes: completion offers that. */
 type Chooses<T, Before extends readonly unknown[]> = ((text: string, ...before: Before) => T) & {
   readonly allowed: readonly string[]
@@ -288,9 +317,9 @@ function oneOf<T extends string>(allowed: readonly T[]): Chooses<T, []> {
   return Object.assign((text: string) => choice(text, allowed), { allowed })
 }
 
-/** A named job is granted by its name, whose spelling is judged, and counts as it is written, by the peer. */
+/** A named job or machine is granted by its name, whose spelling is judged, and counts as it is written, by the peer. */
 function grants(text: string, before: Grant[] | undefined): Grant[] {
-  const named = (word: string): word is `run:job:${string}` => word.startsWith('run:job:')
+  const named = (word: string): word is `run:job:${string}` | `spawn:${string}` => /^(run:job|spawn):/.test(word)
   const words = list(text, undefined).map((word) => (named(word) ? word : choice(word, GRANTS)))
   return [...(before ?? []), ...words]
 }

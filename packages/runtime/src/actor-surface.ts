@@ -7,9 +7,11 @@ import type {
   EventFromLogic,
   InputFrom,
   OutputFrom,
+  Readable,
   SnapshotFrom,
   StateValue,
   StateValueFrom,
+  Subscription,
 } from 'xstate'
 import type { Cancel, Duration, PeerId, StandardSchema } from './surface.ts'
 
@@ -61,9 +63,12 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   input?: I
   /** Of the job that it is. Default `JobN`. */
   name?: string
-  /** Registered under this name on its peer, for as long as it lives. @see Peer.whereis */
+  /**
+   * Its name on its peer, for as long as it lives; free before its end is told. While another one has it nothing is spawned
+   * (NameTakenError). Needs `run:script` there. See {@link Peer.whereis}.
+   */
   register?: string
-  /** A member of these groups on its peer, for as long as it lives. */
+  /** The groups that it is in on its peer, for as long as it lives; at most 64. Needs the same. See {@link Peer.group}. */
   groups?: readonly string[]
   /** Same client, same id: one actor. Default: a new id per call. */
   startId?: string
@@ -102,8 +107,11 @@ export interface ActorSnapshot<C = any, V = StateValue, O = unknown> {
   readonly epoch: number
   /** Counts its events: which of two snapshots is the later one. */
   readonly seq: number
+  /** As XState's: whether it is in this state, or below it. */
   matches(value: unknown): boolean
+  /** Whether a state it is in has that tag. */
   hasTag(tag: string): boolean
+  /** Whether its state has a transition for such an event; guards are not asked. */
   can(event: { readonly type: string }): boolean
 }
 
@@ -147,22 +155,39 @@ export interface Ref<D = MachineDefinition>
    * `timeout` (default 30 s), or its peer is lost meanwhile: `unknown`. @throws the reason of `signal`
    */
   ask<T = unknown>(event: PublicEvent<D>, o?: { timeout?: Duration } & Cancel): Promise<Outcome<T>>
+  /** As it was shown last: at most a turn and the way here ago while the ref is live. */
   getSnapshot(): RefSnapshot<D>
+  /** Each snapshot from now on, then how it ended. What has failed elsewhere and nobody observes ends no program here. */
   subscribe(
     observer:
       | ((snapshot: RefSnapshot<D>) => void)
       | { next?: (snapshot: RefSnapshot<D>) => void; error?: (error: unknown) => void; complete?: () => void },
     error?: (error: unknown) => void,
     complete?: () => void,
-  ): { unsubscribe(): void }
-  select<T>(
-    selector: (snapshot: RefSnapshot<D>) => T,
-    equal?: (a: T, b: T) => boolean,
-  ): { get(): T; subscribe(next: (value: T) => void): { unsubscribe(): void } }
+  ): Subscription
+  /** A part of its snapshot, told when that has changed. */
+  select<T>(selector: (snapshot: RefSnapshot<D>) => T, equal?: (a: T, b: T) => boolean): Readable<T>
   /** How it is, now and whenever that has changed, to its end; what changes faster than it is read is told as one. */
   snapshots(o?: Cancel): AsyncIterable<RefSnapshot<D>>
+  /** Its own state, now and whenever that has changed, to `gone`. */
+  states(o?: Cancel): AsyncIterable<RefState>
   /** The first snapshot has come. @throws ActorGoneError, DeniedError */
   ready(o?: Cancel): Promise<void>
+}
+
+/** The actors behind a group's name, on this peer and on those that it is connected with, as they were at one moment. */
+export interface GroupSnapshot {
+  /** Of all peers that are `reached`. */
+  readonly members: readonly ActorAddress[]
+  /** This peer first. */
+  readonly peers: readonly {
+    readonly id: PeerId
+    readonly name: string
+    /** Its members are in it. Otherwise it cannot be reached now, or does not let us look, and whom it has is unknown. */
+    readonly reached: boolean
+    /** Why it is not. */
+    readonly reason?: Error | undefined
+  }[]
 }
 
 /**
@@ -179,25 +204,44 @@ export interface Down {
   readonly at: Date
 }
 
+/**
+ * Waits for the one notice: from the call on, whether anybody iterates yet or not. It ends with its notice, when its `signal`
+ * aborts, when it is disposed, or with the peer that monitors.
+ * @example for await (const { reason } of peer.monitor(ref)) console.log(`it is down: ${reason}`)
+ */
+export interface Monitor extends AsyncIterable<Down>, Disposable {
+  readonly address: ActorAddress
+  /** The notice. Rejects where there will be none: it was left, or the peer that monitors was closed. */
+  readonly down: Promise<Down>
+}
+
 /** One state of a statechart, for people. */
 export interface ChartState {
   readonly key: string
   readonly kind: 'atomic' | 'compound' | 'parallel' | 'final' | 'history'
   /** It is in it now. */
   readonly active: boolean
+  /** The key of the state that it begins in; of a history state, where it leads when there was none. */
   readonly initial?: string | undefined
+  readonly history?: 'shallow' | 'deep' | undefined
   readonly tags?: readonly string[] | undefined
   /** What it runs while it is in it. */
   readonly invokes?: readonly string[] | undefined
+  /** What it does when it comes to it, and when it leaves it. */
+  readonly entry?: readonly string[] | undefined
+  readonly exit?: readonly string[] | undefined
   readonly on: readonly ChartTransition[]
   readonly states: readonly ChartState[]
+  /** The chart is large: so many of its transitions, and of the states in it at any depth, are not here. */
+  readonly omitted?: { readonly transitions: number; readonly states: number } | undefined
 }
+/** What a state does on an event. */
 export interface ChartTransition {
   /** `''`: always; `after 5000 ms`; `done of …`; else the event's type. */
   readonly event: string
   /** It may be sent from outside. */
   readonly public: boolean
-  /** Keys from the root, `a.b`; none: it stays where it is. */
+  /** Keys from the root, `a.b`, `''` for the root itself; none: it stays where it is. With no actions either it is ignored. */
   readonly targets: readonly string[]
   readonly guard?: string | undefined
   readonly actions?: readonly string[] | undefined
@@ -218,6 +262,8 @@ export interface ActorTransition {
 /** Everything known of an actor: what `errand inspect ACTOR` shows. */
 export interface ActorInspection {
   readonly address: ActorAddress
+  /** When this was so, by the clock that its timers go by. */
+  readonly at: Date
   readonly machine: string
   readonly version?: number | undefined
   readonly durable: boolean

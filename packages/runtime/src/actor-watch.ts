@@ -39,7 +39,12 @@ export class ActorWatch {
   #look(): void {
     if (this.#over) return
     const { state, name, attempt, actor } = this.#job
-    if (this.#epoch !== 0 && attempt !== this.#epoch) return this.#conclude(goneState(restarted(name), attempt))
+    // Nothing is started again but what has failed.
+    if (this.#epoch !== 0 && attempt !== this.#epoch)
+      return this.#conclude({
+        ...goneState(restarted(name), attempt),
+        status: attempt > this.#epoch ? 'error' : 'gone',
+      })
     if (isFinished(state)) return this.#conclude(endOf(this.#job.snapshot(), (actor ?? this.#actor)?.state()))
     if (!actor || actor === this.#actor) return
     this.#unwatchActor?.()

@@ -2,11 +2,13 @@
 // daemon (client-actors.ts: which asks that to pass it on); refs do not know which.
 import type { ActorOutbox } from './actor-outbox.ts'
 import type { ActorState } from './actor-state.ts'
-import type { ActorAddress, MachineDefinition, Ref } from './actor-surface.ts'
+import type { NameAnswer } from './actor-names.ts'
+import type { ActorAddress, MachineDefinition, Monitor, Ref } from './actor-surface.ts'
 import type { JobReading } from './link.ts'
+import type { NameFollows } from './name-follows.ts'
 import type { RequestOptions } from './session-ref.ts'
-import type { PeerId } from './surface.ts'
-import type { ReadRequest, SessionEvent } from './wire.ts'
+import type { Cancel, PeerId } from './surface.ts'
+import type { Beat, ReadRequest, SessionEvent } from './wire.ts'
 
 /** A job on a peer. */
 export interface ActorPlace {
@@ -22,7 +24,14 @@ export interface RefOptions {
   readonly onRefused?: ((error: Error, event: unknown) => void) | undefined
 }
 
+/** Who has a name, and on which peer it was looked for. */
+export type Whereis = NameAnswer & { readonly peer: PeerId }
+
 export interface ActorWay {
+  /** Aborts when this peer, or program, closes. */
+  readonly over: AbortSignal
+  /** How soon a peer that is not heard of is suspected, in ms. */
+  readonly beat: Beat
   /**
    * One request, over as many links as it takes, for as long as a lost one is retried (`lostAfter`).
    * @throws PeerUnreachableError, PeerLostError, OutcomeUnknownError, or what is refused
@@ -38,6 +47,8 @@ export interface ActorWay {
     listener: (state: ActorState) => void,
     away: (reason: Error) => void,
   ): () => void
+  /** Who has those names that refs here follow. */
+  readonly names: NameFollows
   /** What it says, as chunks. */
   read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading
   /** What this process sends there, in order: one for all refs of an actor. */
@@ -45,6 +56,7 @@ export interface ActorWay {
   /** The same, where something may wait in it. */
   sending(address: ActorAddress): ActorOutbox | undefined
   ref(address: ActorAddress, options?: RefOptions): Promise<Ref>
+  monitor(address: ActorAddress, options?: Cancel): Monitor
 }
 
 /** Where that is. */

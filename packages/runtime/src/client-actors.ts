@@ -1,25 +1,43 @@
 // The way to actors of a program beside a daemon: that passes on what is asked, to wherever the actor is. Loads xstate only
 // when a ref is made.
+import { setTimeout as delay } from 'node:timers/promises'
 import { ActorOutboxes } from './actor-outboxes.ts'
 import type { ActorOutbox } from './actor-outbox.ts'
 import type { ActorState } from './actor-state.ts'
-import type { ActorAddress, Ref } from './actor-surface.ts'
-import type { ActorPlace, ActorWay, RefOptions } from './actor-way.ts'
+import type { ActorAddress, Down, Monitor, Ref } from './actor-surface.ts'
+import type { ActorPlace, ActorWay, RefOptions, Whereis } from './actor-way.ts'
 import { asError, codeOf, PeerLostError } from './errors.ts'
 import type { JobReading, Link } from './link.ts'
 import { askOver, type Line } from './link-session.ts'
+import { NameFollows } from './name-follows.ts'
 import type { RequestOptions } from './session-ref.ts'
-import type { Address, ReadRequest, SessionEvent } from './wire.ts'
+import type { Cancel } from './surface.ts'
+import type { Address, Beat, ReadRequest, SessionEvent } from './wire.ts'
+
+/** The daemon hears of its peers as it was told to; a program beside it takes the usual for granted. */
+const BEAT: Beat = { interval: 1_000, suspicion: 4_000 }
 
 export class ClientActors implements ActorWay {
+  readonly beat = BEAT
+  readonly over: AbortSignal
   readonly #line: Line
   readonly #outboxes: ActorOutboxes = new ActorOutboxes(
     (place, event) => this.ask(place, event),
     () => 'daemon',
   )
 
-  constructor(line: Line) {
+  readonly names: NameFollows = new NameFollows({
+    ask: async (on, name, cursor, signal) => {
+      const event = { type: 'local.whereis' as const, on, name, ...(cursor !== undefined && { cursor }) }
+      return (await askOver(this.#line, {}, event, { signal })) as Whereis
+    },
+    wait: async (_, ms, signal) => delay(ms, undefined, { signal, ref: false }).catch(() => undefined),
+    over: () => !this.#line.link.open,
+  })
+
+  constructor(line: Line, over: AbortSignal) {
     this.#line = line
+    this.over = over
   }
 
   ask(place: ActorPlace, event: SessionEvent, options: RequestOptions = {}): Promise<unknown> {
@@ -88,9 +106,42 @@ export class ClientActors implements ActorWay {
     return this.#outboxes.there(address)
   }
 
+  monitor(address: ActorAddress, options: Cancel = {}): Monitor {
+    return new LoadedMonitor(this, address, options)
+  }
+
   async ref(address: ActorAddress, options: RefOptions = {}): Promise<Ref> {
     const { MachineRef } = await import('./ref.ts')
     return new MachineRef(this, address, options) as unknown as Ref
+  }
+}
+
+/** A monitor from the first moment on, though what it is made of has yet to be loaded. */
+class LoadedMonitor implements Monitor {
+  readonly address: ActorAddress
+  readonly down: Promise<Down>
+  readonly #left = new AbortController()
+  readonly #loaded: Promise<Monitor>
+
+  constructor(way: ActorWay, address: ActorAddress, { signal }: Cancel) {
+    signal?.throwIfAborted()
+    this.address = address
+    const either = signal ? AbortSignal.any([signal, this.#left.signal]) : this.#left.signal
+    this.#loaded = import('./monitor.ts').then(({ ActorMonitor }) => new ActorMonitor(way, address, { signal: either }))
+    this.down = this.#loaded.then(({ down }) => down)
+    this.down.catch(() => undefined) // most wait by iterating
+  }
+
+  [Symbol.dispose](): void {
+    this.#left.abort()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Down, void, undefined> {
+    try {
+      yield* await this.#loaded
+    } finally {
+      this[Symbol.dispose]()
+    }
   }
 }
 

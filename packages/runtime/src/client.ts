@@ -27,7 +27,7 @@ export { lockFile } from './home.ts'
 export { lockHolder } from '@errand/transport'
 export * from './errors.ts'
 export { defineJob, type JobDescription, type Produced, type Producing } from './job-definition.ts'
-export { defineMachine, type MachineDescription } from './machine-definition.ts'
+export { defineMachine, type DurableOptions, type MachineDescription } from './machine-definition.ts'
 export type * from './actor-surface.ts'
 export type * from './surface.ts'
 export { waitAll, waitAny, type Waited, type WaitOptions } from './wait-jobs.ts'
@@ -48,6 +48,8 @@ export interface PeerStatus {
   /** What is here for other peers and clients: sessions, and work in them that has not ended. */
   readonly hosted: { readonly sessions: number; readonly running: number }
   readonly peers: number
+  /** What others may ask for by name, with a grant. */
+  readonly offers: { readonly jobs: readonly string[]; readonly machines: readonly string[] }
   /** Started by the first command that needed it: it leaves when nobody does any more. */
   readonly onDemand: boolean
 }
@@ -140,6 +142,11 @@ class DaemonLine implements Line {
     if (lostAfter > 0) this.instead = (ended, signal) => this.#instead(ended, signal)
   }
 
+  /** Aborts when it is closed. */
+  get over(): AbortSignal {
+    return this.#over.signal
+  }
+
   async #instead(ended: Link, signal?: AbortSignal): Promise<Link> {
     if (this.link !== ended && this.link.open) return this.link
     return whileWanted(() => (this.#dialling ??= this.#again().finally(() => (this.#dialling = undefined))), signal)
@@ -190,7 +197,7 @@ class ClientRef implements PeerRef {
     this.id = status.id
     this.name = status.name
     this.addresses = status.addresses
-    this.actors = new ClientActors(line)
+    this.actors = new ClientActors(line, line.over)
     this.local = new LinkSessionRef(line, status.local, undefined, this.actors)
     this.#line = line
   }

@@ -4,10 +4,12 @@ import type { ActorAddress } from './actor-surface.ts'
 import { hostOf } from './actor-host.ts'
 import { UsageError } from './errors.ts'
 
-type Args = ActionArgs<any, any, any>
-type From<T, A extends Args> = T | ((args: A) => T)
+/** What XState gives an action: context, event, self, system. */
+export type MachineActionArgs = ActionArgs<any, any, any>
+/** A value, or what makes one of what the action is given. */
+export type From<T, A extends MachineActionArgs> = T | ((args: A) => T)
 
-function given<T, A extends Args>(from: From<T, A>, args: A): T {
+function given<T, A extends MachineActionArgs>(from: From<T, A>, args: A): T {
   return typeof from === 'function' ? (from as (args: A) => T)(args) : from
 }
 
@@ -16,11 +18,12 @@ function given<T, A extends Args>(from: From<T, A>, args: A): T {
  * that is being handled; `to` is what {@link askOf} gave for an earlier one. The first answer counts.
  * @example on: { total: { actions: reply(({ context }) => context.total) } }
  */
-export function reply<V, A extends Args = Args>(
+export function reply<V, A extends MachineActionArgs = MachineActionArgs>(
   value: From<V, A>,
   o: { to?: From<string | undefined, A> } = {},
 ): (args: A) => void {
-  return (args) => {
+  // Named: a chart shows what it does.
+  return function reply(args) {
     const to = given(o.to, args)
     // Told to answer an earlier one, and there is none: not whoever happens to ask now.
     if ('to' in o && to === undefined) return
@@ -42,11 +45,11 @@ export function askOf(self: AnyActorRef): string | undefined {
  * @throws UsageError where no peer hosts the machine
  * @example join: { actions: tellActor(({ event }) => event.member, { type: 'welcome' }) }
  */
-export function tellActor<A extends Args = Args>(
+export function tellActor<A extends MachineActionArgs = MachineActionArgs>(
   to: From<ActorAddress | readonly ActorAddress[], A>,
   event: From<{ readonly type: string }, A>,
 ): (args: A) => void {
-  return (args) => {
+  return function tellActor(args) {
     const host = hostOf(args.self.system)
     if (!host) throw new UsageError('`tellActor` needs a peer that hosts the machine', { hint: 'spawn it there' })
     const address = given(to, args)

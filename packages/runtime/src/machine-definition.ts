@@ -33,7 +33,17 @@ export interface MachineDescription<M extends AnyStateMachine, E, C> {
    * machine goes on where it was, its timers too. `true`: version 1, a snapshot after 256 events. Default: it ends with
    * its peer.
    */
-  durable?: true | { version?: number; every?: number; migrate?: (persisted: unknown, from: number) => unknown }
+  durable?: true | DurableOptions
+}
+
+/** As {@link DurableRule}, with defaults. */
+export interface DurableOptions {
+  /** Default 1. */
+  version?: number
+  /** Default 256. */
+  every?: number
+  /** What version `from` had persisted, as this one goes on with it. */
+  migrate?: (persisted: unknown, from: number) => unknown
 }
 
 /**
@@ -89,6 +99,7 @@ export function defineMachine<
   }) as unknown as MachineDefinition<M, keyof E & string, C>
 }
 
+/** Whether {@link defineMachine} made it, also one of another copy of this package. */
 export function isMachineDefinition(value: unknown): value is MachineDefinition {
   return typeof value === 'object' && value !== null && (value as { [MADE]?: unknown })[MADE] === true
 }

@@ -3,6 +3,7 @@
 import { hostname } from 'node:os'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
+import { ActorNames } from './actor-names.ts'
 import { ActorRoutes, type RoutesHome } from './actor-routes.ts'
 import type { MachineDefinition } from './actor-surface.ts'
 import { ActorTurns } from './actor-turns.ts'
@@ -15,6 +16,7 @@ import type { Engine } from './engine/engine.ts'
 import { MachineEngine, MachineOffers } from './engine/machine.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
+import { GroupUnions } from './group-unions.ts'
 import { Holding } from './holding.ts'
 import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
@@ -37,7 +39,7 @@ import { SESSION_ROW, type StoredPeer } from './stored-session.ts'
 import { memoryStore } from './store/memory.ts'
 import type { Store } from './store/store.ts'
 import type { Duration, Grant, JobDefinition, Peer, SessionSnapshot, SessionState } from './surface.ts'
-import { VERSION, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
+import { VERSION, type Beat, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
 
 /** What a peer is made of. All of it has a default: `createPeer()` works on this machine alone and keeps nothing. */
 export interface PeerOptions {
@@ -130,6 +132,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   readonly #holding: Holding
   readonly #answers = new Answers()
   readonly #events: EventFeed
+  /** Who is called what here. */
+  readonly names: ActorNames
+  readonly #unions: GroupUnions
   /** While somebody wants to hear of it. */
   #teller: AroundTeller | undefined
   readonly #row: KeptRow | undefined
@@ -160,10 +165,12 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.closed = promise
     this.#settleClosed = resolve
     this.#self = { client: crypto.randomUUID(), name: this.name }
+    const interval = milliseconds(options.heartbeat ?? 1_000)
+    const beat = { interval, suspicion: milliseconds(options.suspicion ?? 4_000) }
     this.#network = new Network({
       self: this.#self,
       book,
-      beat: { interval: milliseconds(options.heartbeat ?? 1_000), suspicion: milliseconds(options.suspicion ?? 4_000) },
+      beat,
       transport: options.transport,
       home: options.home,
       serveLocal: options.serveLocal === true,
@@ -181,7 +188,26 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       this.#teller?.look()
       for (const listener of [...this.#grantListeners]) listener()
     }
-    this.routes = new ActorRoutes(this.#routesHome(options))
+    this.names = new ActorNames({
+      self: () => this.id,
+      alive: ({ path, epoch }) => {
+        const [session = '', job = ''] = path.split('/')
+        return this.hosted(session)?.hasActor(job, epoch) === true
+      },
+      far: (address, down) => this.routes.untilDown(address, down),
+    })
+    this.routes = new ActorRoutes(this.#routesHome(beat, options))
+    this.#unions = new GroupUnions({
+      self: () => this.id,
+      name: this.name,
+      own: (group, cursor, signal) => this.names.watchGroup(group, cursor, signal),
+      connected: () => this.#network.peers().flatMap(({ id, connected }) => (connected ? [id] : [])),
+      nameOf: (peer) => book.get(peer)?.name,
+      linkWith: (peer) => this.#network.linkWith(peer),
+      follow: (tell) => this.#network.follow(tell),
+      place: (to) => this.#network.place(to),
+      linkTo: (place, signal) => this.#network.linkTo(place, signal),
+    })
     this.#hosting = new Hosting(
       this,
       () => this.#onGone(),
@@ -213,16 +239,18 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     })
   }
 
-  #routesHome({ lostAfter = '4m' }: PeerOptions): RoutesHome {
+  #routesHome(beat: Beat, options: PeerOptions): RoutesHome {
     const id = (): PeerId => this.id
     return {
       name: this.name,
+      beat,
       get id() {
         return id()
       },
       network: this.#network,
-      lostAfter: milliseconds(lostAfter),
+      lostAfter: milliseconds(options.lostAfter ?? '4m'),
       hosted: (instanceId) => this.hosted(instanceId),
+      names: this.names,
       over: this.#over.signal,
     }
   }
@@ -381,7 +409,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const engines = sessionEngines(session, (channel) => this.#serveScript(session, channel), onLost)
     const { runspace, thread, process } = engines
     const offering = (engine: Engine): Engine => this.#offers.engine(engine)
-    const machine = new MachineEngine(this.#machines, {
+    const machine = new MachineEngine(this.#machines, this.names, {
       turns: this.#turns,
       tell: (address, event) => this.routes.outbox(checkedAddress(address)).send(event),
     })
@@ -476,6 +504,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         )
       case 'session.home':
         return (await this.#hosting.homeOf(principal)).snapshotFor(link.client)
+      case 'names.watch':
+        return this.names.watchName(event.name, event.cursor, signal)
+      case 'groups.watch':
+        return this.names.watchGroup(event.group, event.cursor, signal, event.now)
       case 'local.connect': {
         const snapshot = (await this.#ownerEvent(event, signal)) as SessionSnapshot
         // A temporary session is its client's: it goes when the client does, however that ends.
@@ -586,6 +618,14 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         this.#hosting.closeTemporary(denied.id)
         return this.#closeUnlessOwned(denied.owner ?? denied.id)
       }
+      case 'local.register':
+        return this.names.register(event.name, event.address, event)
+      case 'local.unregister':
+        return this.names.unregister(event.name)
+      case 'local.whereis':
+        return this.routes.whereis(event, signal)
+      case 'local.group':
+        return this.#unions.watch(event, signal)
       case 'local.status':
         return this.#status()
       case 'local.shutdown':
@@ -635,6 +675,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         running: this.#hosting.all().reduce((count, session) => count + session.unfinished.length, 0),
       },
       peers: this.#book.all().length,
+      offers: { jobs: this.#offers.names, machines: this.#machines.names },
       onDemand: onDemand === true,
       local: this.local.snapshot,
     }
@@ -683,6 +724,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#turns[Symbol.dispose]()
     await this.#holding.end()
     this.#events.end(new PeerClosedError())
+    this.#unions.end(new PeerClosedError())
+    this.names.end(new PeerClosedError())
     // Who listens hears how everything has ended: their answers leave in the turn after the one in which they are woken.
     for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
     await this.#network.close()

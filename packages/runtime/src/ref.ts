@@ -7,7 +7,17 @@ import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState 
 import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
 import { Deadlines } from './deadlines.ts'
 import { milliseconds } from './duration.ts'
-import { ActorGoneError, asError, codeOf, InvalidEventError, TimeoutError, UsageError } from './errors.ts'
+import {
+  ActorGoneError,
+  asError,
+  codeOf,
+  InvalidEventError,
+  NameNotFoundError,
+  OutcomeUnknownError,
+  TimeoutError,
+  UsageError,
+} from './errors.ts'
+import { HeldEvents } from './held-events.ts'
 import { checkedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
 import { valuesOf } from './record.ts'
@@ -61,9 +71,20 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #unheard: (() => void) | undefined
   #emitting: AbortController | undefined
   #over = false
+  /** Of one that follows a name. */
+  readonly #held: HeldEvents | undefined
+  #unfollow: (() => void) | undefined
+  /** Whom it follows the states of, or followed to the end. */
+  #met: string | undefined
+  /** That one has not ended, as far as is known. */
+  #watching = false
+  /** Of those that were meant before. */
+  #hearing: Set<() => void> | undefined
+  /** Who waits for an answer of whoever is meant: told why there will be none when that is another one. */
+  #waiting: Set<(reason: Error) => void> | undefined
 
   constructor(way: ActorWay, address: ActorAddress, { definition, onRefused }: RefOptions = {}) {
-    super(logic, { id: address.path })
+    super(logic, { id: address.follow?.name ?? address.path })
     this.#way = way
     this.#address = address
     this.#definition = definition
@@ -71,8 +92,17 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     // What has failed elsewhere ends no program here: without one XState throws it in nobody's name.
     super.subscribe({ error: () => undefined })
     super.start()
-    this.#machine = createActor(refMachine, { input: { host: this, follows: false } })
+    const { follow } = address
+    if (follow) this.#held = new HeldEvents((error, event) => onRefused?.(error, event))
+    this.#machine = createActor(refMachine, { input: { host: this, follows: follow !== undefined } })
     this.#machine.start()
+    if (!follow) return
+    this.#unfollow = way.names.follow(follow, {
+      found: (holder) => this.#found(follow, holder),
+      // Whoever is seen is live, whether or not it can be asked what it is called.
+      away: (reason) => this.#watching || this.#machine.send({ type: 'ref.away', reason }),
+      refused: (reason) => this.#machine.send({ type: 'ref.refused', reason }),
+    })
   }
 
   get address(): ActorAddress {
@@ -87,15 +117,51 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
 
+  /** Who has the name it follows. */
+  #found(follow: NonNullable<ActorAddress['follow']>, holder: ActorAddress | undefined): void {
+    if (!holder) {
+      const { name, peer } = follow
+      return this.#machine.send({ type: 'ref.vacant', reason: new NameNotFoundError(name, peer) })
+    }
+    // Also where it has ended: it has the name no longer either, which is told next.
+    if (keyOf(holder) === this.#met) return
+    this.#hearOut()
+    this.#address = Object.freeze({ ...holder, follow })
+    const reason = new OutcomeUnknownError(`'${follow.name}' is the name of another one now`)
+    for (const leave of [...(this.#waiting ?? [])]) leave(reason)
+    this.#machine.send({ type: 'ref.moved' })
+  }
+
+  /** What is on its way to the one before may still be refused. */
+  #hearOut(): void {
+    const unheard = this.#unheard
+    if (!unheard) return
+    this.#unheard = undefined
+    const hearing = (this.#hearing ??= new Set())
+    hearing.add(unheard)
+    void this.#way
+      .outbox(this.#address)
+      .flushed()
+      .then(() => {
+        unheard()
+        hearing.delete(unheard)
+      })
+  }
+
   attach(): void {
-    const { epoch } = this.#address
+    const address = this.#address
+    // Nobody is known who has the name.
+    if (address.path === '') return
+    this.#met = keyOf(address)
+    this.#watching = true
     // Heard within this call, it would be told before the machine is where it says it is.
     queueMicrotask(() => {
-      if (this.#over || this.#unwatch) return
+      // It may mean another one by then.
+      if (this.#over || this.#unwatch || this.#address !== address) return
       let over = false
       const unwatch = this.#way.watch(
-        placeOf(this.#address),
-        epoch,
+        placeOf(address),
+        address.epoch,
         (state) => {
           if (state.status !== 'active') over = true
           this.#heard(state)
@@ -106,9 +172,22 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       else this.#unwatch = unwatch
     })
     if (this.#onRefused) this.#unheard ??= this.#way.outbox(this.#address).onRefused(this.#onRefused)
+    if (!this.#emitting) return
+    this.#emitting.abort()
+    void this.#follow((this.#emitting = new AbortController()).signal)
+  }
+
+  release(): void {
+    if (!this.#held || this.#held.size === 0) return
+    const outbox = this.#way.outbox(this.#address)
+    this.#held.release(
+      (event) => outbox.send(event),
+      (event) => this.#orMoved(outbox.tell(event)),
+    )
   }
 
   detach(): void {
+    this.#watching = false
     this.#unwatch?.()
     this.#unwatch = undefined
     this.#unheard?.()
@@ -118,12 +197,16 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   conclude(): void {
     this.#over = true
     this.#emitting?.abort()
+    this.#unfollow?.()
+    for (const unheard of this.#hearing ?? []) unheard()
+    this.#held?.end(this.#goneError())
     // Those who subscribed are told that it is over: as of a local actor, behind its last snapshot.
     super.stop()
   }
 
   #heard(state: ActorState): void {
     if (this.#over) return
+    if (this.#held && state.status !== 'active') return this.#ended(state)
     const snapshot = new SeenSnapshot(state, super.getSnapshot()) as unknown as Seen
     if (state.status === 'active') {
       this.#machine.send({ type: 'ref.heard' })
@@ -134,11 +217,30 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     this.#machine.send({ type: 'ref.ended', reason: state.reason })
   }
 
+  /** One that is followed: what is shown stays as it was, for the next one. */
+  #ended({ status, reason }: ActorState): void {
+    this.#watching = false
+    this.#unwatch = undefined
+    const code = codeOf(reason)
+    const why =
+      code === 'DENIED' || code === 'ACTOR_GONE'
+        ? reason
+        : new ActorGoneError(`who had the name has ended: ${status}`, { cause: reason })
+    this.#machine.send({ type: 'ref.ended', reason: why })
+  }
+
   // ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** It follows, and nobody is known to be meant: what is sent waits. */
+  get #waits(): boolean {
+    return this.#held !== undefined && this.state !== 'live'
+  }
 
   override send(event: AnyEventObject): void {
     this.#throwIfGone()
-    this.#way.outbox(this.#address).send(this.#checked(event))
+    const checked = this.#checked(event)
+    if (this.#waits) this.#held!.send(checked)
+    else this.#way.outbox(this.#address).send(checked)
   }
 
   /** From XState's own actions: what throws there would end the actor whose action it is. */
@@ -153,7 +255,22 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   async tell(event: AnyEventObject, { signal }: Cancel = {}): Promise<void> {
     signal?.throwIfAborted()
     this.#throwIfGone()
-    await this.#way.outbox(this.#address).tell(this.#checked(event), signal)
+    const checked = this.#checked(event)
+    if (this.#waits) return this.#held!.tell(checked, signal)
+    const told = this.#way.outbox(this.#address).tell(checked, signal)
+    return this.#held ? this.#orMoved(told) : told
+  }
+
+  /** What comes of it, as long as it means this one. @throws OutcomeUnknownError */
+  async #orMoved<T>(outcome: Promise<T>): Promise<T> {
+    const { promise: moved, reject } = Promise.withResolvers<never>()
+    const waiting = (this.#waiting ??= new Set())
+    waiting.add(reject)
+    try {
+      return await Promise.race([outcome, moved])
+    } finally {
+      waiting.delete(reject)
+    }
   }
 
   async ask<T>(event: AnyEventObject, o: { timeout?: Duration } & Cancel = {}): Promise<Outcome<T>> {
@@ -164,8 +281,9 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     try {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
-      // The other side counts too, and says so; this is for when it cannot be heard.
-      const asked = inTime(timeout + LATE_MS, (until) => this.#ask(bytes, timeout, { signal, until }))
+      const sending = this.#held ? undefined : this.#way.sending(this.#address)
+      const atOnce = !this.#held && (!sending || sending.idle)
+      const asked = atOnce ? this.#askAtOnce(bytes, timeout, signal) : this.#askInTurn(bytes, timeout, signal)
       return { outcome: 'ok', value: decode((await asked) as Uint8Array) as T }
     } catch (thrown) {
       signal?.throwIfAborted()
@@ -174,19 +292,64 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     }
   }
 
-  #ask(event: Uint8Array, timeout: number, options: RequestOptions): Promise<unknown> {
-    const address = this.#address
-    const { epoch } = address
-    const ask = (): Promise<unknown> =>
-      this.#way.ask(placeOf(address), { type: 'actor.ask', epoch, event, timeout }, options)
-    // Behind what was sent before it.
-    const sending = this.#way.sending(address)
-    if (!sending || sending.idle) return ask()
-    return untilAborted(sending.flushed(), options.signal).then(() => {
-      options.signal?.throwIfAborted()
-      if (performance.now() < options.until!) return ask()
-      throw new TimeoutError('what was sent before it has not been taken')
-    })
+  /** In this very turn, nothing being before it: what is sent next comes behind it. */
+  #askAtOnce(event: Uint8Array, timeout: number, signal: AbortSignal | undefined): Promise<unknown> {
+    const question = { type: 'actor.ask' as const, epoch: this.#address.epoch, event, timeout }
+    // The other side counts too, and says so; this is for when it cannot be heard.
+    return inTime(timeout + LATE_MS, (until) => this.#way.ask(placeOf(this.#address), question, { signal, until }))
+  }
+
+  /** Behind what waits; of one that follows, until another one is meant. */
+  async #askInTurn(event: Uint8Array, timeout: number, signal: AbortSignal | undefined): Promise<unknown> {
+    const until = performance.now() + timeout
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
+    const leave = (reason: Error): void => late.abort(reason)
+    try {
+      const wanted = signal ? AbortSignal.any([signal, late.signal]) : late.signal
+      if (this.#waits || !this.#way.outbox(this.#address).idle) await this.#turn(until, wanted)
+      const { epoch } = this.#address
+      const left = Math.max(0, Math.round(until - performance.now()))
+      const question = { type: 'actor.ask' as const, epoch, event, timeout: left }
+      const asked = this.#way.ask(placeOf(this.#address), question, { signal: wanted })
+      if (this.#held) (this.#waiting ??= new Set()).add(leave)
+      return await asked
+    } finally {
+      clearTimeout(timer)
+      this.#waiting?.delete(leave)
+    }
+  }
+
+  /** Behind what was sent before it; of one that follows, to whoever is meant by then. @throws as `#there` does */
+  async #turn(until: number, wanted: AbortSignal): Promise<void> {
+    for (let meant: ActorAddress | undefined; meant !== this.#address;) {
+      if (this.#waits) await this.#there(until - performance.now(), wanted)
+      meant = this.#address
+      const outbox = this.#way.outbox(meant)
+      if (outbox.idle) continue
+      const flushed = untilAborted(outbox.flushed(), wanted)
+      // Nobody was asked yet.
+      await (this.#held ? this.#orMoved(flushed).catch(() => undefined) : flushed)
+    }
+  }
+
+  /** Somebody is meant, and can be seen. @throws why nobody is, when it is gone or the time is over: nobody was asked */
+  async #there(timeout: number, signal: AbortSignal): Promise<void> {
+    const there = Promise.withResolvers<void>()
+    const look = (): void => void ((this.state === 'live' || this.state === 'gone') && there.resolve())
+    const subscription = this.#machine.subscribe({ next: look, complete: () => there.resolve() })
+    const timer = setTimeout(there.resolve, Math.max(0, timeout))
+    try {
+      await untilAborted(there.promise, signal)
+    } finally {
+      subscription.unsubscribe()
+      clearTimeout(timer)
+    }
+    signal.throwIfAborted()
+    this.#throwIfGone()
+    if (this.state === 'live') return
+    const { reason } = this
+    throw new ActorGoneError('nobody could be asked in time', reason && { cause: reason })
   }
 
   /** As it was given: over there it is checked again, and handled as the schema makes it. @throws InvalidEventError */
@@ -202,9 +365,12 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   }
 
   #throwIfGone(): void {
-    if (this.state !== 'gone') return
+    if (this.state === 'gone') throw this.#goneError()
+  }
+
+  #goneError(): Error {
     const { reason } = this
-    throw codeOf(reason) === 'ACTOR_GONE' || codeOf(reason) === 'DENIED'
+    return codeOf(reason) === 'ACTOR_GONE' || codeOf(reason) === 'DENIED'
       ? reason!
       : new ActorGoneError(`there is nobody any more at ${this.#address.path}`, reason ? { cause: reason } : {})
   }
@@ -248,7 +414,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       let told: Seen | undefined
       while (!signal?.aborted) {
         const now = this.getSnapshot()
-        if (now !== told && (this.state !== 'connecting' || this.#over)) yield (told = now)
+        // Of one that nobody has been met by yet there is nothing to show.
+        if (now !== told && (now.epoch > 0 ? this.state !== 'connecting' : this.#over)) yield (told = now)
         if (this.#over && told === this.getSnapshot()) return
         if (now === this.getSnapshot()) await untilAborted(news.promise, signal)
         news = Promise.withResolvers<void>()
@@ -256,6 +423,30 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     } finally {
       subscription.unsubscribe()
       machine.unsubscribe()
+    }
+  }
+
+  async *states({ signal }: Cancel = {}): AsyncGenerator<RefState> {
+    let last = this.state
+    const waiting: RefState[] = [last]
+    let news = Promise.withResolvers<void>()
+    const subscription = this.#machine.subscribe(({ value }) => {
+      if (value === last) return
+      last = value
+      // Who reads slowly is told the last ones.
+      if (waiting.push(value) > STATES_MOST) waiting.shift()
+      news.resolve()
+    })
+    try {
+      while (!signal?.aborted) {
+        const next = waiting.shift()
+        if (next) yield next
+        else await untilAborted(news.promise, signal)
+        if (next === 'gone') return
+        if (waiting.length === 0) news = Promise.withResolvers<void>()
+      }
+    } finally {
+      subscription.unsubscribe()
     }
   }
 
@@ -301,6 +492,12 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
 Object.defineProperty(MachineRef, 'name', { value: 'Ref' })
 
+function keyOf({ peer, path, epoch }: ActorAddress): string {
+  return `${peer} ${path} ${epoch}`
+}
+
+/** States of a ref that wait for who reads them. */
+const STATES_MOST = 64
 /** The other side answers when its time is over; an answer that is on its way by then is waited for. */
 const LATE_MS = 2_000
 const UNKNOWN: ReadonlySet<string> = new Set([
