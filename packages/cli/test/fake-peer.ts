@@ -590,6 +590,12 @@ export class FakePeer extends FakeTable implements LocalPeer {
   async spawn(machine: unknown): Promise<never> {
     return noMachine(machine)
   }
+  link(): never {
+    throw new Error('the command line links nobody')
+  }
+  supervise(): never {
+    throw new Error('the command line supervises nobody')
+  }
   monitor(): never {
     throw failure('USAGE', 'that is no address of an actor')
   }

@@ -8,8 +8,11 @@ import type {
   MachineDefinition,
   Monitor,
   Ref,
+  SharedFate,
   SpawnInput,
   SpawnOptions,
+  Supervisor,
+  SupervisorOptions,
 } from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
@@ -829,6 +832,18 @@ export interface Peer extends AsyncDisposable {
    * actor that was gone before, that is told at once. @throws UsageError, the reason of `signal`
    */
   monitor(actor: ActorAddress | Ref<any>, o?: Cancel): Monitor
+  /**
+   * From now on neither outlives the other's failure: when one goes down otherwise than by `exit`, the other is stopped. That
+   * takes the grant `jobs:stop` for actors of others. Dispose the result, or close this peer, and they are on their own.
+   * @throws UsageError
+   * @example using fate = peer.link(session, window)
+   */
+  link(a: ActorAddress | Ref<any>, b: ActorAddress | Ref<any>): SharedFate
+  /**
+   * Starts children, here and on other peers, and starts them again when they go down, as {@link SupervisorOptions} say. It has
+   * begun, and need not be ready; closing this peer stops it. @throws UsageError
+   */
+  supervise(options: SupervisorOptions): Promise<Supervisor>
   /** Opens (or takes up) a session: a name of the address book, a peer id, a multiaddr, or `localhost`. */
   connect(to: string, o?: ConnectOptions): Promise<Session>
   /** Sessions this peer holds; with `on`, those of ours that peer hosts, whoever of our clients opened them. */
