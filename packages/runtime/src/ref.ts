@@ -22,7 +22,6 @@ import { checkedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
 import { valuesOf } from './record.ts'
 import { refMachine, type RefActions, type RefActor } from './ref-machine.ts'
-import type { RequestOptions } from './session-ref.ts'
 import type { Duration } from './surface.ts'
 import { ASK_TIMEOUT_MOST } from './wire.ts'
 
