@@ -57,6 +57,11 @@ export function since(then: Moment, now: Moment = thisMoment()): number {
   return Math.max(0, sameBoot ? now.up - then.up : now.wall - then.wall)
 }
 
+/** As `since`, but for what it cannot tell exactly: so much has gone by for certain, as long as the machine was not started. */
+export function atLeastSince(then: Moment, now?: Moment): number {
+  return Math.max(0, since(then, now) - EXACT_MS - 1)
+}
+
 export function isMoment(value: unknown): value is Moment {
   const { wall, up, boot: which } = (value ?? {}) as Partial<Moment>
   return Number.isFinite(wall) && Number.isFinite(up) && typeof which === 'string'
