@@ -407,6 +407,11 @@ export class FakeTable {
   }
 }
 
+/** What is offered is played by real peers. */
+function noMachine(machine: unknown): never {
+  throw failure('MACHINE_NOT_OFFERED', `laptop offers no machine ${shown(String(machine))}`)
+}
+
 export class FakeSession extends FakeTable implements Session {
   readonly computerType = 'RemoteMachine' as const
   readonly configurationName = 'errand'
@@ -499,6 +504,9 @@ export class FakeSession extends FakeTable implements Session {
     this.calls.push(['close', {}])
     this.state = 'Closed'
   }
+  async spawn(machine: unknown): Promise<never> {
+    return noMachine(machine)
+  }
   async *watch(): AsyncGenerator<SessionSnapshot> {
     yield this.snapshot
   }
@@ -517,6 +525,16 @@ export class FakePeer extends FakeTable implements LocalPeer {
   book: PeerInfo[] = []
   closed = 0
   onShutdown: (o: object) => void = () => {}
+
+  async spawn(machine: unknown): Promise<never> {
+    return noMachine(machine)
+  }
+  monitor(): never {
+    throw failure('USAGE', 'that is no address of an actor')
+  }
+  async ref(): Promise<never> {
+    throw failure('USAGE', 'that is no address of an actor')
+  }
 
   knows(...names: string[]): this {
     for (const name of names)

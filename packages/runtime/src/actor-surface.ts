@@ -7,9 +7,11 @@ import type {
   EventFromLogic,
   InputFrom,
   OutputFrom,
+  Readable,
   SnapshotFrom,
   StateValue,
   StateValueFrom,
+  Subscription,
 } from 'xstate'
 import type { Cancel, Duration, PeerId, StandardSchema } from './surface.ts'
 
@@ -43,13 +45,13 @@ export interface DurableRule {
 }
 
 /** The events of a machine that may be sent to it. */
-export type PublicEvent<D> = D extends MachineDefinition<infer M, infer P, any>
-  ? Extract<EventFromLogic<M>, { type: P }>
-  : { type: string }
+export type PublicEvent<D> =
+  D extends MachineDefinition<infer M, infer P, any> ? Extract<EventFromLogic<M>, { type: P }> : { type: string }
 /** What a ref shows of an actor made of this definition. */
-export type RefSnapshot<D> = D extends MachineDefinition<infer M, any, infer C>
-  ? ActorSnapshot<unknown extends C ? ContextFrom<M> : C, StateValueFrom<M>, OutputFrom<M>>
-  : ActorSnapshot
+export type RefSnapshot<D> =
+  D extends MachineDefinition<infer M, any, infer C>
+    ? ActorSnapshot<unknown extends C ? ContextFrom<M> : C, StateValueFrom<M>, OutputFrom<M>>
+    : ActorSnapshot
 /** What it takes to spawn one. */
 export type SpawnInput<D> = D extends MachineDefinition<infer M, any, any> ? InputFrom<M> : unknown
 /** What it emits. */
@@ -67,6 +69,8 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   groups?: readonly string[]
   /** Same client, same id: one actor. Default: a new id per call. */
   startId?: string
+  /** Told of each event of a `send` that was refused over there, or could not be brought there. Default: nobody. */
+  onRefused?: (error: Error, event: unknown) => void
 }
 
 /** Where an actor is: plain data, which may be kept, sent, and made a ref again by `peer.ref(address)`. */
@@ -100,8 +104,11 @@ export interface ActorSnapshot<C = any, V = StateValue, O = unknown> {
   readonly epoch: number
   /** Counts its events: which of two snapshots is the later one. */
   readonly seq: number
+  /** As XState's: whether it is in this state, or below it. */
   matches(value: unknown): boolean
+  /** Whether a state it is in has that tag. */
   hasTag(tag: string): boolean
+  /** Whether its state has a transition for such an event; guards are not asked. */
   can(event: { readonly type: string }): boolean
 }
 
@@ -145,20 +152,22 @@ export interface Ref<D = MachineDefinition>
    * `timeout` (default 30 s), or its peer is lost meanwhile: `unknown`. @throws the reason of `signal`
    */
   ask<T = unknown>(event: PublicEvent<D>, o?: { timeout?: Duration } & Cancel): Promise<Outcome<T>>
+  /** As it was shown last: at most a turn and the way here ago while the ref is live. */
   getSnapshot(): RefSnapshot<D>
+  /** Each snapshot from now on, then how it ended. What has failed elsewhere and nobody observes ends no program here. */
   subscribe(
     observer:
       | ((snapshot: RefSnapshot<D>) => void)
       | { next?: (snapshot: RefSnapshot<D>) => void; error?: (error: unknown) => void; complete?: () => void },
     error?: (error: unknown) => void,
     complete?: () => void,
-  ): { unsubscribe(): void }
-  select<T>(
-    selector: (snapshot: RefSnapshot<D>) => T,
-    equal?: (a: T, b: T) => boolean,
-  ): { get(): T; subscribe(next: (value: T) => void): { unsubscribe(): void } }
+  ): Subscription
+  /** A part of its snapshot, told when that has changed. */
+  select<T>(selector: (snapshot: RefSnapshot<D>) => T, equal?: (a: T, b: T) => boolean): Readable<T>
   /** How it is, now and whenever that has changed, to its end; what changes faster than it is read is told as one. */
   snapshots(o?: Cancel): AsyncIterable<RefSnapshot<D>>
+  /** Its own state, now and whenever that has changed, to `gone`. */
+  states(o?: Cancel): AsyncIterable<RefState>
   /** The first snapshot has come. @throws ActorGoneError, DeniedError */
   ready(o?: Cancel): Promise<void>
 }
@@ -177,6 +186,17 @@ export interface Down {
   readonly at: Date
 }
 
+/**
+ * Waits for the one notice: from the call on, whether anybody iterates yet or not. It ends with its notice, when its `signal`
+ * aborts, when it is disposed, or with the peer that monitors.
+ * @example for await (const { reason } of peer.monitor(ref)) console.log(`it is down: ${reason}`)
+ */
+export interface Monitor extends AsyncIterable<Down>, Disposable {
+  readonly address: ActorAddress
+  /** The notice. Rejects where there will be none: it was left, or the peer that monitors was closed. */
+  readonly down: Promise<Down>
+}
+
 /** One state of a statechart, for people. */
 export interface ChartState {
   readonly key: string
@@ -190,6 +210,7 @@ export interface ChartState {
   readonly on: readonly ChartTransition[]
   readonly states: readonly ChartState[]
 }
+/** What a state does on an event. */
 export interface ChartTransition {
   /** `''`: always; `after 5000 ms`; `done of …`; else the event's type. */
   readonly event: string

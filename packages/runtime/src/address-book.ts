@@ -7,8 +7,17 @@ import { asError, PeerNotFoundError, UsageError } from './errors.ts'
 import type { Grant, PeerInfo } from './surface.ts'
 import { isJobName } from './wire.ts'
 
-/** Beside these there is `run:job:NAME`. */
-export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
+/** Beside these there are `run:job:NAME` and `spawn:NAME`. */
+export const GRANTS: readonly Grant[] = [
+  'connect',
+  'run:script',
+  'run:command',
+  'jobs:read',
+  'jobs:send',
+  'jobs:answer',
+  'jobs:stop',
+  'admin',
+]
 /** What a ticket grants that names nothing else. */
 export const DEFAULT_GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command']
 
@@ -223,7 +232,9 @@ export function peerInfo(peer: KnownPeer, connected: boolean): PeerInfo {
 export function checkGrants(grants: readonly string[]): Grant[] {
   const unknown = grants.filter((grant) => !isGrant(grant))
   if (unknown.length === 0) return grants as Grant[]
-  throw new UsageError(`unknown grant ${unknown.join(', ')}`, { hint: `there are: ${GRANTS.join(' ')} run:job:NAME` })
+  throw new UsageError(`unknown grant ${unknown.join(', ')}`, {
+    hint: `there are: ${GRANTS.join(' ')} run:job:NAME spawn:NAME`,
+  })
 }
 
 export function isGrant(grant: unknown): grant is Grant {
@@ -254,7 +265,7 @@ export function checkOwner(owner: string): string {
   throw new UsageError('an owner is a name of 1 to 64 characters, without blanks around it')
 }
 
-/** `run:job:NAME`: exactly that job, also one that is not offered yet. */
+/** `run:job:NAME`, `spawn:NAME`: exactly that job or machine, also one that is not offered yet. */
 function isJobGrant(grant: string): boolean {
-  return grant.startsWith('run:job:') && isJobName(grant.slice('run:job:'.length))
+  return ['run:job:', 'spawn:'].some((kind) => grant.startsWith(kind) && isJobName(grant.slice(kind.length)))
 }

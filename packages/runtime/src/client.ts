@@ -1,6 +1,7 @@
 // This machine's peer from outside: the daemon that `errand up` started, over its socket. Loads neither libp2p nor xstate.
 import { backOff, type Cancel, type PeerId } from '@errand/transport'
 import { socket, socketPath } from '@errand/transport/socket'
+import { ClientActors } from './client-actors.ts'
 import { milliseconds } from './duration.ts'
 import { codeOf, PeerLostError, PeerUnreachableError } from './errors.ts'
 import type { Link } from './link.ts'
@@ -26,6 +27,8 @@ export { lockFile } from './home.ts'
 export { lockHolder } from '@errand/transport'
 export * from './errors.ts'
 export { defineJob, type JobDescription, type Produced, type Producing } from './job-definition.ts'
+export { defineMachine, type DurableOptions, type MachineDescription } from './machine-definition.ts'
+export type * from './actor-surface.ts'
 export type * from './surface.ts'
 export { waitAll, waitAny, type Waited, type WaitOptions } from './wait-jobs.ts'
 
@@ -137,6 +140,11 @@ class DaemonLine implements Line {
     if (lostAfter > 0) this.instead = (ended, signal) => this.#instead(ended, signal)
   }
 
+  /** Aborts when it is closed. */
+  get over(): AbortSignal {
+    return this.#over.signal
+  }
+
   async #instead(ended: Link, signal?: AbortSignal): Promise<Link> {
     if (this.link !== ended && this.link.open) return this.link
     return whileWanted(() => (this.#dialling ??= this.#again().finally(() => (this.#dialling = undefined))), signal)
@@ -179,6 +187,7 @@ class ClientRef implements PeerRef {
   readonly name: string
   readonly addresses: readonly string[]
   readonly local: SessionRef
+  readonly actors: ClientActors
   readonly #line: DaemonLine
   readonly #held = new Map<string, LinkSessionRef>()
 
@@ -186,7 +195,8 @@ class ClientRef implements PeerRef {
     this.id = status.id
     this.name = status.name
     this.addresses = status.addresses
-    this.local = new LinkSessionRef(line, status.local)
+    this.actors = new ClientActors(line, line.over)
+    this.local = new LinkSessionRef(line, status.local, undefined, this.actors)
     this.#line = line
   }
 
@@ -197,7 +207,7 @@ class ClientRef implements PeerRef {
   held(snapshot: SessionSnapshot): SessionRef {
     let ref = this.#held.get(snapshot.instanceId)
     if (!ref) {
-      ref = new LinkSessionRef(this.#line, snapshot, this.local)
+      ref = new LinkSessionRef(this.#line, snapshot, this.local, this.actors)
       ref.follow()
       this.#held.set(snapshot.instanceId, ref)
     } else ref.update(snapshot)
@@ -211,15 +221,15 @@ class ClientRef implements PeerRef {
 
 class ClientPeer extends PeerHandle implements LocalPeer {
   async status(o: Cancel = {}): Promise<PeerStatus> {
-    return (await this.ref.ask({ type: 'local.status' }, o)) as PeerStatus
+    return (await this.via.ask({ type: 'local.status' }, o)) as PeerStatus
   }
 
   async ping(on: string, o: Cancel = {}): Promise<PingAnswer> {
-    return (await this.ref.ask({ type: 'local.ping', on }, o)) as PingAnswer
+    return (await this.via.ask({ type: 'local.ping', on }, o)) as PingAnswer
   }
 
   async shutdown(o: { drain?: boolean; force?: boolean } & Cancel = {}): Promise<void> {
     const { signal, ...rest } = o
-    await this.ref.ask({ type: 'local.shutdown', ...rest }, { signal })
+    await this.via.ask({ type: 'local.shutdown', ...rest }, { signal })
   }
 }

@@ -2,7 +2,7 @@
 import { UsageError } from './errors.ts'
 import type { WorkSpec } from './wire.ts'
 
-type EngineName = NonNullable<WorkSpec['engine']>
+type EngineName = NonNullable<WorkSpec['engine']> | 'machine'
 
 /**
  * A job gets a process, a run (`listed` false) its session's runspace: unless it says otherwise, or asks for limits, which
@@ -10,6 +10,7 @@ type EngineName = NonNullable<WorkSpec['engine']>
  */
 export function engineOf(work: WorkSpec, listed: boolean): EngineName {
   const { kind, engine, maxMemory, permissions, init, map } = work
+  if (kind === 'machine') return machineEngine(work, listed)
   const limited = maxMemory !== undefined || permissions !== undefined
   if (kind === 'command') {
     if (limited || init) {
@@ -31,3 +32,13 @@ export function engineOf(work: WorkSpec, listed: boolean): EngineName {
   }
   return engine ?? (listed || limited ? 'process' : 'runspace')
 }
+
+/** A machine brings all that it needs with it, and runs where it is offered. @throws UsageError */
+function machineEngine(work: WorkSpec, listed: boolean): EngineName {
+  if (!listed) throw new UsageError('a machine is spawned, not run: it is a job', { hint: 'session.spawn' })
+  const odd = MACHINE_NOT.find((field) => work[field] !== undefined)
+  if (odd === undefined) return 'machine'
+  throw new UsageError(`\`${odd}\` is not for a machine: it runs on its peer's own thread, as it is offered there`)
+}
+
+const MACHINE_NOT = ['engine', 'cwd', 'env', 'init', 'maxMemory', 'permissions', 'map', 'input'] as const

@@ -264,6 +264,34 @@ export class JobNotOfferedError extends ErrandError {
     })
   }
 }
+/** No machine is offered there under that name. */
+export class MachineNotOfferedError extends ErrandError {
+  constructor(machine: string, where: string) {
+    super('MACHINE_NOT_OFFERED', `${where} offers no machine '${machine}'`, {
+      hint: 'a peer offers the machines it was created with: `createPeer({ machines: […] })`',
+    })
+  }
+}
+/** An event that a machine does not take from outside, or whose fields do not fit; `issues` say why. */
+export class InvalidEventError extends ErrandError {
+  readonly issues: readonly SchemaIssue[]
+  constructor(message: string, issues: readonly SchemaIssue[] = [], options?: ErrandErrorOptions) {
+    super('INVALID_EVENT', issues.length > 0 ? `${message}: ${issueText(issues)}` : message, options)
+    this.issues = issues
+  }
+}
+/** The state that a machine is in has no transition for what it was asked. */
+export class EventNotAcceptedError extends ErrandError {
+  constructor(machine: string, event: string, state: string) {
+    super('EVENT_NOT_ACCEPTED', `${machine} is in ${state} and does nothing on '${event}' there`)
+  }
+}
+/** There is no such actor (any more): it has ended, or was started again and is another one. */
+export class ActorGoneError extends ErrandError {
+  constructor(message: string, options?: ErrandErrorOptions) {
+    super('ACTOR_GONE', message, options)
+  }
+}
 /** The module of a named job cannot be imported where the job runs, or does not export it. */
 export class JobModuleError extends ErrandError {
   constructor(message: string, options?: ErrandErrorOptions) {

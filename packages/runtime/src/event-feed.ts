@@ -13,18 +13,19 @@ export const EVENTS_BYTES: number = 1024 * 1024
 export const EVENTS_KEPT_MS = 60_000
 
 /** What has happened, and how to ask for what comes next. */
-export interface EventsAnswer {
+export interface FeedAnswer<E> {
   readonly cursor: string
   /** Behind what was asked about some are missing, or it was asked for the first time: since then they are all told. */
   readonly begins?: true | undefined
-  readonly events: readonly PeerEvent[]
+  readonly events: readonly E[]
 }
+export type EventsAnswer = FeedAnswer<PeerEvent>
 
-export class EventFeed {
-  readonly #listen: (tell: (event: PeerEvent) => void) => () => void
+export class EventFeed<E = PeerEvent> {
+  readonly #listen: (tell: (event: E) => void) => () => void
   /** Of the time since `listen` was called last: numbers of another time mean nothing. */
   #name = ''
-  #events: PeerEvent[] = []
+  #events: E[] = []
   /** The number of the first of them. */
   #first = 0
   #stop: (() => void) | undefined
@@ -33,7 +34,7 @@ export class EventFeed {
   #ended: Error | undefined
 
   /** `listen`: tells of everything from now on, until what it returned is called. Only while somebody asks. */
-  constructor(listen: (tell: (event: PeerEvent) => void) => () => void) {
+  constructor(listen: (tell: (event: E) => void) => () => void) {
     this.#listen = listen
   }
 
@@ -41,7 +42,7 @@ export class EventFeed {
    * What happened behind `cursor`, as soon as something has; without one only where to ask from.
    * @throws the reason of `end`, or of `signal`
    */
-  async since(cursor: string | undefined, signal?: AbortSignal): Promise<EventsAnswer> {
+  async since(cursor: string | undefined, signal?: AbortSignal): Promise<FeedAnswer<E>> {
     this.#askedAt = performance.now()
     if (!this.#stop && !this.#ended) this.#begin()
     const at = this.#numberOf(cursor)
@@ -59,7 +60,7 @@ export class EventFeed {
   }
 
   /** As many as go in one. */
-  #answer(from: number): PeerEvent[] {
+  #answer(from: number): E[] {
     const events = this.#events.slice(from, from + EVENTS_MOST)
     let bytes = 0
     const end = events.findIndex((event) => (bytes += weightOf(event)) > EVENTS_BYTES)
@@ -102,7 +103,7 @@ export class EventFeed {
     this.#name = ''
   }
 
-  #tell(event: PeerEvent): void {
+  #tell(event: E): void {
     // Nobody has come back for them. Seen here, so that nothing has to be timed.
     if (this.#waiting.size === 0 && performance.now() - this.#askedAt > EVENTS_KEPT_MS) return this.#rest()
     this.#events.push(event)

@@ -1,6 +1,7 @@
 // The sessions a peer holds on other peers: persistent ones with a number, home sessions, and those of single calls.
 import { setTimeout as delay } from 'node:timers/promises'
 import { backOff } from '@errand/transport'
+import type { ActorWay } from './actor-way.ts'
 import { ask } from './asking.ts'
 import type { Engine } from './engine/engine.ts'
 import { RemoteEngine } from './engine/remote.ts'
@@ -37,6 +38,7 @@ export interface Holder {
   onGone(): void
   /** Something of a session that is held may be new. */
   onChange(): void
+  readonly routes: ActorWay
 }
 
 /** Of a session that is written down. */
@@ -271,6 +273,7 @@ export class Holding {
         leave: (lost, runs) => this.#leave(lost, runs),
         took: (from, run, seq) => void this.#took(from, run, seq),
         sessionRef: (instanceId) => this.#holder.sessionRef(instanceId),
+        actors: this.#holder.routes,
         ended: (over) => this.#ended(over),
       },
       {

@@ -210,7 +210,7 @@ export function sessionEngines(
   session: HostSession,
   openLink: (channel: Channel) => void,
   onLost: () => void,
-): SessionEngines {
+): Omit<SessionEngines, 'machine'> {
   const process = new ProcessEngine({ openLink })
   if (session.kind === 'local') {
     const runspace = new RunspaceEngine(() => startWorker(), openLink, onLost)

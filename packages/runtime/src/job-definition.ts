@@ -198,7 +198,7 @@ const ISSUES = 20
 const ISSUE_TEXT = 300
 const ISSUE_PATH = 64
 
-function issuesOf({ issues = [] }: SchemaResult<unknown>): SchemaIssue[] {
+export function issuesOf({ issues = [] }: SchemaResult<unknown>): SchemaIssue[] {
   return issues.slice(0, ISSUES).map(({ message, path = [] }) => ({
     message: String(message).slice(0, ISSUE_TEXT),
     path: path.slice(0, ISSUE_PATH).map((part) => {

@@ -1,6 +1,8 @@
 // A job on the peer that owns it, until it has ended: its actor, its execution or its children, its log. Machines decide,
 // this acts.
 import { createActor } from 'xstate'
+import type { ActorHost } from './actor-host.ts'
+import { gone } from './actor-end.ts'
 import { Alarm } from './alarm.ts'
 import { AttemptIO } from './attempt-io.ts'
 import { foldChildren, isFinished } from './child-jobs.ts'
@@ -237,6 +239,14 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   get again(): boolean {
     return this.#attempts.ruled
   }
+  /** Which attempt is under way, from 1. */
+  get attempt(): number {
+    return this.#attempts.count
+  }
+  /** Of a machine that is at work. */
+  get actor(): ActorHost | undefined {
+    return this.#execution?.actor
+  }
   get items(): MapItems | undefined {
     return this.#execution?.items ?? this.#itemsLeft
   }
@@ -389,6 +399,14 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     )
     const refused = tries.filter((one) => one.status === 'rejected')
     if (refused.length > 0 && refused.length === tries.length) throw refused[0]!.reason
+  }
+
+  /** Of a machine: settles when its actor is there. @throws ActorGoneError when it has ended */
+  async actorThere(): Promise<ActorHost> {
+    await this.#until((state) => this.actor !== undefined || isFinished(state))
+    const { actor } = this
+    if (!actor || isFinished(this.#state)) throw gone(this.snapshot())
+    return actor
   }
 
   /** A chunk of its input: to all children of a parent, as fast as the slowest. @throws InputClosedError, LimitError */
@@ -654,7 +672,15 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const io = (this.#io = new AttemptIO(this))
     const from = (this.#log?.end ?? 0) - this.#base
     const execution = engine.start(
-      { job: this.instanceId, work, location: this.#options.here, session: session(), from, ...(setUp && { setUp }) },
+      {
+        job: this.instanceId,
+        work,
+        location: this.#options.here,
+        session: session(),
+        from,
+        attempt,
+        ...(setUp && { setUp }),
+      },
       io,
     )
     // Over before it was at work: there is nothing to speak to.

@@ -1,5 +1,6 @@
 // A session at the other end of a link. When the link ends, what is there goes on or not: its jobs show Disconnected. Where
 // there can be another link instead, everything goes on over that one.
+import type { ActorWay } from './actor-way.ts'
 import { ask } from './asking.ts'
 import { asError, codeOf, PeerLostError } from './errors.ts'
 import { isFinished } from './child-jobs.ts'
@@ -37,12 +38,14 @@ export class LinkSessionRef implements SessionRef {
   readonly #line: Line
   /** The peer's own table: where `receive` puts what it takes up. */
   readonly #local: SessionRef | undefined
+  readonly actors: ActorWay | undefined
   #snapshot: SessionSnapshot
 
-  constructor(line: Line, snapshot: SessionSnapshot, local?: SessionRef) {
+  constructor(line: Line, snapshot: SessionSnapshot, local?: SessionRef, actors?: ActorWay) {
     this.#line = line
     this.#snapshot = snapshot
     this.#local = local
+    this.actors = actors
   }
 
   /** Keeps `snapshot` up to date from now on, for as long as there is a link. */
@@ -143,7 +146,7 @@ export class LinkSessionRef implements SessionRef {
 
   elsewhere(session: string): SessionRef {
     if (this.#local?.snapshot.instanceId === session) return this.#local
-    return new LinkSessionRef(this.#line, { ...this.#snapshot, instanceId: session })
+    return new LinkSessionRef(this.#line, { ...this.#snapshot, instanceId: session }, undefined, this.actors)
   }
 
   /** Over the next link as well; `lost` when there is none, `away` while there is none yet. */

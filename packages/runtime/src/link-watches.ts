@@ -1,6 +1,7 @@
 // What is watched over a link. Snapshots go whole at first, then what has changed since: of a job's twenty fields most
 // never do. Both ends know when it is over: a job that has finished has no more news.
 import type { PeerId } from '@errand/transport'
+import type { ActorState } from './actor-state.ts'
 import { isFinished } from './child-jobs.ts'
 import { LimitError, ProtocolError } from './errors.ts'
 import type { JobState } from './surface.ts'
@@ -26,11 +27,12 @@ function isSame(one: unknown, other: unknown): boolean {
 }
 
 function isOver(of: Address, snapshot: object): boolean {
+  if (of.actor !== undefined) return (snapshot as ActorState).status !== 'active'
   return of.job !== undefined && isFinished((snapshot as { state?: JobState }).state!)
 }
 
-function keyOf(to: Address): string {
-  return `${to.session ?? ''} ${to.job ?? ''}`
+function keyOf({ session = '', job = '', actor, peer = '' }: Address): string {
+  return `${session} ${job} ${actor ?? ''} ${peer}`
 }
 
 // ── who watches ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -91,6 +93,7 @@ export class Watches {
   watch(to: Address, listener: (snapshot: object) => void, lost: Watching['lost']): () => void {
     const key = keyOf(to)
     let watched = this.#byKey.get(key)
+    const last = watched?.last
     if (!watched) {
       if (this.#byKey.size >= OPEN_WATCHES) {
         throw new LimitError(`more than ${OPEN_WATCHES} jobs and sessions of ${this.#peer} are watched`, {
@@ -108,7 +111,7 @@ export class Watches {
       mine.news = false
       if (isOver(to, mine.last!)) this.#byKey.delete(key)
       listener(mine.last!)
-    }
+    } else if (last && to.actor !== undefined) listener(last) // it may not change for long
     return () => {
       mine.listeners.delete(watching)
       if (mine.listeners.size === 0) this.#leave(mine)
@@ -151,7 +154,7 @@ export class Watches {
 /** How news of one watch leaves. */
 export interface TellingWays {
   /** At once. `whole`: behind one that was too large for the control channel, and as that went. */
-  say(message: StateMessage, whole: boolean): void
+  say(message: StateMessage, whole: boolean): Promise<void> | undefined
   /** With what else is said, or soon; under one key the last one counts. */
   sayLate(key: string, make: () => StateMessage | undefined): void
   /** What was to be said late under this key is not. */
@@ -169,6 +172,9 @@ class Telling {
   stop: (() => void) | undefined
   /** A snapshot was too large for the control channel: the next ones must not overtake it. */
   whole = false
+  /** Of an actor, which may change in every turn: one is on its way, and others wait for it to have left, as one. */
+  #leaving = false
+  #waiting = false
 
   constructor(ways: TellingWays, w: number, of: Address, told: object | undefined) {
     this.#ways = ways
@@ -186,9 +192,25 @@ class Telling {
       return true
     }
     this.#ways.unsay(key)
+    const over = isOver(this.#of, now)
+    if (this.#leaving && !over) {
+      this.#waiting = true
+      return true
+    }
     const message = this.#message()
-    if (message) this.#ways.say(message, this.whole)
-    return !isOver(this.#of, now)
+    const left = message && this.#ways.say(message, this.whole)
+    if (left && this.#of.actor !== undefined && !over) {
+      this.#leaving = true
+      void left.then(() => this.#onLeft())
+    }
+    return !over
+  }
+
+  #onLeft(): void {
+    this.#leaving = false
+    if (!this.#waiting) return
+    this.#waiting = false
+    this.push(this.#now!)
   }
 
   leave(): void {

@@ -126,7 +126,7 @@ export class Link {
     this.#server = server
     this.#watches = new Watches(this.peer, (message) => this.#post(message))
     this.#tellings = new Tellings({
-      say: (message, whole) => (whole ? this.#postBlob(message) : this.#post(message)),
+      say: (message, whole) => (whole ? this.#postedBlob(message) : this.#posted(message)),
       sayLate: (key, make) => this.#postLate(key, make),
       unsay: (key) => this.#late.delete(key),
     })
@@ -480,8 +480,13 @@ export class Link {
 
   /** Sent without waiting: control messages are small and few per request, and the channel's end is the news. */
   #post(message: ControlMessage): void {
-    if (!this.open) return
-    this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
+    void this.#posted(message)
+  }
+
+  /** The same; settles when it has left. Never rejects. */
+  #posted(message: ControlMessage): Promise<void> | undefined {
+    if (!this.open) return undefined
+    return this.#control.send(message).catch((error) => this.#unsent(message, asError(error)))
   }
 
   /**
@@ -525,14 +530,19 @@ export class Link {
   }
 
   #postBlob(message: ControlMessage): void {
-    if (!this.open) return
+    void this.#postedBlob(message)
+  }
+
+  #postedBlob(message: ControlMessage): Promise<void> | undefined {
+    if (!this.open) return undefined
     let bytes: Uint8Array
     try {
       bytes = encode(message)
     } catch (error) {
-      return this.#undeliverable(message, asError(error))
+      this.#undeliverable(message, asError(error))
+      return undefined
     }
-    this.#data
+    return this.#data
       .send({ t: 'blob', bytes } satisfies DataMessage)
       .catch((thrown) => this.#undeliverable(message, asError(thrown)))
   }

@@ -73,6 +73,8 @@ export class Network {
   readonly #acceptor: LinkAcceptor
   readonly #links = new Set<Link>()
   readonly #dialled = new Map<string, Promise<Link>>()
+  /** What came of it, while it is open. */
+  readonly #there = new Map<string, Link>()
   /** Dialled by address: admitted although in no book. */
   readonly #strangers = new Set<PeerId>()
   #network: { transport: Transport; purpose: NetworkPurpose } | undefined
@@ -135,6 +137,15 @@ export class Network {
     return { key: id, location: name, peer: id, addresses, carrier, transport: () => this.use('dial') }
   }
 
+  /** A link there that is open now, whoever made it: either side may ask over it. */
+  linkThere({ key, peer }: Place): Link | undefined {
+    const ours = this.#there.get(key)
+    if (ours?.open) return ours
+    if (key === 'localhost') return undefined
+    for (const link of this.#links) if (link.peer === peer && link.open) return link
+    return undefined
+  }
+
   /** One link per place, whoever needs it; dialled once at a time. @throws PeerUnreachableError, DeniedError */
   async linkTo(place: Place, signal?: AbortSignal): Promise<Link> {
     if (this.#over.signal.aborted) throw new PeerClosedError()
@@ -166,6 +177,8 @@ export class Network {
       // What the other side asks over a link of ours it asks as itself; it is nobody's client process.
       const link = await openLink({ transport, peer, addresses, self, server: server(peer, ''), signal })
       this.keep(link, true)
+      this.#there.set(place.key, link)
+      void link.closed.then(() => this.#there.get(place.key) === link && this.#there.delete(place.key))
       return link
     } catch (error) {
       const cause = asError(error)

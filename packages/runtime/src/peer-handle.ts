@@ -1,5 +1,8 @@
 // The handle of a peer: this process's own (peer.ts) or this machine's daemon (client.ts). The same words for both.
 import type { Cancel, PeerId } from '@errand/transport'
+import { checkedAddress } from './actor-address.ts'
+import type { ActorAddress, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
+import type { ActorWay } from './actor-way.ts'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
 import { eventStream, type EventsAnswer } from './event-feed.ts'
@@ -7,6 +10,7 @@ import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
 import type { SessionRef } from './session-ref.ts'
+import { spawnIn } from './spawn.ts'
 import type {
   Args,
   Command,
@@ -44,6 +48,8 @@ export interface PeerRef {
   /** The session whose job table is this peer's own. */
   readonly local: SessionRef
   ask(event: PeerRequest, options?: Cancel): Promise<unknown>
+  /** The way to actors. */
+  readonly actors: ActorWay
   /** A session this peer holds. */
   held(snapshot: SessionSnapshot): SessionRef
   close(): Promise<void>
@@ -52,27 +58,27 @@ export interface PeerRef {
 type OnOptions = { on?: Target | readonly Target[]; throttle?: number; lostAfter?: Duration }
 
 export class PeerHandle implements Peer {
-  protected readonly ref: PeerRef
+  protected readonly via: PeerRef
 
-  constructor(ref: PeerRef) {
-    this.ref = ref
+  constructor(via: PeerRef) {
+    this.via = via
   }
 
   get id(): PeerId {
-    return this.ref.id
+    return this.via.id
   }
   get name(): string {
-    return this.ref.name
+    return this.via.name
   }
   get addresses(): readonly string[] {
-    return this.ref.addresses
+    return this.via.addresses
   }
 
   async start<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Promise<Job<Output<R>>> {
     const spec = await workSpec(work, o)
     const event = { type: 'start' as const, spec, ...placed(o) }
-    const snapshot = (await this.ref.local.request(event, undefined, { signal: o.signal, watch: true })) as JobSnapshot
-    return startedJob<Output<R>>(this.ref.local, snapshot, o.input)
+    const snapshot = (await this.via.local.request(event, undefined, { signal: o.signal, watch: true })) as JobSnapshot
+    return startedJob<Output<R>>(this.via.local, snapshot, o.input)
   }
 
   async map<I, O>(
@@ -91,12 +97,12 @@ export class PeerHandle implements Peer {
     }
     const places = placed({ ...(on !== undefined && { on }), ...(lostAfter !== undefined && { lostAfter }) })
     const event = { type: 'start' as const, spec: { ...work, map, input: true }, ...places }
-    const snapshot = (await this.ref.local.request(event, undefined, { signal: o.signal, watch: true })) as JobSnapshot
-    return startedJob<Output<O>>(this.ref.local, snapshot, inputs)
+    const snapshot = (await this.via.local.request(event, undefined, { signal: o.signal, watch: true })) as JobSnapshot
+    return startedJob<Output<O>>(this.via.local, snapshot, inputs)
   }
 
   run<A extends Args, R>(work: Work<A, R>, o: StartOptions<A> & OnOptions = {}): Run<R> {
-    return new RunHandle<R>(this.ref.local, workSpec(work, o), placed(o), o)
+    return new RunHandle<R>(this.via.local, workSpec(work, o), placed(o), o)
   }
 
   async connect(to: string, o: ConnectOptions = {}): Promise<Session> {
@@ -111,7 +117,7 @@ export class PeerHandle implements Peer {
       ...(idleTimeout !== undefined && { idleTimeout: milliseconds(idleTimeout) }),
       ...(lostAfter !== undefined && { lostAfter: milliseconds(lostAfter) }),
     }
-    return this.#session(await this.ref.ask({ type: 'local.connect', to, options }, { signal }))
+    return this.#session(await this.via.ask({ type: 'local.connect', to, options }, { signal }))
   }
 
   async sessions(o: { on?: string; state?: SessionState } & Cancel = {}): Promise<readonly SessionInfo[]> {
@@ -121,46 +127,61 @@ export class PeerHandle implements Peer {
       ...(on !== undefined && { on }),
       ...(state !== undefined && { state }),
     }
-    return (await this.ref.ask(event, { signal })) as SessionInfo[]
+    return (await this.via.ask(event, { signal })) as SessionInfo[]
   }
 
   async session(which: number | string | SessionSnapshot, o: Cancel = {}): Promise<Session> {
     const name = typeof which === 'object' ? which.instanceId : which
-    return this.#session(await this.ref.ask({ type: 'local.session', which: name }, o))
+    return this.#session(await this.via.ask({ type: 'local.session', which: name }, o))
   }
 
   async home(on: string, o: Cancel = {}): Promise<Session> {
-    return this.#session(await this.ref.ask({ type: 'local.home', on }, o))
+    return this.#session(await this.via.ask({ type: 'local.home', on }, o))
+  }
+
+  async spawn<D extends MachineDefinition>(machine: D | string, o: SpawnOptions<SpawnInput<D>> = {}): Promise<Ref<D>> {
+    return (await spawnIn(this.via.local, machine, o)) as unknown as Ref<D>
+  }
+
+  async ref<D extends MachineDefinition = MachineDefinition>(
+    address: ActorAddress | Ref<any>,
+    o: { definition?: D; onRefused?: (error: Error, event: unknown) => void } = {},
+  ): Promise<Ref<D>> {
+    return (await this.via.actors.ref(checkedAddress(address), o)) as unknown as Ref<D>
+  }
+
+  monitor(actor: ActorAddress | Ref<any>, o: Cancel = {}): Monitor {
+    return this.via.actors.monitor(checkedAddress(actor), o)
   }
 
   async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {
     const { signal, ...rest } = filter
-    const found = (await this.ref.local.request({ type: 'jobs', filter: rest }, undefined, { signal })) as JobSnapshot[]
+    const found = (await this.via.local.request({ type: 'jobs', filter: rest }, undefined, { signal })) as JobSnapshot[]
     return found.map((snapshot) => this.#handle(snapshot))
   }
 
   async job(which: number | string | Job | JobSnapshot, o: Cancel = {}): Promise<Job> {
     const name = typeof which === 'object' ? which.instanceId : which
-    return this.#handle((await this.ref.local.request({ type: 'job', which: name }, undefined, o)) as JobSnapshot)
+    return this.#handle((await this.via.local.request({ type: 'job', which: name }, undefined, o)) as JobSnapshot)
   }
 
   async setThrottle(most: number, o: Cancel = {}): Promise<void> {
-    await this.ref.local.request({ type: 'throttle', most: throttleLimit(most) }, undefined, o)
+    await this.via.local.request({ type: 'throttle', most: throttleLimit(most) }, undefined, o)
   }
 
   async launch(command: Command, o: { cwd?: string; env?: Env } & Cancel = {}): Promise<{ pid: number }> {
     const { signal, ...rest } = o
-    return (await this.ref.ask({ type: 'local.launch', argv: [...command], ...rest }, { signal })) as { pid: number }
+    return (await this.via.ask({ type: 'local.launch', argv: [...command], ...rest }, { signal })) as { pid: number }
   }
 
   async peers(o: Cancel = {}): Promise<readonly PeerInfo[]> {
-    return (await this.ref.ask({ type: 'local.peers' }, o)) as PeerInfo[]
+    return (await this.via.ask({ type: 'local.peers' }, o)) as PeerInfo[]
   }
 
   events(o: Cancel = {}): AsyncGenerator<PeerEvent> {
     const ask = async (cursor: string | undefined): Promise<EventsAnswer> => {
       const event = { type: 'local.events' as const, ...(cursor !== undefined && { cursor }) }
-      return (await this.ref.ask(event, o)) as EventsAnswer
+      return (await this.via.ask(event, o)) as EventsAnswer
     }
     return eventStream(ask, o.signal)
   }
@@ -168,12 +189,12 @@ export class PeerHandle implements Peer {
   async invite(o: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel = {}): Promise<string> {
     const { signal, ttl, ...rest } = o
     const event = { type: 'local.invite' as const, ...rest, ...(ttl !== undefined && { ttl: milliseconds(ttl) }) }
-    return (await this.ref.ask(event, { signal })) as string
+    return (await this.via.ask(event, { signal })) as string
   }
 
   async join(ticket: string, o: { name?: string } & Cancel = {}): Promise<PeerInfo> {
     const { signal, name } = o
-    return (await this.ref.ask(
+    return (await this.via.ask(
       { type: 'local.join', ticket, ...(name !== undefined && { name }) },
       { signal },
     )) as PeerInfo
@@ -181,31 +202,31 @@ export class PeerHandle implements Peer {
 
   async allow(peer: PeerId, grants: Grant[], o: { name?: string; owner?: string } & Cancel = {}): Promise<void> {
     const { signal, ...rest } = o
-    await this.ref.ask({ type: 'local.allow', peer, grants, ...rest }, { signal })
+    await this.via.ask({ type: 'local.allow', peer, grants, ...rest }, { signal })
   }
 
   async deny(peer: PeerId, o: Cancel = {}): Promise<void> {
-    await this.ref.ask({ type: 'local.deny', peer }, o)
+    await this.via.ask({ type: 'local.deny', peer }, o)
   }
 
   async forget(peer: PeerId, o: Cancel = {}): Promise<void> {
-    await this.ref.ask({ type: 'local.deny', peer, forget: true }, o)
+    await this.via.ask({ type: 'local.deny', peer, forget: true }, o)
   }
 
   async close(): Promise<void> {
-    await this.ref.close()
+    await this.via.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.ref.close()
+    await this.via.close()
   }
 
   #handle<O = unknown>(snapshot: JobSnapshot): JobHandle<O> {
-    return jobHandle<O>(this.ref.local, snapshot)
+    return jobHandle<O>(this.via.local, snapshot)
   }
 
   #session(snapshot: unknown): SessionHandle {
-    return new SessionHandle(this.ref.held(snapshot as SessionSnapshot))
+    return new SessionHandle(this.via.held(snapshot as SessionSnapshot))
   }
 }
 

@@ -3,11 +3,16 @@
 import { hostname } from 'node:os'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
+import { ActorRoutes, type RoutesHome } from './actor-routes.ts'
+import type { MachineDefinition } from './actor-surface.ts'
+import { ActorTurns } from './actor-turns.ts'
+import { checkedAddress } from './actor-address.ts'
 import { AddressBook, bookFile, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'
 import { Answers } from './answers.ts'
 import type { PeerStatus } from './client.ts'
 import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
+import { MachineEngine, MachineOffers } from './engine/machine.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
 import { Holding } from './holding.ts'
@@ -32,7 +37,7 @@ import { SESSION_ROW, type StoredPeer } from './stored-session.ts'
 import { memoryStore } from './store/memory.ts'
 import type { Store } from './store/store.ts'
 import type { Duration, Grant, JobDefinition, Peer, SessionSnapshot, SessionState } from './surface.ts'
-import { VERSION, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
+import { VERSION, type Beat, type PeerEvent, type SessionEvent, type TargetSpec } from './wire.ts'
 
 /** What a peer is made of. All of it has a default: `createPeer()` works on this machine alone and keeps nothing. */
 export interface PeerOptions {
@@ -63,6 +68,8 @@ export interface PeerOptions {
   retention?: { age?: Duration; count?: number; bytes?: number } | false
   /** Jobs that others may ask for by name, each needing the grant `run:job:NAME`. Default: none. */
   jobs?: readonly JobDefinition[]
+  /** Machines that others may spawn by name, each needing the grant `spawn:NAME`. Default: none. */
+  machines?: readonly MachineDefinition[]
   /** Default deny. */
   policy?: { peers?: Record<PeerId, Grant[]>; owners?: Record<string, PeerId[]> }
   /** Answers on the home's socket: what makes a peer this machine's daemon. Default false. */
@@ -112,6 +119,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   readonly #options: PeerOptions
   readonly #book: AddressBook
   readonly #offers: JobOffers
+  readonly #machines: MachineOffers
+  readonly #turns = new ActorTurns()
+  readonly routes: ActorRoutes
+  readonly #over = new AbortController()
+  readonly #grantListeners = new Set<() => void>()
   readonly #self: Self
   readonly #network: Network
   readonly #hosting: Hosting
@@ -135,6 +147,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#book = book
     this.#offers = offers
     this.name = nameOf(options)
+    this.#machines = new MachineOffers(options.machines ?? [], this.name)
     this.store = options.store ?? memoryStore()
     const { rows } = this.store
     this.memory = rows && memoryStore()
@@ -147,10 +160,12 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.closed = promise
     this.#settleClosed = resolve
     this.#self = { client: crypto.randomUUID(), name: this.name }
+    const interval = milliseconds(options.heartbeat ?? 1_000)
+    const beat = { interval, suspicion: milliseconds(options.suspicion ?? 4_000) }
     this.#network = new Network({
       self: this.#self,
       book,
-      beat: { interval: milliseconds(options.heartbeat ?? 1_000), suspicion: milliseconds(options.suspicion ?? 4_000) },
+      beat,
       transport: options.transport,
       home: options.home,
       serveLocal: options.serveLocal === true,
@@ -158,10 +173,17 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       onLink: (link, dialled) => this.#onLink(link, dialled),
       refused: (peer, what) => options.log?.('refused', { peer, what }),
       // One that only dials out can be reached again now.
-      connected: (peer) => this.#holding.heardOf(peer),
+      connected: (peer) => {
+        this.#holding.heardOf(peer)
+        this.routes.heardOf(peer)
+      },
       moved: (peer, owner, to, alone) => this.#moved(peer, owner, to, alone),
     })
-    book.onChange = () => this.#teller?.look()
+    book.onChange = () => {
+      this.#teller?.look()
+      for (const listener of [...this.#grantListeners]) listener()
+    }
+    this.routes = new ActorRoutes(this.#routesHome(beat, options))
     this.#hosting = new Hosting(
       this,
       () => this.#onGone(),
@@ -177,6 +199,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       onGone: () => this.#onGone(),
       onChange: () => this.#teller?.look(),
       sessionRef: (instanceId) => this.sessionRef(instanceId),
+      routes: this.routes,
     })
     this.#events = new EventFeed((tell) => {
       const stop = tellJobs(this.local.table, tell)
@@ -190,6 +213,21 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         this.#teller = undefined
       }
     })
+  }
+
+  #routesHome(beat: Beat, options: PeerOptions): RoutesHome {
+    const id = (): PeerId => this.id
+    return {
+      name: this.name,
+      beat,
+      get id() {
+        return id()
+      },
+      network: this.#network,
+      lostAfter: milliseconds(options.lostAfter ?? '4m'),
+      hosted: (instanceId) => this.hosted(instanceId),
+      over: this.#over.signal,
+    }
   }
 
   /** Held and hosted, but for those that are one call's. */
@@ -306,6 +344,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   get local(): HostSession {
     return this.#local!
   }
+  get actors(): ActorRoutes {
+    return this.routes
+  }
 
   ask(event: PeerEvent, options: Cancel = {}): Promise<unknown> {
     return this.#ownerEvent(event, options.signal)
@@ -343,7 +384,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const engines = sessionEngines(session, (channel) => this.#serveScript(session, channel), onLost)
     const { runspace, thread, process } = engines
     const offering = (engine: Engine): Engine => this.#offers.engine(engine)
-    return { ...engines, runspace: offering(runspace), thread: offering(thread), process: offering(process) }
+    const machine = new MachineEngine(this.#machines, {
+      turns: this.#turns,
+      tell: (address, event) => this.routes.outbox(checkedAddress(address)).send(event),
+    })
+    return { runspace: offering(runspace), thread: offering(thread), process: offering(process), machine }
   }
 
   target(target: TargetSpec, lostAfter: number | undefined, kept: boolean): { engine: Engine; location: string } {
@@ -372,6 +417,15 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     return principal.self ? (hosted ?? this.#holding.get(instanceId)) : (this.#holding.get(instanceId) ?? hosted)
   }
 
+  hosted(instanceId: string): HostSession | undefined {
+    return this.#hosting.get(instanceId) ?? (this.local.instanceId === instanceId ? this.local : undefined)
+  }
+
+  onGrants(listener: () => void): () => void {
+    this.#grantListeners.add(listener)
+    return () => this.#grantListeners.delete(listener)
+  }
+
   admit({ kind }: Principal, link: Link, ref: SessionRef, event: SessionEvent['type']): void {
     // A session's own scripts are part of it; leaving what one has not got is no crime.
     if (kind !== 'script' && ref instanceof HostSession && event !== 'disconnect') ref.admit(link.client, event)
@@ -392,7 +446,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#throwIfClosing()
     const starts = event.type === 'start' || event.type === 'run'
     // What runs elsewhere is offered there. Policy has said yes before: see serve.ts.
-    if (starts && !event.on && ref instanceof HostSession) this.#offers.throwUnlessOffered(event.spec)
+    if (starts && !event.on && ref instanceof HostSession) {
+      this.#offers.throwUnlessOffered(event.spec)
+      this.#machines.throwUnlessOffered(event.spec)
+    }
     if (!(ref instanceof HostSession)) return ref.request(event, job, { signal })
     // Leaving is the client's act: the session it hosts learns who left. So is saying how it is to buffer.
     if (event.type === 'disconnect') {
@@ -620,11 +677,13 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   async #close(): Promise<void> {
     // Endings wait until they can be written; whoever closes a peer does not wait for somebody to make room.
     const late = setTimeout(() => this.store.hurry?.(), LEAVE_MS)
+    this.#over.abort(new PeerClosedError())
     await this.#holding.leave()
     const reason = `${this.name} is going down`
     await Promise.allSettled(
       [this.local, ...this.#hosting.all()].map((session) => session.close(undefined, reason, 'PEER_SHUTDOWN', true)),
     )
+    this.#turns[Symbol.dispose]()
     await this.#holding.end()
     this.#events.end(new PeerClosedError())
     // Who listens hears how everything has ended: their answers leave in the turn after the one in which they are woken.

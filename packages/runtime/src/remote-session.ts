@@ -4,6 +4,7 @@
 // they had. Watches are renewed; while the link is gone the jobs there show Disconnected: what they do is unknown.
 import { createActor } from 'xstate'
 import { backOff } from '@errand/transport'
+import type { ActorWay } from './actor-way.ts'
 import { Alarm } from './alarm.ts'
 import { ask } from './asking.ts'
 import {
@@ -51,6 +52,7 @@ export interface RemoteSessionHome {
   /** The local job that runs in this session, or the far run as a new local job. */
   takeUp(session: RemoteSession, name: string | undefined): Promise<JobSnapshot | undefined>
   sessionRef(instanceId: string): SessionRef
+  readonly actors?: ActorWay | undefined
   /** Runs that were lost with the session: each is left behind as a job here. */
   leave(session: RemoteSession, runs: readonly LostRun[]): void
   /** Of one that was left: its caller had taken more of it than had been heard of then. */
@@ -154,6 +156,9 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
 
   get instanceId(): string {
     return this.#far.instanceId
+  }
+  get actors(): ActorWay | undefined {
+    return this.#home.actors
   }
   get state(): SessionState {
     return this.#state

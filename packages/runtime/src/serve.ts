@@ -3,9 +3,12 @@
 // Default deny, checked before any look-up: a refusal never tells whether an id exists. Each request is carried out once
 // per client, however often it is asked.
 import type { PeerId } from '@errand/transport'
+import { goneState, UNSEEN, type ActorState } from './actor-state.ts'
+import type { ActorPlace, ActorWay } from './actor-way.ts'
 import type { Answers } from './answers.ts'
-import { DeniedError, SessionNotFoundError } from './errors.ts'
+import { asError, DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
+import { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Grant, SessionSnapshot } from './surface.ts'
 import type { Address, PeerEvent, ReadRequest, SessionEvent, WireEvent, WorkSpec } from './wire.ts'
@@ -32,6 +35,12 @@ export interface Served {
   session(principal: Principal, instanceId: string): SessionRef | undefined
   /** Whether whoever is at the other end has that session now, for what it asks. @throws SessionStateError */
   admit(principal: Principal, link: Link, ref: SessionRef, event: SessionEvent['type']): void
+  /** Any session that is hosted here, whoever owns it: for who may deal with jobs of others. */
+  hosted(instanceId: string): HostSession | undefined
+  /** The ways to actors on other peers, for clients of ours. */
+  readonly routes: ActorWay
+  /** Until the returned function is called, told whenever somebody may do something else than before. */
+  onGrants(listener: () => void): () => void
   /** A session as this client sees it. */
   view(ref: SessionRef, client: string): SessionSnapshot
   peerEvent(principal: Principal, link: Link, event: PeerEvent, signal: AbortSignal): Promise<unknown>
@@ -49,12 +58,28 @@ export interface Served {
 
 const PEER_EVENTS = new Set(['ping', 'session.open', 'session.attach', 'session.home', 'sessions'])
 
+/** What it takes to do this with a job of somebody else. */
+const WITH_OTHERS: { readonly [T in WireEvent['type']]?: Grant } = {
+  'actor.inspect': 'jobs:read',
+  'actor.transitions': 'jobs:read',
+  'actor.tell': 'jobs:send',
+  'actor.ask': 'jobs:send',
+  'actor.stop': 'jobs:stop',
+  send: 'jobs:send',
+  'end-input': 'jobs:send',
+  answer: 'jobs:answer',
+  stop: 'jobs:stop',
+  suspend: 'jobs:stop',
+  resume: 'jobs:stop',
+}
+
 /** What somebody may set who may do nothing but start a job by its name. */
 const NAMED_EVENT = new Set(['type', 'spec'])
 const NAMED_SPEC = new Set(['kind', 'job', 'command', 'payload', 'input', 'name', 'deadline', 'startId'])
 
 function grantFor({ kind, job }: WorkSpec): Grant {
   if (kind === 'job') return `run:job:${job}`
+  if (kind === 'machine') return `spawn:${job}`
   return kind === 'command' ? 'run:command' : 'run:script'
 }
 
@@ -95,28 +120,114 @@ export class Server implements LinkServer {
       return Promise.reject(error as Error)
     }
     return this.#answers.once(link.client, id, event, async () => {
+      if (to.peer !== undefined) return this.#passOn(to, event as SessionEvent, signal)
       if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
+      const others = this.#ofOthers(to, event.type)
+      if (others) return others.request(event as SessionEvent, to.job, { signal })
       const ref = this.#find(to.session)
-      this.#served.admit(this.principal, link, ref, event.type as SessionEvent['type'])
+      // An actor is its address: whoever has its session at the time.
+      if (!event.type.startsWith('actor.'))
+        this.#served.admit(this.principal, link, ref, event.type as SessionEvent['type'])
       return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, signal)
     })
   }
 
   read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     this.#check({ type: 'session' })
+    if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), request, signal)
+    const others = this.#ofOthers(to, 'actor.inspect')
+    if (others) return others.read(to.job!, request, signal)
     const ref = this.#find(to.session)
-    this.#served.admit(this.principal, link, ref, 'jobs')
+    if (to.actor === undefined) this.#served.admit(this.principal, link, ref, 'jobs')
     return ref.read(to.job ?? '', request, signal)
   }
 
   watch(link: Link, to: Address, push: (snapshot: unknown) => void): () => void {
     this.#check({ type: 'session' })
+    if (to.actor !== undefined) return this.#watchActor(to, to.actor, push)
     const ref = this.#served.session(this.principal, to.session ?? '')
     if (!ref) return () => undefined
     if (to.job !== undefined) return ref.watchJob(to.job, push)
     const tell = (): void => push(this.#served.view(ref, link.client))
     tell()
     return ref.watchSession(tell)
+  }
+
+  /** What is watched of an actor, for as long as it may be. */
+  #watchActor(to: Address, epoch: number, push: (state: ActorState) => void): () => void {
+    if (to.peer !== undefined) {
+      const away = (reason: Error): void => push({ ...UNSEEN, away: reason })
+      return this.#served.routes.watch(this.#elsewhere(to), epoch, push, away)
+    }
+    let unwatch: (() => void) | undefined
+    let over = false
+    const end = (): void => {
+      over = true
+      unwatch?.()
+      forget?.()
+    }
+    const look = (): HostSession | undefined => {
+      try {
+        this.#check({ type: 'session' })
+        const session = this.#ofOthers(to, 'actor.inspect') ?? this.#find(to.session)
+        // One that is held elsewhere is watched there.
+        return session instanceof HostSession ? session : undefined
+      } catch (error) {
+        end()
+        push(goneState(asError(error)))
+        return undefined
+      }
+    }
+    const forget = this.#served.onGrants(() => void look())
+    const session = look()
+    if (over) return end
+    if (!session) {
+      end()
+      push(goneState(new SessionNotFoundError(to.session, this.#served.name)))
+      return end
+    }
+    unwatch = session.watchActor(to.job ?? '', epoch, (state) => {
+      if (!over) push(state)
+    })
+    if (over) unwatch()
+    return end
+  }
+
+  /**
+   * The session of somebody else's job, where it is not one's own and one may do this with jobs of others. Said before it is
+   * looked whether there is any. @throws DeniedError, SessionNotFoundError
+   */
+  #ofOthers({ session, job }: Address, type: WireEvent['type']): HostSession | undefined {
+    const { principal } = this
+    const grant = WITH_OTHERS[type]
+    if (principal.kind !== 'peer' || grant === undefined || session === undefined || job === undefined) return undefined
+    if (this.#served.session(principal, session)) return undefined
+    if (principal.may(grant)) {
+      const found = this.#served.hosted(session)
+      if (found) return found
+      throw new SessionNotFoundError(session, this.#served.name)
+    }
+    // Of other jobs nobody was told before that there may be any.
+    return type.startsWith('actor.') ? this.#refuse(grant) : undefined
+  }
+
+  /** For a client of ours. */
+  #passOn(to: Address, event: SessionEvent, signal: AbortSignal): Promise<unknown> {
+    return this.#served.routes.ask(this.#elsewhere(to), event, { signal })
+  }
+
+  /** @throws DeniedError: nobody else's way leads through here */
+  #elsewhere({ peer, session, job }: Address): ActorPlace {
+    if (this.principal.kind !== 'owner') this.#refuse('requests for another peer')
+    return { peer: peer ?? 'local', session: session ?? '', job: job ?? '' }
+  }
+
+  #refuse(what: string): never {
+    this.#served.refused(this.principal, what)
+    const { name } = this.#served
+    throw new DeniedError(`${name} does not allow this: ${what}`, {
+      hint: `who owns ${name} can allow it there: \`errand peer allow\``,
+    })
   }
 
   #find(session: string | undefined): SessionRef {
@@ -129,13 +240,7 @@ export class Server implements LinkServer {
   #check(event: WireEvent): void {
     const { principal } = this
     if (principal.kind === 'owner') return
-    const refuse = (what: string): never => {
-      this.#served.refused(principal, what)
-      const { name } = this.#served
-      throw new DeniedError(`${name} does not allow this: ${what}`, {
-        hint: `who owns ${name} can allow it there: \`errand peer allow\``,
-      })
-    }
+    const refuse = (what: string): never => this.#refuse(what)
     if (principal.kind === 'script') {
       // A session's own scripts: its jobs and itself, never the peer.
       if (PEER_EVENTS.has(event.type) || event.type.startsWith('local.')) refuse(event.type)
@@ -159,7 +264,7 @@ export class Server implements LinkServer {
     if (event.on) refuse(`${event.type} on other peers`)
     const grant = grantFor(event.spec)
     if (!principal.may(grant)) refuse(grant)
-    if (event.spec.kind !== 'job' || principal.may('run:script')) return
+    if ((event.spec.kind !== 'job' && event.spec.kind !== 'machine') || principal.may('run:script')) return
     const beyond = beyondName(event)
     if (beyond !== undefined) refuse(`${grant} with ${beyond}`)
   }

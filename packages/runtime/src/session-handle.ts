@@ -1,5 +1,6 @@
 // The handle of a session, wherever it is and whoever holds it.
 import type { Cancel } from '@errand/transport'
+import type { MachineDefinition, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
 import { milliseconds } from './duration.ts'
 import { codeOf } from './errors.ts'
 import { eventStream, type EventsAnswer } from './event-feed.ts'
@@ -7,6 +8,7 @@ import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { untilAborted } from './output-log.ts'
 import { RunHandle } from './run-handle.ts'
 import type { SessionRef } from './session-ref.ts'
+import { spawnIn } from './spawn.ts'
 import type {
   Args,
   Availability,
@@ -87,6 +89,10 @@ export class SessionHandle implements Session {
       watch: true,
     })) as JobSnapshot
     return startedJob<Output<R>>(this.#ref, snapshot, o.input)
+  }
+
+  async spawn<D extends MachineDefinition>(machine: D | string, o: SpawnOptions<SpawnInput<D>> = {}): Promise<Ref<D>> {
+    return (await spawnIn(this.#ref, machine, o)) as unknown as Ref<D>
   }
 
   async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {

@@ -2,6 +2,7 @@
 // snapshots come back. Implemented by the session itself (session.ts), by a session held elsewhere (remote-session.ts)
 // and by a link to whoever has it (link-session.ts); handles do not know which.
 import type { Cancel } from '@errand/transport'
+import type { ActorWay } from './actor-way.ts'
 import type { JobReading } from './link.ts'
 import type { JobSnapshot, SessionSnapshot } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
@@ -15,6 +16,8 @@ export interface RequestOptions extends Cancel {
 
 export interface SessionRef {
   readonly snapshot: SessionSnapshot
+  /** The way to its actors; none from inside a script. */
+  readonly actors?: ActorWay | undefined
   /** To the session, or to one of its jobs (instanceId). The answer's shape depends on the event. */
   request(event: SessionEvent, job?: string, options?: RequestOptions): Promise<unknown>
   /** Whole chunks of a job and its children. */

@@ -1,6 +1,12 @@
 // A session on the peer that hosts it: its actor, its job table, its runspace. Everything a session owns ends with it.
 import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
+import { endOf, gone } from './actor-end.ts'
+import type { ActorHost } from './actor-host.ts'
+import { inspectActor } from './actor-inspection.ts'
+import { goneState, type ActorState } from './actor-state.ts'
+import { ActorWatch, restarted } from './actor-watch.ts'
+import type { ActorWay } from './actor-way.ts'
 import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
 import type { Engine } from './engine/engine.ts'
@@ -8,6 +14,7 @@ import { engineOf } from './engine-choice.ts'
 import { SharedMapEngine } from './engine/map.ts'
 import { RemoteEngine } from './engine/remote.ts'
 import {
+  ActorGoneError,
   PeerLostError,
   SessionBusyError,
   SessionClosedError,
@@ -54,6 +61,7 @@ export interface SessionEngines {
   readonly runspace: Engine
   readonly thread: Engine
   readonly process: Engine
+  readonly machine: Engine
 }
 
 /** What a session needs of the peer it is on. */
@@ -73,6 +81,7 @@ export interface SessionHome {
   target(target: TargetSpec, lostAfter: number | undefined, kept: boolean): { engine: Engine; location: string }
   /** The engine of a child that was put into a session elsewhere before this peer was started. */
   takenUp?(held: string, far: string | undefined): Engine
+  readonly actors?: ActorWay | undefined
   /** A session of the same peer, whoever asks. */
   sessionRef(instanceId: string): SessionRef
   sessionClosed(session: HostSession): void
@@ -221,6 +230,9 @@ export class HostSession implements SessionRef, SessionActions {
 
   get snapshot(): SessionSnapshot {
     return this.snapshotFor(undefined)
+  }
+  get actors(): ActorWay | undefined {
+    return this.#home.actors
   }
 
   /** As whoever has it sees it; Disconnected where nobody does. */
@@ -391,6 +403,23 @@ export class HostSession implements SessionRef, SessionActions {
         return this.#table.acknowledge(job, event.reader, event.seqs)
       case 'events':
         return this.#events.since(event.cursor, options.signal)
+      case 'actor.tell': {
+        const actor = await this.#actorOf(job, event.epoch)
+        return actor.tell(event.from, event.seq, event.count, event.bytes, options.signal)
+      }
+      case 'actor.ask':
+        return (await this.#actorOf(job, event.epoch)).ask(event.event, event.timeout, options.signal)
+      case 'actor.stop': {
+        const host = this.#table.find(job)
+        if (isFinished(host.state)) return undefined
+        await this.#actorOf(job, event.epoch)
+        await host.stop({ grace: 0, ...(event.reason !== undefined && { reason: event.reason }) })
+        return undefined
+      }
+      case 'actor.inspect':
+        return inspectActor(this.#table.find(job).snapshot(), await this.#actorOf(job, 0))
+      case 'actor.transitions':
+        return (await this.#actorOf(job, 0)).happened(event.cursor, options.signal)
       case 'save':
         return this.#save(this.#table.find(job), event)
       case 'disconnect':
@@ -412,6 +441,31 @@ export class HostSession implements SessionRef, SessionActions {
     // One that goes on elsewhere when its table ends: no more news of it can come.
     if (lost) void host.finished.then(({ state }) => !isFinished(state) && lost(new SessionClosedError(this.name)))
     return host.watch(listener)
+  }
+
+  /** The actor that this job is, in that incarnation (0: whichever). @throws JobNotFoundError, ActorGoneError, UsageError */
+  #actorOf(job: string | undefined, epoch: number): ActorHost | Promise<ActorHost> {
+    const host = this.#table.find(job)
+    if (!(host instanceof JobHost) || isFinished(host.state)) throw gone(host.snapshot())
+    if (host.spec.kind !== 'machine') throw new UsageError(`${host.name} is no machine: it takes no events`)
+    if (epoch !== 0 && epoch !== host.attempt) throw restarted(host.name)
+    return host.actor ?? host.actorThere()
+  }
+
+  /** Follows an actor until the returned function is called; its end is told when it is known for good. */
+  watchActor(job: string, epoch: number, listener: (state: ActorState) => void): () => void {
+    const host = this.#table.seek(job)
+    if (!host) {
+      listener(goneState(new ActorGoneError('there is no such actor')))
+      return () => undefined
+    }
+    const machine =
+      host instanceof JobHost && host.spec.kind === 'machine' && !isFinished(host.state) ? host : undefined
+    if (!machine) {
+      listener(endOf(host.snapshot()))
+      return () => undefined
+    }
+    return new ActorWatch(machine, epoch, listener).end
   }
 
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {
@@ -506,8 +560,8 @@ export class HostSession implements SessionRef, SessionActions {
     const leaves = hosts.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
     const ours = leaves.filter((leaf) => leaf.state !== 'Disconnected')
     await Promise.allSettled(ours.map((leaf) => stopUnlessLost(leaf, request)))
-    const { runspace, thread, process } = this.#engines
-    await Promise.allSettled([runspace, thread, process].map((engine) => engine[Symbol.asyncDispose]()))
+    const { runspace, thread, process, machine } = this.#engines
+    await Promise.allSettled([runspace, thread, process, machine].map((engine) => engine[Symbol.asyncDispose]()))
     for (const one of hosts.flatMap((host) => [host, ...host.children])) {
       if (!isFinished(one.state)) await one.abandon()
     }
@@ -614,7 +668,9 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   /** For where it is run here. */
-  #placed(work: WorkSpec, engine: WorkSpec['engine']): WorkSpec {
+  #placed(work: WorkSpec, engine: keyof SessionEngines): WorkSpec {
+    // It is offered here, and brings all that it needs with it.
+    if (engine === 'machine') return work
     const { surroundings: around } = this
     const env = around.env || work.env ? { ...around.env, ...work.env } : undefined
     const placed = { ...work, cwd: work.cwd ?? around.cwd, env }
@@ -632,6 +688,7 @@ export class HostSession implements SessionRef, SessionActions {
     listed: boolean,
   ): Promise<JobHost> {
     if (listed) this.#table.throwIfFull(on?.length ?? 0)
+    if (on && spec.kind === 'machine') throw new UsageError('a machine is spawned in one session: open one there')
     const when = this.#when(spec)
     const again = rules(spec)
     // Whatever runs in the runspace has it for itself; refused at once, before anything is made.
@@ -672,7 +729,15 @@ export class HostSession implements SessionRef, SessionActions {
       host = new JobHost({ ...head, spec: work, throttle: most, deadline: spec.deadline, ...when, entry })
       host.adopt(targets)
     } else {
-      const type = spec.map ? 'PSTaskJob' : engine === 'thread' ? 'ThreadJob' : listed ? 'BackgroundJob' : 'RemoteJob'
+      const type = spec.map
+        ? 'PSTaskJob'
+        : engine === 'machine'
+          ? 'MachineJob'
+          : engine === 'thread'
+            ? 'ThreadJob'
+            : listed
+              ? 'BackgroundJob'
+              : 'RemoteJob'
       const location = shared ? shared.map((place) => place.location).join(',') : 'localhost'
       const placed = shared ? work : this.#placed(work, engine)
       const entry = kept

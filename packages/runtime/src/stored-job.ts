@@ -116,7 +116,7 @@ const storedJob = shape({
   name: text,
   command: text,
   location: text,
-  type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob'),
+  type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob', 'MachineJob'),
   parent: maybe(text),
   position: maybe(count),
   state,

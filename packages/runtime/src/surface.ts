@@ -1,5 +1,6 @@
 // The TypeScript surface: what programs are written against. Types only; nothing here runs.
 import type { Cancel, PeerId } from '@errand/transport'
+import type { ActorAddress, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
 
@@ -57,8 +58,19 @@ export interface PromptLine {
 export type Output<R> = R extends AsyncGenerator<infer T> ? T : R extends Generator<infer T> ? T : Awaited<R>
 /** A name opens a temporary session there; a Session is borrowed. */
 export type Target = string | Session
-/** `run:job:NAME`: to start that named job, exactly that, and to say nothing of how it runs. No other grant implies it. */
-export type Grant = 'connect' | 'run:script' | 'run:command' | `run:job:${string}` | 'admin'
+/**
+ * `run:job:NAME`: to start that named job, exactly that, and to say nothing of how it runs; `spawn:NAME`: the same of a
+ * machine. No other grant implies them. `jobs:…`: what one may do with jobs and actors of others, by their addresses: `read`
+ * looks at them, `send` sends to them, `answer` answers their questions, `stop` ends them.
+ */
+export type Grant =
+  | 'connect'
+  | 'run:script'
+  | 'run:command'
+  | `run:job:${string}`
+  | `spawn:${string}`
+  | `jobs:${'read' | 'send' | 'answer' | 'stop'}`
+  | 'admin'
 
 /**
  * PowerShell's states. NotStarted: it waits for its turn, for another job or for its time. Blocked: it asks something
@@ -75,8 +87,8 @@ export type JobState =
   | 'Completed'
   | 'Failed'
   | 'Stopped'
-/** Where it runs: on another peer, in a process of its own, in a thread; a map is a PSTaskJob, wherever it runs. */
-export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob' | 'PSTaskJob'
+/** Where it runs: on another peer, in a process of its own, in a thread; a map is a PSTaskJob, an actor a MachineJob. */
+export type JobType = 'RemoteJob' | 'BackgroundJob' | 'ThreadJob' | 'PSTaskJob' | 'MachineJob'
 /**
  * Opened: it can be used. Disconnected: nobody is attached, or its link was lost for longer than `lostAfter`; its jobs go
  * on there, and `connect` opens it again. Closed and Broken are final: it was closed, or is found to be gone there.
@@ -625,6 +637,15 @@ export interface Session extends AsyncDisposable {
   start<I, R>(job: JobDefinition<I, R>, ...o: NamedJobArgs<I>): Promise<Job<Output<R>>>
   /** The same for anything but a named job. */
   start<A extends Args, R>(work: Work<A, R>, o?: StartOptions<A>): Promise<Job<Output<R>>>
+  /**
+   * Spawns a machine that is offered there: a job that lives there, held here by the ref, which has been heard of. By its name
+   * alone nothing is checked before it is sent, and nothing is known of its types.
+   * @throws UsageError, InvalidInputError, MachineNotOfferedError, DeniedError
+   * @example
+   * const ref = await session.spawn(approval, { input: { what: 'a new laptop' } })
+   * ref.send({ type: 'approve', by: 'Ann' })
+   */
+  spawn<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Ref<D>>
   /** Its job table, by number; runs are not in it. */
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   /** One of them, as {@link Peer.job} finds it. @throws JobNotFoundError, JobAmbiguousError */
@@ -766,6 +787,22 @@ export interface Peer extends AsyncDisposable {
     script: (ctx: ScriptContext, item: I) => O,
     o?: MapOptions,
   ): Promise<Job<Output<O>>>
+  /** Spawns a machine that this peer offers, here: as {@link Session.spawn}. */
+  spawn<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Ref<D>>
+  /**
+   * A ref of the actor at that address, wherever that is, for as long as its grants allow. It need not have been heard of yet:
+   * `ref.ready()`. Dispose it to let go of the actor. @throws UsageError
+   * @example const member = await peer.ref(event.member)
+   */
+  ref<D extends MachineDefinition = MachineDefinition>(
+    address: ActorAddress | Ref<any>,
+    o?: { definition?: D; onRefused?: (error: Error, event: unknown) => void },
+  ): Promise<Ref<D>>
+  /**
+   * Told once that the actor is no more, with the reason; also that its peer has not been heard of for the suspicion time. Of an
+   * actor that was gone before, that is told at once. @throws UsageError, the reason of `signal`
+   */
+  monitor(actor: ActorAddress | Ref<any>, o?: Cancel): Monitor
   /** Opens (or takes up) a session: a name of the address book, a peer id, a multiaddr, or `localhost`. */
   connect(to: string, o?: ConnectOptions): Promise<Session>
   /** Sessions this peer holds; with `on`, those of ours that peer hosts, whoever of our clients opened them. */

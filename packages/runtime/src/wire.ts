@@ -1,6 +1,6 @@
 // What peers say to each other: protocols, messages, the closed list of public events, limits. Pure data and guards.
 // docs/PROTOCOL.md describes it field by field.
-import type { Protocol } from '@errand/transport'
+import type { PeerId, Protocol } from '@errand/transport'
 import { count, flag, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
 import { ProtocolError, UsageError } from './errors.ts'
 import type { Buffering, Completion, Grant, JobFilter, SessionState } from './surface.ts'
@@ -28,6 +28,13 @@ export const MAP_THROTTLE_MOST = 1024
 export const ITEMS_MOST = 1000
 /** Reads of one link open at once. */
 export const OPEN_READS = 1024
+/** Events of one `actor.tell`. */
+export const TELL_MOST = 256
+/** Events in an actor's inbox, and questions that it has not answered yet. */
+export const INBOX_MOST = 1024
+export const ACTOR_ASKS_MOST = 1024
+/** How long an answer may be waited for, in ms. */
+export const ASK_TIMEOUT_MOST = 86_400_000
 /** Sessions and jobs watched over one link, in one direction: of a parent one, whatever its children. */
 export const OPEN_WATCHES = 65_536
 
@@ -62,18 +69,22 @@ export function protocols(heartbeat: Beat, links = KEY_LINKS): readonly Protocol
 export interface Address {
   readonly session?: string | undefined
   readonly job?: string | undefined
+  /** Of a watch: the actor that this job is, in this incarnation; 0: in whichever. */
+  readonly actor?: number | undefined
+  /** From a client of ours, who has no way there: on which peer that is. */
+  readonly peer?: PeerId | undefined
 }
 
 /** What travels for a piece of work. `payload` is encoded where it was given and decoded where it is used. */
 export interface WorkSpec {
-  readonly kind: 'function' | 'code' | 'module' | 'line' | 'command' | 'job'
-  /** Of a `job`: the name it is offered by. */
+  readonly kind: 'function' | 'code' | 'module' | 'line' | 'command' | 'job' | 'machine'
+  /** Of a `job` or a `machine`: the name it is offered by. */
   readonly job?: string | undefined
   /** Source text of a function, code, module or prompt line. */
   readonly source?: string | undefined
   readonly export?: string | undefined
   readonly argv?: readonly string[] | undefined
-  /** CBOR of `{ args, using }`; of a `job`: of its one value. */
+  /** CBOR of `{ args, using }`; of a `job`: of its one value; of a `machine`: of its input. */
   readonly payload?: Uint8Array | undefined
   /** Names of an interactive session are in scope: `start`, `sleep`, … */
   readonly prompt?: boolean | undefined
@@ -225,6 +236,19 @@ export type SessionEvent =
   | { type: 'session' }
   /** What happened in its table behind this cursor, as soon as something has. */
   | { type: 'events'; cursor?: string }
+  /**
+   * To a job that is an actor, in this incarnation (0: whichever). Events of one sender, numbered from `seq` on, gaps
+   * allowed: what is not above the last one that was taken from that sender is not taken again. Answered when the others
+   * are in its inbox.
+   */
+  | { type: 'actor.tell'; epoch: number; from: string; seq: number; count: number; bytes: Uint8Array }
+  /** One event, and its answer. */
+  | { type: 'actor.ask'; epoch: number; event: Uint8Array; timeout: number }
+  /** By its address, whoever has its session. */
+  | { type: 'actor.stop'; epoch: number; reason?: string }
+  | { type: 'actor.inspect' }
+  /** What happened in it behind this cursor, as soon as something has. */
+  | { type: 'actor.transitions'; cursor?: string }
 
 /** Where a child runs, as a client names it: a peer (temporary session) or a session that is held. */
 export type TargetSpec = { readonly peer: string } | { readonly session: string }
@@ -284,6 +308,12 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   close: 'kept',
   session: 'again',
   events: 'again',
+  // By their numbers taken once.
+  'actor.tell': 'again',
+  'actor.ask': 'once',
+  'actor.stop': 'again',
+  'actor.inspect': 'again',
+  'actor.transitions': 'again',
   ping: 'again',
   // These also attach who asks, and that has to be done anew over each link.
   'session.open': 'again',
@@ -381,7 +411,7 @@ const surroundings = {
   permissions: maybe(permissions),
 }
 const workFields = shape({
-  kind: oneOf('function', 'code', 'module', 'line', 'command', 'job'),
+  kind: oneOf('function', 'code', 'module', 'line', 'command', 'job', 'machine'),
   job: maybe(isJobName),
   source: maybe(text),
   export: maybe(string),
@@ -403,11 +433,11 @@ const workFields = shape({
   input: maybe(flag),
   startId: string,
 })
-/** Only a named job has a name of that kind, and it always has one. */
+/** Only a named job, or machine, has a name of that kind, and it always has one. */
 const workSpec: Check = (value) => {
   if (!workFields(value)) return false
   const { kind, job } = value as WorkSpec
-  return (kind === 'job') === (job !== undefined)
+  return (kind === 'job' || kind === 'machine') === (job !== undefined)
 }
 /** Work as it travels, and as it is written down. */
 export function isWorkSpec(value: unknown): value is WorkSpec {
@@ -440,6 +470,10 @@ const openSession = shape({
 })
 
 const throttle: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= THROTTLE_MOST
+
+const sender: Check = (value) => typeof value === 'string' && value.length <= 128
+const tellCount: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= TELL_MOST
+const askTimeout: Check = (value) => count(value) && (value as number) <= ASK_TIMEOUT_MOST
 
 const EVENTS: Record<string, Check> = {
   start: shape(started),
@@ -478,6 +512,11 @@ const EVENTS: Record<string, Check> = {
   close: shape({ grace: maybe(count) }),
   session: shape({}),
   events: shape({ cursor: maybe(string) }),
+  'actor.tell': shape({ epoch: count, from: sender, seq: count, count: tellCount, bytes }),
+  'actor.ask': shape({ epoch: count, event: bytes, timeout: askTimeout }),
+  'actor.stop': shape({ epoch: count, reason: maybe(string) }),
+  'actor.inspect': shape({}),
+  'actor.transitions': shape({ cursor: maybe(string) }),
   ping: shape({}),
   'session.open': shape({ options: openSession }),
   'session.attach': shape({ session: which, force: maybe(flag), was: maybe(string) }),
@@ -527,7 +566,7 @@ export function checkEvent(value: unknown): WireEvent {
   return value as WireEvent
 }
 
-const address: Check = (value) => shape({ session: maybe(string), job: maybe(string) })(value)
+const address: Check = shape({ session: maybe(string), job: maybe(string), actor: maybe(count), peer: maybe(string) })
 const CONTROL_MESSAGES: Record<string, Check> = {
   hello: shape({ v: count, link: string, client: string, name: string }),
   welcome: shape({ v: count, name: string, self: string, memory: maybe(string) }),

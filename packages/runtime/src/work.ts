@@ -4,7 +4,9 @@ import { encode } from '@errand/transport'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
 import { checkedInput, IN_HAND, isJobDefinition, refuseWhileImporting, valueOf } from './job-definition.ts'
+import { checkedSpawnInput, isMachineDefinition } from './machine-definition.ts'
 import { whileWanted } from './output-log.ts'
+import type { MachineDefinition, SpawnOptions } from './actor-surface.ts'
 import type {
   ConnectOptions,
   JobDefinition,
@@ -15,6 +17,7 @@ import type {
   Work,
 } from './surface.ts'
 import {
+  isJobName,
   MEMORY_LEAST,
   MEMORY_MOST,
   PATHS_MOST,
@@ -115,6 +118,25 @@ function jobSpec(job: JobDefinition, options: StartOptions): Promise<WorkSpec> {
   }
   // The copy is what is checked: it is what arrives. What the schema makes of it stays here; there it is made again.
   return checked(spec, job, options.signal)
+}
+
+/** A machine by its name, and its input: checked here, so that what it would refuse is not sent. */
+export async function machineSpec(of: MachineDefinition | string, o: SpawnOptions): Promise<WorkSpec> {
+  refuseWhileImporting('a machine is spawned')
+  const name = typeof of === 'string' ? of : of.name
+  if (!isJobName(name) || (typeof of !== 'string' && !isMachineDefinition(of)))
+    throw new UsageError('a machine is what `defineMachine` makes, or the name of one that is offered there')
+  const payload = o.input === undefined ? undefined : encode(o.input)
+  const spec: WorkSpec = {
+    kind: 'machine',
+    job: name,
+    command: name,
+    startId: o.startId ?? crypto.randomUUID(),
+    ...(payload && { payload }),
+    ...(o.name !== undefined && { name: o.name }),
+  }
+  if (typeof of !== 'string') await whileWanted(() => checkedSpawnInput(of, valueOf(spec)), o.signal)
+  return spec
 }
 
 /** A schema may ask somebody and wait for long: whoever gives the call up does not wait with it. */

@@ -211,7 +211,7 @@ describe('longer than one timer can wait', () => {
       stopGrace: 0,
       temporaryLease: 60_000,
       idleTimeout: 60_000,
-      engines: () => ({ runspace: engine, thread: engine, process: engine }),
+      engines: () => ({ runspace: engine, thread: engine, process: engine, machine: engine }),
       target: () => ({ engine, location: 'far' }),
       sessionRef: () => session,
       sessionClosed: () => undefined,

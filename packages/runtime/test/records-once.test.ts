@@ -143,7 +143,9 @@ class World {
         peers: { a: ['connect', 'run:script'], b: ['connect', 'run:script'] },
       },
     })
-    Object.assign(this.#far, { engines: () => ({ runspace: engine, thread: engine, process: engine }) })
+    Object.assign(this.#far, {
+      engines: () => ({ runspace: engine, thread: engine, process: engine, machine: engine }),
+    })
     try {
       const peer = await this.#peer('a')
       const session = await peer.connect('far')
@@ -337,7 +339,7 @@ describe('records, whatever the line and the clients do', () => {
         peers: { a: ['connect', 'run:script'], b: ['connect', 'run:script'] },
       },
     })
-    Object.assign(far, { engines: () => ({ runspace: engine, thread: engine, process: engine }) })
+    Object.assign(far, { engines: () => ({ runspace: engine, thread: engine, process: engine, machine: engine }) })
     const [a, b] = await Promise.all(
       ['a', 'b'].map((name) =>
         createPeer({ name, transport: memory({ network, name }), policy: { peers: { far: [] } } }),

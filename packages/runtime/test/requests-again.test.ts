@@ -39,7 +39,7 @@ beforeAll(async () => {
     suspend: ({ io }) => io.suspended?.(),
     answer: ({ io }, question) => io.answered?.(question),
   })
-  const engines = () => ({ runspace: engine, thread: engine, process: engine })
+  const engines = () => ({ runspace: engine, thread: engine, process: engine, machine: engine })
   far = await PeerHost.open({
     name: 'far',
     home: folder,
@@ -190,6 +190,20 @@ const cases: Cases = {
     return { to: here, event: { type: 'run', spec: work }, effect: () => expect(executions()).toHaveLength(1) }
   },
   jobs: ({ here }) => ({ to: here, event: { type: 'jobs', filter: {} } }),
+  // What comes of them where there is an actor: actors.test.ts.
+  'actor.tell': ({ there }) => ({
+    to: there,
+    event: { type: 'actor.tell', epoch: 1, from: 'a', seq: 1, count: 1, bytes: encode({ type: 'go' }) },
+    refused: 'USAGE',
+  }),
+  'actor.ask': ({ there }) => ({
+    to: there,
+    event: { type: 'actor.ask', epoch: 1, event: encode({ type: 'go' }), timeout: 1000 },
+    refused: 'USAGE',
+  }),
+  'actor.stop': ({ there }) => ({ to: there, event: { type: 'actor.stop', epoch: 1 }, refused: 'USAGE' }),
+  'actor.inspect': ({ there }) => ({ to: there, event: { type: 'actor.inspect' }, refused: 'USAGE' }),
+  'actor.transitions': ({ there }) => ({ to: there, event: { type: 'actor.transitions' }, refused: 'USAGE' }),
   job: ({ here, job }) => ({ to: here, event: { type: 'job', which: job.id } }),
   runs: ({ here }) => ({ to: here, event: { type: 'runs' } }),
   complete: ({ here }) => ({ to: here, event: { type: 'complete', text: 'proc' } }),

@@ -141,7 +141,7 @@ describe('a session and its model, where it is', () => {
         stopGrace: 0,
         temporaryLease: IDLE,
         idleTimeout: IDLE,
-        engines: () => ({ runspace: engine, thread: engine, process: engine }),
+        engines: () => ({ runspace: engine, thread: engine, process: engine, machine: engine }),
         target: () => expect.fail('nobody goes on from here'),
         sessionRef: () => expect.fail('nobody asks for another'),
         sessionClosed: () => void real.closed++,

@@ -329,6 +329,7 @@ export class FramedChannel implements Channel {
       silent: () => {
         const error = new PeerUnreachableError(
           `no sign of life from ${this.peer} for ${protocol.heartbeat!.suspicion} ms`,
+          { silent: true },
         )
         this.#finish({ error })
         this.#duplex.destroy(true)

@@ -45,8 +45,11 @@ export class ChannelClosedError extends ErrandError {
 
 /** No address of the peer answered, or it fell silent. */
 export class PeerUnreachableError extends ErrandError {
-  constructor(message: string, options?: ErrandErrorOptions) {
+  /** It had a connection, and has not been heard of on it for the suspicion time. */
+  declare readonly silent?: true
+  constructor(message: string, options: ErrandErrorOptions & { silent?: true } = {}) {
     super('PEER_UNREACHABLE', message, options)
+    if (options.silent) this.silent = true
   }
 }
 

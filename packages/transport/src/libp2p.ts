@@ -363,7 +363,10 @@ class Libp2pTransport implements Transport {
   }
 
   #forsake(silent: Connection): void {
-    this.#connections?.forsake(silent, new PeerUnreachableError(`${silent.remotePeer.toString()} is silent`))
+    this.#connections?.forsake(
+      silent,
+      new PeerUnreachableError(`${silent.remotePeer.toString()} is silent`, { silent: true }),
+    )
   }
 
   async #close(): Promise<void> {

@@ -1,4 +1,5 @@
 // An execution whose turn has not come: it waits in a queue, or its spec is not there yet.
+import type { ActorHost } from '../actor-host.ts'
 import type { StopRequest } from '../job-machine.ts'
 import type { RawChunk } from '../record.ts'
 import type { Execution, ExecutionIO } from './engine.ts'
@@ -21,6 +22,10 @@ export class DeferredExecution implements Execution {
   /** True until its turn has come. */
   get queued(): boolean {
     return this.#execution === undefined
+  }
+
+  get actor(): ActorHost | undefined {
+    return this.#execution?.actor
   }
 
   /** Its turn: this is what it was all the time. */

@@ -3,6 +3,7 @@
 // An engine starts an execution and says what comes of it: chunks of records, in order, then exactly one ending, and
 // nothing after it — whatever happens to the script, its worker, its process or its peer. It never throws from `start`:
 // what goes wrong is an ending. An ending is said only when nothing of the execution is left (guarantee G9).
+import type { ActorHost } from '../actor-host.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { MapItems } from '../map-items.ts'
 import type { RawChunk } from '../record.ts'
@@ -19,6 +20,8 @@ export interface ExecutionSpec {
   readonly session: SessionSnapshot
   /** Done first, once in each isolate: what the session brings with it. */
   readonly setUp?: InitSpec | undefined
+  /** Counted from 1. Default 1. */
+  readonly attempt?: number | undefined
   /** Where a run is taken up again: the number of its first record that is not here yet. Default 0. */
   readonly from?: number | undefined
 }
@@ -75,6 +78,8 @@ export interface Execution {
   /** To stand still: `suspended` says when it does. */
   suspend?(): void
   resume?(): void
+  /** Of a machine, once it is there. */
+  readonly actor?: ActorHost | undefined
   /** Of a map: its items as they are now. */
   readonly items?: MapItems
   /** Of a map: so many items at once from now on. */

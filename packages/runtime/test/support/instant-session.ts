@@ -58,7 +58,7 @@ export class InstantSession implements AsyncDisposable {
       stopGrace: 0,
       temporaryLease: 60_000,
       idleTimeout: 60_000,
-      engines: () => ({ runspace: engine, thread: engine, process: engine }),
+      engines: () => ({ runspace: engine, thread: engine, process: engine, machine: engine }),
       target: (target) => ({ engine, location: 'peer' in target ? target.peer : target.session }),
       sessionRef: () => this.host,
       sessionClosed: () => undefined,

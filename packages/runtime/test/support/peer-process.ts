@@ -19,6 +19,7 @@ import {
   createPeer,
 } from '../../src/index.ts'
 import { sqlite } from '../../src/store/sqlite.ts'
+import { machines } from '../fixtures/machines.ts'
 
 export interface PeerProcessOptions extends Pick<
   PeerOptions,
@@ -37,6 +38,8 @@ export interface PeerProcessOptions extends Pick<
   daemon: boolean
   /** What it is told is on disk in its home. */
   disk?: boolean
+  /** It offers the machines of fixtures/machines.ts. */
+  machines?: boolean
 }
 
 export type Request = { call: number; command: keyof Commands; args: unknown[] }
@@ -76,6 +79,7 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
     /** `session.receive`: the run that was started through `on`, by whomever. */
     takeUp: async (session: string): Promise<JobSnapshot | undefined> =>
       (await (await peer.session(session)).receive())?.snapshot,
+    allow: (who: string, grants: Grant[]): Promise<void> => peer.allow(who, grants),
     disconnect: async (session: string): Promise<SessionSnapshot> => {
       const held = await peer.session(session)
       await held.disconnect()
@@ -98,11 +102,12 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
 }
 
 const options = JSON.parse(process.argv[2]!) as PeerProcessOptions
-const { home, network, port, host = '127.0.0.1', daemon, disk, ...rest } = options
+const { home, network, port, host = '127.0.0.1', daemon, disk, machines: offers, ...rest } = options
 const peer = await createPeer({
   ...rest,
   home,
   serveLocal: daemon,
+  ...(offers && { machines }),
   ...(disk && { store: sqlite(join(home, 'store.db')) }),
   ...(network && { transport: libp2p({ listen: [`/ip4/${host}/tcp/${port}`], keyFile: join(home, 'key') }) }),
 })

@@ -310,6 +310,11 @@ export class Peers {
     return server
   }
 
+  /** Where a program or server of that name keeps what it keeps. */
+  homeOf(name: string): string {
+    return join(this.#folder, name)
+  }
+
   /** The path of a file that is not there yet. */
   path(name: string): string {
     return join(this.#folder, `${++this.#files}-${name}`)

@@ -50,7 +50,7 @@ export async function scriptedFar(
     policy: { peers: { here: ['connect', 'run:script'] } },
     ...o,
   })
-  return Object.assign(far, { engines: () => ({ runspace: engine, thread: engine, process: engine }) })
+  return Object.assign(far, { engines: () => ({ runspace: engine, thread: engine, process: engine, machine: engine }) })
 }
 
 export async function scriptedPair<E extends ScriptedEngine = ScriptedEngine>(

@@ -1,0 +1,111 @@
+// How an actor is shown: from its machine's snapshot to what travels, and from there to what a ref shows. What it shows of
+// itself is encoded where it is, once for all that watch it, and decoded where it is looked at.
+import { decode, encode } from '@errand/transport'
+import { getNextTransitions, matchesState, type AnyMachineSnapshot, type StateValue } from 'xstate'
+import type { ActorSnapshot } from './actor-surface.ts'
+
+/** As it travels. */
+export interface ActorState {
+  readonly status: ActorSnapshot['status']
+  readonly epoch: number
+  /** Events that it has handled. */
+  readonly seq: number
+  readonly value?: StateValue | undefined
+  readonly tags?: readonly string[] | undefined
+  readonly accepts?: readonly string[] | undefined
+  /** CBOR of what it shows as its context. */
+  readonly context?: Uint8Array | undefined
+  /** Of one that is done: CBOR of its output. */
+  readonly output?: Uint8Array | undefined
+  /** Why it has failed, was stopped, or is not there. */
+  readonly reason?: Error | undefined
+  /** From a daemon to its client: nothing else is known now, for its peer cannot be reached. */
+  readonly away?: Error | undefined
+}
+
+/** No actor is shown yet, or none can be. */
+export const UNSEEN: ActorState = Object.freeze({ status: 'active', epoch: 0, seq: 0 })
+
+/** For whoever asks for one that is not there. */
+export function goneState(reason: Error, epoch = 0): ActorState {
+  return { status: 'gone', epoch, seq: 0, reason }
+}
+
+/** What cannot travel is left out and marked. */
+export function shown(value: unknown): Uint8Array {
+  return encode(value, { lossy: true })
+}
+
+/**
+ * A copy without actors, where there are any: those that a machine has spawned mean nothing elsewhere, and behind each is all
+ * of XState. Of what is deeper than that, encoding makes what it can.
+ */
+export function withoutActors(value: unknown, depth = 4): unknown {
+  if (typeof value !== 'object' || value === null || depth === 0) return value
+  if (isActor(value)) return undefined
+  const plain = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype
+  if (!plain) return value
+  let copy: Record<string, unknown> | undefined
+  for (const [key, item] of Object.entries(value)) {
+    const kept = withoutActors(item, depth - 1)
+    if (kept === item) continue
+    copy ??= (Array.isArray(value) ? [...value] : { ...value }) as Record<string, unknown>
+    copy[key] = kept
+  }
+  return copy ?? value
+}
+
+function isActor(value: object): boolean {
+  return 'sessionId' in value && typeof (value as { send?: unknown }).send === 'function' && !('address' in value)
+}
+
+/** A snapshot of what came from elsewhere. */
+export class SeenSnapshot implements ActorSnapshot {
+  readonly status: ActorSnapshot['status']
+  readonly value: StateValue
+  readonly context: unknown
+  readonly tags: ReadonlySet<string>
+  readonly accepts: readonly string[]
+  readonly output: unknown
+  readonly error: unknown
+  readonly epoch: number
+  readonly seq: number
+
+  /** `before`: where nothing is said of what it shows, it is as it was. */
+  constructor(state: ActorState, before?: ActorSnapshot) {
+    const { status, epoch, seq, value, tags, accepts, context, output, reason } = state
+    this.status = status
+    this.epoch = epoch
+    this.seq = seq
+    this.value = value ?? before?.value ?? ''
+    this.tags = tags ? new Set(tags) : (before?.tags ?? new Set())
+    this.accepts = status === 'active' ? (accepts ?? []) : []
+    this.context = context ? decode(context) : before?.context
+    this.output = output && decode(output)
+    this.error = reason
+  }
+
+  matches(value: StateValue): boolean {
+    return matchesState(value, this.value)
+  }
+
+  hasTag(tag: string): boolean {
+    return this.tags.has(tag)
+  }
+
+  /** Whether its state has a transition for that; guards are not asked. */
+  can({ type }: { readonly type: string }): boolean {
+    return this.accepts.includes(type)
+  }
+}
+
+/** Which of these its state has a transition for; guards are not asked. */
+export function acceptsOf(snapshot: AnyMachineSnapshot, types: readonly string[]): string[] {
+  const taken = getNextTransitions(snapshot).map(({ eventType }) => eventType)
+  return types.filter((type) => taken.some((one) => one === type || one === '*' || isBegunBy(one, type)))
+}
+
+/** `order.*` takes `order.paid`. */
+function isBegunBy(descriptor: string, type: string): boolean {
+  return descriptor.endsWith('.*') && type.startsWith(descriptor.slice(0, -1))
+}

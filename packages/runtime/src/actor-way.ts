@@ -1,0 +1,57 @@
+// The way to an actor, wherever it is. Implemented by a peer (actor-routes.ts: over its own links) and by a program beside a
+// daemon (client-actors.ts: which asks that to pass it on); refs do not know which.
+import type { ActorOutbox } from './actor-outbox.ts'
+import type { ActorState } from './actor-state.ts'
+import type { ActorAddress, MachineDefinition, Monitor, Ref } from './actor-surface.ts'
+import type { JobReading } from './link.ts'
+import type { RequestOptions } from './session-ref.ts'
+import type { Cancel, PeerId } from './surface.ts'
+import type { Beat, ReadRequest, SessionEvent } from './wire.ts'
+
+/** A job on a peer. */
+export interface ActorPlace {
+  readonly peer: PeerId
+  readonly session: string
+  readonly job: string
+}
+
+export interface RefOptions {
+  /** What it is made of: then events are checked before they are sent. */
+  readonly definition?: MachineDefinition | undefined
+  /** Told of each event of a `send` that was refused over there, or that could not be brought there. Default: nobody. */
+  readonly onRefused?: ((error: Error, event: unknown) => void) | undefined
+}
+
+export interface ActorWay {
+  /** Aborts when this peer, or program, closes. */
+  readonly over: AbortSignal
+  /** How soon a peer that is not heard of is suspected, in ms. */
+  readonly beat: Beat
+  /**
+   * One request, over as many links as it takes, for as long as a lost one is retried (`lostAfter`).
+   * @throws PeerUnreachableError, PeerLostError, OutcomeUnknownError, or what is refused
+   */
+  ask(place: ActorPlace, event: SessionEvent, options?: RequestOptions): Promise<unknown>
+  /**
+   * Follows it until the returned function is called, or its last state has been told. `away`: its peer cannot be reached;
+   * it is tried again for as long as somebody watches.
+   */
+  watch(
+    place: ActorPlace,
+    epoch: number,
+    listener: (state: ActorState) => void,
+    away: (reason: Error) => void,
+  ): () => void
+  /** What it says, as chunks. */
+  read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading
+  /** What this process sends there, in order: one for all refs of an actor. */
+  outbox(address: ActorAddress): ActorOutbox
+  ref(address: ActorAddress, options?: RefOptions): Promise<Ref>
+  monitor(address: ActorAddress, options?: Cancel): Monitor
+}
+
+/** Where that is. */
+export function placeOf({ peer, path }: ActorAddress): ActorPlace {
+  const [session = '', job = ''] = path.split('/')
+  return { peer, session, job }
+}

@@ -1,0 +1,132 @@
+// The way to actors of a program beside a daemon: that passes on what is asked, to wherever the actor is. Loads xstate only
+// when a ref is made.
+import { ActorOutboxes } from './actor-outboxes.ts'
+import type { ActorOutbox } from './actor-outbox.ts'
+import type { ActorState } from './actor-state.ts'
+import type { ActorAddress, Down, Monitor, Ref } from './actor-surface.ts'
+import type { ActorPlace, ActorWay, RefOptions } from './actor-way.ts'
+import { asError, codeOf, PeerLostError } from './errors.ts'
+import type { JobReading, Link } from './link.ts'
+import { askOver, type Line } from './link-session.ts'
+import type { RequestOptions } from './session-ref.ts'
+import type { Cancel } from './surface.ts'
+import type { Address, Beat, ReadRequest, SessionEvent } from './wire.ts'
+
+/** The daemon hears of its peers as it was told to; a program beside it takes the usual for granted. */
+const BEAT: Beat = { interval: 1_000, suspicion: 4_000 }
+
+export class ClientActors implements ActorWay {
+  readonly beat = BEAT
+  readonly over: AbortSignal
+  readonly #line: Line
+  readonly #outboxes: ActorOutboxes = new ActorOutboxes((place, event) => this.ask(place, event))
+
+  constructor(line: Line, over: AbortSignal) {
+    this.#line = line
+    this.over = over
+  }
+
+  ask(place: ActorPlace, event: SessionEvent, options: RequestOptions = {}): Promise<unknown> {
+    return askOver(this.#line, toward(place), event, options)
+  }
+
+  watch(
+    place: ActorPlace,
+    epoch: number,
+    listener: (state: ActorState) => void,
+    away: (reason: Error) => void,
+  ): () => void {
+    const over = new AbortController()
+    let stop: (() => void) | undefined
+    const take = (state: ActorState): void => (state.away ? away(state.away) : listener(state))
+    const gone = (reason: Error): void => {
+      if (!over.signal.aborted) listener({ status: 'gone', epoch, seq: 0, reason })
+    }
+    const onLost = async (link: Link, cause: Error | undefined): Promise<void> => {
+      if (over.signal.aborted) return
+      const reason = new PeerLostError('the link to the peer of this machine ended', { cause })
+      if (!this.#line.instead) return gone(reason)
+      away(reason)
+      try {
+        const next = await this.#line.instead(link, over.signal)
+        if (!over.signal.aborted) listen(next)
+      } catch (error) {
+        gone(asError(error))
+      }
+    }
+    const listen = (link: Link): void => {
+      stop = link.watch<ActorState>({ ...toward(place), actor: epoch }, take, (cause) => void onLost(link, cause))
+    }
+    listen(this.#line.link)
+    return () => {
+      over.abort()
+      stop?.()
+    }
+  }
+
+  async *read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading {
+    let asked = request
+    for (let { link } = this.#line; ;) {
+      const reading = link.read(toward(place), asked, signal)
+      try {
+        for (;;) {
+          const step = await reading.next()
+          if (step.done) return step.value
+          yield step.value
+          asked = { ...asked, tail: undefined, from: step.value.first + step.value.count }
+        }
+      } catch (error) {
+        if (!this.#line.instead || link.open || codeOf(error) !== 'PEER_LOST' || signal.aborted) throw error
+      } finally {
+        await reading.return(undefined)
+      }
+      link = await this.#line.instead!(link, signal)
+    }
+  }
+
+  outbox(address: ActorAddress): ActorOutbox {
+    return this.#outboxes.to(address)
+  }
+
+  monitor(address: ActorAddress, options: Cancel = {}): Monitor {
+    return new LoadedMonitor(this, address, options)
+  }
+
+  async ref(address: ActorAddress, options: RefOptions = {}): Promise<Ref> {
+    const { MachineRef } = await import('./ref.ts')
+    return new MachineRef(this, address, options) as unknown as Ref
+  }
+}
+
+/** A monitor from the first moment on, though what it is made of has yet to be loaded. */
+class LoadedMonitor implements Monitor {
+  readonly address: ActorAddress
+  readonly down: Promise<Down>
+  readonly #left = new AbortController()
+  readonly #loaded: Promise<Monitor>
+
+  constructor(way: ActorWay, address: ActorAddress, { signal }: Cancel) {
+    signal?.throwIfAborted()
+    this.address = address
+    const either = signal ? AbortSignal.any([signal, this.#left.signal]) : this.#left.signal
+    this.#loaded = import('./monitor.ts').then(({ ActorMonitor }) => new ActorMonitor(way, address, { signal: either }))
+    this.down = this.#loaded.then(({ down }) => down)
+    this.down.catch(() => undefined) // most wait by iterating
+  }
+
+  [Symbol.dispose](): void {
+    this.#left.abort()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Down, void, undefined> {
+    try {
+      yield* await this.#loaded
+    } finally {
+      this[Symbol.dispose]()
+    }
+  }
+}
+
+function toward({ peer, session, job }: ActorPlace): Address {
+  return { peer, session, job }
+}

@@ -1,0 +1,33 @@
+// Spawns a machine in a session, wherever that is, and gives a ref that has been heard of.
+import { addressOf } from './actor-address.ts'
+import type { MachineDefinition, Ref, SpawnOptions } from './actor-surface.ts'
+import { codeOf, UsageError } from './errors.ts'
+import type { SessionRef } from './session-ref.ts'
+import type { JobSnapshot } from './surface.ts'
+import { machineSpec } from './work.ts'
+
+const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT'])
+
+/** @throws UsageError, InvalidInputError, MachineNotOfferedError, DeniedError */
+export async function spawnIn(
+  session: SessionRef,
+  machine: MachineDefinition | string,
+  o: SpawnOptions = {},
+): Promise<Ref> {
+  const { actors } = session
+  if (!actors) throw new UsageError('a script cannot hold an actor: spawn it from a program, or start a job')
+  const { signal, onRefused } = o
+  const spec = await machineSpec(machine, o)
+  const job = (await session.request({ type: 'start', spec }, undefined, { signal })) as JobSnapshot
+  const { peerId, transport } = session.snapshot
+  // The daemon of this machine, by way of its socket.
+  const peer = peerId === 'local' && transport === 'socket' ? 'localhost' : peerId
+  const ref = await actors.ref(addressOf(job, peer, spec.job), {
+    ...(typeof machine === 'object' && { definition: machine }),
+    ...(onRefused && { onRefused }),
+  })
+  await ref.ready({ signal })
+  // There never was an actor.
+  if (ref.state === 'gone' && REFUSED.has(codeOf(ref.reason) ?? '')) throw ref.reason!
+  return ref
+}
