@@ -18,7 +18,7 @@ export function inspectActor(job: JobSnapshot, actor: ActorHost): ActorInspectio
     value,
     context: context && decode(context),
     accepts,
-    timers: [],
+    timers: actor.timers,
     inbox: actor.inbox,
     watchers: actor.watchers,
     chart,

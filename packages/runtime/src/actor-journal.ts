@@ -24,25 +24,29 @@ export interface Appended {
 
 export class ActorJournal {
   readonly key: string
-  readonly #store: Store
   readonly #rows: StoredRows
   readonly #log: StoredLog
   #keeping: Promise<void> | undefined
-  #dropped = false
+  #hasRow: boolean
 
-  private constructor(store: Store, rows: StoredRows, key: string, log: StoredLog) {
+  private constructor(rows: StoredRows, key: string, log: StoredLog, hasRow: boolean) {
     this.key = key
-    this.#store = store
     this.#rows = rows
     this.#log = log
+    this.#hasRow = hasRow
   }
 
-  /** `isNew`: there never was one. @throws StoreError */
-  static async open(store: Store, rows: StoredRows, key: string, isNew = false): Promise<ActorJournal> {
+  /** `isNew`: there never was one; `hasRow`: there is a row, too. @throws StoreError */
+  static async open(
+    store: Store,
+    rows: StoredRows,
+    key: string,
+    { isNew = false, hasRow = !isNew }: { isNew?: boolean; hasRow?: boolean } = {},
+  ): Promise<ActorJournal> {
     const log = await store.log(journalName(key), isNew)
     // What a crash of the host took was told to nobody: its numbers are free again, and no hole is left behind them.
     if (!isNew) log.rewind?.()
-    return new ActorJournal(store, rows, key, log)
+    return new ActorJournal(rows, key, log, hasRow)
   }
 
   /** The number that the next entry gets. */
@@ -81,6 +85,11 @@ export class ActorJournal {
     return found
   }
 
+  /** A row is on disk: only then anything may lie in the journal. */
+  get hasRow(): boolean {
+    return this.#hasRow
+  }
+
   /** A row is on its way: another one would only wait for it. */
   get keeping(): boolean {
     return this.#keeping !== undefined
@@ -99,19 +108,9 @@ export class ActorJournal {
 
   async #keep(row: StoredActor): Promise<void> {
     await this.#rows.put('actor', this.key, row, { patient: true })
+    this.#hasRow = true
     // Not in one turn with the row: where there is no room a store forgets first.
-    if (!this.#dropped) await this.#log.forget(row.next)
-  }
-
-  /**
-   * It is not needed any more: its job's end is on disk. Whatever of this a crash prevents is done at the next start, for
-   * neither belongs to a job that is at work then.
-   */
-  async drop(): Promise<void> {
-    this.#dropped = true
-    // A row under way would come back behind its deletion.
-    await this.#keeping?.catch(() => undefined)
-    await Promise.all([this.#rows.delete('actor', this.key), this.#store.dropLog(journalName(this.key))])
+    await this.#log.forget(row.next)
   }
 }
 

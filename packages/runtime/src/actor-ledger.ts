@@ -62,11 +62,13 @@ export class ActorLedger {
     return child?.ref === ref ? child.since : undefined
   }
 
-  stored(machine: string, version: number, persisted: unknown): StoredActor {
+  stored(of: Pick<StoredActor, 'machine' | 'version' | 'epoch' | 'persisted'>): StoredActor {
+    const { machine, version, epoch, persisted } = of
     return {
       v: ACTOR_ROW,
       machine,
       version,
+      epoch,
       next: this.next,
       handled: this.handled,
       persisted,

@@ -2,6 +2,7 @@
 // no action, nothing that is invoked. What an action would have done was done in its time, or is lost with it.
 import {
   createActor,
+  initialTransition,
   transition,
   type AnyActorRef,
   type AnyEventObject,
@@ -68,6 +69,20 @@ export function replay(
   ledger.timers.stamp(ledger.next, now)
   const { snapshot } = life
   return { ledger, status: snapshot.status, persisted: life.persisted(), snapshot, rest, over }
+}
+
+/**
+ * One that had begun, and of which nothing was written by then: what it does at its start was done, or is lost.
+ * @throws what its machine throws
+ */
+export function begunUnseen(machine: AnyStateMachine, input: unknown, now: Moment): Replayed {
+  const [snapshot, actions] = initialTransition(machine, input as never)
+  const ledger = new ActorLedger()
+  for (const action of actions as readonly SaidAction[]) ledger.timers.hear(action, -1)
+  ledger.timers.stamp(0, now)
+  ledger.saw(snapshot.children as Readonly<Record<string, AnyActorRef>>, -1)
+  const persisted = machine.getPersistedSnapshot(snapshot)
+  return { ledger, status: snapshot.status, persisted, snapshot, rest: [], over: undefined }
 }
 
 /** Behind the last. */

@@ -292,6 +292,14 @@ export class ActorGoneError extends ErrandError {
     super('ACTOR_GONE', message, options)
   }
 }
+/** It is written down, and what is offered now cannot go on with it: nothing of it is run until that can. */
+export class MachineQuarantinedError extends ErrandError {
+  constructor(actor: string, why: string) {
+    super('MACHINE_QUARANTINED', `${actor} is quarantined: ${why}`, {
+      hint: 'start its peer with a definition that can go on with it, or stop it: then what is written of it is deleted',
+    })
+  }
+}
 /** The module of a named job cannot be imported where the job runs, or does not export it. */
 export class JobModuleError extends ErrandError {
   constructor(message: string, options?: ErrandErrorOptions) {

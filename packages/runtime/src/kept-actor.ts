@@ -39,12 +39,24 @@ export interface KeptKind {
   readonly durable: DurableRule
 }
 
-type Options = { readonly input?: unknown; readonly logger?: (...said: unknown[]) => void }
+/** `told` settles when they are on disk, and the host has them. @throws StoreError: none of them is there */
+export interface Accepted {
+  /** The number of the first of them. */
+  readonly first: number
+  readonly told: Promise<void>
+}
+
+interface Options {
+  readonly epoch: number
+  readonly input?: unknown
+  readonly logger?: ((...said: unknown[]) => void) | undefined
+}
 
 export class KeptActor {
   /** What it sends to itself by `self.send` comes through the journal as well. */
   readonly actor: Actor<AnyStateMachine>
   readonly #kind: KeptKind
+  readonly #epoch: number
   readonly #journal: ActorJournal
   readonly #home: KeptHome
   readonly #ledger: ActorLedger
@@ -74,6 +86,7 @@ export class KeptActor {
   /** `was`: how it was found; none: it begins. */
   constructor(kind: KeptKind, journal: ActorJournal, home: KeptHome, options: Options, was?: Replayed) {
     this.#kind = kind
+    this.#epoch = options.epoch
     this.#journal = journal
     this.#home = home
     this.#ledger = was?.ledger ?? new ActorLedger()
@@ -81,7 +94,7 @@ export class KeptActor {
     this.#kept = this.#ledger.handled
     this.#rest = was?.rest ?? []
     this.#behind = was !== undefined
-    if (!was) this.#founded = Promise.withResolvers<void>()
+    if (!journal.hasRow) this.#founded = Promise.withResolvers<void>()
     this.#known = new Set(
       this.#rest.flatMap(([, entry]) => (entry.kind === 'settled' ? [`${entry.since} ${entry.child}`] : [])),
     )
@@ -127,14 +140,15 @@ export class KeptActor {
     if (!this.#behind) {
       this.#ledger.saw(this.#children, -1)
       this.#ledger.timers.stamp(0, thisMoment())
-      await this.#keep()
-      this.#founded?.resolve()
-      this.#founded = undefined
-      return
     }
     // What was found out is not to be found out again.
-    void this.#keep()
-    this.#alarms.resume()
+    const kept = this.#keep()
+    if (this.#founded) {
+      await kept
+      this.#founded.resolve()
+      this.#founded = undefined
+    }
+    if (this.#behind) this.#alarms.resume()
     const rest = this.#rest
     this.#rest = []
     if (rest.length > 0) this.#home.came(rest)
@@ -142,11 +156,8 @@ export class KeptActor {
 
   // ── what comes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * Settles when they are on disk, and the host has them. @throws PeerClosedError, StoreError; NotTransferableError,
-   * TooLargeError: none of them was written
-   */
-  accept(inputs: readonly InputEntry[]): Promise<void> {
+  /** @throws PeerClosedError, StoreError, NotTransferableError, TooLargeError: none of them was written */
+  accept(inputs: readonly InputEntry[]): Accepted {
     if (this.#left) throw new PeerClosedError()
     const upTo = this.#journal.next + inputs.length
     const begun = this.#home.ready && upTo - this.#ledger.next <= BEGUN_MOST ? upTo : this.#begun
@@ -161,7 +172,7 @@ export class KeptActor {
       this.#home.came(entries.slice(0, inputs.length) as readonly Numbered<InputEntry>[])
     })()
     this.#told = told.catch((error: unknown) => this.#lose(asError(error)))
-    return told
+    return { first: upTo - inputs.length, told }
   }
 
   /** Settles when what was accepted until now is on disk. */
@@ -175,7 +186,7 @@ export class KeptActor {
     if (this.#founded) {
       chunksOf([entry]) // refused now, if at all: who sends it is there to be told
       void this.#founded.promise.then(() => this.#come(entry))
-    } else void this.accept([entry]).catch(() => undefined)
+    } else this.accept([entry]).told.catch(() => undefined)
   }
 
   #onSettled(child: AnyActorRef, failed: boolean, value: unknown): void {
@@ -268,10 +279,14 @@ export class KeptActor {
 
   /** Never rejects. */
   async #keep(): Promise<void> {
-    const { name, durable } = this.#kind
+    const {
+      name: machine,
+      durable: { version },
+    } = this.#kind
     this.#kept = this.#ledger.handled
     try {
-      await this.#journal.keep(this.#ledger.stored(name, durable.version, this.actor.getPersistedSnapshot()))
+      const persisted = this.actor.getPersistedSnapshot()
+      await this.#journal.keep(this.#ledger.stored({ machine, version, epoch: this.#epoch, persisted }))
     } catch (error) {
       this.#lose(asError(error))
     }
@@ -309,11 +324,6 @@ export class KeptActor {
     this.#alarms[Symbol.dispose]()
     this.actor.stop()
     await this.#told
-  }
-
-  /** Nothing of it is needed any more: its job's end is on disk. */
-  drop(): Promise<void> {
-    return this.#journal.drop()
   }
 
   #lose(error: Error): void {

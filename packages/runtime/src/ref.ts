@@ -195,7 +195,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #throwIfGone(): void {
     if (this.state !== 'gone') return
     const { reason } = this
-    throw codeOf(reason) === 'ACTOR_GONE' || codeOf(reason) === 'DENIED'
+    throw SAID.has(codeOf(reason) ?? '')
       ? reason!
       : new ActorGoneError(`there is nobody any more at ${this.#address.path}`, reason ? { cause: reason } : {})
   }
@@ -320,6 +320,8 @@ Object.defineProperty(MachineRef, 'name', { value: 'Ref' })
 const STATES_MOST = 64
 /** The other side answers when its time is over; an answer that is on its way by then is waited for. */
 const LATE_MS = 2_000
+/** Reasons that need no other words. */
+const SAID: ReadonlySet<string> = new Set(['ACTOR_GONE', 'DENIED', 'MACHINE_QUARANTINED'])
 const UNKNOWN: ReadonlySet<string> = new Set([
   'OUTCOME_UNKNOWN',
   'PEER_LOST',

@@ -11,6 +11,8 @@ export interface StoredActor {
   /** What it is made of, and of which version that was. */
   readonly machine: string
   readonly version: number
+  /** Which attempt of its job it is: another one is another actor. */
+  readonly epoch: number
   /** The first entry of the journal that is not in `persisted`. */
   readonly next: number
   /** Events that it had handled. */
@@ -46,6 +48,7 @@ const timer = shape({
 const stored = shape({
   machine: text,
   version: count,
+  epoch: count,
   next: count,
   handled: count,
   persisted: shape({}),

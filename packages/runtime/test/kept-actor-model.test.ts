@@ -2,6 +2,7 @@
 // what they would have been anyhow. Charts, events and kills are drawn; what fails prints its seed.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { AnyActorRef } from 'xstate'
 import { EVENTS, randomChart, type World } from './support/random-chart.ts'
 import { KeptLife, kindOf, type Shape } from './support/kept-life.ts'
 import { keptDisk, type KeptDisk } from './support/kept-store.ts'
@@ -41,7 +42,7 @@ interface Call {
 
 /** One life's world: what it does after it was killed never happened. */
 class LifeWorld implements World {
-  readonly calls = new Map<string, Call>()
+  readonly calls = new Map<AnyActorRef, Call>()
   readonly #alive: () => boolean
   readonly #acted: (what: string) => void
   constructor(alive: () => boolean, acted: (what: string) => void) {
@@ -51,9 +52,9 @@ class LifeWorld implements World {
   acted(what: string): void {
     if (this.#alive()) this.#acted(what)
   }
-  call(id: string): Promise<unknown> {
+  call(self: AnyActorRef): Promise<unknown> {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
-    this.calls.set(id, { resolve, reject })
+    this.calls.set(self, { resolve, reject })
     return promise
   }
 }
@@ -132,7 +133,7 @@ class Run {
       if (step.do === 'event') await life.send({ type: EVENTS[step.type]!, v: step.v }, 'client', index + 1)
       else if (step.do === 'ring') await life.ring(what.timer!.timer, what.timer!.event)
       else {
-        const call = this.world!.calls.get(what.child!)!
+        const call = this.world!.calls.get(life.child(what.child!))!
         if (step.failed) call.reject(new Error(`no ${step.v}`))
         else call.resolve({ v: step.v })
       }
@@ -152,7 +153,8 @@ async function faultless(seed: number, every: number, all: readonly Step[]): Pro
   for (const [index, step] of all.entries()) {
     if (run.life!.snapshot.status !== 'active') break
     const timers = kept.timers
-    const { running } = run.life!
+    // Where xstate enters a state again by its history without leaving it, it begins nothing of what it says it runs there.
+    const running = run.life!.running.filter((id) => run.world!.calls.has(run.life!.child(id)))
     if (step.do === 'ring' && timers.length === 0) continue
     if (step.do === 'settle' && running.length === 0) continue
     const what = {
@@ -223,7 +225,7 @@ describe('a durable machine', () => {
         const model = await faultless(seed, every, all)
         for (let writes = 1; writes <= model.writes; writes++) await killed(seed, every, all, model, [writes])
       }),
-      { endOnFailure: true, numRuns: Number(process.env['ERRAND_RUNS'] ?? 60) },
+      { numRuns: Number(process.env['ERRAND_RUNS'] ?? 40) },
     )
   })
 
@@ -234,7 +236,7 @@ describe('a durable machine', () => {
         const model = await faultless(seed, every, all)
         await killed(seed, every, all, model, lives)
       }),
-      { endOnFailure: true, numRuns: Number(process.env['ERRAND_RUNS'] ?? 60) * 5 },
+      { numRuns: Number(process.env['ERRAND_RUNS'] ?? 40) * 5 },
     )
   })
 })

@@ -6,6 +6,8 @@ import { checkedSpawnInput, isMachineDefinition } from '../machine-definition.ts
 import type { MachineDefinition } from '../actor-surface.ts'
 import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
+import type { KeptActors } from '../kept-actors.ts'
+import { KeptMachine } from './kept-machine.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 
 /** The machines a peer offers: what `createPeer({ machines })` was given. */
@@ -45,14 +47,32 @@ export class MachineOffers {
 export class MachineEngine implements Engine {
   readonly #offers: MachineOffers
   readonly #around: ActorSurroundings
+  readonly #kept: KeptActors | undefined
   readonly #actors = new Set<ActorHost>()
 
-  constructor(offers: MachineOffers, around: ActorSurroundings) {
+  /** `kept`: where durable ones are written down. None: they end with the peer. */
+  constructor(offers: MachineOffers, around: ActorSurroundings, kept?: KeptActors) {
     this.#offers = offers
     this.#around = around
+    this.#kept = kept
+  }
+
+  keeps({ job = '' }: WorkSpec): boolean {
+    return this.#kept !== undefined && this.#offers.get(job)?.durable !== undefined
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
+    const kept = this.#kept
+    if (kept && spec.kept && (spec.kept.again || this.keeps(spec.work))) {
+      const { job = '', payload } = spec.work
+      const home = {
+        kept,
+        around: this.#around,
+        definition: this.#offers.get(job),
+        input: (of: MachineDefinition) => checkedSpawnInput(of, payload && decode(payload)),
+      }
+      return new KeptMachine(home, spec, io)
+    }
     let definition: MachineDefinition
     let given: unknown
     try {
@@ -95,7 +115,7 @@ export class MachineEngine implements Engine {
     }
     const actor = new ActorHost(definition, input, spec.attempt ?? 1, ours, this.#around)
     this.#actors.add(actor)
-    actor.start()
+    void actor.start()
     return actor
   }
 

@@ -37,8 +37,8 @@ export class KeptLife implements KeptHome {
   }
 
   static async begin(kind: KeptKind, store: Store, input?: unknown): Promise<KeptLife> {
-    const journal = await ActorJournal.open(store, store.rows!, KEY, true)
-    const life = new KeptLife((home) => new KeptActor(kind, journal, home, { input }))
+    const journal = await ActorJournal.open(store, store.rows!, KEY, { isNew: true })
+    const life = new KeptLife((home) => new KeptActor(kind, journal, home, { epoch: 1, input }))
     await life.kept.start()
     return life
   }
@@ -49,7 +49,7 @@ export class KeptLife implements KeptHome {
     const journal = await ActorJournal.open(store, store.rows!, KEY)
     const found = await recoverActor(row?.value, kind, journal, thisMoment())
     if (typeof found === 'string') return found
-    const life = new KeptLife((home) => new KeptActor(kind!, journal, home, {}, found))
+    const life = new KeptLife((home) => new KeptActor(kind!, journal, home, { epoch: 1 }, found))
     before?.(life)
     await life.kept.start()
     return life
@@ -88,19 +88,22 @@ export class KeptLife implements KeptHome {
 
   /** As a sender does, over as many links as it takes. Settles when it is on disk. */
   async send(event: EntryEvent, from?: string, seq?: number): Promise<void> {
-    if (from === undefined || seq === undefined) return this.kept.accept([{ kind: 'event', at: 0, event }])
+    if (from === undefined || seq === undefined) return this.kept.accept([{ kind: 'event', at: 0, event }]).told
     if (!this.kept.senders.isNew(from, seq)) return this.kept.settled
     this.kept.senders.took(from, seq)
-    return this.kept.accept([{ kind: 'event', at: 0, event, from, seq }])
+    return this.kept.accept([{ kind: 'event', at: 0, event, from, seq }]).told
   }
 
   /** Its time has come. */
   ring(timer: number, type: string): Promise<void> {
-    return this.kept.accept([{ kind: 'timer', at: 0, timer, type }])
+    return this.kept.accept([{ kind: 'timer', at: 0, timer, type }]).told
   }
 
   get snapshot(): AnyMachineSnapshot {
     return this.kept.actor.getSnapshot() as AnyMachineSnapshot
+  }
+  child(id: string): AnyActorRef {
+    return (this.snapshot.children as Record<string, AnyActorRef>)[id]!
   }
   /** Ids of what it runs. */
   get running(): string[] {

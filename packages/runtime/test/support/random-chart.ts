@@ -20,7 +20,7 @@ export interface World {
   /** An action was run, for entry or event `what`. */
   acted(what: string): void
   /** Something is asked of it that takes its time. */
-  call(id: string): Promise<unknown>
+  call(self: AnyActorRef): Promise<unknown>
 }
 
 export const EVENTS = ['a', 'b', 'c', 'd', 'e'] as const
@@ -160,7 +160,7 @@ export function randomChart(seed: number, world: World): AnyStateMachine {
     } as never,
     {
       actors: {
-        work: fromPromise(({ self }) => world.call(self.id)),
+        work: fromPromise(({ self }) => world.call(self)),
       },
       actions: {
         act: ({ event, context }: { event: { type: string }; context: Context }) =>
