@@ -20,6 +20,10 @@ export interface KeptMachineHome {
   readonly definition: MachineDefinition | undefined
   /** What it was given, as its schema makes it. */
   input(definition: MachineDefinition): unknown
+  /** Before it does anything: from now on it is called what it is to be called. @throws NameTakenError, LimitError */
+  begins(): void
+  /** Before anybody can be told that it has ended. */
+  over(): void
 }
 
 export class KeptMachine implements Execution {
@@ -48,6 +52,7 @@ export class KeptMachine implements Execution {
       ended: (ending) => {
         if (this.#over) return
         this.#over = true
+        home.over()
         io.ended(ending)
       },
     }
@@ -95,6 +100,7 @@ export class KeptMachine implements Execution {
 
   async #run(definition: MachineDefinition, kept: KeptIn, input: unknown): Promise<void> {
     if (this.#over) return
+    this.#home.begins()
     const host = new ActorHost(definition, input, this.#spec.attempt ?? 1, this.#io, this.#home.around, kept)
     this.#host = host
     // Before it handles anything that it was sent in an earlier life.
@@ -138,6 +144,7 @@ export class KeptMachine implements Execution {
 
   async leave(): Promise<void> {
     this.#over = true
+    this.#home.over()
     await this.#host?.leave()
   }
 

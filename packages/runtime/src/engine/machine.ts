@@ -1,9 +1,11 @@
 // Runs machines that the peer offers, on its own thread: an actor for each job.
 import { decode } from '@errand/transport'
 import { ActorHost, type ActorSurroundings } from '../actor-host.ts'
-import { asError, MachineNotOfferedError, UsageError } from '../errors.ts'
+import type { ActorNames } from '../actor-names.ts'
+import { asError, codeOf, MachineNotOfferedError, UsageError } from '../errors.ts'
 import { checkedSpawnInput, isMachineDefinition } from '../machine-definition.ts'
 import type { MachineDefinition } from '../actor-surface.ts'
+import { singleRecord } from '../record.ts'
 import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { KeptActors } from '../kept-actors.ts'
@@ -46,13 +48,15 @@ export class MachineOffers {
 
 export class MachineEngine implements Engine {
   readonly #offers: MachineOffers
+  readonly #names: ActorNames
   readonly #around: ActorSurroundings
   readonly #kept: KeptActors | undefined
   readonly #actors = new Set<ActorHost>()
 
   /** `kept`: where durable ones are written down. None: they end with the peer. */
-  constructor(offers: MachineOffers, around: ActorSurroundings, kept?: KeptActors) {
+  constructor(offers: MachineOffers, names: ActorNames, around: ActorSurroundings, kept?: KeptActors) {
     this.#offers = offers
+    this.#names = names
     this.#around = around
     this.#kept = kept
   }
@@ -65,11 +69,14 @@ export class MachineEngine implements Engine {
     const kept = this.#kept
     if (kept && spec.kept && (spec.kept.again || this.keeps(spec.work))) {
       const { job = '', payload } = spec.work
+      const path = pathOf(spec)
       const home = {
         kept,
         around: this.#around,
         definition: this.#offers.get(job),
         input: (of: MachineDefinition) => checkedSpawnInput(of, payload && decode(payload)),
+        begins: () => this.#call(path, job, spec, io),
+        over: () => this.#names.ended(path),
       }
       return new KeptMachine(home, spec, io)
     }
@@ -78,12 +85,11 @@ export class MachineEngine implements Engine {
     try {
       definition = this.#offers.find(spec.work.job ?? '')
       given = spec.work.payload && decode(spec.work.payload)
+      if (!definition.input) return this.#begin(definition, given, spec, io)
     } catch (error) {
       io.ended({ outcome: 'failed', error: asError(error) })
       return { credit() {}, stop() {} }
     }
-    if (!definition.input) return this.#begin(definition, given, spec, io)
-    const input = checkedSpawnInput(definition, given)
     // Its schema may take its time; stopped meanwhile it has nothing to begin any more.
     let over = false
     const waiting = new DeferredExecution(() => {
@@ -91,35 +97,68 @@ export class MachineEngine implements Engine {
       io.ended({ outcome: 'stopped' })
       return true
     })
-    input.then(
-      (checked) => {
-        if (!over) waiting.begin(this.#begin(definition, checked, spec, io), io)
-      },
-      (error: unknown) => {
+    const begin = async (): Promise<void> => {
+      let actor: ActorHost
+      try {
+        const input = await checkedSpawnInput(definition, given)
+        if (over) return
+        actor = this.#begin(definition, input, spec, io)
+      } catch (error) {
         if (over) return
         waiting.abandon()
-        io.ended({ outcome: 'failed', error: asError(error) })
-      },
-    )
+        return io.ended({ outcome: 'failed', error: asError(error) })
+      }
+      waiting.begin(actor, io)
+    }
+    void begin()
     return waiting
   }
 
+  /** @throws NameTakenError, LimitError: then there is no actor */
   #begin(definition: MachineDefinition, input: unknown, spec: ExecutionSpec, io: ExecutionIO): ActorHost {
+    const path = pathOf(spec)
+    this.#call(path, definition.name, spec, io)
     const ours: ExecutionIO = {
       chunk: (chunk) => io.chunk(chunk),
       suspended: () => io.suspended?.(),
       ended: (ending) => {
         this.#actors.delete(actor)
+        // Before anybody can be told that it has ended: whoever looks for its name then finds nobody, or the next one.
+        this.#names.ended(path)
         io.ended(ending)
       },
     }
-    const actor = new ActorHost(definition, input, spec.attempt ?? 1, ours, this.#around)
+    let actor: ActorHost
+    try {
+      actor = new ActorHost(definition, input, spec.attempt ?? 1, ours, this.#around)
+    } catch (error) {
+      this.#names.ended(path)
+      throw error
+    }
     this.#actors.add(actor)
     void actor.start()
     return actor
   }
 
+  /** What it is called, before it does anything: what it says first may be asked for by that. */
+  #call(path: string, machine: string, { work, attempt: epoch = 1, kept }: ExecutionSpec, io: ExecutionIO): void {
+    const { register, groups } = work
+    const member = { path, epoch, machine }
+    try {
+      this.#names.began(member, { register, groups })
+    } catch (error) {
+      // One that begins anew, or goes on, does not end for a name that was given to another one meanwhile.
+      if ((epoch === 1 && !kept?.again) || codeOf(error) !== 'NAME_TAKEN') throw error
+      this.#names.began(member, { groups })
+      io.chunk(singleRecord('warning', `it goes on without its name: ${asError(error).message}`))
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const actor of [...this.#actors]) actor.stop()
   }
+}
+
+function pathOf({ session, job }: ExecutionSpec): string {
+  return `${session.instanceId}/${job}`
 }
