@@ -342,16 +342,16 @@ export class KeptActor {
     return this.#snapshot.children as Readonly<Record<string, AnyActorRef>>
   }
 
-  /** What it throws keeps XState from doing it, and is the machine's failure. */
+  /** What it throws while the machine takes a step keeps XState from doing it, and is the machine's failure. */
   #inspect(event: InspectionEvent): void {
     this.#root ??= event.actorRef
     const mine = event.actorRef === this.#root
     if (event.type === '@xstate.action' && mine) this.#onAction(event.action)
     else if (event.type === '@xstate.event' && mine) {
       const { sourceRef, event: sent } = event
-      // Its own come of an entry, and come again when that is replayed.
+      // Its own come of an entry, and come again when that is replayed. Not thrown: it may be anybody's step.
       if (sourceRef && sourceRef !== this.#root && !this.#settling)
-        throw this.#unfit(`'${sent.type}' reached it past its journal`)
+        this.#lose(this.#unfit(`'${sent.type}' reached it past its journal`))
     } else if (event.type === '@xstate.actor' && !mine) {
       const { src, id, sessionId } = event.actorRef as AnyActorRef & { src: unknown }
       if (typeof src !== 'string') throw this.#unfit('it spawned something that has no name')

@@ -77,6 +77,11 @@ export class KeptLife implements KeptHome {
     }
   }
 
+  /** All that came has been handled. */
+  async idle(): Promise<void> {
+    while (this.inbox.length > 0) await this.changed()
+  }
+
   /** Something came, or has been handled. */
   changed(): Promise<void> {
     return this.#changed.promise
