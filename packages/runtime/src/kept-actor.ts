@@ -271,10 +271,16 @@ export class KeptActor {
   #turned(): void {
     this.#turning = false
     if (this.#left || this.#snapshot.status !== 'active') return
-    const { next, timers, handled } = this.#ledger
+    const { next, timers } = this.#ledger
     const by = thisMoment()
     if (timers.stamp(next, by)) this.#note({ kind: 'timed', upTo: next, by })
-    if (handled - this.#kept >= this.#kind.durable.every && !this.#journal.keeping) void this.#keep()
+    this.#keepIfDue()
+  }
+
+  /** One at a time: what is due meanwhile is so behind it. */
+  #keepIfDue(): void {
+    if (this.#left || this.#snapshot.status !== 'active' || this.#journal.keeping) return
+    if (this.#ledger.handled - this.#kept >= this.#kind.durable.every) void this.#keep()
   }
 
   /** Never rejects. */
@@ -287,6 +293,7 @@ export class KeptActor {
     try {
       const persisted = this.actor.getPersistedSnapshot()
       await this.#journal.keep(this.#ledger.stored({ machine, version, epoch: this.#epoch, persisted }))
+      this.#keepIfDue()
     } catch (error) {
       this.#lose(asError(error))
     }
