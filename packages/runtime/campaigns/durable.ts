@@ -219,7 +219,10 @@ class Sender {
   async look(): Promise<{ state: ClockworkState; told: number }> {
     for (;;) {
       const { told } = this
-      const asked = await within('its state', this.#ref.ask<ClockworkState>({ type: 'state' } as never, { timeout: '20s' }))
+      const asked = await within(
+        'its state',
+        this.#ref.ask<ClockworkState>({ type: 'state' } as never, { timeout: '20s' }),
+      )
       if (asked.outcome === 'ok') return { state: asked.value, told }
       if (asked.outcome === 'error') throw asked.error
     }
@@ -267,7 +270,13 @@ async function settled(sender: Sender, expected: ClockworkState): Promise<{ stat
 
 function compare({ state }: { readonly state: ClockworkState }, expected: ClockworkState): void {
   const plain = ({ count, hash, rung, worked, todo }: ClockworkState): string =>
-    JSON.stringify([count, hash, [...rung].toSorted(([a], [b]) => a - b), [...worked].toSorted(([a], [b]) => a - b), todo])
+    JSON.stringify([
+      count,
+      hash,
+      [...rung].toSorted(([a], [b]) => a - b),
+      [...worked].toSorted(([a], [b]) => a - b),
+      todo,
+    ])
   if (plain(state) !== plain(expected)) throw new Error(`it is ${plain(state)}\nand without faults ${plain(expected)}`)
 }
 

@@ -204,25 +204,29 @@ export class ActorHost implements Execution, Turned {
     const events = decodeChunk(bytes)
     if (events.length !== count || count > TELL_MOST)
       throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
-    return this.#told(this.#enter(async () => {
-      const refused: [number, Error][] = []
-      // Looked at only now: what came before it may have been the same batch, over a link that is gone.
-      const taken = events.map((event, index) => (this.#senders.isNew(from, seq + index) ? this.#checked(event) : undefined))
-      const items: Item[] = []
-      for (const [index, one] of taken.entries()) {
-        if (one === undefined) continue
-        try {
-          const event = one instanceof Promise ? await one : one
-          if (event instanceof Error) throw event
-          items.push({ event, sent: [from, seq + index] })
-        } catch (error) {
-          refused.push([index, asError(error)])
+    return this.#told(
+      this.#enter(async () => {
+        const refused: [number, Error][] = []
+        // Looked at only now: what came before it may have been the same batch, over a link that is gone.
+        const taken = events.map((event, index) =>
+          this.#senders.isNew(from, seq + index) ? this.#checked(event) : undefined,
+        )
+        const items: Item[] = []
+        for (const [index, one] of taken.entries()) {
+          if (one === undefined) continue
+          try {
+            const event = one instanceof Promise ? await one : one
+            if (event instanceof Error) throw event
+            items.push({ event, sent: [from, seq + index] })
+          } catch (error) {
+            refused.push([index, asError(error)])
+          }
         }
-      }
-      await this.#waitForRoom(items.length, signal)
-      this.#senders.took(from, seq + count - 1)
-      return { answer: refused.length > 0 ? { refused } : {}, taken: this.#take(items) }
-    }))
+        await this.#waitForRoom(items.length, signal)
+        this.#senders.took(from, seq + count - 1)
+        return { answer: refused.length > 0 ? { refused } : {}, taken: this.#take(items) }
+      }),
+    )
   }
 
   /** Answered when they are taken, while the next batch is on its way already. */

@@ -70,8 +70,7 @@ export class TimerTable {
    */
   take(timer: number, type: string): ActorTimer | undefined {
     const named = this.#timers.get(timer)
-    const one =
-      named?.event.type === type ? named : [...this.#timers.values()].find(({ event }) => event.type === type)
+    const one = named?.event.type === type ? named : [...this.#timers.values()].find(({ event }) => event.type === type)
     if (one) this.#timers.delete(one.timer)
     return one
   }

@@ -16,7 +16,10 @@ export type EntryHead = Pick<
   'session' | 'id' | 'instanceId' | 'startId' | 'name' | 'command' | 'location' | 'type' | 'parent' | 'position'
 >
 /** How it can be gone on with, as far as that is known from the start. */
-export type EntryPlan = Pick<OpenJob, 'spec' | 'target' | 'throttle' | 'lostAfter' | 'shared' | 'durable' | 'delay' | 'after'>
+export type EntryPlan = Pick<
+  OpenJob,
+  'spec' | 'target' | 'throttle' | 'lostAfter' | 'shared' | 'durable' | 'delay' | 'after'
+>
 
 /** What its host knows of it now. */
 export interface EntryFacts extends Pick<

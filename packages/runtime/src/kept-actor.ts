@@ -112,8 +112,10 @@ export class KeptActor {
       runs: (child) => !this.#known.has(`${this.#ledger.sinceOf(child)} ${child.id}`),
       settled: (child, failed, value) => this.#onSettled(child, failed, value),
     })
-    this.#send = this.actor.send
-    this.actor.send = (event: EntryEvent) => this.#come({ kind: 'event', at: Date.now(), event })
+    const { actor } = this
+    const send = actor.send.bind(actor)
+    this.#send = (event) => send(event)
+    actor.send = (event: EntryEvent) => this.#come({ kind: 'event', at: Date.now(), event })
     if (was) this.#ledger.found(this.#children)
   }
 
@@ -321,7 +323,9 @@ export class KeptActor {
     } catch {
       // Its words are enough, and where nothing can be written any more its job's row will say so.
       const { message } = asError(error)
-      void (async () => this.#journal.append([{ ...entry, error: new Error(message) }]).accepted)().catch(() => undefined)
+      void (async () => this.#journal.append([{ ...entry, error: new Error(message) }]).accepted)().catch(
+        () => undefined,
+      )
     }
   }
 
@@ -376,7 +380,8 @@ export class KeptActor {
 
   #unfit(what: string, hint?: string): UsageError {
     return new UsageError(`machine '${this.#kind.name}' is durable, and ${what}`, {
-      hint: hint ?? 'what a durable machine runs are promises by name: `setup({ actors: { fetchIt: fromPromise(…) } })`',
+      hint:
+        hint ?? 'what a durable machine runs are promises by name: `setup({ actors: { fetchIt: fromPromise(…) } })`',
     })
   }
 }

@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { assign, emit, fromPromise, setup } from 'xstate'
-import { codeOf, defineMachine, type Job, type MachineDefinition, type Ref } from '../src/index.ts'
+import { createMemoryNetwork, memory } from '@errand/transport/memory'
+import { codeOf, createPeer, defineMachine, type Job, type MachineDefinition, type Ref } from '../src/index.ts'
 import { reply } from '../src/machine-actions.ts'
 import { keptDisk } from './support/kept-store.ts'
 import { Lives } from './support/lives.ts'
@@ -77,7 +78,10 @@ function orderOf(version = 1, more: Partial<Parameters<typeof defineMachine>[0][
           invoke: {
             src: 'pay',
             onDone: { target: 'open', actions: assign({ paid: ({ event }) => event.output }) },
-            onError: { target: 'open', actions: assign({ paid: ({ event }) => `no: ${(event.error as Error).message}` }) },
+            onError: {
+              target: 'open',
+              actions: assign({ paid: ({ event }) => `no: ${(event.error as Error).message}` }),
+            },
           },
         },
         over: { type: 'final' },
@@ -160,7 +164,11 @@ describe('a durable machine whose peer is killed', () => {
     await long.tell({ type: 'wait', ms: 400 })
     await never.tell({ type: 'wait', ms: 3_000_000_000 })
     await delay(60)
-    const [a, b, c] = [await again(peers, short), (await peers.peer.ref(long.address)) as unknown as Ref<Order>, (await peers.peer.ref(never.address)) as unknown as Ref<Order>]
+    const [a, b, c] = [
+      await again(peers, short),
+      (await peers.peer.ref(long.address)) as unknown as Ref<Order>,
+      (await peers.peer.ref(never.address)) as unknown as Ref<Order>,
+    ]
     let rang = 0
     b.subscribe(({ context }) => context.reminded > 0 && (rang ||= performance.now()))
     await until('the short one', () => a.getSnapshot().context?.reminded === 1)
@@ -206,7 +214,7 @@ describe('a durable machine whose peer is killed', () => {
     expect(seen).toEqual([])
     await until('that is written', () => {
       const [row] = peers.disk.rows('job')
-      return (row?.value as { open?: { still?: boolean } }).open?.still
+      return row && (row.value as { open?: { still?: boolean } }).open?.still
     })
     let next = await again(peers, ref)
     await next.ready()
@@ -256,6 +264,142 @@ async function said(peers: Lives, count: number): Promise<void> {
   })
 }
 
+/** Whoever goes to it. */
+const known = { policy: { peers: { far: [] } } }
+
+describe('a durable machine that begins', () => {
+  test('killed at any write, it is there or was never accepted; what its start does is done once at most', async () => {
+    const done: string[] = []
+    const greeter = defineMachine({
+      name: 'greeter',
+      machine: setup({ types: { context: {} as { for: string }, input: {} as { for: string } } }).createMachine({
+        context: ({ input }) => ({ for: input.for }),
+        initial: 'waiting',
+        entry: ({ context }) => void done.push(context.for),
+        states: { waiting: { after: { 20: 'greeted' } }, greeted: {} },
+      }),
+      events: {},
+      durable: true,
+    })
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 4); kill++) {
+      done.length = 0
+      await using peers = lives(greeter)
+      await peers.start()
+      await peers.close()
+      const input = { for: `life ${kill}` }
+      const options = { input, startId: 'the one', name: 'greeter' }
+      const first = await peers.start({ writes: kill })
+      let accepted = false
+      const spawning = first.spawn(greeter, options).then(() => (accepted = true))
+      spawning.catch(() => undefined)
+      await Promise.race([peers.disk.killed, spawning])
+      writes = Math.max(writes, peers.disk.writes + 1)
+      const before = done.splice(0).length
+      const peer = await peers.again()
+      const found = await peer.jobs()
+      if (accepted) expect(found.length).toBe(1)
+      const ref = await peer.spawn(greeter, options)
+      await until('its timer', () => ref.getSnapshot().value === 'greeted')
+      expect((await peer.jobs()).length).toBe(1)
+      expect(ref.getSnapshot().context).toEqual({ for: `life ${kill}` })
+      expect(before + done.length, `killed at write ${kill}`).toBeLessThanOrEqual(1)
+      if (accepted || found.length === 0) expect(before + done.length).toBe(1)
+    }
+  })
+
+  test('goes on; one that is not durable ends with its peer', async () => {
+    for (const machine of [order, { ...order, durable: undefined } as MachineDefinition]) {
+      const network = createMemoryNetwork()
+      const policy = { peers: { here: ['connect' as const, 'spawn:order' as const] } }
+      await using far = new Lives({ name: 'far', network, machines: [machine], policy, stopGrace: 0 })
+      await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+      await far.start()
+      const session = await here.connect('far')
+      const ref = (await session.spawn(machine)) as unknown as Ref<Order>
+      await ref.tell({ type: 'item', name: 'one' })
+      expect(far.disk.rows('actor').length).toBe(machine === order ? 1 : 0)
+      await far.again()
+      if (machine === order) {
+        await ref.tell({ type: 'item', name: 'two' })
+        expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 2 })
+        continue
+      }
+      await until('it is gone', () => ref.state === 'gone')
+      expect(codeOf(ref.getSnapshot().error)).toBe('PEER_RESTARTED')
+    }
+  })
+
+  test('in a session of another peer goes on with that session, and its refs over there with it', async () => {
+    const network = createMemoryNetwork()
+    const policy = { peers: { here: ['connect' as const, 'spawn:order' as const] } }
+    await using far = new Lives({ name: 'far', network, machines: [order], policy, stopGrace: 0 })
+    await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+    await far.start()
+    const sessions = [await here.connect('far', { name: 'work' }), await here.home('far')]
+    const refs = await Promise.all(sessions.map((session) => session.spawn(order)))
+    let told = 0
+    for (let life = 0; life < 4; life++) {
+      for (const ref of refs) for (const name of items(5, told)) await ref.tell({ type: 'item', name })
+      told += 5
+      if (life < 3) await far.again()
+    }
+    for (const ref of refs) {
+      expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: told })
+      await until('what it shows', () => ref.getSnapshot().context.items.length === told)
+      expect(ref.getSnapshot().context.items).toEqual(items(told))
+    }
+  })
+
+  test('is called in its next lives what it was spawned as, and not while it stands still', async () => {
+    await using peers = lives()
+    const ref = await (await peers.start()).spawn(order, { register: 'the-order' })
+    await ref.tell({ type: 'item', name: 'one' })
+    const found = async (): Promise<string | undefined> => {
+      const follows = (await peers.peer.whereis('the-order')) as unknown as Ref<Order>
+      await follows.ready()
+      return follows.address.path
+    }
+    await again(peers, ref)
+    expect(await found()).toBe(ref.address.path)
+    await peers.again({ machines: [] })
+    await until('it stands still', async () => (await peers.peer.jobs())[0]!.state === 'Suspended')
+    expect(
+      codeOf(await refusal('a name', () => peers.peer.whereis('the-order').then((it) => it.ready()))),
+    ).toBeDefined()
+    await again(peers, ref)
+    expect(await found()).toBe(ref.address.path)
+  })
+
+  test('that fails and is to be tried again begins anew, as another actor', async () => {
+    await using peers = lives()
+    const peer = await peers.start()
+    const session = (await peer.sessions())[0]
+    expect(session).toBeUndefined()
+    const ref = await peer.spawn(order)
+    await ref.tell({ type: 'item', name: 'one' })
+    peers.kill()
+    // Written by hand: nothing asks for it when a machine is spawned.
+    const [{ key, value }] = peers.disk.rows('job') as [{ key: string; value: { open: { spec: object } } }]
+    const spec = { ...value.open.spec, restart: { times: 3, within: 60_000 } }
+    peers.disk.place('job', key, { ...value, open: { ...value.open, spec } })
+    const next = await again(peers, ref)
+    expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 1 })
+    next.send({ type: 'break' })
+    await until(
+      'another one',
+      () => (peers.disk.rows('actor')[0]?.value as { epoch?: number } | undefined)?.epoch === 2,
+    )
+    await until('that the first is gone', () => next.state === 'gone')
+    const second = (await peers.peer.ref({ ...ref.address, epoch: 2 })) as unknown as Ref<Order>
+    expect(await second.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 0 })
+    await second.tell({ type: 'item', name: 'two' })
+    const third = await again(peers, second)
+    expect(await third.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 1 })
+    expect(third.getSnapshot().context.items).toEqual(['two'])
+  })
+})
+
 describe('a durable machine that ends', () => {
   test('leaves nothing but its job', async () => {
     await using peers = lives()
@@ -279,56 +423,66 @@ describe('a durable machine that ends', () => {
     ])
   })
 
-  test('killed at any write of its last moments, it ends once, and says its output once', { timeout: 60_000 }, async () => {
-    for (const last of ['done', 'break'] as const) {
-      let writes = 0
-      for (let kill = 1; kill <= Math.max(writes, 8); kill++) {
-        await using peers = lives()
-        const ref = await (await peers.start()).spawn(order)
-        for (const name of items(5)) await ref.tell({ type: 'item', name })
-        await said(peers, 5)
-        // From here on its disk lives for so many writes.
-        const peer = await peers.again()
-        await (await peer.ref(ref.address)).ready()
-        await peers.close()
-        const dying = await peers.start({ writes: kill })
-        const it = (await dying.ref(ref.address)) as unknown as Ref<Order>
-        it.send({ type: last })
-        const job = (await dying.jobs())[0]
-        await Promise.race([peers.disk.killed, job?.finished])
-        writes = Math.max(writes, peers.disk.writes + 1)
-        const after = await peers.again()
-        const same = (await after.jobs())[0]!
-        if (same.state === 'Running') {
-          // It was not taken: it is asked again by whoever sent it.
-          const ref2 = (await after.ref(ref.address)) as unknown as Ref<Order>
-          await ref2.ready().catch(() => undefined) // it stands still, see below
-          if (ref2.state === 'live') {
-            expect(ref2.getSnapshot().context.items).toEqual(items(5))
-            ref2.send({ type: last })
+  test(
+    'killed at any write of its last moments, it ends once, and says its output once',
+    { timeout: 60_000 },
+    async () => {
+      for (const last of ['done', 'break'] as const) {
+        let writes = 0
+        for (let kill = 1; kill <= Math.max(writes, 8); kill++) {
+          await using peers = lives()
+          const ref = await (await peers.start()).spawn(order)
+          for (const name of items(5)) await ref.tell({ type: 'item', name })
+          await said(peers, 5)
+          // From here on its disk lives for so many writes.
+          const peer = await peers.again()
+          await (await peer.ref(ref.address)).ready()
+          await peers.close()
+          const dying = await peers.start({ writes: kill })
+          const it = (await dying.ref(ref.address)) as unknown as Ref<Order>
+          it.send({ type: last })
+          const job = (await dying.jobs())[0]
+          await Promise.race([peers.disk.killed, job?.finished])
+          writes = Math.max(writes, peers.disk.writes + 1)
+          const after = await peers.again()
+          const same = (await after.jobs())[0]!
+          if (same.state === 'Running') {
+            // It was not taken: it is asked again by whoever sent it.
+            const ref2 = (await after.ref(ref.address)) as unknown as Ref<Order>
+            await ref2.ready().catch(() => undefined) // it stands still, see below
+            if (ref2.state === 'live') {
+              expect(ref2.getSnapshot().context.items).toEqual(items(5))
+              ref2.send({ type: last })
+            }
           }
+          // What throws may do so because it is another one now: it stands still then, and can be stopped.
+          await until('its end', () => same.state !== 'Running')
+          if (same.state === 'Suspended') {
+            expect(last).toBe('break')
+            await same.stop()
+          }
+          const all = await outputs(same.receive({ from: 0 }))
+          expect(all.filter((one) => 'items' in (one as object)).length, `killed at write ${kill}`).toBe(
+            last === 'done' ? 1 : 0,
+          )
+          expect(all.length).toBe(last === 'done' ? 6 : 5)
+          await empty(peers)
         }
-        // What throws may do so because it is another one now: it stands still then, and can be stopped.
-        await until('its end', () => same.state !== 'Running')
-        if (same.state === 'Suspended') {
-          expect(last).toBe('break')
-          await same.stop()
-        }
-        const all = await outputs(same.receive({ from: 0 }))
-        expect(all.filter((one) => 'items' in (one as object)).length, `killed at write ${kill}`).toBe(
-          last === 'done' ? 1 : 0,
-        )
-        expect(all.length).toBe(last === 'done' ? 6 : 5)
-        await empty(peers)
       }
-    }
-  })
+    },
+  )
 })
 
 describe('a durable machine that cannot go on', () => {
-  const why = async (ref: Ref<Order>): Promise<string | undefined> => codeOf(await refusal('a tell', () => ref.tell({ type: 'total' })))
+  const why = async (ref: Ref<Order>): Promise<string | undefined> =>
+    codeOf(await refusal('a tell', () => ref.tell({ type: 'total' })))
 
-  async function standsStill(peers: Lives, ref: Ref<Order>, machines: readonly MachineDefinition[], reason: RegExp): Promise<void> {
+  async function standsStill(
+    peers: Lives,
+    ref: Ref<Order>,
+    machines: readonly MachineDefinition[],
+    reason: RegExp,
+  ): Promise<void> {
     const before = [peers.disk.rows('actor'), journals(peers)]
     const peer = await peers.again({ machines })
     const job = (await peer.jobs())[0]!
@@ -358,7 +512,12 @@ describe('a durable machine that cannot go on', () => {
     })
     await standsStill(peers, ref, [failing], /`migrate` failed: no way/)
     await standsStill(peers, ref, [orderOf(2, { migrate: () => undefined })], /gave no snapshot/)
-    await standsStill(peers, ref, [orderOf(2, { migrate: (was) => ({ ...(was as object), value: 'nowhere' }) })], /nowhere/)
+    await standsStill(
+      peers,
+      ref,
+      [orderOf(2, { migrate: (was) => ({ ...(was as object), value: 'nowhere' }) })],
+      /nowhere/,
+    )
     ref = await again(peers, ref)
     expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 6 })
     expect(ref.getSnapshot().context.items).toEqual(items(6))

@@ -18,7 +18,12 @@ const steps = fc.array(
     { weight: 2, arbitrary: fc.record({ do: fc.constant('ring' as const), which: fc.nat(9) }) },
     {
       weight: 2,
-      arbitrary: fc.record({ do: fc.constant('settle' as const), which: fc.nat(9), failed: fc.boolean(), v: fc.nat(99) }),
+      arbitrary: fc.record({
+        do: fc.constant('settle' as const),
+        which: fc.nat(9),
+        failed: fc.boolean(),
+        v: fc.nat(99),
+      }),
     },
   ),
   { minLength: 1, maxLength: 14 },
@@ -144,7 +149,11 @@ class Run {
 }
 
 /** As it goes when nothing goes wrong. */
-async function faultless(seed: number, every: number, all: readonly Step[]): Promise<{ first: Done; done: Done[]; writes: number }> {
+async function faultless(
+  seed: number,
+  every: number,
+  all: readonly Step[],
+): Promise<{ first: Done; done: Done[]; writes: number }> {
   const run = new Run(seed, every)
   await run.begin()
   const { kept } = run.life!
@@ -232,10 +241,16 @@ describe('a durable machine', () => {
   test('killed again and again, at its restarts too', { timeout: 60_000 }, async () => {
     const kills = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 12 })
     await fc.assert(
-      fc.asyncProperty(fc.nat(1_000_000), fc.integer({ min: 1, max: 6 }), steps, kills, async (seed, every, all, lives) => {
-        const model = await faultless(seed, every, all)
-        await killed(seed, every, all, model, lives)
-      }),
+      fc.asyncProperty(
+        fc.nat(1_000_000),
+        fc.integer({ min: 1, max: 6 }),
+        steps,
+        kills,
+        async (seed, every, all, lives) => {
+          const model = await faultless(seed, every, all)
+          await killed(seed, every, all, model, lives)
+        },
+      ),
       { numRuns: Number(process.env['ERRAND_RUNS'] ?? 40) * 5 },
     )
   })

@@ -35,26 +35,48 @@ describe('a machine that cannot be durable is refused when it is defined', () =>
   const child = createMachine({})
   const cases: readonly (readonly [what: string, machine: unknown, words: RegExp])[] = [
     ['a machine in it', setup({ actors: { child } }).createMachine({}), /its actor 'child' is no promise/],
-    ['a callback', setup({ actors: { child: fromCallback(() => undefined) } }).createMachine({}), /'child' is no promise/],
-    ['a reducer', setup({ actors: { child: fromTransition((n: number) => n, 0) } }).createMachine({}), /'child' is no promise/],
     [
-      'an observable',
-      setup({ actors: { child: fromObservable(() => ({ subscribe: () => ({ unsubscribe() {} }) }) as never) } }).createMachine({}),
+      'a callback',
+      setup({ actors: { child: fromCallback(() => undefined) } }).createMachine({}),
       /'child' is no promise/,
     ],
-    ['something without a name', createMachine({ invoke: { src: wait } }), /what state '\(machine\)' invokes has no name/],
+    [
+      'a reducer',
+      setup({ actors: { child: fromTransition((n: number) => n, 0) } }).createMachine({}),
+      /'child' is no promise/,
+    ],
+    [
+      'an observable',
+      setup({
+        actors: { child: fromObservable(() => ({ subscribe: () => ({ unsubscribe() {} }) }) as never) },
+      }).createMachine({}),
+      /'child' is no promise/,
+    ],
+    [
+      'something without a name',
+      createMachine({ invoke: { src: wait } }),
+      /what state '\(machine\)' invokes has no name/,
+    ],
     [
       'something without a name, deep in it',
       createMachine({ initial: 'a', states: { a: { initial: 'b', states: { b: { invoke: [{ src: wait }] } } } } }),
       /'\(machine\)\.a\.b' invokes has no name/,
     ],
-    ['something that is not there', createMachine({ invoke: { src: 'nothing' } }), /'nothing', as '0\.\(machine\)'\) is not implemented/],
+    [
+      'something that is not there',
+      createMachine({ invoke: { src: 'nothing' } }),
+      /'nothing', as '0\.\(machine\)'\) is not implemented/,
+    ],
     [
       'onSnapshot',
       setup({ actors: { wait } }).createMachine({ invoke: { src: 'wait', onSnapshot: {} } }),
       /has an onSnapshot/,
     ],
-    ['a spawned machine', createMachine({ entry: spawnChild(child, { id: 'x' }) }), /an action of state .* spawns something/],
+    [
+      'a spawned machine',
+      createMachine({ entry: spawnChild(child, { id: 'x' }) }),
+      /an action of state .* spawns something/,
+    ],
     [
       'a spawned promise without an id',
       setup({ actors: { wait } }).createMachine({ on: { go: { actions: spawnChild('wait') } } }),
@@ -74,7 +96,12 @@ describe('a machine that cannot be durable is refused when it is defined', () =>
   test.each(cases)('%s', (_, machine, words) => {
     expect(() => checkDurable('it', machine as AnyStateMachine)).toThrow(words)
     const define = (durable?: true): unknown =>
-      defineMachine({ name: 'it', machine: machine as AnyStateMachine, events: {}, ...(durable && { durable }) } as never)
+      defineMachine({
+        name: 'it',
+        machine: machine as AnyStateMachine,
+        events: {},
+        ...(durable && { durable }),
+      } as never)
     expect(() => define(true)).toThrow(/machine 'it' cannot be durable/)
     // It may be spawned all the same, and ends with its peer.
     define()
@@ -83,7 +110,11 @@ describe('a machine that cannot be durable is refused when it is defined', () =>
   test('promises by name, timers and what is its own are not', () => {
     const machine = setup({ actors: { wait } }).createMachine({
       invoke: { src: 'wait', id: 'w' },
-      entry: [spawnChild('wait', { id: 'x' }), raise({ type: 'x' }, { delay: 5 }), sendTo(({ self }) => self, { type: 'x' }, { delay: 5 })],
+      entry: [
+        spawnChild('wait', { id: 'x' }),
+        raise({ type: 'x' }, { delay: 5 }),
+        sendTo(({ self }) => self, { type: 'x' }, { delay: 5 }),
+      ],
       initial: 'a',
       states: { a: { after: { 5: 'b' } }, b: {} },
     })
@@ -121,7 +152,11 @@ describe('what only shows when it runs ends it, before it could be lost', () => 
     [
       'what a child sends past the journal',
       setup({
-        actors: { pushes: fromPromise(async ({ self }) => void (self as unknown as { _parent: AnyActorRef })._parent.send({ type: 'x' })) },
+        actors: {
+          pushes: fromPromise(async ({ self }) =>
+            (self as unknown as { _parent: AnyActorRef })._parent.send({ type: 'x' }),
+          ),
+        },
       }).createMachine({
         on: { go: { actions: assign(({ spawn }) => void spawn('pushes', { id: 'x', syncSnapshot: true })) } },
       }) as never,
@@ -331,7 +366,9 @@ describe('its journal', () => {
     expect(entries.map(([number]) => number)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
     const again = await ActorJournal.open(store, store.rows!, KEY)
     const read = (await again.read(2)) as readonly (readonly [number, { event?: unknown }])[]
-    expect(read.map(([number, { event }]) => [number, event])).toEqual(events.slice(2).map((event, n) => [n + 2, event]))
+    expect(read.map(([number, { event }]) => [number, event])).toEqual(
+      events.slice(2).map((event, n) => [n + 2, event]),
+    )
   })
 })
 
@@ -343,8 +380,7 @@ describe('on disk', () => {
     const kind = kindOf(counter(acted), 3)
     for (let kill = 0; kill < 6; kill++) {
       const store = place.open()
-      const life =
-        kill === 0 ? await KeptLife.begin(kind, store) : ((await KeptLife.again(kind, store)) as KeptLife)
+      const life = kill === 0 ? await KeptLife.begin(kind, store) : ((await KeptLife.again(kind, store)) as KeptLife)
       expect(life.snapshot.context.n).toBe(kill * 5)
       for (let n = 0; n < 5; n++) await life.send(add(n), 'me', kill * 5 + n + 1)
       await store.terminate()
@@ -394,7 +430,13 @@ describe('its timers', () => {
     const rang: string[] = []
     using alarms = new ActorAlarms(table, ({ event }) => rang.push(event.type))
     const day = 86_400_000
-    for (const [type, delay] of Object.entries({ last: 40 * day, soon: 10, never: Infinity, second: 26 * day, now: -1 })) {
+    for (const [type, delay] of Object.entries({
+      last: 40 * day,
+      soon: 10,
+      never: Infinity,
+      second: 26 * day,
+      now: -1,
+    })) {
       alarms.coming(table.set({ type }, delay, 0))
       alarms.clock.setTimeout(() => undefined, delay)
     }
@@ -449,7 +491,8 @@ describe('its timers', () => {
 
   test('of one name are cancelled together', () => {
     const table = new TimerTable()
-    for (const delay of [1, 2]) table.hear({ type: 'xstate.raise', params: { event: { type: 'x' }, id: 'a', delay } }, 0)
+    for (const delay of [1, 2])
+      table.hear({ type: 'xstate.raise', params: { event: { type: 'x' }, id: 'a', delay } }, 0)
     table.hear({ type: 'xstate.raise', params: { event: { type: 'x' }, id: 'b', delay: 3 } }, 0)
     table.hear({ type: 'xstate.raise', params: { event: { type: 'now' } } }, 0)
     table.hear({ type: 'xstate.cancel', params: { sendId: 'a' } }, 1)
@@ -465,7 +508,10 @@ describe('its timers', () => {
         id: 'm',
         context: { rang: 0 },
         initial: 'a',
-        states: { a: { after: { [ms]: { target: 'b' } }, on: { x: { actions: raise({ type: 'own' }, { delay: 50_000 }) } } }, b: {} },
+        states: {
+          a: { after: { [ms]: { target: 'b' } }, on: { x: { actions: raise({ type: 'own' }, { delay: 50_000 }) } } },
+          b: {},
+        },
       }) as unknown as AnyStateMachine
     const disk = keptDisk()
     const life = await KeptLife.begin(kindOf(chart(10_000)), disk.open())

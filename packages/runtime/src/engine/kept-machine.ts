@@ -91,9 +91,9 @@ export class KeptMachine implements Execution {
 
   /** `unseen`: whether it has begun before nobody knows. What its start does is not done again then. */
   async #begin(journal: ActorJournal, unseen = false): Promise<void> {
-    const { definition, input: given } = this.#home
+    const { definition } = this.#home
     if (!definition?.durable) return this.#standStill(`no durable machine '${this.#spec.work.job}' is offered here`)
-    const input = await given(definition)
+    const input = await this.#home.input(definition)
     const was = unseen ? begunUnseen(durableMachine(definition.machine), input, thisMoment()) : undefined
     await this.#run(definition, { journal, was, said: 0 }, input)
   }

@@ -44,7 +44,11 @@ export class KeptLife implements KeptHome {
   }
 
   /** A text: why it is quarantined. `before`: when it was found, and does nothing yet. */
-  static async again(kind: KeptKind | undefined, store: Store, before?: (life: KeptLife) => void): Promise<KeptLife | string> {
+  static async again(
+    kind: KeptKind | undefined,
+    store: Store,
+    before?: (life: KeptLife) => void,
+  ): Promise<KeptLife | string> {
     const [row] = await store.rows!.all('actor')
     const journal = await ActorJournal.open(store, store.rows!, KEY)
     const found = await recoverActor(row?.value, kind, journal, thisMoment())

@@ -133,7 +133,9 @@ export function randomChart(seed: number, world: World): AnyStateMachine {
             ...(chance(80) && { onError: transition() }),
           },
         }),
-        ...(chance(5) && { always: { guard: ({ context }: { context: Context }) => context.n % 7 === 3, target: pick(names) } }),
+        ...(chance(5) && {
+          always: { guard: ({ context }: { context: Context }) => context.n % 7 === 3, target: pick(names) },
+        }),
       }
       if (nested) Object.assign(state, region(depth - 1, 2 + draw(2), `${name}x`))
       states[name] = state
