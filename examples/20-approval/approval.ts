@@ -34,11 +34,7 @@ const approvalMachine = setup({
     approved: { type: 'final' },
     rejected: { type: 'final' },
   },
-  output: ({ context, self }) => ({
-    what: context.what,
-    approved: self.getSnapshot().value === 'approved',
-    by: context.by,
-  }),
+  output: ({ context: { what, by, why } }) => ({ what, approved: by !== undefined && why === undefined, by }),
 })
 
 export const approval = defineMachine({

@@ -1,5 +1,5 @@
-// A statechart on server01 asks for something. The laptop has started it and watches; the boss, a peer of its own, finds it by
-// its name and answers. Both drive it by the same ref that XState knows from at home.
+// A statechart on server01 asks for something. The laptop has started it and watches; the boss, a peer of its own, is given its
+// address and answers. Both drive it by the same ref that XState knows from at home.
 import { createPeer } from '@errand/runtime'
 import { libp2p } from '@errand/transport/libp2p'
 import { toPromise } from 'xstate'
@@ -18,23 +18,24 @@ const session = await laptop.connect('server01')
 const request = await session.spawn(approval, {
   input: { what: 'a new laptop', within: 60_000 },
   name: 'request',
-  register: 'requests/1',
 })
 const [job] = await session.jobs()
 console.log(`server01 runs ${job!.name}: ${job!.type} ${job!.state}; it is ${request.getSnapshot().value}`)
-request.subscribe(({ value, context }) => console.log(`laptop sees: ${value} by ${context.by ?? 'nobody'}`))
+request.select(({ context }) => context.by).subscribe((by) => console.log(`laptop sees: answered by ${by}`))
 
-// Whoever may, and knows its name: to look at actors of others and to send to them is granted apart.
+// A ref is an address, plain data: it could go by mail. Whoever has it may use it as far as the grants go: to look at actors of
+// others and to send to them is granted apart.
+const mail = JSON.stringify(request.address)
 await using boss = await createPeer({ name: 'boss', transport: libp2p() })
 await boss.join(await server01.invite(['connect', 'jobs:read', 'jobs:send']))
-const asked = await boss.whereis('requests/1', { on: 'server01' })
+const asked = await boss.ref<typeof approval>(JSON.parse(mail))
 const words = await asked.ask({ type: 'what is asked' })
 console.log(`boss is asked: ${words.outcome === 'ok' ? words.value : words.error.message}`)
 
 // What does not fit is refused where it arrives, and changes nothing.
-await asked.tell({ type: 'approve', by: '' } as never).catch((error: Error & { code: string }) => {
+await asked.tell({ type: 'approve', by: '' }).catch((error: Error & { code: string }) => {
   console.log(`boss is told: ${error.code}`)
 })
-await asked.tell({ type: 'approve', by: 'the boss' } as never)
+await asked.tell({ type: 'approve', by: 'the boss' })
 
 console.log('its output:', await toPromise(request as never))

@@ -8,7 +8,7 @@ import { guest, room } from './chat.ts'
 
 await using server01 = await startPeer('server01', {
   machines: new URL('./chat.ts', import.meta.url),
-  grants: ['connect', 'spawn:room', 'jobs:read', 'jobs:send'],
+  grants: ['connect', 'run:script', 'spawn:room', 'jobs:read', 'jobs:send'],
 })
 
 async function comes(name: string): Promise<Peer> {
@@ -51,14 +51,15 @@ console.log('in the hall:', hall.getSnapshot().context.guests.join(' and '))
 // The same ref in Bob's hands, past the room. He is let in at Ann's; to speak to her actor is granted apart, and can be taken
 // back: from then on it is refused, over the link that is open too.
 await bob.join(await ann.invite({ grants: ['connect'] }))
-const annForBob = await bob.ref(annIs.address, { definition: guest })
-const whisper = (text: string): Promise<void> =>
-  annForBob.tell({ type: 'hear', text }).then(
+const whisper = async (text: string): Promise<void> => {
+  using annForBob = await bob.ref(annIs.address, { definition: guest })
+  await annForBob.tell({ type: 'hear', text }).then(
     () => console.log(`Bob whispers "${text}"`),
     (error: Error & { code: string }) => console.log(`Bob may not whisper: ${error.code}`),
   )
+}
 await whisper('psst')
-await ann.allow(bob.id, ['connect', 'jobs:send'])
+await ann.allow(bob.id, ['connect', 'jobs:read', 'jobs:send'])
 await whisper('now')
 await heard(annIs, 4)
 await ann.allow(bob.id, ['connect'])

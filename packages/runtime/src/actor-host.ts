@@ -3,14 +3,23 @@
 //
 // Nothing reaches the machine but through the inbox; what it says are records of the job that it is.
 import { decode, decodeChunk, encode } from '@errand/transport'
-import { createActor, type ActorSystem, type AnyMachineSnapshot, type AnyStateMachine, type StateValue } from 'xstate'
+import {
+  createActor,
+  type ActorScope,
+  type ActorSystem,
+  type AnyEventObject,
+  type AnyMachineSnapshot,
+  type AnyStateMachine,
+  type StateValue,
+} from 'xstate'
 import type { InputEntry } from './actor-entry.ts'
 import type { ActorJournal } from './actor-journal.ts'
 import type { Numbered, Replayed } from './actor-replay.ts'
 import { Senders } from './actor-senders.ts'
-import { acceptsOf, shown, withoutActors, type ActorState } from './actor-state.ts'
-import type { ActorTransition, MachineDefinition } from './actor-surface.ts'
+import { shown, withoutActors, type ActorState } from './actor-state.ts'
+import type { ActorInspection, ActorTransition, MachineDefinition } from './actor-surface.ts'
 import type { ActorTurns, Turned } from './actor-turns.ts'
+import { acceptsOf, eventName } from './chart.ts'
 import {
   ActorGoneError,
   asError,
@@ -30,6 +39,8 @@ import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
 
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
+/** Timers that are shown, of which a machine may have any number. */
+const TIMERS_SHOWN = 64
 
 /** What came of a batch: those that were refused, by their place in it. The others are in the inbox. */
 export interface TellAnswer {
@@ -77,6 +88,34 @@ const hosts = ((globalThis as Record<symbol, unknown>)[HOSTS] ??= new WeakMap())
 /** The host of the actor whose action this is. @throws UsageError where nobody hosts it */
 export function hostOf(system: ActorSystem<any>): ActorHost | undefined {
   return hosts.get(system)
+}
+
+type AnyScope = ActorScope<AnyMachineSnapshot, AnyEventObject, ActorSystem<any>>
+
+/** The same machines, but for that the host hears of whatever has reached them. */
+const noted = new WeakMap<AnyStateMachine, AnyStateMachine>()
+
+/**
+ * A machine whose host is told of each event, its own among them: a timer, the end of what it runs. XState's inspection says
+ * so too, of everything in the system, at a third of the speed.
+ */
+function notedMachine(machine: AnyStateMachine): AnyStateMachine {
+  let made = noted.get(machine)
+  if (made) return made
+  const transition = (before: AnyMachineSnapshot, event: AnyEventObject, scope: AnyScope): AnyMachineSnapshot => {
+    const host = hosts.get(scope.system)
+    try {
+      const after = machine.transition(before, event, scope) as AnyMachineSnapshot
+      if (event.type !== 'xstate.stop') host?.took(event, before, after)
+      return after
+    } catch (error) {
+      host?.took(event, before, undefined)
+      throw error
+    }
+  }
+  made = Object.create(machine, { transition: { value: transition } }) as AnyStateMachine
+  noted.set(machine, made)
+  return made
 }
 
 export class ActorHost implements Execution, Turned {
@@ -138,7 +177,8 @@ export class ActorHost implements Execution, Turned {
       this.#actor = this.#kept.actor
       this.#was = kept.was
       this.#said = kept.said
-    } else this.#actor = createActor(definition.machine as AnyStateMachine, { input: input as never, logger })
+    } else
+      this.#actor = createActor(notedMachine(definition.machine as AnyStateMachine), { input: input as never, logger })
     this.#senders = this.#kept?.senders ?? new Senders()
     hosts.set(this.#actor.system, this)
     this.#actor.on('*', (emitted) => this.#say('output', emitted))
@@ -182,6 +222,7 @@ export class ActorHost implements Execution, Turned {
         this.#wake()
       },
       begun: () => this.#wake(),
+      took: (event, before, after) => this.took(event, before, after),
       lost: (error) => {
         this.#actor.stop()
         this.#end({ outcome: 'failed', error })
@@ -371,8 +412,24 @@ export class ActorHost implements Execution, Turned {
     } finally {
       this.#asking = undefined
     }
-    this.#handled++
-    this.#note(event.type, before.value, (this.#actor.getSnapshot() as AnyMachineSnapshot).value)
+  }
+
+  /**
+   * The machine has handled an event, whoever it came from; before anybody sees what came of it. `after`: none where it threw.
+   */
+  took(event: AnyEventObject, before: AnyMachineSnapshot, after: AnyMachineSnapshot | undefined): void {
+    // What does something and changes nothing gives the same snapshot as what is not taken at all.
+    const ignored = after === before && !before.can(event)
+    const transition: ActorTransition = {
+      seq: this.#kept?.handled ?? ++this.#handled,
+      at: new Date(),
+      event: eventName(this.definition.machine as AnyStateMachine, event.type),
+      from: before.value,
+      to: (after ?? before).value,
+      ...(ignored && { ignored }),
+    }
+    if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
+    for (const listener of this.#listeners) listener(transition)
   }
 
   /** Events that it has handled, in all its lives. */
@@ -498,15 +555,31 @@ export class ActorHost implements Execution, Turned {
   get inbox(): number {
     return this.#inbox.length
   }
-  /** What it waits for; of one that is not durable nobody knows. */
-  get timers(): readonly { readonly event: string; readonly due: Date }[] {
-    return this.#kept?.timers.map(({ event, due }) => ({ event, due })) ?? []
+  /** It is written down, and goes on with the next start of its peer. */
+  get durable(): boolean {
+    return this.#kept !== undefined
   }
   get value(): StateValue {
     return (this.#actor.getSnapshot() as AnyMachineSnapshot).value
   }
   get transitions(): readonly ActorTransition[] {
     return this.#transitions
+  }
+  /** What it will send itself, the next first; timers of what it runs are none of its own. */
+  get timers(): ActorInspection['timers'] {
+    const machine = this.definition.machine as AnyStateMachine
+    return this.#scheduled()
+      .map(({ event, due }) => ({ event: eventName(machine, event), due }))
+      .toSorted((a, b) => a.due.getTime() - b.due.getTime())
+      .slice(0, TIMERS_SHOWN)
+  }
+
+  #scheduled(): readonly { readonly event: string; readonly due: Date }[] {
+    if (this.#kept) return this.#kept.timers
+    const { _scheduledEvents: scheduled } = this.#actor.system.getSnapshot()
+    return Object.values(scheduled)
+      .filter(({ source, target }) => source === this.#actor && target === this.#actor)
+      .map(({ event, startedAt, delay }) => ({ event: event.type, due: new Date(startedAt + delay) }))
   }
 
   /** What happened behind that cursor, as soon as something has. */
@@ -567,12 +640,6 @@ export class ActorHost implements Execution, Turned {
       const state = this.state()
       for (const watcher of [...this.#watchers]) watcher(state)
     })
-  }
-
-  #note(event: string, from: StateValue, to: StateValue): void {
-    const transition: ActorTransition = { seq: this.#seq, at: new Date(), event, from, to }
-    if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
-    for (const listener of this.#listeners) listener(transition)
   }
 }
 

@@ -38,16 +38,20 @@ export class ActorLedger {
     this.#seen = children
   }
 
-  /** Those it has behind entry `number`; -1: at its start. */
-  saw(children: Readonly<Record<string, AnyActorRef>>, number: number): void {
-    if (children === this.#seen) return
+  /** Those it has behind entry `number`; -1: at its start. Returns those that are new. */
+  saw(children: Readonly<Record<string, AnyActorRef>>, number: number): readonly AnyActorRef[] {
+    if (children === this.#seen) return []
     this.#seen = children
     const now: Map<string, Child> = new Map()
+    const begun: AnyActorRef[] = []
     for (const [id, ref] of Object.entries(children)) {
       const before = this.#children.get(id)
-      now.set(id, before?.ref === ref ? before : { ref, since: number + 1 })
+      const same = before?.ref === ref
+      if (!same) begun.push(ref)
+      now.set(id, same ? before : { ref, since: number + 1 })
     }
     this.#children = now
+    return begun
   }
 
   /** The one of that id, if it is that one and not another one since. */

@@ -110,7 +110,6 @@ class Life {
     if (this.snapshot.status !== 'active') return
     const event = this.#eventOf(entry)
     if (!event) return
-    this.#ledger.handled++
     // What it sends to itself comes before what was sent to it.
     const events = [event]
     for (let next = events.shift(); next && this.snapshot.status === 'active'; next = events.shift())
@@ -119,6 +118,7 @@ class Life {
   }
 
   #take(event: AnyEventObject, number: number, own: AnyEventObject[]): void {
+    this.#ledger.handled++
     try {
       const [next, actions] = transition(this.#machine, this.snapshot, event)
       this.snapshot = next

@@ -867,7 +867,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   /** Once: a queue may say it as well. One that goes on is there now. */
   begun(): void {
-    if (this.#begunAt) return this.#changed()
+    if (this.#begunAt) {
+      // Another attempt. Whoever waits for its actor hears of it only by this.
+      if (this.actor) this.#changed()
+      return
+    }
     this.#begunAt = new Date()
     this.#send({ type: 'job.begun' })
     // News also where it is no change of state: it was lost before it said so.

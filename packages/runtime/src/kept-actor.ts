@@ -1,7 +1,13 @@
 // A durable machine at work: XState's actor of it, its journal, its timers and what it invokes. Whatever is to reach the
 // machine is written down first, and reaches it in that order; nothing else does.
-import { createActor, type Actor, type AnyActorRef, type AnyMachineSnapshot, type AnyStateMachine } from 'xstate'
-import type { InspectionEvent } from 'xstate'
+import {
+  createActor,
+  type Actor,
+  type AnyActorRef,
+  type AnyEventObject,
+  type AnyMachineSnapshot,
+  type AnyStateMachine,
+} from 'xstate'
 import { chunksOf, type EntryEvent, type InputEntry, type OverEntry } from './actor-entry.ts'
 import type { ActorJournal } from './actor-journal.ts'
 import { ActorLedger } from './actor-ledger.ts'
@@ -10,7 +16,7 @@ import type { Senders } from './actor-senders.ts'
 import { ActorAlarms, type SaidAction } from './actor-timers.ts'
 import type { DurableRule } from './actor-surface.ts'
 import { LATER } from './durable-check.ts'
-import { durableMachine, invokesFor, type SettleEvent } from './durable-machine.ts'
+import { durableMachine, keptBy, type SettleEvent } from './durable-machine.ts'
 import { asError, PeerClosedError, UsageError } from './errors.ts'
 import { thisMoment } from './moment.ts'
 
@@ -30,6 +36,8 @@ export interface KeptHome {
   begun(): void
   /** It cannot be kept any more: it is not worth going on. Told once. */
   lost(error: Error): void
+  /** The machine has handled an event, its own among them; `after`: none where it threw. */
+  took?(event: AnyEventObject, before: AnyMachineSnapshot, after: AnyMachineSnapshot | undefined): void
 }
 
 /** What it is made of. */
@@ -62,11 +70,10 @@ export class KeptActor {
   readonly #ledger: ActorLedger
   readonly #alarms: ActorAlarms
   readonly #send: (event: EntryEvent) => void
-  #root: unknown
   /** The entry that is being handled; -1: none was. */
   #number = -1
-  /** A child is being told that it has ended: it tells the machine. */
-  #settling = false
+  /** What is to reach the machine now: of an entry, and what it has sent to itself. */
+  #expected = 0
   /** Entries before this one may be handled. */
   #begun: number
   #beginning = false
@@ -102,16 +109,23 @@ export class KeptActor {
       this.#come({ kind: 'timer', at: Date.now(), timer, type }),
     )
     const { input, logger } = options
-    this.actor = createActor(durableMachine(kind.machine), {
-      ...(logger && { logger }),
-      ...(was ? { snapshot: was.persisted as never } : { input: input as never }),
-      clock: this.#alarms.clock,
-      inspect: (event) => this.#inspect(event),
-    })
-    invokesFor(this.actor.system, {
-      runs: (child) => !this.#known.has(`${this.#ledger.sinceOf(child)} ${child.id}`),
-      settled: (child, failed, value) => this.#onSettled(child, failed, value),
-    })
+    const keeper = {
+      takes: (event: AnyEventObject) => this.#takes(event),
+      heard: (action: SaidAction, self: unknown) => this.#heard(action, self),
+      took: (event: AnyEventObject, before: AnyMachineSnapshot, after: AnyMachineSnapshot | undefined) => {
+        this.#ledger.handled++
+        home.took?.(event, before, after)
+      },
+      runs: (child: AnyActorRef) => !this.#known.has(`${this.#ledger.sinceOf(child)} ${child.id}`),
+      settled: (child: AnyActorRef, failed: boolean, value: unknown) => this.#onSettled(child, failed, value),
+    }
+    this.actor = keptBy(keeper, () =>
+      createActor(durableMachine(kind.machine), {
+        ...(logger && { logger }),
+        ...(was ? { snapshot: was.persisted as never } : { input: input as never }),
+        clock: this.#alarms.clock,
+      }),
+    )
     const { actor } = this
     const send = actor.send.bind(actor)
     this.#send = (event) => send(event)
@@ -140,7 +154,7 @@ export class KeptActor {
     this.actor.start()
     if (this.#left || this.#snapshot.status !== 'active') return
     if (!this.#behind) {
-      this.#ledger.saw(this.#children, -1)
+      this.#see(-1)
       this.#ledger.timers.stamp(0, thisMoment())
     }
     // What was found out is not to be found out again.
@@ -230,10 +244,11 @@ export class KeptActor {
   /** In the order in which they came. False: what it was about is over, and the machine did not hear of it. */
   handle(number: number, entry: InputEntry): boolean {
     this.#number = number
+    this.#expected = 1
     const reached = this.#left || this.#snapshot.status !== 'active' ? false : this.#tell(entry)
+    this.#expected = 0
     this.#ledger.next = number + 1
-    if (reached) this.#ledger.handled++
-    this.#ledger.saw(this.#children, number)
+    this.#see(number)
     if (!this.#turning) {
       this.#turning = true
       // Once for all that is handled in one go.
@@ -259,12 +274,7 @@ export class KeptActor {
       case 'settled': {
         const child = this.#ledger.child(entry.child, entry.since)
         if (!child || (child.getSnapshot() as { status: string }).status !== 'active') return false
-        this.#settling = true
-        try {
-          child.send({ type: 'errand.settle', failed: entry.failed, value: entry.value } satisfies SettleEvent)
-        } finally {
-          this.#settling = false
-        }
+        child.send({ type: 'errand.settle', failed: entry.failed, value: entry.value } satisfies SettleEvent)
         return true
       }
     }
@@ -353,29 +363,29 @@ export class KeptActor {
     return this.#snapshot.children as Readonly<Record<string, AnyActorRef>>
   }
 
-  /** What it throws while the machine takes a step keeps XState from doing it, and is the machine's failure. */
-  #inspect(event: InspectionEvent): void {
-    this.#root ??= event.actorRef
-    const mine = event.actorRef === this.#root
-    if (event.type === '@xstate.action' && mine) this.#onAction(event.action)
-    else if (event.type === '@xstate.event' && mine) {
-      const { sourceRef, event: sent } = event
-      // Its own come of an entry, and come again when that is replayed. Not thrown: it may be anybody's step.
-      if (sourceRef && sourceRef !== this.#root && !this.#settling)
-        this.#lose(this.#unfit(`'${sent.type}' reached it past its journal`))
-    } else if (event.type === '@xstate.actor' && !mine) {
-      const { src, id, sessionId } = event.actorRef as AnyActorRef & { src: unknown }
-      if (typeof src !== 'string') throw this.#unfit('it spawned something that has no name')
-      if (id === sessionId) throw this.#unfit(`it spawned '${src}' without an \`id\`, by which it is known again`)
-    }
+  /** Nothing reaches it past its journal: it would not be found again. */
+  #takes({ type }: AnyEventObject): void {
+    if (this.#expected === 0) throw this.#unfit(`'${type}' reached it past its journal`)
+    this.#expected--
   }
 
-  #onAction(action: SaidAction): void {
+  #heard(action: SaidAction, self: unknown): void {
     const timer = this.#ledger.timers.hear(action, this.#number)
-    if (!timer) return
-    if (action.type === 'xstate.sendTo' && (action.params as { to: unknown }).to !== this.#root)
-      throw this.#unfit('it sent to another with a delay', LATER)
-    this.#alarms.coming(timer)
+    const toOther = action.type === 'xstate.sendTo' && (action.params as { to: unknown }).to !== self
+    if (timer && toOther) throw this.#unfit('it sent to another with a delay', LATER)
+    if (timer) this.#alarms.coming(timer)
+    // Comes of the same entry, and comes again when that is replayed.
+    else if (action.type === 'xstate.sendTo' && !toOther) this.#expected++
+  }
+
+  /** What it runs now. What could not be found again is not kept to begin with. */
+  #see(number: number): void {
+    for (const child of this.#ledger.saw(this.#children, number)) {
+      const { src, id, sessionId } = child as AnyActorRef & { src: unknown }
+      if (typeof src !== 'string') this.#lose(this.#unfit('it spawned something that has no name'))
+      else if (id === sessionId)
+        this.#lose(this.#unfit(`it spawned '${src}' without an \`id\`, by which it is known again`))
+    }
   }
 
   #unfit(what: string, hint?: string): UsageError {
