@@ -23,6 +23,7 @@ import { acceptsOf, eventName } from './chart.ts'
 import {
   ActorGoneError,
   asError,
+  codeOf,
   EventNotAcceptedError,
   LimitError,
   OutcomeUnknownError,
@@ -76,6 +77,8 @@ export interface KeptIn {
   readonly was?: Replayed | undefined
   /** Records that it has said before. */
   readonly said: number
+  /** Its store takes nothing any more: it stands still where it was, as far as that is written. */
+  stranded(error: Error): void
 }
 
 /**
@@ -173,7 +176,8 @@ export class ActorHost implements Execution, Turned {
     const logger = (...said: unknown[]): void => this.#say('information', said.length === 1 ? said[0] : said)
     this.#asksOf = kept ? `${epoch}.${crypto.randomUUID().slice(0, 8)}` : `${epoch}`
     if (kept) {
-      this.#kept = new KeptActor(definition as KeptKind, kept.journal, this.#home(), { epoch, input, logger }, kept.was)
+      const keptHome = this.#home(kept)
+      this.#kept = new KeptActor(definition as KeptKind, kept.journal, keptHome, { epoch, input, logger }, kept.was)
       this.#actor = this.#kept.actor
       this.#was = kept.was
       this.#said = kept.said
@@ -207,7 +211,7 @@ export class ActorHost implements Execution, Turned {
   }
 
   /** What a durable one needs of us. */
-  #home(): ConstructorParameters<typeof KeptActor>[2] {
+  #home({ stranded }: KeptIn): ConstructorParameters<typeof KeptActor>[2] {
     const ready = (): boolean => this.#ready
     return {
       get ready() {
@@ -225,7 +229,9 @@ export class ActorHost implements Execution, Turned {
       took: (event, before, after) => this.took(event, before, after),
       lost: (error) => {
         this.#actor.stop()
-        this.#end({ outcome: 'failed', error })
+        if (!codeOf(error)?.startsWith('STORE_')) return this.#end({ outcome: 'failed', error })
+        this.#close(error)
+        stranded(error)
       },
     }
   }

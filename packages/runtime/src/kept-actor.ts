@@ -8,8 +8,8 @@ import {
   type AnyMachineSnapshot,
   type AnyStateMachine,
 } from 'xstate'
-import { chunksOf, type EntryEvent, type InputEntry, type OverEntry } from './actor-entry.ts'
-import type { ActorJournal } from './actor-journal.ts'
+import { chunksOf, type Entry, type EntryEvent, type InputEntry, type OverEntry } from './actor-entry.ts'
+import type { ActorJournal, Appended } from './actor-journal.ts'
 import { ActorLedger } from './actor-ledger.ts'
 import type { Numbered, Replayed } from './actor-replay.ts'
 import type { Senders } from './actor-senders.ts'
@@ -17,7 +17,7 @@ import { ActorAlarms, type SaidAction } from './actor-timers.ts'
 import type { DurableRule } from './actor-surface.ts'
 import { LATER } from './durable-check.ts'
 import { durableMachine, keptBy, type SettleEvent } from './durable-machine.ts'
-import { asError, PeerClosedError, UsageError } from './errors.ts'
+import { asError, codeOf, PeerClosedError, UsageError } from './errors.ts'
 import { thisMoment } from './moment.ts'
 
 /**
@@ -178,7 +178,7 @@ export class KeptActor {
     const upTo = this.#journal.next + inputs.length
     const begun = this.#home.ready && upTo - this.#ledger.next <= BEGUN_MOST ? upTo : this.#begun
     const begins = begun > this.#begun ? [{ kind: 'begun', upTo } as const] : []
-    const { entries, accepted } = this.#journal.append([...inputs, ...begins])
+    const { entries, accepted } = this.#append([...inputs, ...begins])
     const before = this.#told
     const told = (async () => {
       await accepted
@@ -189,6 +189,16 @@ export class KeptActor {
     })()
     this.#told = told.catch((error: unknown) => this.#lose(asError(error)))
     return { first: upTo - inputs.length, told }
+  }
+
+  #append(entries: readonly Entry[]): Appended {
+    try {
+      return this.#journal.append(entries)
+    } catch (error) {
+      // What cannot be written down is its sender's; a store that is gone is ours.
+      if (codeOf(error)?.startsWith('STORE_')) this.#lose(asError(error))
+      throw error
+    }
   }
 
   /** Settles when what was accepted until now is on disk. */
@@ -231,7 +241,7 @@ export class KeptActor {
     this.#beginning = true
     const upTo = Math.min(this.#journal.next, number + BEGUN_MOST)
     try {
-      await this.#journal.append([{ kind: 'begun', upTo }]).accepted
+      await this.#append([{ kind: 'begun', upTo }]).accepted
       this.#begun = Math.max(this.#begun, upTo)
     } catch (error) {
       return this.#lose(asError(error))

@@ -14,9 +14,11 @@ export class KeptActors {
     this.#found = new Map(found)
   }
 
-  /** What is written of it; undefined: nothing. */
-  found(key: string): unknown {
-    return this.#found.get(key)
+  /** What is written of it, for who goes on with it; undefined: nothing. */
+  take(key: string): unknown {
+    const row = this.#found.get(key)
+    this.#found.delete(key)
+    return row
   }
 
   /** @throws StoreError */

@@ -12,7 +12,12 @@ test(
   { timeout: 60_000 + KILLS * 15_000 },
   async () => {
     const events = 12 * KILLS
-    const { lives, ticks, rings, works, undone } = await campaign({ kills: KILLS, events, seed: SEED, program: PROGRAM })
+    const { lives, ticks, rings, works, undone } = await campaign({
+      kills: KILLS,
+      events,
+      seed: SEED,
+      program: PROGRAM,
+    })
     // It says so by not throwing; this, that it had something to look at.
     expect(lives).toBe(KILLS + 1)
     expect(ticks + undone).toBeGreaterThanOrEqual(events)

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { assign, emit, fromPromise, setup } from 'xstate'
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { codeOf, createPeer, defineMachine, type Job, type MachineDefinition, type Ref } from '../src/index.ts'
+import { StoreError } from '../src/errors.ts'
 import { reply } from '../src/machine-actions.ts'
 import { keptDisk } from './support/kept-store.ts'
 import { Lives } from './support/lives.ts'
@@ -563,6 +564,43 @@ describe('a durable machine that cannot go on', () => {
     peers.disk.place('actor', key, value)
     const next = await again(peers, ref)
     expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 12 })
+  })
+
+  test('where its store takes nothing any more stands still, and is not lost', async () => {
+    await using peers = lives()
+    const ref = await (await peers.start()).spawn(order)
+    for (const name of items(6)) await ref.tell({ type: 'item', name })
+    peers.kill()
+    let refuses = false
+    const store = peers.disk.open()
+    const failing: typeof store = {
+      ...store,
+      async log(name, isNew) {
+        const log = await store.log(name, isNew)
+        return new Proxy(log, {
+          get(target, key) {
+            const value: unknown = Reflect.get(target, key)
+            if (key === 'append' && refuses && name.endsWith('journal'))
+              return async () => {
+                throw new StoreError('STORE_FULL', 'there is no room')
+              }
+            return typeof value === 'function' ? value.bind(target) : value
+          },
+        })
+      },
+    }
+    await using peer = await createPeer({ name: 'here', machines: [order], store: failing, stopGrace: 0 })
+    const it = (await peer.ref(ref.address)) as unknown as Ref<Order>
+    await it.tell({ type: 'item', name: 'item 6' })
+    refuses = true
+    expect(codeOf(await refusal('a tell', () => it.tell({ type: 'item', name: 'lost' })))).toBe('STORE_FULL')
+    const job = (await peer.jobs())[0]!
+    await until('it stands still', () => job.state === 'Suspended')
+    expect(await why((await peer.ref(ref.address)) as unknown as Ref<Order>)).toBe('MACHINE_QUARANTINED')
+    await peer.close()
+    const next = await again(peers, ref)
+    expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 7 })
+    expect(next.getSnapshot().context.items).toEqual(items(7))
   })
 
   test('can be stopped, and leaves nothing', async () => {

@@ -72,21 +72,25 @@ export class KeptMachine implements Execution {
   async #open(): Promise<void> {
     const { kept, definition } = this.#home
     const { attempt = 1, kept: { again } = { again: false } } = this.#spec
-    const row = kept.found(this.#key)
+    const row = kept.take(this.#key)
     // One of an earlier attempt is of another actor, which has failed.
     if (!again || (row !== undefined && isOfAnother(row, attempt))) {
       kept.drop(this.#key)
       return this.#begin(await kept.journal(this.#key, { isNew: true }))
     }
-    const journal = await kept.journal(this.#key, { hasRow: row !== undefined })
-    if (row === undefined) {
-      // Not on disk when its peer ended: only what it does at its start can have been done.
-      if (journal.next === 0) return this.#begin(journal, true)
-      return this.#standStill('what is written of it is missing, or damaged')
+    try {
+      const journal = await kept.journal(this.#key, { hasRow: row !== undefined })
+      if (row === undefined) {
+        // Not on disk when its peer ended: only what it does at its start can have been done.
+        if (journal.next === 0) return await this.#begin(journal, true)
+        return this.#standStill('what is written of it is missing, or damaged')
+      }
+      const was = await recoverActor(row, definition?.durable && (definition as KeptKind), journal, thisMoment())
+      if (typeof was === 'string') return this.#standStill(was)
+      await this.#run(definition!, { journal, was, said: this.#spec.from ?? 0 }, undefined)
+    } catch (error) {
+      this.#standStill(`it cannot be gone on with: ${asError(error).message}`)
     }
-    const was = await recoverActor(row, definition?.durable && (definition as KeptKind), journal, thisMoment())
-    if (typeof was === 'string') return this.#standStill(was)
-    await this.#run(definition!, { journal, was, said: this.#spec.from ?? 0 }, undefined)
   }
 
   /** `unseen`: whether it has begun before nobody knows. What its start does is not done again then. */
@@ -98,16 +102,22 @@ export class KeptMachine implements Execution {
     await this.#run(definition, { journal, was, said: 0 }, input)
   }
 
-  async #run(definition: MachineDefinition, kept: KeptIn, input: unknown): Promise<void> {
+  async #run(definition: MachineDefinition, kept: Omit<KeptIn, 'stranded'>, input: unknown): Promise<void> {
     if (this.#over) return
     this.#home.begins()
-    const host = new ActorHost(definition, input, this.#spec.attempt ?? 1, this.#io, this.#home.around, kept)
+    const stranded = (error: Error): void => {
+      this.#there = false
+      this.#home.over()
+      this.#standStill(`nothing can be written of it: ${error.message}`)
+    }
+    const keptIn = { ...kept, stranded }
+    const host = new ActorHost(definition, input, this.#spec.attempt ?? 1, this.#io, this.#home.around, keptIn)
     this.#host = host
     // Before it handles anything that it was sent in an earlier life.
     if (this.#suspended) host.suspend()
     host.credit(this.#credit)
     await host.start()
-    if (this.#over) return
+    if (this.#over || this.#quarantine) return
     this.#there = true
     this.#io.begun?.()
   }
@@ -127,7 +137,7 @@ export class KeptMachine implements Execution {
   }
 
   stop(): void {
-    if (this.#host) this.#host.stop()
+    if (this.#host && !this.#quarantine) this.#host.stop()
     else this.#io.ended({ outcome: 'stopped' })
   }
 
