@@ -6,7 +6,11 @@ import { bundle, write } from './bundle.ts'
 import { bundleIsolates, ISOLATES } from './bundle-isolates.ts'
 import { placeOf } from './test-program.ts'
 
-const PROGRAMS = ['packages/cli/src/main.ts', 'packages/runtime/test/support/peer-process.ts']
+const PROGRAMS = [
+  'packages/cli/src/main.ts',
+  'packages/runtime/test/support/peer-process.ts',
+  'packages/runtime/campaigns/fixtures/durable-peer.ts',
+]
 
 async function bundleAll(): Promise<void> {
   const isolates = await bundleIsolates()

@@ -14,7 +14,7 @@ export function inspectActor(job: JobSnapshot, actor: ActorHost): ActorInspectio
     at: new Date(),
     machine: definition.name,
     version: definition.durable?.version,
-    durable: definition.durable !== undefined,
+    durable: actor.durable,
     status,
     value,
     context: context && decode(context),

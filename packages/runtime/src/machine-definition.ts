@@ -4,6 +4,7 @@ import type { AnyStateMachine, ContextFrom, EventFromLogic, SnapshotFrom } from 
 import { InvalidEventError, InvalidInputError, UsageError } from './errors.ts'
 import { issuesOf } from './job-definition.ts'
 import type { DurableRule, MachineDefinition } from './actor-surface.ts'
+import { checkDurable } from './durable-check.ts'
 import type { SchemaResult, StandardSchema } from './surface.ts'
 import { isJobName } from './wire.ts'
 
@@ -88,6 +89,7 @@ export function defineMachine<
   if (project !== undefined && typeof project !== 'function')
     throw new UsageError(`\`project\` of machine '${name}' is a function of its snapshot`)
   const durable = durableRule(name, of.durable)
+  if (durable) checkDurable(name, machine)
   return Object.freeze({
     name,
     machine,

@@ -22,6 +22,7 @@ import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
 import { refuseWhileImporting } from './job-definition.ts'
 import { JobOffers } from './job-offers.ts'
+import { KeptActors } from './kept-actors.ts'
 import { KeptRow } from './kept-row.ts'
 import { launch } from './launch.ts'
 import { Link } from './link.ts'
@@ -138,6 +139,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   /** While somebody wants to hear of it. */
   #teller: AroundTeller | undefined
   readonly #row: KeptRow | undefined
+  /** Durable machines. */
+  readonly #kept: KeptActors | undefined
   /** The newest link of each client process: only its end is the client's. */
   readonly #clients = new Map<string, Link>()
   readonly #startedAt = new Date()
@@ -158,6 +161,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.memory = rows && memoryStore()
     this.retention = retentionOf(options)
     this.#row = rows && new KeptRow(rows, 'peer', 'peer', () => this.#stored())
+    this.#kept = rows && new KeptActors(this.store, rows, found?.actors)
     this.stopGrace = milliseconds(options.stopGrace ?? 5_000)
     this.temporaryLease = milliseconds(options.temporaryLease ?? 60_000)
     this.idleTimeout = milliseconds(options.idleTimeout ?? '2h')
@@ -318,8 +322,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   /** Everything is as it was; what was at work goes on, has failed, or waits for its peer. */
-  async #restore({ peer, local, hosted, held, jobs }: Recovered): Promise<void> {
-    await this.#dropStrays(jobs)
+  async #restore({ peer, local, hosted, held, logs, over }: Recovered): Promise<void> {
+    await this.#dropStrays(logs)
+    for (const key of over) this.#kept?.drop(key)
     this.#hosting.numbered(peer?.lastSession ?? 0)
     this.#holding.numbered(peer?.lastHeld ?? 0)
     // Our own table is written down before anything is put into it.
@@ -343,8 +348,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   /** Logs whose job was never written down, or whose row is gone: nothing else would ever delete them. */
-  async #dropStrays(jobs: ReadonlySet<string>): Promise<void> {
-    const strays = ((await this.store.logs?.()) ?? []).filter((name) => !jobs.has(name))
+  async #dropStrays(known: ReadonlySet<string>): Promise<void> {
+    const strays = ((await this.store.logs?.()) ?? []).filter((name) => !known.has(name))
     for (const name of strays) void this.store.dropLog(name)
     if (strays.length > 0) this.#options.log?.('deleted records of which no job is known', { jobs: strays.length })
   }
@@ -409,10 +414,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const engines = sessionEngines(session, (channel) => this.#serveScript(session, channel), onLost)
     const { runspace, thread, process } = engines
     const offering = (engine: Engine): Engine => this.#offers.engine(engine)
-    const machine = new MachineEngine(this.#machines, this.names, {
+    const around = {
       turns: this.#turns,
-      tell: (address, event) => this.routes.outbox(checkedAddress(address)).send(event),
-    })
+      tell: (address: unknown, event: unknown) => this.routes.outbox(checkedAddress(address)).send(event),
+    }
+    const machine = new MachineEngine(this.#machines, this.names, around, this.#kept)
     return { runspace: offering(runspace), thread: offering(thread), process: offering(process), machine }
   }
 
