@@ -3,13 +3,13 @@
 import { ActorOutbox } from './actor-outbox.ts'
 import type { ActorAddress } from './actor-surface.ts'
 import { placeOf, type ActorPlace } from './actor-way.ts'
-import { OPEN_REQUESTS, type SessionEvent } from './wire.ts'
+import type { SessionEvent } from './wire.ts'
 
 /**
- * Batches under way over one link at once: half of the requests that it takes. An actor that takes nothing holds its batch
+ * Batches under way over one link at once: half of the requests that it takes (OPEN_REQUESTS). An actor that takes nothing holds its batch
  * back for as long as it likes, and what else is asked over that link must not be refused for it.
  */
-export const TELLS_UNDER_WAY: number = OPEN_REQUESTS / 2
+export const TELLS_UNDER_WAY = 512
 
 /** What has to pass through one link. */
 interface Gate {

@@ -14,6 +14,7 @@ import {
   checkControl,
   checkData,
   checkEvent,
+  OPEN_ASKS,
   OPEN_POLLS,
   OPEN_READS,
   OPEN_REQUESTS,
@@ -56,6 +57,14 @@ interface Reading {
   ended: boolean
   error: Error | undefined
   job: JobSnapshot | undefined
+}
+
+/** How many there are of one kind of request, and may be. */
+interface Room {
+  open: number
+  readonly most: number
+  /** For people. */
+  readonly what: string
 }
 
 /** How one of its channels ended. */
@@ -108,9 +117,12 @@ export class Link {
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
   readonly #watches: Watches
   readonly #tellings: Tellings
-  #answering = 0
-  /** Of the other side's, those that wait for news. */
-  #polling = 0
+  /** What is being answered. */
+  readonly #rooms: Readonly<Record<'requests' | 'polls' | 'asks', Room>> = {
+    requests: { open: 0, most: OPEN_REQUESTS, what: 'requests under way' },
+    polls: { open: 0, most: OPEN_POLLS, what: 'questions wait for news' },
+    asks: { open: 0, most: OPEN_ASKS, what: 'questions to actors under way' },
+  }
   /** What nobody waits for: it leaves ahead of the next chunk or end, or soon. */
   readonly #late = new Map<string, () => ControlMessage | undefined>()
   #lateTimer: NodeJS.Timeout | undefined
@@ -409,14 +421,10 @@ export class Link {
 
   async #answer({ id, to, event: asked, late, w }: Extract<ControlMessage, { t: 'ask' }>): Promise<void> {
     const abort = new AbortController()
-    const polls = POLLS.has((asked as { type?: unknown }).type as string)
     // Counted, and not looked up: one may be asked twice under one id. What only waits leaves room for what is to be done.
-    const [open, most] = polls ? [++this.#polling, OPEN_POLLS] : [++this.#answering, OPEN_REQUESTS]
+    const room = this.#roomOf((asked as { type?: unknown }).type)
     try {
-      if (open > most)
-        throw new LimitError(
-          `more than ${most} ${polls ? 'questions wait for news' : 'requests under way'} on one link`,
-        )
+      if (++room.open > room.most) throw new LimitError(`more than ${room.most} ${room.what} on one link`)
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
@@ -426,10 +434,14 @@ export class Link {
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
     } finally {
-      if (polls) this.#polling--
-      else this.#answering--
+      room.open--
       this.#serving.delete(id)
     }
+  }
+
+  #roomOf(type: unknown): Room {
+    if (type === 'actor.ask') return this.#rooms.asks
+    return POLLS.has(type as string) ? this.#rooms.polls : this.#rooms.requests
   }
 
   /** The answer is the first snapshot of what it tells of. */
