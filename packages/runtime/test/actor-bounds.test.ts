@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { createChunkWriter } from '@errand/transport'
 import { OUTBOX_BYTES, OUTBOX_EVENTS } from '../src/actor-outbox.ts'
 import { ActorOutboxes, TELLS_UNDER_WAY } from '../src/actor-outboxes.ts'
-import { ActorHost, SENDERS_MOST } from '../src/actor-host.ts'
+import { ActorHost } from '../src/actor-host.ts'
+import { SENDERS_MOST } from '../src/actor-senders.ts'
 import { ActorTurns, TURN_EVENTS, TURN_MS } from '../src/actor-turns.ts'
 import type { Execution } from '../src/engine/engine.ts'
 import { createPeer, type Job, type Outcome, type Peer, type Ref } from '../src/index.ts'
@@ -265,7 +266,7 @@ describe('senders of an actor', () => {
     turns = new ActorTurns()
     const io = { chunk: () => undefined, ended: () => undefined } as never
     host = new ActorHost(counter as never, undefined, 1, io, { turns, tell: () => undefined } as never)
-    host.start()
+    void host.start()
   })
   afterEach(() => {
     ;(host satisfies Execution).stop()
