@@ -266,7 +266,7 @@ describe('senders of an actor', () => {
     turns = new ActorTurns()
     const io = { chunk: () => undefined, ended: () => undefined } as never
     host = new ActorHost(counter as never, undefined, 1, io, { turns, tell: () => undefined } as never)
-    host.start()
+    void host.start()
   })
   afterEach(() => {
     ;(host satisfies Execution).stop()
