@@ -26,7 +26,7 @@ const PURE = tests({
     'suggestion',
   runtime:
     'actor-names chart child-jobs deadlines history-checker item-stream job-filter job-model kept-actor-model memory-store output-log pairing powershell-doc ' +
-    'protocol-doc script script-scope session-model shared-fate supervisor supervisor-model',
+    'protocol-doc ref-life script script-scope session-model shared-fate supervisor supervisor-model',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +
     'codec-tree codec-vectors connections known-addresses lent-memory outbox values-doc',

@@ -171,6 +171,7 @@ describe.each(Object.entries(places))('%s', (_, make) => {
     await using place = await make()
     const job = await place.table.startMachine(review)
     for (let n = 0; n < 40; n++) await job.tell({ type: 'note' })
+    await until('that all are handled', async () => (await job.inspect()).inbox === 0)
     expect((await job.inspect()).transitions.map(({ seq }) => seq)).toEqual(
       Array.from({ length: 16 }, (_, n) => n + 25),
     )
