@@ -5,7 +5,8 @@
 import { decode, decodeChunk, encode } from '@errand/transport'
 import { createActor, type ActorSystem, type AnyMachineSnapshot, type AnyStateMachine, type StateValue } from 'xstate'
 import { acceptsOf, shown, withoutActors, type ActorState } from './actor-state.ts'
-import type { ActorTransition, MachineDefinition } from './actor-surface.ts'
+import type { ActorInspection, ActorTransition, MachineDefinition } from './actor-surface.ts'
+import { inspectActor } from './actor-inspection.ts'
 import type { ActorTurns, Turned } from './actor-turns.ts'
 import {
   ActorGoneError,
@@ -17,6 +18,7 @@ import {
 } from './errors.ts'
 import type { Execution, ExecutionIO } from './engine/engine.ts'
 import { EventFeed, type FeedAnswer } from './event-feed.ts'
+import type { ActorJob, HostedActor, TellAnswer } from './hosted-actor.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
 import { RecordWriter } from './record.ts'
@@ -26,11 +28,6 @@ import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
 export const SENDERS_MOST = 1024
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
-
-/** What came of a batch: those that were refused, by their place in it. The others are in the inbox. */
-export interface TellAnswer {
-  readonly refused?: readonly (readonly [index: number, error: Error])[] | undefined
-}
 
 /** What an actor can ask of the peer it is on. */
 export interface ActorSurroundings {
@@ -63,7 +60,7 @@ export function hostOf(system: ActorSystem<any>): ActorHost | undefined {
   return hosts.get(system)
 }
 
-export class ActorHost implements Execution, Turned {
+export class ActorHost implements HostedActor, Execution, Turned {
   readonly definition: MachineDefinition
   readonly epoch: number
   readonly #io: ExecutionIO
@@ -129,10 +126,6 @@ export class ActorHost implements Execution, Turned {
 
   // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * A batch of one sender's. Settles when it is in the inbox: while that is full, the sender waits.
-   * @throws ActorGoneError, ProtocolError
-   */
   tell(from: string, seq: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<TellAnswer> {
     this.#throwIfOver()
     const events = decodeChunk(bytes)
@@ -159,10 +152,6 @@ export class ActorHost implements Execution, Turned {
     })
   }
 
-  /**
-   * One event, and what the machine replies to it, encoded.
-   * @throws InvalidEventError, EventNotAcceptedError, ActorGoneError, LimitError; OutcomeUnknownError: no answer in time
-   */
   async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
     this.#throwIfOver()
     if (this.#asks.size >= ACTOR_ASKS_MOST)
@@ -356,7 +345,6 @@ export class ActorHost implements Execution, Turned {
 
   // ── what others see ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Told now, and at most once a turn while it changes. */
   watch(listener: (state: ActorState) => void): () => void {
     this.#watchers.add(listener)
     listener(this.state())
@@ -376,7 +364,6 @@ export class ActorHost implements Execution, Turned {
     return this.#transitions
   }
 
-  /** What happened behind that cursor, as soon as something has. */
   happened(cursor: string | undefined, signal: AbortSignal | undefined): Promise<FeedAnswer<ActorTransition>> {
     this.#feed ??= new EventFeed((tell) => this.follow(tell))
     return this.#feed.since(cursor, signal)
@@ -386,6 +373,10 @@ export class ActorHost implements Execution, Turned {
   follow(listener: (transition: ActorTransition) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  inspect(job: ActorJob): ActorInspection {
+    return inspectActor(job, this)
   }
 
   state(): ActorState {

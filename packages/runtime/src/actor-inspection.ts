@@ -2,10 +2,10 @@
 import { decode } from '@errand/transport'
 import type { ActorHost } from './actor-host.ts'
 import type { ActorInspection, ChartState } from './actor-surface.ts'
-import type { JobSnapshot } from './surface.ts'
+import type { ActorJob } from './hosted-actor.ts'
 
 /** What `errand inspect ACTOR` shows. */
-export function inspectActor(job: JobSnapshot, actor: ActorHost): ActorInspection {
+export function inspectActor(job: ActorJob, actor: ActorHost): ActorInspection {
   const { definition, epoch } = actor
   const { status, value = '', accepts = [], context } = actor.state()
   const chart: ChartState = { key: definition.name, kind: 'compound', active: true, on: [], states: [] }
