@@ -163,12 +163,14 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
       const outbox = this.#way.outbox(this.#address)
-      // Behind what was sent before it.
-      if (!outbox.idle) await untilAborted(outbox.flushed(), signal)
+      const either = signal ? AbortSignal.any([signal, late.signal]) : late.signal
+      // Behind what was sent before it, which may wait for as long as it likes.
+      if (!outbox.idle) await untilAborted(outbox.flushed(), either)
+      either.throwIfAborted()
       const asked = this.#way.ask(
         placeOf(this.#address),
         { type: 'actor.ask', epoch: this.#address.epoch, event: bytes, timeout },
-        { signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal },
+        { signal: either },
       )
       return { outcome: 'ok', value: decode((await asked) as Uint8Array) as T }
     } catch (thrown) {
