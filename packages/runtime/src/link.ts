@@ -26,6 +26,8 @@ import {
 
 /** What a link does with what the other side asks. Absent: every request is refused. */
 export interface LinkServer {
+  /** Requests of the other side under way at once. Default {@link OPEN_REQUESTS}. */
+  readonly openRequests?: number
   /** Answers one event; a rejection is the answer. `id` is unique per client: asked twice, answered once. */
   handle(link: Link, to: Address, event: WireEvent, id: number | undefined, signal: AbortSignal): Promise<unknown>
   /** Names what is remembered of this client's requests; another name than at its link before: nothing is. */
@@ -408,8 +410,8 @@ export class Link {
     // Counted, and not looked up: one may be asked twice under one id.
     this.#answering++
     try {
-      if (this.#answering > OPEN_REQUESTS)
-        throw new LimitError(`more than ${OPEN_REQUESTS} requests under way on one link`)
+      const most = this.#server?.openRequests ?? OPEN_REQUESTS
+      if (this.#answering > most) throw new LimitError(`more than ${most} requests under way on one link`)
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)

@@ -10,6 +10,7 @@ import { checkedAddress } from './actor-address.ts'
 import { AddressBook, bookFile, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'
 import { Answers } from './answers.ts'
 import type { PeerStatus } from './client.ts'
+import { refuseWhileImporting } from './definition-module.ts'
 import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { MachineEngine, MachineOffers } from './engine/machine.ts'
@@ -18,7 +19,6 @@ import { EventFeed } from './event-feed.ts'
 import { Holding } from './holding.ts'
 import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
-import { refuseWhileImporting } from './job-definition.ts'
 import { JobOffers } from './job-offers.ts'
 import { KeptRow } from './kept-row.ts'
 import { launch } from './launch.ts'
@@ -384,10 +384,11 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const engines = sessionEngines(session, (channel) => this.#serveScript(session, channel), onLost)
     const { runspace, thread, process } = engines
     const offering = (engine: Engine): Engine => this.#offers.engine(engine)
-    const machine = new MachineEngine(this.#machines, {
+    const around = {
       turns: this.#turns,
-      tell: (address, event) => this.routes.outbox(checkedAddress(address)).send(event),
-    })
+      tell: (address: unknown, event: unknown) => this.routes.outbox(checkedAddress(address)).send(event),
+    }
+    const machine = new MachineEngine(this.#machines, around, (place, event, o) => this.routes.ask(place, event, o))
     return { runspace: offering(runspace), thread: offering(thread), process: offering(process), machine }
   }
 

@@ -6,7 +6,7 @@ import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot } from './surface.ts'
 import { machineSpec } from './work.ts'
 
-const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT'])
+const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT', 'JOB_MODULE'])
 
 /** @throws UsageError, InvalidInputError, MachineNotOfferedError, DeniedError */
 export async function spawnIn(

@@ -67,6 +67,8 @@ export interface LaneWire {
   post(messages: readonly LaneMessage[]): void
   /** Bytes of links that were posted and have not left; a thread's port does not know. */
   readonly waiting?: number
+  /** Settles when all that was posted has left; a thread's port does not know. */
+  readonly left?: Promise<void>
   receive(take: (messages: readonly LaneMessage[]) => void): void
 }
 
@@ -137,21 +139,27 @@ export class Turn<T> {
   }
 }
 
+/** Sends what one end says, null for its end; settles when that has left, where it is known. */
+type PostLink = (value: Uint8Array | null) => Promise<void> | void
+
 /** Bytes that wait for an isolate to read them beyond which what its scripts asked for is not answered any more. */
 export const ANSWERS_FULL = 64 * 1024 * 1024
 
-/** One end of a channel that rides on a lane. Both ends limit themselves: requests are few, reads have credit. */
+/**
+ * One end of a channel that rides on a lane. Both ends limit themselves: requests are few, reads have credit, and news of an
+ * actor waits until what was said of it before has left.
+ */
 export class LaneChannel implements Channel {
   readonly peer: string
   readonly protocol = 'lane'
   readonly closed: Promise<ChannelEnd>
-  readonly #post: (value: Uint8Array | null) => void
+  readonly #post: PostLink
   readonly #settle: (end: ChannelEnd) => void
   readonly #queue: Uint8Array[] = []
   #wake: (() => void) | undefined
   #over: ChannelEnd | undefined
 
-  constructor(peer: string, post: (value: Uint8Array | null) => void) {
+  constructor(peer: string, post: PostLink) {
     this.peer = peer
     this.#post = post
     const { promise, resolve } = Promise.withResolvers<ChannelEnd>()
@@ -169,7 +177,7 @@ export class LaneChannel implements Channel {
 
   async send(value: unknown): Promise<void> {
     if (this.#over) throw new ChannelClosedError()
-    this.#post(encode(value))
+    await this.#post(encode(value))
   }
 
   async end(): Promise<void> {
@@ -178,7 +186,7 @@ export class LaneChannel implements Channel {
 
   abort(reason?: Error): void {
     if (this.#over) return
-    this.#post(null)
+    void this.#post(null)
     this.#close(reason ? { error: reason } : {})
     this.#wake?.()
   }
@@ -611,6 +619,24 @@ export class LaneEngine implements Engine {
     execution.io.chunk(chunk)
   }
 
+  /** A link of ours to whoever serves there, and knows it as number 0. Whatever it is sent counts as its answer. */
+  open(): Channel {
+    const channel = this.#channel(0)
+    if (this.#gone) channel.abort(this.#gone)
+    return channel
+  }
+
+  #channel(n: number): LaneChannel {
+    const channel = new LaneChannel('script', (bytes) => {
+      // It asks, and does not read what it is told: that would wait here for as long as it likes.
+      if ((this.#isolate.wire.waiting ?? 0) > ANSWERS_FULL) return this.#refuse('does not read what it asked for')
+      this.#out.push(['link', n, bytes])
+    })
+    this.#links.set(n, channel)
+    void channel.closed.then(() => this.#links.delete(n))
+    return channel
+  }
+
   /** Its end is the ending of all that it was at. */
   #refuse(what: string): void {
     this.#fault ??= new ProtocolError(`an isolate ${what}`)
@@ -644,13 +670,7 @@ export class LaneEngine implements Engine {
     if (!channel) {
       if (value === null) return
       if (this.#links.size >= OPEN_LINKS) return this.#refuse(`opened more than ${OPEN_LINKS} links to its session`)
-      channel = new LaneChannel('script', (bytes) => {
-        // It asks, and does not read what it is told: that would wait here for as long as it likes.
-        if ((this.#isolate.wire.waiting ?? 0) > ANSWERS_FULL) return this.#refuse('does not read what it asked for')
-        this.#out.push(['link', n, bytes])
-      })
-      this.#links.set(n, channel)
-      void channel.closed.then(() => this.#links.delete(n))
+      channel = this.#channel(n)
       this.#openLink(channel)
     }
     channel.deliver(value)

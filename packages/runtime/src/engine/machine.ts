@@ -1,4 +1,6 @@
-// Runs machines that the peer offers, on its own thread: an actor for each job.
+// Runs machines that the peer offers, an actor for each job: on its own thread, or where the machine says so in a process.
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { decode } from '@errand/transport'
 import { ActorHost, type ActorSurroundings } from '../actor-host.ts'
 import { asError, MachineNotOfferedError, UsageError } from '../errors.ts'
@@ -7,6 +9,7 @@ import type { MachineDefinition } from '../actor-surface.ts'
 import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+import { MachineProcesses, type PassOn } from './machine-processes.ts'
 
 /** The machines a peer offers: what `createPeer({ machines })` was given. */
 export class MachineOffers {
@@ -18,9 +21,11 @@ export class MachineOffers {
     this.#where = where
     for (const [index, machine] of machines.entries()) {
       if (!isMachineDefinition(machine)) throw new UsageError(`machines[${index}] is not what \`defineMachine\` makes`)
-      const { name } = machine
+      const { name, isolate, module } = machine
       if (this.#machines.has(name))
         throw new UsageError(`two of the machines are named '${name}': a name stands for one`)
+      if (isolate && !existsSync(fileURLToPath(module!)))
+        throw new UsageError(`the module of machine '${name}' is not there: ${module}`)
       this.#machines.set(name, machine)
     }
   }
@@ -46,10 +51,12 @@ export class MachineEngine implements Engine {
   readonly #offers: MachineOffers
   readonly #around: ActorSurroundings
   readonly #actors = new Set<ActorHost>()
+  readonly #processes: MachineProcesses
 
-  constructor(offers: MachineOffers, around: ActorSurroundings) {
+  constructor(offers: MachineOffers, around: ActorSurroundings, passOn: PassOn) {
     this.#offers = offers
     this.#around = around
+    this.#processes = new MachineProcesses(passOn)
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
@@ -57,6 +64,8 @@ export class MachineEngine implements Engine {
     let given: unknown
     try {
       definition = this.#offers.find(spec.work.job ?? '')
+      // None of its own code runs here, its schema neither.
+      if (definition.isolate) return this.#processes.start(definition, spec, io)
       given = spec.work.payload && decode(spec.work.payload)
     } catch (error) {
       io.ended({ outcome: 'failed', error: asError(error) })
@@ -101,5 +110,6 @@ export class MachineEngine implements Engine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const actor of [...this.#actors]) actor.stop()
+    await this.#processes[Symbol.asyncDispose]()
   }
 }
