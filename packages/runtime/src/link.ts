@@ -65,6 +65,11 @@ interface Ending {
   readonly refused?: true
 }
 
+interface AskOptions extends RequestOptions {
+  readonly id?: number
+  readonly patient?: boolean
+}
+
 interface Asked {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void
@@ -157,10 +162,11 @@ export class Link {
 
   /**
    * Asks and waits for the answer. `late`: nobody waits for it, so it comes without a value, and with what else is said.
-   * `watch`: the job it makes is watched from its answer on, if whoever gets that watches it at once.
+   * `watch`: the job it makes is watched from its answer on, if whoever gets that watches it at once. `patient`: given up, it
+   * is still waited for until the other side has said that it heard of that.
    * @throws PeerLostError when the link ends first: whether it was done is unknown
    */
-  async ask(to: Address, event: WireEvent, options: RequestOptions & { id?: number } = {}): Promise<unknown> {
+  async ask(to: Address, event: WireEvent, options: AskOptions = {}): Promise<unknown> {
     options.signal?.throwIfAborted()
     if (!this.open) throw this.#lost()
     const id = options.id ?? Link.requestId()
@@ -170,7 +176,7 @@ export class Link {
     this.#asked.set(id, { resolve, reject, kept: REPEAT[event.type] !== 'again', session })
     const onAbort = (): void => {
       this.#post({ t: 'give-up', id })
-      reject(asError(options.signal?.reason))
+      if (!options.patient) reject(asError(options.signal?.reason))
     }
     options.signal?.addEventListener('abort', onAbort, { once: true })
     try {

@@ -357,6 +357,25 @@ describe('what is seen of one', () => {
     await ended
   })
 
+  test('is nothing of questions that were given up: they take no place', async () => {
+    const { execution, actor, ended } = begun()
+    const event = encode({ type: 'note', n: 1 })
+    const left = new AbortController()
+    const asking = Array.from({ length: ACTOR_ASKS_MOST }, () =>
+      actor.ask(event, 3_600_000, left.signal).catch((error: unknown) => error),
+    )
+    expect(await refusal('ask', () => actor.ask(event, 1))).toMatchObject({ code: 'LIMIT' })
+    left.abort(new Error('enough'))
+    for (const error of await within('their end', Promise.all(asking)))
+      expect(error).toMatchObject({ message: 'enough' })
+    await until('that there is room', async () => {
+      const error = await actor.ask(event, 1).catch((thrown: unknown) => thrown)
+      return (error as { code?: string }).code === 'OUTCOME_UNKNOWN'
+    })
+    execution.stop({ grace: 0 })
+    await ended
+  })
+
   test('is its last state, where somebody watched', async () => {
     const { actor, ended } = begun()
     const values: unknown[] = []
@@ -378,6 +397,10 @@ describe('a process that ends', () => {
       act: (ref) => ref.send({ type: 'leak' }),
       how: /ran out of memory: its limit is 64 MiB \(maxMemory\)/,
       of: greedy as unknown as typeof wild,
+    },
+    'for asking what no machine asks': {
+      act: (ref) => ref.send({ type: 'forge' }),
+      how: /was ended: it said what no machine says/,
     },
     'for writing what no isolate says': {
       act: (ref) => ref.send({ type: 'scribble' }),

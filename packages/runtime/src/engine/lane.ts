@@ -593,7 +593,7 @@ export class LaneEngine implements Engine {
   /** What comes out of an isolate is as trustworthy as the script in it: checked here, where it is taken. */
   #take(message: LaneMessage): void {
     if (this.#fault) return
-    if (!fits(message)) return this.#refuse('said what no isolate says')
+    if (!fits(message)) return this.refuse('said what no isolate says')
     if (message[0] === 'link') return this.#link(message[1], message[2])
     if (message[0] === 'completed') return this.#completed(message[1], message[2])
     const execution = this.#executions.get(message[1])
@@ -612,9 +612,9 @@ export class LaneEngine implements Engine {
   /** Not taken beyond what it was granted: who sends without looking must not fill this process's memory. */
   #chunk(execution: Remaining, chunk: RawChunk): void {
     const { byteLength } = chunk.bytes
-    if (execution.credit <= 0) return this.#refuse('said more than it was given credit for')
+    if (execution.credit <= 0) return this.refuse('said more than it was given credit for')
     // Each takes some bytes, however small: what counts otherwise would use up the numbers.
-    if (chunk.count > byteLength || chunk.errors > chunk.count) return this.#refuse('said what no isolate says')
+    if (chunk.count > byteLength || chunk.errors > chunk.count) return this.refuse('said what no isolate says')
     execution.credit -= byteLength
     execution.io.chunk(chunk)
   }
@@ -629,7 +629,7 @@ export class LaneEngine implements Engine {
   #channel(n: number): LaneChannel {
     const channel = new LaneChannel('script', (bytes) => {
       // It asks, and does not read what it is told: that would wait here for as long as it likes.
-      if ((this.#isolate.wire.waiting ?? 0) > ANSWERS_FULL) return this.#refuse('does not read what it asked for')
+      if ((this.#isolate.wire.waiting ?? 0) > ANSWERS_FULL) return this.refuse('does not read what it asked for')
       this.#out.push(['link', n, bytes])
     })
     this.#links.set(n, channel)
@@ -637,8 +637,8 @@ export class LaneEngine implements Engine {
     return channel
   }
 
-  /** Its end is the ending of all that it was at. */
-  #refuse(what: string): void {
+  /** For what it did. Its end is the ending of all that it was at. */
+  refuse(what: string): void {
     this.#fault ??= new ProtocolError(`an isolate ${what}`)
     this.#isolate.kill()
   }
@@ -662,14 +662,14 @@ export class LaneEngine implements Engine {
   #asked(io: ExecutionIO, bytes: Uint8Array): void {
     const question = questionOf(bytes)
     if (question) io.asked?.(question)
-    else this.#refuse('asked what is no question')
+    else this.refuse('asked what is no question')
   }
 
   #link(n: number, value: Uint8Array | null): void {
     let channel = this.#links.get(n)
     if (!channel) {
       if (value === null) return
-      if (this.#links.size >= OPEN_LINKS) return this.#refuse(`opened more than ${OPEN_LINKS} links to its session`)
+      if (this.#links.size >= OPEN_LINKS) return this.refuse(`opened more than ${OPEN_LINKS} links to its session`)
       channel = this.#channel(n)
       this.#openLink(channel)
     }

@@ -41,8 +41,9 @@ export class MachineProcesses implements AsyncDisposable {
         : this.#spare.make(() => startProcess({ serves: 'machine', maxMemory }))
     const native = new NativeOutput(isolate, io)
     const channel = lane.open()
-    // Its lane ends it, with the process.
+    // Its lane ends it, with the process; which must not go on without it.
     const link = new Link(channel, channel, { client: 'machine' }, this.#server)
+    void link.closed.then(() => lane.refuse('said what no machine says'))
     const actor = new ProcessActor(name, spec.attempt ?? 1, spec.job, link)
     this.#working.add(lane)
     /** It was asked to stand still, and has not said so. */

@@ -78,7 +78,9 @@ export class ProcessActor implements HostedActor {
     this.#askBytes += bytes.byteLength
     const send = (): Promise<unknown> => {
       sent = true
-      return this.#ask({ type: 'actor.ask', epoch: this.epoch, event: bytes, timeout })
+      const event = { type: 'actor.ask' as const, epoch: this.epoch, event: bytes, timeout }
+      // Given up it has its place until that was heard over there.
+      return this.#link.ask(this.#to, event, { signal: unheard.signal, patient: true })
     }
     const asked = this.#window.pass(send, undefined, unheard.signal).finally(() => {
       this.#asks--
