@@ -25,7 +25,7 @@ const PURE = tests({
     'sessions ' +
     'suggestion',
   runtime:
-    'child-jobs history-checker item-stream job-filter job-model memory-store output-log pairing powershell-doc ' +
+    'actor-names child-jobs history-checker item-stream job-filter job-model memory-store output-log pairing powershell-doc ' +
     'protocol-doc script script-scope session-model',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +
@@ -35,8 +35,8 @@ const PURE = tests({
 // What these start they end, what they change they put back, and they measure neither memory nor handles.
 const SHARED = tests({
   runtime:
-    'buffering clock-steps credit dial-out fan-out job-again job-dialogue kept-store link-goodbye link-late ' +
-    'links lost-requests machines map map-faults map-items map-peers named-jobs owners powershell-kinds ' +
+    'buffering clock-steps credit dial-out fan-out following groups job-again job-dialogue kept-store link-goodbye link-late ' +
+    'links lost-requests machines map map-faults map-items map-peers named-jobs names-policy owners powershell-kinds ' +
     'powershell-remote powershell-start receiving remote-engine requests-again restart restart-remote roaming ' +
     'run-handle seed-asjob seed-detached seed-faults seed-interactive seed-kept seed-kinds seed-values stopping streams ' +
     'thread-ahead unknown-is-said waiting',

@@ -574,6 +574,15 @@ export class FakePeer extends FakeTable implements LocalPeer {
     run().catch((error: unknown) => job.end('Failed', { reason: error as Error }))
     return job
   }
+  // What no command of ours asks.
+  async register(): Promise<void> {}
+  async unregister(): Promise<boolean> {
+    return false
+  }
+  async whereis(): Promise<never> {
+    throw failure('NAME_NOT_FOUND', 'no actor is called that')
+  }
+  async *group(): AsyncGenerator<never> {}
   async ping(on: string): Promise<PingAnswer> {
     this.#known(on)
     return { ms: 1, off: 0, grants: ['admin'] }

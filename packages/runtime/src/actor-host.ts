@@ -351,6 +351,10 @@ export class ActorHost implements HostedActor, Execution, Turned {
     return () => this.#watchers.delete(listener)
   }
 
+  /** Its end has been said. */
+  get over(): boolean {
+    return this.#over !== undefined
+  }
   get watchers(): number {
     return this.#watchers.size
   }

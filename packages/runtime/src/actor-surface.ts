@@ -69,9 +69,12 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   input?: I
   /** Of the job that it is. Default `JobN`. */
   name?: string
-  /** Registered under this name on its peer, for as long as it lives. @see Peer.whereis */
+  /**
+   * Its name on its peer, for as long as it lives; free before its end is told. While another one has it nothing is spawned
+   * (NameTakenError). Needs `run:script` there. See {@link Peer.whereis}.
+   */
   register?: string
-  /** A member of these groups on its peer, for as long as it lives. */
+  /** The groups that it is in on its peer, for as long as it lives; at most 64. Needs the same. See {@link Peer.group}. */
   groups?: readonly string[]
   /** Same client, same id: one actor. Default: a new id per call. */
   startId?: string
@@ -176,6 +179,21 @@ export interface Ref<D = MachineDefinition>
   states(o?: Cancel): AsyncIterable<RefState>
   /** The first snapshot has come. @throws ActorGoneError, DeniedError */
   ready(o?: Cancel): Promise<void>
+}
+
+/** The actors behind a group's name, on this peer and on those that it is connected with, as they were at one moment. */
+export interface GroupSnapshot {
+  /** Of all peers that are `reached`. */
+  readonly members: readonly ActorAddress[]
+  /** This peer first. */
+  readonly peers: readonly {
+    readonly id: PeerId
+    readonly name: string
+    /** Its members are in it. Otherwise it cannot be reached now, or does not let us look, and whom it has is unknown. */
+    readonly reached: boolean
+    /** Why it is not. */
+    readonly reason?: Error | undefined
+  }[]
 }
 
 /**

@@ -292,6 +292,20 @@ export class ActorGoneError extends ErrandError {
     super('ACTOR_GONE', message, options)
   }
 }
+/** Another actor has that name, and nobody said that it is to be replaced. */
+export class NameTakenError extends ErrandError {
+  constructor(name: string, holder: { readonly peer: string; readonly path: string }) {
+    super('NAME_TAKEN', `'${name}' is the name of ${holder.path} on ${holder.peer}`, {
+      hint: '`{ replace: true }` gives it to another one',
+    })
+  }
+}
+/** No actor has that name there now. */
+export class NameNotFoundError extends ErrandError {
+  constructor(name: string, where: string) {
+    super('NAME_NOT_FOUND', `no actor is called '${name}' on ${where}`)
+  }
+}
 /** The module of a named job cannot be imported where the job runs, or does not export it. */
 export class JobModuleError extends ErrandError {
   constructor(message: string, options?: ErrandErrorOptions) {

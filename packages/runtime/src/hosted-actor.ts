@@ -15,6 +15,8 @@ export type ActorJob = Pick<JobSnapshot, 'peer' | 'session' | 'instanceId'>
 export interface HostedActor {
   /** Its incarnation, from 1. */
   readonly epoch: number
+  /** Its end has been said: it takes nothing any more. */
+  readonly over: boolean
   /**
    * A batch of one sender's. Settles when it is in the inbox: while that is full, the sender waits.
    * @throws ActorGoneError, ProtocolError

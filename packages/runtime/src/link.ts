@@ -14,8 +14,10 @@ import {
   checkControl,
   checkData,
   checkEvent,
+  OPEN_POLLS,
   OPEN_READS,
   OPEN_REQUESTS,
+  POLLS,
   REPEAT,
   type Address,
   type ControlMessage,
@@ -26,7 +28,7 @@ import {
 
 /** What a link does with what the other side asks. Absent: every request is refused. */
 export interface LinkServer {
-  /** Requests of the other side under way at once. Default {@link OPEN_REQUESTS}. */
+  /** Requests of the other side under way at once, but for those that wait for news. Default {@link OPEN_REQUESTS}. */
   readonly openRequests?: number
   /** Answers one event; a rejection is the answer. `id` is unique per client: asked twice, answered once. */
   handle(link: Link, to: Address, event: WireEvent, id: number | undefined, signal: AbortSignal): Promise<unknown>
@@ -114,6 +116,8 @@ export class Link {
   readonly #watches: Watches
   readonly #tellings: Tellings
   #answering = 0
+  /** Of the other side's, those that wait for news. */
+  #polling = 0
   /** What nobody waits for: it leaves ahead of the next chunk or end, or soon. */
   readonly #late = new Map<string, () => ControlMessage | undefined>()
   #lateTimer: NodeJS.Timeout | undefined
@@ -413,11 +417,16 @@ export class Link {
 
   async #answer({ id, to, event: asked, late, w }: Extract<ControlMessage, { t: 'ask' }>): Promise<void> {
     const abort = new AbortController()
-    // Counted, and not looked up: one may be asked twice under one id.
-    this.#answering++
+    const polls = POLLS.has((asked as { type?: unknown }).type as string)
+    // Counted, and not looked up: one may be asked twice under one id. What only waits leaves room for what is to be done.
+    const [open, most] = polls
+      ? [++this.#polling, OPEN_POLLS]
+      : [++this.#answering, this.#server?.openRequests ?? OPEN_REQUESTS]
     try {
-      const most = this.#server?.openRequests ?? OPEN_REQUESTS
-      if (this.#answering > most) throw new LimitError(`more than ${most} requests under way on one link`)
+      if (open > most)
+        throw new LimitError(
+          `more than ${most} ${polls ? 'questions wait for news' : 'requests under way'} on one link`,
+        )
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
@@ -427,7 +436,8 @@ export class Link {
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
     } finally {
-      this.#answering--
+      if (polls) this.#polling--
+      else this.#answering--
       this.#serving.delete(id)
     }
   }

@@ -1,11 +1,20 @@
 // The handle of a peer: this process's own (peer.ts) or this machine's daemon (client.ts). The same words for both.
 import type { Cancel, PeerId } from '@errand/transport'
 import { checkedAddress } from './actor-address.ts'
-import type { ActorAddress, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
-import type { ActorWay } from './actor-way.ts'
+import type {
+  ActorAddress,
+  GroupSnapshot,
+  MachineDefinition,
+  Monitor,
+  Ref,
+  SpawnInput,
+  SpawnOptions,
+} from './actor-surface.ts'
+import type { ActorWay, Whereis } from './actor-way.ts'
 import { milliseconds } from './duration.ts'
-import { UsageError } from './errors.ts'
+import { NameNotFoundError, UsageError } from './errors.ts'
 import { eventStream, type EventsAnswer } from './event-feed.ts'
+import { groupStream, type GroupChanges } from './group-stream.ts'
 import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
@@ -184,6 +193,44 @@ export class PeerHandle implements Peer {
       return (await this.via.ask(event, o)) as EventsAnswer
     }
     return eventStream(ask, o.signal)
+  }
+
+  async register(name: string, actor: Ref | ActorAddress, o: { replace?: boolean } & Cancel = {}): Promise<void> {
+    const { signal, replace } = o
+    const { peer, path, epoch, machine } = 'address' in actor ? actor.address : actor
+    const address = { peer, path, epoch, ...(machine !== undefined && { machine }) }
+    await this.via.ask({ type: 'local.register', name, address, ...(replace !== undefined && { replace }) }, { signal })
+  }
+
+  async unregister(name: string, o: Cancel = {}): Promise<boolean> {
+    return (await this.via.ask({ type: 'local.unregister', name }, o)) as boolean
+  }
+
+  async whereis<D extends MachineDefinition = MachineDefinition>(
+    name: string,
+    o: { on?: string; definition?: D; onRefused?: (error: Error, event: unknown) => void } & Cancel = {},
+  ): Promise<Ref<D>> {
+    const { on, signal, ...rest } = o
+    const event = { type: 'local.whereis' as const, name, ...(on !== undefined && { on }) }
+    const { peer, holder } = (await this.via.ask(event, { signal })) as Whereis
+    if (!holder) throw new NameNotFoundError(name, on ?? this.name)
+    const ref = await this.via.actors.ref({ ...holder, follow: { peer, name } }, rest)
+    await ref.ready({ signal })
+    return ref as unknown as Ref<D>
+  }
+
+  group(name: string, o: { on?: readonly string[] } & Cancel = {}): AsyncGenerator<GroupSnapshot> {
+    const { on, signal } = o
+    const ask = async (cursor: string | undefined): Promise<GroupChanges> => {
+      const event = {
+        type: 'local.group' as const,
+        group: name,
+        ...(on !== undefined && { on }),
+        ...(cursor !== undefined && { cursor }),
+      }
+      return (await this.via.ask(event, { signal })) as GroupChanges
+    }
+    return groupStream(ask, signal)
   }
 
   async invite(o: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel = {}): Promise<string> {

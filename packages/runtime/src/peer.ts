@@ -3,6 +3,7 @@
 import { hostname } from 'node:os'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
+import { ActorNames } from './actor-names.ts'
 import { ActorRoutes, type RoutesHome } from './actor-routes.ts'
 import type { MachineDefinition } from './actor-surface.ts'
 import { ActorTurns } from './actor-turns.ts'
@@ -14,8 +15,10 @@ import { refuseWhileImporting } from './definition-module.ts'
 import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { MachineEngine, MachineOffers } from './engine/machine.ts'
+import type { PassOn } from './engine/machine-processes.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
+import { GroupUnions } from './group-unions.ts'
 import { Holding } from './holding.ts'
 import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
@@ -130,6 +133,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   readonly #holding: Holding
   readonly #answers = new Answers()
   readonly #events: EventFeed
+  /** Who is called what here. */
+  readonly names: ActorNames
+  readonly #unions: GroupUnions
   /** While somebody wants to hear of it. */
   #teller: AroundTeller | undefined
   readonly #row: KeptRow | undefined
@@ -183,7 +189,26 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       this.#teller?.look()
       for (const listener of [...this.#grantListeners]) listener()
     }
+    this.names = new ActorNames({
+      self: () => this.id,
+      alive: ({ path, epoch }) => {
+        const [session = '', job = ''] = path.split('/')
+        return this.hosted(session)?.hasActor(job, epoch) === true
+      },
+      far: (address, down) => this.routes.untilDown(address, down),
+    })
     this.routes = new ActorRoutes(this.#routesHome(beat, options))
+    this.#unions = new GroupUnions({
+      self: () => this.id,
+      name: this.name,
+      own: (group, cursor, signal) => this.names.watchGroup(group, cursor, signal),
+      connected: () => this.#network.peers().flatMap(({ id, connected }) => (connected ? [id] : [])),
+      nameOf: (peer) => book.get(peer)?.name,
+      linkWith: (peer) => this.#network.linkWith(peer),
+      follow: (tell) => this.#network.follow(tell),
+      place: (to) => this.#network.place(to),
+      linkTo: (place, signal) => this.#network.linkTo(place, signal),
+    })
     this.#hosting = new Hosting(
       this,
       () => this.#onGone(),
@@ -226,6 +251,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       network: this.#network,
       lostAfter: milliseconds(options.lostAfter ?? '4m'),
       hosted: (instanceId) => this.hosted(instanceId),
+      names: this.names,
       over: this.#over.signal,
     }
   }
@@ -388,7 +414,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       turns: this.#turns,
       tell: (address: unknown, event: unknown) => this.routes.outbox(checkedAddress(address)).send(event),
     }
-    const machine = new MachineEngine(this.#machines, around, (place, event, o) => this.routes.ask(place, event, o))
+    const passOn: PassOn = (place, event, o) => this.routes.ask(place, event, o)
+    const machine = new MachineEngine(this.#machines, this.names, around, passOn)
     return { runspace: offering(runspace), thread: offering(thread), process: offering(process), machine }
   }
 
@@ -480,6 +507,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         )
       case 'session.home':
         return (await this.#hosting.homeOf(principal)).snapshotFor(link.client)
+      case 'names.watch':
+        return this.names.watchName(event.name, event.cursor, signal)
+      case 'groups.watch':
+        return this.names.watchGroup(event.group, event.cursor, signal, event.now)
       case 'local.connect': {
         const snapshot = (await this.#ownerEvent(event, signal)) as SessionSnapshot
         // A temporary session is its client's: it goes when the client does, however that ends.
@@ -590,6 +621,14 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         this.#hosting.closeTemporary(denied.id)
         return this.#closeUnlessOwned(denied.owner ?? denied.id)
       }
+      case 'local.register':
+        return this.names.register(event.name, event.address, event)
+      case 'local.unregister':
+        return this.names.unregister(event.name)
+      case 'local.whereis':
+        return this.routes.whereis(event, signal)
+      case 'local.group':
+        return this.#unions.watch(event, signal)
       case 'local.status':
         return this.#status()
       case 'local.shutdown':
@@ -687,6 +726,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#turns[Symbol.dispose]()
     await this.#holding.end()
     this.#events.end(new PeerClosedError())
+    this.#unions.end(new PeerClosedError())
+    this.names.end(new PeerClosedError())
     // Who listens hears how everything has ended: their answers leave in the turn after the one in which they are woken.
     for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
     await this.#network.close()

@@ -11,7 +11,15 @@ import type { JobReading, Link, LinkServer } from './link.ts'
 import { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Grant, SessionSnapshot } from './surface.ts'
-import type { Address, PeerEvent, ReadRequest, SessionEvent, WireEvent, WorkSpec } from './wire.ts'
+import {
+  POLLS,
+  type Address,
+  type PeerEvent,
+  type ReadRequest,
+  type SessionEvent,
+  type WireEvent,
+  type WorkSpec,
+} from './wire.ts'
 
 /** Who is at the other end of a link. */
 export interface Principal {
@@ -56,7 +64,15 @@ export interface Served {
   refused(principal: Principal, what: string): void
 }
 
-const PEER_EVENTS = new Set(['ping', 'session.open', 'session.attach', 'session.home', 'sessions'])
+const PEER_EVENTS = new Set([
+  'ping',
+  'session.open',
+  'session.attach',
+  'session.home',
+  'sessions',
+  'names.watch',
+  'groups.watch',
+])
 
 /** What it takes to do this with a job of somebody else. */
 const WITH_OTHERS: { readonly [T in WireEvent['type']]?: Grant } = {
@@ -119,17 +135,44 @@ export class Server implements LinkServer {
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    return this.#answers.once(link.client, id, event, async () => {
-      if (to.peer !== undefined) return this.#passOn(to, event as SessionEvent, signal)
-      if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
+    const act = async (until: AbortSignal): Promise<unknown> => {
+      if (to.peer !== undefined) return this.#passOn(to, event as SessionEvent, until)
+      if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, until)
       const others = this.#ofOthers(to, event.type)
-      if (others) return others.request(event as SessionEvent, to.job, { signal })
+      if (others) return others.request(event as SessionEvent, to.job, { signal: until })
       const ref = this.#find(to.session)
       // An actor is its address: whoever has its session at the time.
       if (!event.type.startsWith('actor.'))
         this.#served.admit(this.principal, link, ref, event.type as SessionEvent['type'])
-      return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, signal)
+      return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, until)
+    }
+    return this.#answers.once(link.client, id, event, () =>
+      POLLS.has(event.type) ? this.#whileAllowed(to, event, signal, act) : act(signal),
+    )
+  }
+
+  /** What waits for news is looked at again whenever grants change: what one may not see any more ends there and then. */
+  async #whileAllowed(
+    to: Address,
+    event: WireEvent,
+    signal: AbortSignal,
+    act: (until: AbortSignal) => Promise<unknown>,
+  ): Promise<unknown> {
+    if (this.principal.kind !== 'peer') return act(signal)
+    const refused = new AbortController()
+    const stop = this.#served.onGrants(() => {
+      try {
+        this.#check(event)
+        this.#ofOthers(to, event.type)
+      } catch (error) {
+        refused.abort(error)
+      }
     })
+    try {
+      return await act(AbortSignal.any([signal, refused.signal]))
+    } finally {
+      stop()
+    }
   }
 
   read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
@@ -251,6 +294,9 @@ export class Server implements LinkServer {
     if (!principal.may('connect')) refuse('connect')
     // Writing files is the peer's user's act, as running a script is.
     if (event.type === 'save' && !principal.may('run:script')) refuse('save')
+    // Who is called what here is no one session's.
+    if ((event.type === 'names.watch' || event.type === 'groups.watch') && !principal.may('jobs:read'))
+      refuse('jobs:read')
     // It tells what a script would see.
     if (event.type === 'complete' && !principal.may('run:script')) refuse('complete')
     // Both reach into every process of the session: NODE_OPTIONS alone would run anything.

@@ -451,6 +451,12 @@ export class HostSession implements SessionRef, SessionActions {
     return host.actor ?? host.actorThere()
   }
 
+  /** Whether that actor is at work here, in that incarnation: its end has not been said. */
+  hasActor(job: string, epoch: number): boolean {
+    const host = this.#table.seek(job)
+    return host instanceof JobHost && host.actor?.epoch === epoch && !host.actor.over
+  }
+
   /** Follows an actor until the returned function is called; its end is told when it is known for good. */
   watchActor(job: string, epoch: number, listener: (state: ActorState) => void): () => void {
     const host = this.#table.seek(job)

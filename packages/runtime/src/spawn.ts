@@ -6,9 +6,15 @@ import type { SessionRef } from './session-ref.ts'
 import type { JobSnapshot } from './surface.ts'
 import { machineSpec } from './work.ts'
 
-const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT', 'JOB_MODULE'])
+const REFUSED: ReadonlySet<string> = new Set([
+  'MACHINE_NOT_OFFERED',
+  'INVALID_INPUT',
+  'JOB_MODULE',
+  'NAME_TAKEN',
+  'LIMIT',
+])
 
-/** @throws UsageError, InvalidInputError, MachineNotOfferedError, DeniedError */
+/** @throws UsageError, InvalidInputError, MachineNotOfferedError, NameTakenError, LimitError, DeniedError */
 export async function spawnIn(
   session: SessionRef,
   machine: MachineDefinition | string,

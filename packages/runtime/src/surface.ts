@@ -1,6 +1,14 @@
 // The TypeScript surface: what programs are written against. Types only; nothing here runs.
 import type { Cancel, PeerId } from '@errand/transport'
-import type { ActorAddress, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
+import type {
+  ActorAddress,
+  GroupSnapshot,
+  MachineDefinition,
+  Monitor,
+  Ref,
+  SpawnInput,
+  SpawnOptions,
+} from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
 
@@ -827,6 +835,36 @@ export interface Peer extends AsyncDisposable {
    * a new `begin` in their place. Ends when `signal` aborts.
    */
   events(o?: Cancel): AsyncIterable<PeerEvent>
+  /**
+   * From now on that actor, of whichever peer, has this name on this one, until it ends, it is unregistered or another one
+   * replaces it. Letters, digits and `_ . : / -`, at most 128; at most 65 536 names. `replace`: also where another one has it.
+   * @throws NameTakenError, ActorGoneError, LimitError, UsageError
+   * @example await peer.register('printer', await session.spawn(printer), { replace: true })
+   */
+  register(name: string, actor: Ref<any> | ActorAddress, o?: { replace?: boolean } & Cancel): Promise<void>
+  /** Nobody has that name any more. False when nobody had. */
+  unregister(name: string, o?: Cancel): Promise<boolean>
+  /**
+   * A ref of whoever has this name on this peer, or `on` another: it goes on with the next one when that has ended, was started
+   * again, or the name is given to another one. While nobody has it, or nobody can be reached, it is `stale`, and what is
+   * sent waits (16 384 events or 4 MiB; an `ask` for its `timeout`). It is `gone` when it may not be asked for. For another
+   * peer it needs `jobs:read` there. A ref of an address with `follow` is the same, also where nobody has the name yet.
+   * @throws NameNotFoundError, PeerNotFoundError, PeerUnreachableError, PeerLostError, DeniedError
+   * @example const printer = await peer.whereis('printer', { on: 'server01', definition: printerMachine })
+   */
+  whereis<D extends MachineDefinition = MachineDefinition>(
+    name: string,
+    o?: { on?: string; definition?: D; onRefused?: (error: Error, event: unknown) => void } & Cancel,
+  ): Promise<Ref<D>>
+  /**
+   * The actors behind a group's name, now and whenever that has changed: those of this peer and of all peers of the address
+   * book that it is connected with (each asks for the grant `jobs:read` there), and of those `on`, which are dialled, and
+   * again whenever they are lost. The members of a peer that is lost are out of it, and in it again when it is back. The
+   * first snapshot comes when each has been asked; what changes faster than it is read is told as one. At most 65 536 members
+   * a peer. Ends when `signal` aborts. @throws PeerNotFoundError, UsageError, LimitError, PeerClosedError
+   * @example for await (const { members } of peer.group('workers')) console.log(members.length)
+   */
+  group(name: string, o?: { on?: readonly string[] } & Cancel): AsyncIterable<GroupSnapshot>
   /** A ticket: one pasted line that lets its holder join once. Default: connect, run:script, run:command, 1 h, once. */
   invite(o?: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel): Promise<string>
   /** Takes a ticket: from now on this peer may go to the one that issued it. */

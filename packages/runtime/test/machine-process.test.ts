@@ -48,9 +48,15 @@ const batch = (event: object): Uint8Array => {
   return writer.finish()
 }
 /** It loops, and has said so. */
-const spinning = async (ref: Ref<typeof wild>): Promise<void> => {
+const spinning = async (ref: Ref<typeof wild>, of: Peer | Session = session): Promise<void> => {
   await within('that it has heard of it', ref.tell({ type: 'spin soon' }))
-  await until('that it answers no more', async () => (await ref.ask({ type: 'pid' }, { timeout: 50 })).outcome !== 'ok')
+  const said = async (): Promise<void> => {
+    for await (const record of (await jobOf(of, ref)).receive({ follow: true, keep: true, reader: 'test' })) {
+      if (record.kind === 'information' && record.value === 'it loops') return
+    }
+    throw new Error('it has ended')
+  }
+  await within('that it loops', said())
 }
 const over = (ref: Ref<any>): Promise<unknown> => until('that it is gone', () => ref.state === 'gone')
 const dead = (pid: number): Promise<unknown> => until(`that ${pid} is gone`, () => !alive(pid))
@@ -449,6 +455,16 @@ describe('a process that ends', () => {
     ])
     expect(await asked).toMatchObject({ outcome: 'unknown', error: { code: 'OUTCOME_UNKNOWN' } })
     expect(await tell).toMatchObject({ code: 'ACTOR_GONE' })
+  })
+
+  test('gives its name back', async () => {
+    const ref = await session.spawn(wild, { register: 'the only one' })
+    const no = await refusal('spawn', () => session.spawn(wild, { register: 'the only one' }))
+    expect(no).toMatchObject({ code: 'NAME_TAKEN' })
+    ref.send({ type: 'kill' })
+    await over(ref)
+    const next = await session.spawn(wild, { register: 'the only one' })
+    expect(await pidOf(next)).toBeGreaterThan(0)
   })
 
   test('takes along what it has started', async () => {

@@ -5,6 +5,7 @@ import { createActor, type AnyEventObject, type AnyMachineSnapshot, type AnyStat
 import { getAdjacencyMap, getShortestPaths } from 'xstate/graph'
 import { isFinished } from '../src/child-jobs.ts'
 import { jobLogic, jobMachine, type JobLife, type JobMachineEvent, type StopRequest } from '../src/job-machine.ts'
+import { refMachine, type RefMachineEvent } from '../src/ref-machine.ts'
 import { remoteSessionMachine, type RemoteSessionEvent } from '../src/remote-session-machine.ts'
 import { sessionMachine, type SessionMachineEvent } from '../src/session-machine.ts'
 import type { JobState } from '../src/surface.ts'
@@ -37,7 +38,12 @@ const transitionsOf = (machine: AnyStateMachine): Map<unknown, string> =>
   )
 
 /** Brings an actor to each state on the shortest way, once for each event, and sends it that event. */
-function walk(machine: AnyStateMachine, actions: readonly string[], events: Record<string, AnyEventObject>): Walk {
+function walk(
+  machine: AnyStateMachine,
+  actions: readonly string[],
+  events: Record<string, AnyEventObject>,
+  inputOf: (host: object) => object = (host) => host,
+): Walk {
   const names = new Map(Object.entries(events).map(([name, event]) => [event, name]))
   const known = transitionsOf(machine)
   const taken = new Set<string>()
@@ -45,7 +51,7 @@ function walk(machine: AnyStateMachine, actions: readonly string[], events: Reco
   const pure: Record<string, Record<string, string>> = {}
   const options = {
     events: Object.values(events),
-    input: Object.fromEntries(actions.map((action) => [action, () => expect.fail('a walk calls nothing')])),
+    input: inputOf(Object.fromEntries(actions.map((action) => [action, () => expect.fail('a walk calls nothing')]))),
     serializeState: (snapshot: AnyMachineSnapshot) => stateOf(snapshot),
     serializeEvent: (event: AnyEventObject) => names.get(event) ?? event.type,
     stopWhen: ({ status }: AnyMachineSnapshot) => status !== 'active',
@@ -65,7 +71,7 @@ function walk(machine: AnyStateMachine, actions: readonly string[], events: Reco
     for (const [name, event] of Object.entries(events)) {
       let calls: string[] = []
       const errors: unknown[] = []
-      const input = Object.fromEntries(actions.map((action) => [action, () => calls.push(`${action}()`)]))
+      const input = inputOf(Object.fromEntries(actions.map((action) => [action, () => calls.push(`${action}()`)])))
       const actor = createActor(machine, {
         input,
         inspect: (seen) => {
@@ -101,10 +107,10 @@ function statesOnly(table: Table): Table {
 
 /** Holds a machine against its tables, one for each of the lives it can lead. */
 function tables(machine: AnyStateMachine, actions: readonly string[], lives: Record<string, Life>): void {
-  const walks = Object.entries(lives).map(([name, { events, table }]) => ({
+  const walks = Object.entries(lives).map(([name, { events, table, input }]) => ({
     name,
     expected: table,
-    ...walk(machine, actions, events),
+    ...walk(machine, actions, events, input),
   }))
   test.each(walks)('$name: every event in every state', ({ table, expected, pure }) => {
     expect(table).toEqual(expected)
@@ -128,7 +134,56 @@ function tables(machine: AnyStateMachine, actions: readonly string[], lives: Rec
 interface Life {
   readonly events: Record<string, AnyEventObject>
   readonly table: Table
+  /** What the machine is given of its host. Default: that itself. */
+  readonly input?: (host: object) => object
 }
+
+describe('the machine of a ref', () => {
+  const reason = new Error('no')
+  const plain: Record<string, RefMachineEvent> = {
+    heard: { type: 'ref.heard' },
+    away: { type: 'ref.away', reason },
+    ended: { type: 'ref.ended', reason },
+    dispose: { type: 'ref.dispose' },
+  }
+  const follows: Record<string, RefMachineEvent> = {
+    ...plain,
+    moved: { type: 'ref.moved' },
+    vacant: { type: 'ref.vacant', reason },
+    refused: { type: 'ref.refused', reason },
+  }
+  const over = 'gone detach() conclude()'
+  const live = 'live release()'
+  tables(refMachine, ['attach', 'detach', 'release', 'conclude'], {
+    'of an actor': {
+      input: (host) => ({ host, follows: false }),
+      events: plain,
+      table: {
+        connecting: { heard: live, ended: over, dispose: over },
+        live: { away: 'stale', ended: over, dispose: over },
+        stale: { heard: live, ended: over, dispose: over },
+        gone: {},
+      },
+    },
+    'of a name': {
+      input: (host) => ({ host, follows: true }),
+      events: follows,
+      table: {
+        connecting: {
+          heard: live,
+          ended: 'stale',
+          moved: 'detach() attach()',
+          vacant: 'stale',
+          refused: over,
+          dispose: over,
+        },
+        live: { away: 'stale', ended: 'stale', moved: 'connecting detach() attach()', refused: over, dispose: over },
+        stale: { heard: live, moved: 'connecting detach() attach()', refused: over, dispose: over },
+        gone: {},
+      },
+    },
+  })
+})
 
 describe('the job machine', () => {
   const request: StopRequest = { grace: 0 }

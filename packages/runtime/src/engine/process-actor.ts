@@ -144,6 +144,10 @@ export class ProcessActor implements HostedActor {
     }
   }
 
+  get over(): boolean {
+    return this.#over !== undefined
+  }
+
   state(): ActorState | undefined {
     return this.#state
   }
