@@ -36,7 +36,7 @@ export interface MachineDescription<M extends AnyStateMachine, E, C> {
    */
   durable?: true | DurableOptions
   /**
-   * Each actor gets a process of its own, some 50 MB and a tenth of a second: whatever its code does there, loop, leak or
+   * Each actor gets a process of its own, some 60 MB and a tenth of a second: whatever its code does there, loop, leak or
    * exit, is its own end alone, Failed with `ENGINE_EXIT`. Needs `module`; not for a durable machine. Default: the thread of
    * its peer, where an actor takes some KiB and must not block.
    */
@@ -170,9 +170,7 @@ function placeOf(
   }
   if (isolate !== 'process') {
     const given: unknown = isolate
-    throw new UsageError(
-      `\`isolate\` of machine '${name}' is 'process', or not there, not '${String(given).slice(0, 140)}'`,
-    )
+    throw new UsageError(`\`isolate\` of machine '${name}' can be 'process', not '${String(given).slice(0, 140)}'`)
   }
   if (url === undefined)
     throw new UsageError(`machine '${name}' is to run in a process and has no \`module\`: it is imported there`, {

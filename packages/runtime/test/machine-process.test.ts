@@ -458,12 +458,12 @@ describe('a process that ends', () => {
   })
 
   test('gives its name back', async () => {
-    const ref = await session.spawn(wild, { register: 'the only one' })
-    const no = await refusal('spawn', () => session.spawn(wild, { register: 'the only one' }))
+    const ref = await two.far.spawn(wild, { register: 'only-one' })
+    const no = await refusal('spawn', () => two.far.spawn(wild, { register: 'only-one' }))
     expect(no).toMatchObject({ code: 'NAME_TAKEN' })
     ref.send({ type: 'kill' })
     await over(ref)
-    const next = await session.spawn(wild, { register: 'the only one' })
+    const next = await two.far.spawn(wild, { register: 'only-one' })
     expect(await pidOf(next)).toBeGreaterThan(0)
   })
 
