@@ -1,12 +1,15 @@
 // A machine in a process of its own may do there what it likes: that is its own end, and nobody else's.
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createChunkWriter, decode, encode } from '@errand/transport'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { waitFor, type AnyActorRef } from 'xstate'
 import { createPeer, defineMachine, memoryStore, type Job, type Peer, type Ref, type Session } from '../src/index.ts'
 import type { ActorState } from '../src/actor-state.ts'
 import type { ActorInspection } from '../src/actor-surface.ts'
-import type { Execution } from '../src/engine/engine.ts'
+import type { Execution, ExecutionIO } from '../src/engine/engine.ts'
 import { LaneChannel } from '../src/engine/lane.ts'
 import { MachineIsolate } from '../src/engine/machine-isolate.ts'
 import { MachineProcesses } from '../src/engine/machine-processes.ts'
@@ -42,9 +45,9 @@ const pidOf = async (ref: Ref<typeof wild>): Promise<number> => {
   if (told.outcome !== 'ok') throw told.error
   return told.value
 }
-const batch = (event: object): Uint8Array => {
+const batch = (...events: object[]): Uint8Array => {
   const writer = createChunkWriter()
-  writer.add(event)
+  for (const event of events) writer.add(event)
   return writer.finish()
 }
 /** It loops, and has said so. */
@@ -212,16 +215,17 @@ describe('one that lets go of its process', () => {
   })
 
   test('is stopped by its own hand, whatever grace it is given', async () => {
-    const ref = await session.spawn(wild)
-    const job = await jobOf(session, ref)
-    const { pid } = job.snapshot
-    ref.send({ type: 'note', n: 1 })
-    await waitFor(ref as never as AnyActorRef, ({ context }) => context.notes.length === 1)
+    const folder = await mkdtemp(join(tmpdir(), 'errand-'))
+    const leaves = join(folder, 'left')
+    const ref = await session.spawn(wild, { input: { leaves } })
+    const pid = await pidOf(ref)
+    await ref.tell({ type: 'note', n: 1 })
     ref.stop()
     await over(ref)
-    // Told by the machine itself: killed, it could not have said so.
     expect(ref.getSnapshot()).toMatchObject({ status: 'stopped', context: { notes: [1] } })
-    expect(alive(pid!)).toBe(false)
+    expect(readFileSync(leaves, 'utf8')).toBe('left in order')
+    expect(alive(pid)).toBe(false)
+    await rm(folder, { recursive: true })
   })
 
   test('has its records, also those of a program in it', async () => {
@@ -326,8 +330,7 @@ describe('what is seen of one', () => {
     const waiting = refusal('what happens', () => actor.happened(second.cursor, left.signal))
     left.abort(new Error('enough'))
     expect(await waiting).toMatchObject({ message: 'enough' })
-    await actor.tell(...note(2))
-    await actor.tell('me', 3, 1, batch({ type: 'finish' }))
+    await actor.tell('me', 2, 2, batch({ type: 'note', n: 2 }, { type: 'finish' }))
     expect(await within('its end', ended)).toMatchObject({ outcome: 'completed' })
     // Its process is gone, and what happened last in it is here.
     const last = await actor.happened(second.cursor, undefined)
@@ -342,9 +345,8 @@ describe('what is seen of one', () => {
     await actor.inspect(job)
     const many = 8 * EVENTS_KEPT
     for (let n = 1; n <= many; n += 256) {
-      const writer = createChunkWriter()
-      for (let at = n; at < n + 256; at++) writer.add({ type: 'note', n: at })
-      await actor.tell('me', n, 256, writer.finish())
+      const events = Array.from({ length: 256 }, (_, at) => ({ type: 'note', n: n + at }))
+      await actor.tell('me', n, 256, batch(...events))
     }
     const next = await within('what happened', actor.happened(first.cursor, undefined))
     expect(next).toMatchObject({ begins: true, events: [] })
@@ -479,6 +481,92 @@ describe('a process that ends', () => {
   })
 })
 
+/** What is in a process, without one: `post` is what it says on its link. */
+const inside = (post: (message: any) => Promise<void> | void, io: Partial<ExecutionIO> = {}) => {
+  const channel = new LaneChannel('peer', (value) => post(decode(value!)))
+  const isolate = new MachineIsolate(channel)
+  const work = { kind: 'machine', job: 'wild', command: 'wild', startId: '', module: here.href } as const
+  const spec = { job: 'job', work, location: 'here', session: {} as SessionSnapshot }
+  const execution = isolate.start(spec, { chunk() {}, ended() {}, ...io })
+  return { isolate, execution, say: (message: object) => channel.deliver(encode(message)) }
+}
+
+describe('the inside of a process', () => {
+  const to = { job: 'job' }
+  const tell = (seq: number, ...events: object[]): object => ({
+    t: 'ask',
+    id: 1000 + seq,
+    to,
+    event: { type: 'actor.tell', epoch: 1, from: 'me', seq, count: events.length, bytes: batch(...events) },
+  })
+
+  test('shows one state at a time: the next one is how it is when that has left', async () => {
+    // As a pipe does that nobody reads at the other end.
+    let full = Promise.withResolvers<void>()
+    const states: ActorState[] = []
+    const { isolate, execution, say } = inside((message) => {
+      if (message.t !== 'state') return undefined
+      states.push(message.snapshot ?? message.changed)
+      return full.promise
+    })
+    say({ t: 'watch', w: 1, to: { ...to, actor: 1 } })
+    await until('its first state', () => states.length === 1)
+    const left = new AbortController().signal
+    const notes = async (): Promise<unknown[]> => {
+      const seen = (await isolate.handle(undefined as never, to, { type: 'actor.inspect' }, 1, left)) as ActorInspection
+      return (seen.context as { notes: unknown[] }).notes
+    }
+    const many = 50
+    for (let n = 1; n <= many; n++) {
+      // A turn of its own for each: each would be a state.
+      say(tell(n, { type: 'note', n }))
+      await until('that it has it', async () => (await notes()).length === n)
+    }
+    expect(states).toHaveLength(1)
+    full.resolve()
+    full = Promise.withResolvers()
+    await until('the next one', () => states.length === 2)
+    expect((decode(states[1]!.context!) as { notes: unknown[] }).notes).toHaveLength(many)
+    execution.stop({ grace: 0 })
+  })
+
+  test('says what is waited for before it says how it ended, for then its process goes', async () => {
+    const said: string[] = []
+    let cursor = ''
+    const ended = Promise.withResolvers<Ending>()
+    const { say } = inside(
+      ({ t, id, value, error, snapshot, changed }) => {
+        if (id === 1) cursor = value.cursor
+        said.push(id === undefined ? `${t} ${(snapshot ?? changed).status ?? ''}` : `${t} ${id} ${error?.code ?? ''}`)
+      },
+      {
+        ended: (ending) => {
+          said.push('ended')
+          ended.resolve(ending)
+        },
+      },
+    )
+    const transitions = { type: 'actor.transitions' as const }
+    say({ t: 'watch', w: 1, to: { ...to, actor: 1 } })
+    say({ t: 'ask', id: 1, to, event: transitions })
+    await until('that it is followed', () => cursor !== '')
+    say({ t: 'ask', id: 2, to, event: { ...transitions, cursor } })
+    say({
+      t: 'ask',
+      id: 3,
+      to,
+      event: { type: 'actor.ask', epoch: 1, event: encode({ type: 'note' }), timeout: 60_000 },
+    })
+    say(tell(1, { type: 'note', n: 1 }, { type: 'finish' }))
+    expect(await within('its end', ended.promise)).toEqual({ outcome: 'completed' })
+    expect(said.at(-1)).toBe('ended')
+    // The question in vain, the poll with what has happened, and what it is now.
+    expect(said.slice(2, -1).toSorted()).toEqual(
+      expect.arrayContaining(['no 3 ACTOR_GONE', 'ok 1001 ', 'ok 2 ', 'state done']),
+    )
+  })
+})
+
 describe('what is left', () => {
   test('nothing, when the session is closed', async () => {
     const own = await two.here.connect('far')
@@ -546,44 +634,6 @@ describe('bounds', () => {
     ref.send({ type: 'finish' })
     const records = await within('the records', all(job.receive({ follow: true })))
     expect(records.filter(({ kind }) => kind === 'output')).toHaveLength(said + 1)
-  })
-
-  test('of what one shows one state is on its way, and the next one is how it is by then', async () => {
-    // As a pipe does that nobody reads at the other end.
-    let full = Promise.withResolvers<void>()
-    const states: ActorState[] = []
-    const channel = new LaneChannel('peer', (value) => {
-      const message = decode(value!) as { t: string; snapshot?: ActorState; changed?: ActorState }
-      if (message.t !== 'state') return undefined
-      states.push((message.snapshot ?? message.changed)!)
-      return full.promise
-    })
-    const isolate = new MachineIsolate(channel)
-    const say = (message: object): void => channel.deliver(encode(message))
-    const to = { job: 'job' }
-    say({ t: 'watch', w: 1, to: { ...to, actor: 1 } })
-    const work = { kind: 'machine', job: 'wild', command: 'wild', startId: '', module: here.href } as const
-    const spec = { job: 'job', work, location: 'here', session: {} as SessionSnapshot }
-    const execution = isolate.start(spec, { chunk() {}, ended() {} })
-    await until('its first state', () => states.length === 1)
-    const notes = async (): Promise<unknown> => {
-      const seen = (await isolate.handle(undefined as never, to, { type: 'actor.inspect' }, 1, left)) as ActorInspection
-      return (seen.context as { notes: unknown }).notes
-    }
-    const left = new AbortController().signal
-    const many = 50
-    for (let n = 1; n <= many; n++) {
-      const event = { type: 'actor.tell', epoch: 1, from: 'me', seq: n, count: 1, bytes: batch({ type: 'note', n }) }
-      say({ t: 'ask', id: n, to, event })
-      // A turn of its own for each: each would be a state.
-      await until('that it has it', async () => ((await notes()) as unknown[]).length === n)
-    }
-    expect(states).toHaveLength(1)
-    full.resolve()
-    full = Promise.withResolvers()
-    await until('the next one', () => states.length === 2)
-    expect((decode(states[1]!.context!) as { notes: unknown[] }).notes).toHaveLength(many)
-    execution.stop({ grace: 0 })
   })
 
   // The process as it is when it does not read: nothing it is sent is ever answered.
