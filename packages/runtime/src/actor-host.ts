@@ -3,11 +3,20 @@
 //
 // Nothing reaches the machine but through the inbox; what it says are records of the job that it is.
 import { decode, decodeChunk, encode } from '@errand/transport'
-import { createActor, type ActorSystem, type AnyMachineSnapshot, type AnyStateMachine, type StateValue } from 'xstate'
-import { acceptsOf, shown, withoutActors, type ActorState } from './actor-state.ts'
+import {
+  createActor,
+  type ActorScope,
+  type ActorSystem,
+  type AnyEventObject,
+  type AnyMachineSnapshot,
+  type AnyStateMachine,
+  type StateValue,
+} from 'xstate'
+import { shown, withoutActors, type ActorState } from './actor-state.ts'
 import type { ActorInspection, ActorTransition, MachineDefinition } from './actor-surface.ts'
 import { inspectActor } from './actor-inspection.ts'
 import type { ActorTurns, Turned } from './actor-turns.ts'
+import { acceptsOf, eventName } from './chart.ts'
 import {
   ActorGoneError,
   asError,
@@ -28,6 +37,8 @@ import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
 export const SENDERS_MOST = 1024
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
+/** Timers that are shown, of which a machine may have any number. */
+const TIMERS_SHOWN = 64
 
 /** What an actor can ask of the peer it is on. */
 export interface ActorSurroundings {
@@ -58,6 +69,34 @@ const hosts = ((globalThis as Record<symbol, unknown>)[HOSTS] ??= new WeakMap())
 /** The host of the actor whose action this is. @throws UsageError where nobody hosts it */
 export function hostOf(system: ActorSystem<any>): ActorHost | undefined {
   return hosts.get(system)
+}
+
+type AnyScope = ActorScope<AnyMachineSnapshot, AnyEventObject, ActorSystem<any>>
+
+/** The same machines, but for that the host hears of whatever has reached them. */
+const noted = new WeakMap<AnyStateMachine, AnyStateMachine>()
+
+/**
+ * A machine whose host is told of each event, its own among them: a timer, the end of what it runs. XState's inspection says
+ * so too, of everything in the system, at a third of the speed.
+ */
+function notedMachine(machine: AnyStateMachine): AnyStateMachine {
+  let made = noted.get(machine)
+  if (made) return made
+  const transition = (before: AnyMachineSnapshot, event: AnyEventObject, scope: AnyScope): AnyMachineSnapshot => {
+    const host = hosts.get(scope.system)
+    try {
+      const after = machine.transition(before, event, scope) as AnyMachineSnapshot
+      if (event.type !== 'xstate.stop') host?.took(event, before, after)
+      return after
+    } catch (error) {
+      host?.took(event, before, undefined)
+      throw error
+    }
+  }
+  made = Object.create(machine, { transition: { value: transition } }) as AnyStateMachine
+  noted.set(machine, made)
+  return made
 }
 
 export class ActorHost implements HostedActor, Execution, Turned {
@@ -103,7 +142,7 @@ export class ActorHost implements HostedActor, Execution, Turned {
     this.#around = around
     this.#types = Object.keys(definition.events)
     this.#writer = new RecordWriter((chunk) => io.chunk(chunk))
-    this.#actor = createActor(definition.machine as AnyStateMachine, {
+    this.#actor = createActor(notedMachine(definition.machine as AnyStateMachine), {
       input: input as never,
       logger: (...said: unknown[]) => this.#say('information', said.length === 1 ? said[0] : said),
     })
@@ -257,8 +296,24 @@ export class ActorHost implements HostedActor, Execution, Turned {
     } finally {
       this.#asking = undefined
     }
-    this.#seq++
-    this.#note(event.type, before.value, (this.#actor.getSnapshot() as AnyMachineSnapshot).value)
+  }
+
+  /**
+   * The machine has handled an event, whoever it came from; before anybody sees what came of it. `after`: none where it threw.
+   */
+  took(event: AnyEventObject, before: AnyMachineSnapshot, after: AnyMachineSnapshot | undefined): void {
+    // What does something and changes nothing gives the same snapshot as what is not taken at all.
+    const ignored = after === before && !before.can(event)
+    const transition: ActorTransition = {
+      seq: ++this.#seq,
+      at: new Date(),
+      event: eventName(this.definition.machine as AnyStateMachine, event.type),
+      from: before.value,
+      to: (after ?? before).value,
+      ...(ignored && { ignored }),
+    }
+    if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
+    for (const listener of this.#listeners) listener(transition)
   }
 
   /** What a machine's `reply` says: to this ask, or to the one it handles. Nobody asked: nothing. */
@@ -367,6 +422,18 @@ export class ActorHost implements HostedActor, Execution, Turned {
   get transitions(): readonly ActorTransition[] {
     return this.#transitions
   }
+  /** What it will send itself, the next first; timers of what it runs are none of its own. */
+  get timers(): ActorInspection['timers'] {
+    const { _scheduledEvents: scheduled } = this.#actor.system.getSnapshot()
+    return Object.values(scheduled)
+      .filter(({ source, target }) => source === this.#actor && target === this.#actor)
+      .map(({ event, startedAt, delay }) => ({
+        event: eventName(this.definition.machine as AnyStateMachine, event.type),
+        due: new Date(startedAt + delay),
+      }))
+      .toSorted((a, b) => a.due.getTime() - b.due.getTime())
+      .slice(0, TIMERS_SHOWN)
+  }
 
   happened(cursor: string | undefined, signal: AbortSignal | undefined): Promise<FeedAnswer<ActorTransition>> {
     this.#feed ??= new EventFeed((tell) => this.follow(tell))
@@ -429,11 +496,5 @@ export class ActorHost implements HostedActor, Execution, Turned {
       const state = this.state()
       for (const watcher of [...this.#watchers]) watcher(state)
     })
-  }
-
-  #note(event: string, from: StateValue, to: StateValue): void {
-    const transition: ActorTransition = { seq: this.#seq, at: new Date(), event, from, to }
-    if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
-    for (const listener of this.#listeners) listener(transition)
   }
 }

@@ -100,6 +100,17 @@ export class RestartIntensityError extends ErrandError {
     super('RESTART_INTENSITY', `it failed ${failures} times within ${within} ms`, options)
   }
 }
+/** A supervisor has given up, and stopped its children: it had to start them again too often. `cause` is the last failure. */
+export class SupervisorFailedError extends ErrandError {
+  constructor(name: string, child: string, times: number, within: number, options?: ErrandErrorOptions) {
+    const often = `more than ${times} ${times === 1 ? 'restart' : 'restarts'} within ${within} ms`
+    super(
+      'RESTART_INTENSITY',
+      `supervisor ${show(name)} gave up: ${often} were needed, the last of ${show(child)}`,
+      options,
+    )
+  }
+}
 /** No session there is meant by that: number, name, instanceId. */
 export class SessionNotFoundError extends ErrandError {
   constructor(which: unknown, where: string) {

@@ -832,7 +832,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   /** Once: a queue may say it as well. */
   begun(): void {
-    if (this.#begunAt) return
+    if (this.#begunAt) {
+      // Another attempt. Whoever waits for its actor hears of it only by this.
+      if (this.actor) this.#changed()
+      return
+    }
     this.#begunAt = new Date()
     this.#send({ type: 'job.begun' })
     // News also where it is no change of state: it was lost before it said so.

@@ -7,10 +7,13 @@ import type {
   MachineDefinition,
   Monitor,
   Ref,
+  SharedFate,
   SpawnInput,
   SpawnOptions,
+  Supervisor,
+  SupervisorOptions,
 } from './actor-surface.ts'
-import type { ActorWay, Whereis } from './actor-way.ts'
+import { placeOf, type ActorWay, type Whereis } from './actor-way.ts'
 import { milliseconds } from './duration.ts'
 import { NameNotFoundError, UsageError } from './errors.ts'
 import { eventStream, type EventsAnswer } from './event-feed.ts'
@@ -19,7 +22,8 @@ import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
 import type { SessionRef } from './session-ref.ts'
-import { spawnIn } from './spawn.ts'
+import { linkActors } from './shared-fate.ts'
+import { spawnIn, startMachineIn } from './spawn.ts'
 import type {
   Args,
   Command,
@@ -68,6 +72,7 @@ type OnOptions = { on?: Target | readonly Target[]; throttle?: number; lostAfter
 
 export class PeerHandle implements Peer {
   protected readonly via: PeerRef
+  readonly #supervisors = new Set<Supervisor>()
 
   constructor(via: PeerRef) {
     this.via = via
@@ -152,6 +157,10 @@ export class PeerHandle implements Peer {
     return (await spawnIn(this.via.local, machine, o)) as unknown as Ref<D>
   }
 
+  startMachine<D extends MachineDefinition>(machine: D | string, o: SpawnOptions<SpawnInput<D>> = {}): Promise<Job> {
+    return startMachineIn(this.via.local, machine, o)
+  }
+
   async ref<D extends MachineDefinition = MachineDefinition>(
     address: ActorAddress | Ref<any>,
     o: { definition?: D; onRefused?: (error: Error, event: unknown) => void } = {},
@@ -161,6 +170,27 @@ export class PeerHandle implements Peer {
 
   monitor(actor: ActorAddress | Ref<any>, o: Cancel = {}): Monitor {
     return this.via.actors.monitor(checkedAddress(actor), o)
+  }
+
+  link(a: ActorAddress | Ref<any>, b: ActorAddress | Ref<any>): SharedFate {
+    const { actors } = this.via
+    return linkActors(checkedAddress(a), checkedAddress(b), {
+      monitor: (address, signal) => actors.monitor(address, { signal }),
+      async stop(address, reason) {
+        await actors.ask(placeOf(address), { type: 'actor.stop', epoch: address.epoch, reason })
+      },
+    })
+  }
+
+  async supervise(options: SupervisorOptions): Promise<Supervisor> {
+    const [{ supervise }, { PeerSupervision }] = await Promise.all([
+      import('./supervisor.ts'),
+      import('./peer-supervision.ts'),
+    ])
+    const supervisor = supervise(new PeerSupervision(this, this.via), options)
+    this.#supervisors.add(supervisor)
+    void supervisor.finished.then(() => this.#supervisors.delete(supervisor))
+    return supervisor
   }
 
   async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {
@@ -261,11 +291,13 @@ export class PeerHandle implements Peer {
   }
 
   async close(): Promise<void> {
+    // In order, as long as their children can be told.
+    await Promise.all([...this.#supervisors].map((supervisor) => supervisor.stop()))
     await this.via.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.via.close()
+    await this.close()
   }
 
   #handle<O = unknown>(snapshot: JobSnapshot): JobHandle<O> {

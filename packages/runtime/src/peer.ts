@@ -678,6 +678,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         running: this.#hosting.all().reduce((count, session) => count + session.unfinished.length, 0),
       },
       peers: this.#book.all().length,
+      offers: { jobs: this.#offers.names, machines: this.#machines.names },
       onDemand: onDemand === true,
       local: this.local.snapshot,
     }

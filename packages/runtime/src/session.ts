@@ -21,6 +21,7 @@ import {
   UsageError,
 } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
+import { FollowedActors } from './followed-actors.ts'
 import type { HostedActor } from './hosted-actor.ts'
 import type { EntryPlan } from './job-entry.ts'
 import { JobKeeping, THROTTLE, type Again, type LeftHow } from './job-keeping.ts'
@@ -121,6 +122,7 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #table: JobTable
   readonly #listeners = new Set<() => void>()
   readonly #events = new EventFeed((tell) => tellJobs(this.#table, tell))
+  readonly #followed = new FollowedActors()
   readonly #keeping: JobKeeping
   readonly #row: KeptRow | undefined
   readonly #options: OpenSession | undefined
@@ -418,7 +420,10 @@ export class HostSession implements SessionRef, SessionActions {
       case 'actor.inspect':
         return (await this.#actorOf(job, 0)).inspect(this.#table.find(job).snapshot())
       case 'actor.transitions':
-        return (await this.#actorOf(job, 0)).happened(event.cursor, options.signal)
+        return (await this.#followed.followed(job ?? '', () => this.#actorOf(job, 0))).happened(
+          event.cursor,
+          options.signal,
+        )
       case 'save':
         return this.#save(this.#table.find(job), event)
       case 'disconnect':

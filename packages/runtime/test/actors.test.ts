@@ -244,7 +244,9 @@ describe.each(Object.entries(places))('an actor %s', (_, make) => {
       await chat.tell({ type: 'join', name, member: member as unknown as ActorAddress })
     }
     await chat.tell({ type: 'say', name: 'Ann', text: 'hello' })
-    await waitFor(bob as never as AnyActorRef, (seen) => seen.context.notes.length === 2)
+    for (const member of [ann, bob])
+      await waitFor(member as never as AnyActorRef, (seen) => seen.context.notes.length === 2)
+    await waitFor(chat as never as AnyActorRef, (seen) => seen.context.said === 1)
     expect(ann.getSnapshot().context.notes).toEqual(['welcome Ann', 'Ann: hello'])
     expect(bob.getSnapshot().context.notes).toEqual(['welcome Bob', 'Ann: hello'])
     expect(chat.getSnapshot().context).toEqual({ names: ['Ann', 'Bob'], said: 1 })

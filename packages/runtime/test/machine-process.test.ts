@@ -128,7 +128,8 @@ describe('the definition', () => {
     await using peer = await createPeer({ name: 'offering', machines: [endless] })
     const left = new AbortController()
     const spawning = peer.spawn(endless, { signal: left.signal })
-    const job = (await until('its job', async () => (await peer.jobs()).find(({ state }) => state === 'Running')))!
+    const job = await until('its process', async () => (await peer.jobs()).find(({ snapshot }) => snapshot.pid))
+    expect(job.state).toBe('NotStarted')
     const { pid } = job.snapshot
     // What it is asked meanwhile has no answer; whoever asks is told so, in time.
     const ref = peer.ref<typeof counter>({ peer: 'local', path: `${job.snapshot.session}/${job.instanceId}`, epoch: 1 })
@@ -150,7 +151,7 @@ describe('one that loops', () => {
     await spinning(ref)
     expect(await ref.ask({ type: 'pid' }, { timeout: 50 })).toMatchObject({
       outcome: 'unknown',
-      error: { code: 'OUTCOME_UNKNOWN', message: expect.stringContaining('within 50 ms') },
+      error: { code: 'OUTCOME_UNKNOWN', message: expect.stringMatching(/gave no answer within \d+ ms/) },
     })
     await within('an answer', two.here.sessions({ on: 'far' }))
     expect(await other.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 0 })
@@ -174,9 +175,9 @@ describe('one that loops', () => {
   test('from its first moment on is spawned by nobody who gives up, and stopped', async () => {
     const left = new AbortController()
     const spawning = session.spawn(wild, { input: { spins: true }, name: 'spins', signal: left.signal })
-    const job = (await until('its job', async () =>
-      (await session.jobs({ name: 'spins' })).find(({ state }) => state === 'Running'),
-    ))!
+    const job = await until('its process', async () =>
+      (await session.jobs({ name: 'spins' })).find(({ snapshot }) => snapshot.pid),
+    )
     left.abort(new Error('enough'))
     expect(await refusal('spawn', () => spawning)).toMatchObject({ message: 'enough' })
     expect(await within('the stop', job.stop({ grace: 0 }))).toMatchObject({ state: 'Stopped' })
@@ -190,7 +191,7 @@ describe('one that loops', () => {
     await spinning(ref)
     expect(await within('that it stands still', job.suspend())).toMatchObject({ state: 'Suspended' })
     const stateOf = (): string => readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '')[0]!
-    expect(stateOf()).toBe('T')
+    await until('that it is stopped', () => stateOf() === 'T')
     expect(await job.resume()).toMatchObject({ state: 'Running' })
     await until('that it runs', () => stateOf() === 'R')
     await job.suspend()
@@ -334,7 +335,7 @@ describe('what is seen of one', () => {
     expect(await within('its end', ended)).toMatchObject({ outcome: 'completed' })
     // Its process is gone, and what happened last in it is here.
     const last = await actor.happened(second.cursor, undefined)
-    expect(last.events).toMatchObject([{ event: 'note' }])
+    expect(last.events).toMatchObject([{ event: 'note' }, { event: 'finish', to: 'finished' }])
     expect(await refusal('more', () => actor.happened(last.cursor, undefined))).toMatchObject({ code: 'ACTOR_GONE' })
     expect(actor.state()).toBeUndefined() // nobody watched
   })

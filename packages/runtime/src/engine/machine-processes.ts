@@ -49,10 +49,14 @@ export class MachineProcesses implements AsyncDisposable {
     /** It was asked to stand still, and has not said so. */
     let suspending: NodeJS.Timeout | undefined
     let still = false
+    let begun = false
     const inner: ExecutionIO = {
       chunk: (chunk) => io.chunk(chunk),
       started: (pid) => io.started?.(pid),
-      begun: () => io.begun?.(),
+      begun: () => {
+        begun = true
+        io.begun?.()
+      },
       suspended: () => {
         // Said late, when it was made to, or is to go on again: that is no news.
         if (!suspending) return
@@ -65,6 +69,7 @@ export class MachineProcesses implements AsyncDisposable {
     const { setUp: _, ...rest } = spec
     const work: OfferedSpec = { ...spec.work, module }
     const execution = lane.start({ ...rest, work }, inner, {
+      tells: 'begun',
       // The process goes with its actor, with whatever it started; the job has ended when all are gone.
       ended: (ending) => {
         clearTimeout(suspending)
@@ -86,6 +91,10 @@ export class MachineProcesses implements AsyncDisposable {
     let stopping = false
     return {
       actor,
+      // Until its module is there, and its input has been taken: before that there is no actor.
+      get queued() {
+        return !begun
+      },
       credit: (bytes) => execution.credit(native.credit(bytes)),
       suspend: () => {
         execution.suspend?.()

@@ -32,6 +32,10 @@ export class MachineOffers {
     }
   }
 
+  get names(): string[] {
+    return [...this.#machines.keys()]
+  }
+
   get(name: string): MachineDefinition | undefined {
     return this.#machines.get(name)
   }
