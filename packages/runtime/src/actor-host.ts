@@ -12,6 +12,10 @@ import {
   type AnyStateMachine,
   type StateValue,
 } from 'xstate'
+import type { InputEntry } from './actor-entry.ts'
+import type { ActorJournal } from './actor-journal.ts'
+import type { Numbered, Replayed } from './actor-replay.ts'
+import { Senders } from './actor-senders.ts'
 import { shown, withoutActors, type ActorState } from './actor-state.ts'
 import type { ActorInspection, ActorTransition, MachineDefinition } from './actor-surface.ts'
 import { inspectActor } from './actor-inspection.ts'
@@ -23,18 +27,18 @@ import {
   EventNotAcceptedError,
   LimitError,
   OutcomeUnknownError,
+  PeerClosedError,
   ProtocolError,
 } from './errors.ts'
 import type { Execution, ExecutionIO } from './engine/engine.ts'
 import { EventFeed, type FeedAnswer } from './event-feed.ts'
 import type { ActorJob, HostedActor, TellAnswer } from './hosted-actor.ts'
+import { KeptActor, type KeptKind } from './kept-actor.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
 import { RecordWriter } from './record.ts'
 import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
 
-/** Senders whose last number is known; of one that was silent for longest it is forgotten. */
-export const SENDERS_MOST = 1024
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
 /** Timers that are shown, of which a machine may have any number. */
@@ -57,6 +61,18 @@ interface Ask {
 interface Item {
   readonly event: TypedEvent
   readonly ask?: Ask | undefined
+  /** Who has sent it, and its number there. */
+  readonly sent?: readonly [from: string, seq: number] | undefined
+  /** Of one that is kept: what its journal says of it. */
+  readonly entry?: Numbered<InputEntry> | undefined
+}
+
+/** What a durable machine is kept in; `was`: how it was found there. */
+export interface KeptIn {
+  readonly journal: ActorJournal
+  readonly was?: Replayed | undefined
+  /** Records that it has said before. */
+  readonly said: number
 }
 
 /**
@@ -108,8 +124,13 @@ export class ActorHost implements HostedActor, Execution, Turned {
   readonly #actor: ReturnType<typeof createActor<AnyStateMachine>>
   readonly #types: readonly string[]
   readonly #inbox: Item[] = []
-  /** Of each sender the last number that was taken. */
-  readonly #senders = new Map<string, number>()
+  readonly #senders: Senders
+  /** Of a durable one: through which all goes that it handles. */
+  readonly #kept: KeptActor | undefined
+  readonly #was: Replayed | undefined
+  /** On their way to the disk, and which of them are asks. */
+  #coming = 0
+  readonly #asked = new Map<number, Ask>()
   /** Batches and asks behind one that waits for room, or for a schema: in the order in which they came. */
   #entering: Promise<unknown> | undefined
   #room: PromiseWithResolvers<void> | undefined
@@ -117,7 +138,10 @@ export class ActorHost implements HostedActor, Execution, Turned {
   /** Of the event that is being handled. */
   #asking: Ask | undefined
   #lastAsk = 0
-  #seq = 0
+  /** An ask of an earlier life is none of this one's, though its name may lie in the context. */
+  readonly #asksOf: string
+  #handled = 0
+  #said = 0
   #suspended = false
   #over: Error | undefined
   readonly #watchers = new Set<(state: ActorState) => void>()
@@ -135,6 +159,7 @@ export class ActorHost implements HostedActor, Execution, Turned {
     epoch: number,
     io: ExecutionIO,
     around: ActorSurroundings,
+    kept?: KeptIn,
   ) {
     this.definition = definition
     this.epoch = epoch
@@ -142,10 +167,16 @@ export class ActorHost implements HostedActor, Execution, Turned {
     this.#around = around
     this.#types = Object.keys(definition.events)
     this.#writer = new RecordWriter((chunk) => io.chunk(chunk))
-    this.#actor = createActor(notedMachine(definition.machine as AnyStateMachine), {
-      input: input as never,
-      logger: (...said: unknown[]) => this.#say('information', said.length === 1 ? said[0] : said),
-    })
+    const logger = (...said: unknown[]): void => this.#say('information', said.length === 1 ? said[0] : said)
+    this.#asksOf = kept ? `${epoch}.${crypto.randomUUID().slice(0, 8)}` : `${epoch}`
+    if (kept) {
+      this.#kept = new KeptActor(definition as KeptKind, kept.journal, this.#home(), { epoch, input, logger }, kept.was)
+      this.#actor = this.#kept.actor
+      this.#was = kept.was
+      this.#said = kept.said
+    } else
+      this.#actor = createActor(notedMachine(definition.machine as AnyStateMachine), { input: input as never, logger })
+    this.#senders = this.#kept?.senders ?? new Senders()
     hosts.set(this.#actor.system, this)
     this.#actor.on('*', (emitted) => this.#say('output', emitted))
     this.#actor.subscribe({
@@ -155,8 +186,45 @@ export class ActorHost implements HostedActor, Execution, Turned {
     })
   }
 
-  start(): void {
-    this.#actor.start()
+  /** Of a durable one it settles when it may be sent to. */
+  start(): void | Promise<void> {
+    if (!this.#kept) return void this.#actor.start()
+    if (!this.#hadEnded()) return this.#kept.start()
+  }
+
+  /** It came to its end in an earlier life, and its job's end was not on disk yet. */
+  #hadEnded(): boolean {
+    const { over, status, snapshot } = this.#was ?? {}
+    if (!over && (status ?? 'active') === 'active') return false
+    const how = over?.how ?? status
+    if (how === 'done') this.#complete(snapshot?.output, over === undefined || this.#said <= over.said)
+    else if (how === 'error') this.#end({ outcome: 'failed', error: asError(over ? over.error : snapshot!.error) })
+    else this.#end({ outcome: 'stopped' })
+    return true
+  }
+
+  /** What a durable one needs of us. */
+  #home(): ConstructorParameters<typeof KeptActor>[2] {
+    const ready = (): boolean => this.#ready
+    return {
+      get ready() {
+        return ready()
+      },
+      came: (entries) => {
+        for (const entry of entries) {
+          const [number, input] = entry
+          this.#inbox.push({ event: eventOf(input), entry, ask: this.#asked.get(number) })
+          this.#asked.delete(number)
+        }
+        this.#wake()
+      },
+      begun: () => this.#wake(),
+      took: (event, before, after) => this.took(event, before, after),
+      lost: (error) => {
+        this.#actor.stop()
+        this.#end({ outcome: 'failed', error })
+      },
+    }
   }
 
   get actor(): this {
@@ -170,25 +238,36 @@ export class ActorHost implements HostedActor, Execution, Turned {
     const events = decodeChunk(bytes)
     if (events.length !== count || count > TELL_MOST)
       throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
-    return this.#enter(async () => {
-      const refused: [number, Error][] = []
-      // Looked at only now: what came before it may have been the same batch, over a link that is gone.
-      const taken = events.map((event, index) => (this.#isNew(from, seq + index) ? this.#checked(event) : undefined))
-      const items: Item[] = []
-      for (const [index, one] of taken.entries()) {
-        if (one === undefined) continue
-        try {
-          const event = one instanceof Promise ? await one : one
-          if (event instanceof Error) throw event
-          items.push({ event })
-        } catch (error) {
-          refused.push([index, asError(error)])
+    return this.#told(
+      this.#enter(async () => {
+        const refused: [number, Error][] = []
+        // Looked at only now: what came before it may have been the same batch, over a link that is gone.
+        const taken = events.map((event, index) =>
+          this.#senders.isNew(from, seq + index) ? this.#checked(event) : undefined,
+        )
+        const items: Item[] = []
+        for (const [index, one] of taken.entries()) {
+          if (one === undefined) continue
+          try {
+            const event = one instanceof Promise ? await one : one
+            if (event instanceof Error) throw event
+            items.push({ event, sent: [from, seq + index] })
+          } catch (error) {
+            refused.push([index, asError(error)])
+          }
         }
-      }
-      await this.#waitForRoom(items.length, signal)
-      this.#take(items, from, seq + count - 1)
-      return refused.length > 0 ? { refused } : {}
-    })
+        await this.#waitForRoom(items.length, signal)
+        this.#senders.took(from, seq + count - 1)
+        return { answer: refused.length > 0 ? { refused } : {}, taken: this.#take(items) }
+      }),
+    )
+  }
+
+  /** Answered when they are taken, while the next batch is on its way already. */
+  async #told(entering: Promise<{ answer: TellAnswer; taken: Promise<void> | undefined }>): Promise<TellAnswer> {
+    const { answer, taken } = await entering
+    await taken
+    return answer
   }
 
   async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
@@ -196,7 +275,7 @@ export class ActorHost implements HostedActor, Execution, Turned {
     if (this.#asks.size >= ACTOR_ASKS_MOST)
       throw new LimitError(`${this.definition.name} has ${ACTOR_ASKS_MOST} questions to answer already`)
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    const id = `${this.epoch}.${++this.#lastAsk}`
+    const id = `${this.#asksOf}.${++this.#lastAsk}`
     const late = (): void =>
       reject(new OutcomeUnknownError(`${this.definition.name} gave no answer within ${timeout} ms`))
     const ask: Ask = { id, resolve, reject, timer: setTimeout(late, timeout) }
@@ -206,13 +285,13 @@ export class ActorHost implements HostedActor, Execution, Turned {
     promise.catch(() => undefined) // it may be over before anybody waits for it here
     try {
       const checked = checkedEvent(this.definition, decode(bytes))
-      if (this.#entering || checked instanceof Promise || this.#inbox.length >= INBOX_MOST) {
+      if (this.#entering || checked instanceof Promise || this.#waiting >= INBOX_MOST) {
         await this.#enter(async () => {
           const event = await checked
           await this.#waitForRoom(1, signal)
-          this.#take([{ event, ask }])
+          this.#takeAsk(event, ask)
         })
-      } else this.#take([{ event: checked, ask }])
+      } else this.#takeAsk(checked, ask)
       return await promise
     } finally {
       clearTimeout(ask.timer)
@@ -229,10 +308,6 @@ export class ActorHost implements HostedActor, Execution, Turned {
     }
   }
 
-  #isNew(from: string, seq: number): boolean {
-    return seq > (this.#senders.get(from) ?? 0)
-  }
-
   /** Behind whatever waits already. */
   #enter<T>(enter: () => Promise<T>): Promise<T> {
     const before = this.#entering
@@ -245,7 +320,7 @@ export class ActorHost implements HostedActor, Execution, Turned {
   }
 
   async #waitForRoom(count: number, signal: AbortSignal | undefined): Promise<void> {
-    while (this.#inbox.length > 0 && this.#inbox.length + count > INBOX_MOST && !this.#over) {
+    while (this.#waiting > 0 && this.#waiting + count > INBOX_MOST && !this.#over) {
       this.#room ??= Promise.withResolvers<void>()
       await untilAborted(this.#room.promise, signal)
       signal?.throwIfAborted()
@@ -253,46 +328,76 @@ export class ActorHost implements HostedActor, Execution, Turned {
     this.#throwIfOver()
   }
 
-  #take(items: readonly Item[], from?: string, last?: number): void {
-    if (from !== undefined) {
-      // The one that was silent for longest comes first.
-      this.#senders.delete(from)
-      this.#senders.set(from, last!)
-      const [oldest] = this.#senders.keys()
-      if (this.#senders.size > SENDERS_MOST && oldest !== undefined) this.#senders.delete(oldest)
-    }
+  /** In the inbox, or on their way there. */
+  get #waiting(): number {
+    return this.#inbox.length + this.#coming
+  }
+
+  /** Undefined: they are in the inbox. Of a durable one it settles when they are on disk. @throws StoreError */
+  #take(items: readonly Item[]): Promise<void> | undefined {
+    if (this.#kept) return this.#takeKept(this.#kept, items)
     this.#inbox.push(...items)
     this.#wake()
+    return undefined
+  }
+
+  #takeKept(kept: KeptActor, items: readonly Item[]): Promise<void> {
+    // Asked again, it has been taken, and may not be on disk yet.
+    if (items.length === 0) return kept.settled
+    const at = Date.now()
+    const { first, told } = kept.accept(
+      items.map(({ event, sent }) => ({ kind: 'event', at, event, ...(sent && { from: sent[0], seq: sent[1] }) })),
+    )
+    for (const [index, { ask }] of items.entries()) if (ask) this.#asked.set(first + index, ask)
+    this.#coming += items.length
+    const taken = told.finally(() => {
+      this.#coming -= items.length
+      this.#makeRoom()
+    })
+    taken.catch(() => undefined) // who asks waits for its answer
+    return taken
+  }
+
+  #takeAsk(event: TypedEvent, ask: Ask): void {
+    void this.#take([{ event, ask }])
+  }
+
+  #makeRoom(): void {
+    if (!this.#room || this.#waiting > INBOX_MOST / 2) return
+    this.#room.resolve()
+    this.#room = undefined
+  }
+
+  /** It handles what comes. Who reads what it says sets its pace too. */
+  get #ready(): boolean {
+    return !this.#suspended && !this.#writer.full && !this.#over
   }
 
   #wake(): void {
-    if (this.#inbox.length > 0 && !this.#suspended && !this.#writer.full && !this.#over) this.#around.turns.ready(this)
+    if (this.#inbox.length > 0 && this.#ready) this.#around.turns.ready(this)
   }
 
   // ── its turn ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   step(): boolean {
-    // Who reads what it says sets its pace too.
-    if (this.#suspended || this.#over || this.#writer.full) return false
-    const item = this.#inbox.shift()
-    if (!item) return false
-    if (this.#room && this.#inbox.length <= INBOX_MOST / 2) {
-      this.#room.resolve()
-      this.#room = undefined
-    }
+    const [item] = this.#inbox
+    if (!item || !this.#ready || (item.entry && !this.#kept!.mayHandle(item.entry[0]))) return false
+    this.#inbox.shift()
+    this.#makeRoom()
     this.#handle(item)
     return this.#inbox.length > 0
   }
 
-  #handle({ event, ask }: Item): void {
+  #handle({ event, ask, entry }: Item): void {
     const before = this.#actor.getSnapshot() as AnyMachineSnapshot
     // It would be done nothing about, and nobody would ever answer.
-    if (ask && !before.can(event)) {
-      return ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(before.value)))
-    }
+    const refused = ask !== undefined && !before.can(event)
+    if (refused) ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(before.value)))
+    if (refused && !entry) return
     this.#asking = ask
     try {
-      this.#actor.send(event)
+      if (!entry) this.#actor.send(event)
+      else if (!this.#kept!.handle(...entry)) return
     } finally {
       this.#asking = undefined
     }
@@ -305,7 +410,7 @@ export class ActorHost implements HostedActor, Execution, Turned {
     // What does something and changes nothing gives the same snapshot as what is not taken at all.
     const ignored = after === before && !before.can(event)
     const transition: ActorTransition = {
-      seq: ++this.#seq,
+      seq: this.#kept?.handled ?? ++this.#handled,
       at: new Date(),
       event: eventName(this.definition.machine as AnyStateMachine, event.type),
       from: before.value,
@@ -314,6 +419,11 @@ export class ActorHost implements HostedActor, Execution, Turned {
     }
     if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
     for (const listener of this.#listeners) listener(transition)
+  }
+
+  /** Events that it has handled, in all its lives. */
+  get #seq(): number {
+    return this.#kept?.handled ?? this.#handled
   }
 
   /** What a machine's `reply` says: to this ask, or to the one it handles. Nobody asked: nothing. */
@@ -344,31 +454,41 @@ export class ActorHost implements HostedActor, Execution, Turned {
   #say(kind: 'output' | 'information', value: unknown): void {
     try {
       this.#writer.write(kind, value)
+      this.#said++
     } catch (error) {
       this.#end({ outcome: 'failed', error: asError(error) })
     }
   }
 
   #onComplete(): void {
-    const snapshot = this.#actor.getSnapshot() as AnyMachineSnapshot
-    if (snapshot.status !== 'done') return
-    if (snapshot.output !== undefined) this.#say('output', snapshot.output)
+    const { status, output } = this.#actor.getSnapshot() as AnyMachineSnapshot
+    if (status === 'done') this.#complete(output, true)
+  }
+
+  #complete(output: unknown, says: boolean): void {
+    this.#kept?.over('done', this.#said)
+    if (says && output !== undefined) this.#say('output', output)
     this.#end({ outcome: 'completed' })
   }
 
   #end(ending: Parameters<ExecutionIO['ended']>[0]): void {
     if (this.#over) return
-    const { name } = this.definition
-    const how =
-      ending.outcome === 'completed' ? 'has done its work' : ending.outcome === 'failed' ? 'has failed' : 'was stopped'
-    this.#over = new ActorGoneError(`${name} ${how}`, 'error' in ending && ending.error ? { cause: ending.error } : {})
+    const { outcome } = ending
+    const error = 'error' in ending ? ending.error : undefined
+    if (outcome !== 'completed') this.#kept?.over(outcome === 'failed' ? 'error' : 'stopped', this.#said, error)
+    const how = outcome === 'completed' ? 'has done its work' : outcome === 'failed' ? 'has failed' : 'was stopped'
+    this.#close(new ActorGoneError(`${this.definition.name} ${how}`, error ? { cause: error } : {}))
+    this.#io.ended(ending)
+  }
+
+  #close(why: Error): void {
+    this.#over = why
     this.#state = undefined
     this.#inbox.length = 0
     this.#room?.resolve()
-    for (const ask of this.#asks.values()) ask.reject(this.#over)
-    this.#feed?.end(this.#over)
+    for (const ask of this.#asks.values()) ask.reject(why)
+    this.#feed?.end(why)
     this.#writer.end()
-    this.#io.ended(ending)
   }
 
   #throwIfOver(): void {
@@ -386,6 +506,13 @@ export class ActorHost implements HostedActor, Execution, Turned {
     // XState stops at once, and what it runs with it.
     this.#actor.stop()
     this.#end({ outcome: 'stopped' })
+  }
+
+  /** Of a durable one: its peer goes down, and it goes on with the next one. Settles when what it was sent is on disk. */
+  async leave(): Promise<void> {
+    if (this.#over) return
+    this.#close(new PeerClosedError())
+    await this.#kept?.leave()
   }
 
   suspend(): void {
@@ -416,6 +543,10 @@ export class ActorHost implements HostedActor, Execution, Turned {
   get inbox(): number {
     return this.#inbox.length
   }
+  /** It is written down, and goes on with the next start of its peer. */
+  get durable(): boolean {
+    return this.#kept !== undefined
+  }
   get value(): StateValue {
     return (this.#actor.getSnapshot() as AnyMachineSnapshot).value
   }
@@ -424,15 +555,19 @@ export class ActorHost implements HostedActor, Execution, Turned {
   }
   /** What it will send itself, the next first; timers of what it runs are none of its own. */
   get timers(): ActorInspection['timers'] {
+    const machine = this.definition.machine as AnyStateMachine
+    return this.#scheduled()
+      .map(({ event, due }) => ({ event: eventName(machine, event), due }))
+      .toSorted((a, b) => a.due.getTime() - b.due.getTime())
+      .slice(0, TIMERS_SHOWN)
+  }
+
+  #scheduled(): readonly { readonly event: string; readonly due: Date }[] {
+    if (this.#kept) return this.#kept.timers
     const { _scheduledEvents: scheduled } = this.#actor.system.getSnapshot()
     return Object.values(scheduled)
       .filter(({ source, target }) => source === this.#actor && target === this.#actor)
-      .map(({ event, startedAt, delay }) => ({
-        event: eventName(this.definition.machine as AnyStateMachine, event.type),
-        due: new Date(startedAt + delay),
-      }))
-      .toSorted((a, b) => a.due.getTime() - b.due.getTime())
-      .slice(0, TIMERS_SHOWN)
+      .map(({ event, startedAt, delay }) => ({ event: event.type, due: new Date(startedAt + delay) }))
   }
 
   happened(cursor: string | undefined, signal: AbortSignal | undefined): Promise<FeedAnswer<ActorTransition>> {
@@ -496,5 +631,17 @@ export class ActorHost implements HostedActor, Execution, Turned {
       const state = this.state()
       for (const watcher of [...this.#watchers]) watcher(state)
     })
+  }
+}
+
+/** What it is to the machine. */
+function eventOf(entry: InputEntry): TypedEvent {
+  switch (entry.kind) {
+    case 'event':
+      return entry.event
+    case 'timer':
+      return { type: entry.type }
+    case 'settled':
+      return { type: `xstate.${entry.failed ? 'error' : 'done'}.actor.${entry.child}` }
   }
 }

@@ -14,7 +14,7 @@ export function inspectActor(job: ActorJob, actor: ActorHost): ActorInspection {
     at: new Date(),
     machine: definition.name,
     version: definition.durable?.version,
-    durable: definition.durable !== undefined,
+    durable: actor.durable,
     status,
     value,
     context: context && decode(context),

@@ -38,7 +38,7 @@ export class ActorWatch {
 
   #look(): void {
     if (this.#over) return
-    const { state, name, attempt, actor } = this.#job
+    const { state, name, attempt, actor, quarantine } = this.#job
     // Nothing is started again but what has failed.
     if (this.#epoch !== 0 && attempt !== this.#epoch)
       return this.#conclude({
@@ -46,6 +46,7 @@ export class ActorWatch {
         status: attempt > this.#epoch ? 'error' : 'gone',
       })
     if (isFinished(state)) return this.#conclude(endOf(this.#job.snapshot(), (actor ?? this.#actor)?.state()))
+    if (quarantine) return this.#conclude(goneState(quarantine, attempt))
     if (!actor || actor === this.#actor) return
     this.#unwatchActor?.()
     this.#actor = actor

@@ -303,6 +303,14 @@ export class ActorGoneError extends ErrandError {
     super('ACTOR_GONE', message, options)
   }
 }
+/** It is written down, and what is offered now cannot go on with it: nothing of it is run until that can. */
+export class MachineQuarantinedError extends ErrandError {
+  constructor(actor: string, why: string) {
+    super('MACHINE_QUARANTINED', `${actor} is quarantined: ${why}`, {
+      hint: 'start its peer with a definition that can go on with it, or stop it: then what is written of it is deleted',
+    })
+  }
+}
 /** Another actor has that name, and nobody said that it is to be replaced. */
 export class NameTakenError extends ErrandError {
   constructor(name: string, holder: { readonly peer: string; readonly path: string }) {

@@ -16,7 +16,10 @@ export type EntryHead = Pick<
   'session' | 'id' | 'instanceId' | 'startId' | 'name' | 'command' | 'location' | 'type' | 'parent' | 'position'
 >
 /** How it can be gone on with, as far as that is known from the start. */
-export type EntryPlan = Pick<OpenJob, 'spec' | 'target' | 'throttle' | 'lostAfter' | 'shared' | 'delay' | 'after'>
+export type EntryPlan = Pick<
+  OpenJob,
+  'spec' | 'target' | 'throttle' | 'lostAfter' | 'shared' | 'durable' | 'delay' | 'after'
+>
 
 /** What its host knows of it now. */
 export interface EntryFacts extends Pick<
@@ -37,6 +40,7 @@ export interface EntryFacts extends Pick<
   readonly attempts: JobAttempts
   readonly base: number
   readonly again: NextAttempt | undefined
+  readonly still: boolean
 }
 
 export class JobEntry {
@@ -195,7 +199,7 @@ export class JobEntry {
     return row
   }
 
-  #open({ attempts, base, again }: EntryFacts): OpenJob {
+  #open({ attempts, base, again, still }: EntryFacts): OpenJob {
     const open: Writable<OpenJob> = {
       ...this.#plan,
       asked: this.#asked,
@@ -207,6 +211,7 @@ export class JobEntry {
     if (this.#launched) open.launched = this.#launched
     if (this.#freed) open.freed = this.#freed
     if (again) open.again = again
+    if (still) open.still = still
     if (this.#held !== undefined) open.held = this.#held
     if (this.#far !== undefined) open.far = this.#far
     if (this.#verdict) open.verdict = this.#verdict

@@ -140,6 +140,10 @@ export function resume({ host, job, open, children, orphaned }: Revived): Promis
     host.waitOn(open.again)
     return undefined
   }
+  if (open.durable) {
+    host.goOnHere()
+    return undefined
+  }
   const what = open.shared
     ? 'a map that is shared by peers is not taken up again'
     : 'what it had not said by then is lost'

@@ -105,6 +105,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #credit = 0
   #state: JobState = 'NotStarted'
   #hasMoreData = true
+  /** It was told to stand still. */
+  #still: boolean
+  /** A durable machine is to go on where it was. */
+  #goesOn = false
+  /** Its peer goes down, and it goes on with the next one. */
+  #left = false
   /** As it was told last. */
   #paused = false
   /** It runs elsewhere, and waits there. */
@@ -163,6 +169,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#history = was ? [...was.history] : [{ state: 'NotStarted', at: new Date() }]
     this.#begunAt = was?.begunAt
     this.#base = was?.open?.base ?? 0
+    this.#still = was?.open?.still === true
     this.#itemsLeft = was?.items && MapItems.from(was.items)
     this.#errors = was?.errors ?? 0
     this.#entry = entry
@@ -246,6 +253,14 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   /** Of a machine that is at work. */
   get actor(): HostedActor | undefined {
     return this.#execution?.actor
+  }
+  /** Of a machine that is written down, and cannot go on: why. */
+  get quarantine(): Error | undefined {
+    return this.#execution?.quarantine
+  }
+  /** What it is at goes on with the next start of its peer. */
+  get durable(): boolean {
+    return this.#execution?.leave !== undefined
   }
   get items(): MapItems | undefined {
     return this.#execution?.items ?? this.#itemsLeft
@@ -342,6 +357,15 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.ended(ending)
   }
 
+  /** A durable machine: it goes on where it was. */
+  goOnHere(): void {
+    this.#resume()
+    this.#goesOn = true
+    const still = this.#still
+    this.#attempt(this.#options.engine!)
+    if (still) this.#send({ type: 'job.suspend' })
+  }
+
   /** A parent, when its children are where they were. */
   goOnWithChildren(): void {
     this.#resume()
@@ -372,7 +396,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   /** Stops it and waits for its end. Finished: nothing happens. @throws PeerUnreachableError when it cannot be reached */
   async stop(request: StopRequest): Promise<JobSnapshot> {
-    if (isFinished(this.#state)) return this.snapshot()
+    if (isFinished(this.#state) || this.#left) return this.snapshot()
     if (this.#state === 'Disconnected') {
       // Saying Stopped of what runs on elsewhere would be a lie: reach it first, or say that we cannot.
       try {
@@ -401,10 +425,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     if (refused.length > 0 && refused.length === tries.length) throw refused[0]!.reason
   }
 
-  /** Of a machine: settles when its actor is there. @throws ActorGoneError when it has ended */
+  /** Of a machine: settles when its actor is there. @throws ActorGoneError when it has ended, MachineQuarantinedError */
   async actorThere(): Promise<HostedActor> {
-    await this.#until((state) => this.actor !== undefined || isFinished(state))
-    const { actor } = this
+    await this.#until((state) => this.actor !== undefined || this.quarantine !== undefined || isFinished(state))
+    const { actor, quarantine } = this
+    if (quarantine && !isFinished(this.#state)) throw quarantine
     if (!actor || isFinished(this.#state)) throw gone(this.snapshot())
     return actor
   }
@@ -468,8 +493,9 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     return this.snapshot()
   }
 
-  /** @throws JobStateError unless it is Suspended */
+  /** @throws JobStateError unless it is Suspended; MachineQuarantinedError */
   goOn(): JobSnapshot {
+    if (this.quarantine) throw this.quarantine
     const still = this.children.filter(({ state }) => state === 'Suspended')
     const held = this.#queue?.held === true
     for (const child of still) child.goOn()
@@ -534,6 +560,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#entry?.leave()
     await this.#log?.seal()
     this.#settle(this.snapshot())
+  }
+
+  /** A durable machine whose peer goes down. Settles when all of it is on disk. */
+  async leave(): Promise<void> {
+    this.#left = true
+    await this.#execution?.leave?.()
   }
 
   /** Its children are being stopped one by one: its ending is a stop. */
@@ -671,6 +703,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const work = attempt === 1 ? spec : { ...spec, startId: `${spec.startId}~${attempt}` }
     const io = (this.#io = new AttemptIO(this))
     const from = (this.#log?.end ?? 0) - this.#base
+    const kept = this.#entry && { key: this.#entry.key, again: this.#goesOn }
+    this.#goesOn = false
     const execution = engine.start(
       {
         job: this.instanceId,
@@ -679,6 +713,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
         session: session(),
         from,
         attempt,
+        ...(kept && { kept }),
         ...(setUp && { setUp }),
       },
       io,
@@ -830,7 +865,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     return written
   }
 
-  /** Once: a queue may say it as well. */
+  /** Once: a queue may say it as well. One that goes on is there now. */
   begun(): void {
     if (this.#begunAt) {
       // Another attempt. Whoever waits for its actor hears of it only by this.
@@ -844,10 +879,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   suspend(): void {
+    this.#still = true
     this.#tell((execution) => execution.suspend?.())
   }
 
   resume(): void {
+    this.#still = false
     this.#tell((execution) => execution.resume?.())
   }
 
@@ -978,7 +1015,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const { exitCode } = told
     const streamed = told.outcome === 'completed' ? told.streamed : this.#streamed
     // A store that is gone says less of it; it is told all the same.
-    if (this.#entry) await this.#writeEnd(this.#entry, told, { reason, exitCode, streamed }).catch(() => undefined)
+    if (this.#entry)
+      await this.#writeEnd(this.#entry, told, { reason, exitCode, streamed }).then(
+        () => this.#execution?.concluded?.(),
+        () => undefined,
+      )
     this.#exitCode = exitCode
     this.#reason = reason
     this.#streamed = streamed
@@ -1013,6 +1054,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       attempts: this.#attempts,
       base: this.#base,
       again: this.#next,
+      still: this.#still,
     }
   }
 

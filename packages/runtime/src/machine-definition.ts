@@ -5,6 +5,7 @@ import { moduleUrl, type DefinitionKind } from './definition-module.ts'
 import { InvalidEventError, InvalidInputError, UsageError } from './errors.ts'
 import { issuesOf } from './job-definition.ts'
 import type { DurableRule, MachineDefinition } from './actor-surface.ts'
+import { checkDurable } from './durable-check.ts'
 import type { SchemaResult, StandardSchema } from './surface.ts'
 import { isJobName, MEMORY_LEAST, MEMORY_MOST } from './wire.ts'
 
@@ -102,6 +103,7 @@ export function defineMachine<
   if (project !== undefined && typeof project !== 'function')
     throw new UsageError(`\`project\` of machine '${name}' is a function of its snapshot`)
   const durable = durableRule(name, of.durable)
+  if (durable) checkDurable(name, machine)
   return Object.freeze({
     name,
     machine,

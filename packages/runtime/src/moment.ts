@@ -33,12 +33,18 @@ function thisBoot(): string {
 let up = 0
 let asked = Number.NEGATIVE_INFINITY
 
-export function thisMoment(): Moment {
-  const now = performance.now()
-  if (now - asked >= EXACT_MS) {
+/** Asked anew where we were interrupted meanwhile: what it said would be of a later moment than we take it for. */
+function askSystem(): void {
+  for (let tries = 0; tries < 8; tries++) {
+    asked = performance.now()
     up = uptime() * 1000
-    asked = now
+    if (performance.now() - asked < 1) return
   }
+}
+
+export function thisMoment(): Moment {
+  if (performance.now() - asked >= EXACT_MS) askSystem()
+  const now = performance.now()
   return { wall: Date.now(), up: Math.round(up + now - asked), boot: thisBoot() }
 }
 
@@ -55,6 +61,14 @@ export function ago(ms: number): Moment {
 export function since(then: Moment, now: Moment = thisMoment()): number {
   const sameBoot = then.boot !== '' && then.boot === now.boot
   return Math.max(0, sameBoot ? now.up - then.up : now.wall - then.wall)
+}
+
+/** What it says is cut off, asked for within a millisecond, and rounded: twice. */
+const INEXACT_MS = EXACT_MS + 2
+
+/** As `since`, but for what it cannot tell exactly: so much has gone by for certain, as long as the machine was not started. */
+export function atLeastSince(then: Moment, now?: Moment): number {
+  return Math.max(0, since(then, now) - INEXACT_MS)
 }
 
 export function isMoment(value: unknown): value is Moment {

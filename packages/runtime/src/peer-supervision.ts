@@ -1,7 +1,7 @@
 // What a supervisor does with children on peers. Each is in a temporary session that was opened for it alone: closing that ends
 // the child, and where its peer is away and not back in time it ends by itself, and the child with it.
 import type { ActorAddress, ChildSpec, Down, Monitor, Ref, SpawnOptions } from './actor-surface.ts'
-import { placeOf } from './actor-way.ts'
+import { placeOf, type ActorWay } from './actor-way.ts'
 import { asError, codeOf } from './errors.ts'
 import { untilAborted } from './output-log.ts'
 import type { PeerRef } from './peer-handle.ts'
@@ -38,33 +38,35 @@ export class PeerSupervision implements SupervisorPorts {
 
   /** Not given up on the way: no session would end it. What is up when nobody wants it any more is stopped. */
   async #startHere(child: ChildSpec, called: string): Promise<Incarnation> {
-    const { actors } = this.#via
-    const { address } = letGo(await this.#peer.spawn(child.machine, spawnOptions(child)))
-    const stop = async (signal?: AbortSignal): Promise<void> => {
-      await actors.ask(placeOf(address), { type: 'actor.stop', epoch: address.epoch }, { signal })
-    }
+    const life = this.#life(await this.#peer.spawn(child.machine, spawnOptions(child)), undefined)
     try {
-      await this.#name(called, address)
+      await this.#name(called, life.address)
     } catch (error) {
-      await stop()
+      await life.stop()
       throw error
     }
-    return new Life(actors.monitor(address), stop)
+    return life
   }
 
   async #startAt(place: string, child: ChildSpec, called: string, signal: AbortSignal): Promise<Incarnation> {
     // Tried again for as long as it could still be there: then it can be told that it is to end.
     const session = await this.#peer.connect(place, { temporary: true, lostAfter: LEFT_MS, signal })
     try {
-      const { address } = letGo(await session.spawn(child.machine, { ...spawnOptions(child), signal }))
-      await this.#name(called, address, signal)
-      return new Life(this.#via.actors.monitor(address), (late) => closeWhenThere(session, late))
+      const life = this.#life(await session.spawn(child.machine, { ...spawnOptions(child), signal }), session)
+      await this.#name(called, life.address, signal)
+      return life
     } catch (error) {
       const closing = session.close().catch(() => undefined) // then its lease ends it
       // Who stops it waits until it is gone; who goes on elsewhere need not.
       if (signal.aborted) await closing
       throw error
     }
+  }
+
+  #life(ref: Ref, session: Session | undefined): Life {
+    // Its end is what is looked for; what it does is nobody's business here.
+    ref[Symbol.dispose]()
+    return new Life(this.#via.actors, ref.address, session)
   }
 
   /** Whoever follows the name goes on with this one. One that had it before its first child is somebody else's. */
@@ -87,24 +89,60 @@ export class PeerSupervision implements SupervisorPorts {
 class Life implements Incarnation {
   readonly address: ActorAddress
   readonly down: Promise<Pick<Down, 'reason' | 'error'>>
+  readonly #actors: ActorWay
+  readonly #session: Session | undefined
   readonly #monitor: Monitor
-  readonly #stop: (late: AbortSignal) => Promise<void>
+  /** Why it is down, as soon as that is known. */
+  #reason: Down['reason'] | undefined
+  #closing: Promise<void> | undefined
 
-  constructor(monitor: Monitor, stop: (late: AbortSignal) => Promise<void>) {
-    this.address = monitor.address
-    this.#monitor = monitor
-    this.#stop = stop
-    // It was left, or the peer that monitors was closed: nobody will say any more.
-    this.down = monitor.down.catch((error: unknown) => ({ reason: 'gone', error: asError(error) }))
+  constructor(actors: ActorWay, address: ActorAddress, session: Session | undefined) {
+    this.address = address
+    this.#actors = actors
+    this.#session = session
+    this.#monitor = actors.monitor(address)
+    this.down = this.#told()
   }
 
-  async stop(late: AbortSignal): Promise<void> {
+  async #told(): Promise<Pick<Down, 'reason' | 'error'>> {
     try {
-      await this.#stop(late)
-      // That it has been told is not yet that it is heard of.
+      const down = await this.#monitor.down
+      this.#reason = down.reason
+      // One that was told to stop is down when nothing is left of its session either.
+      await this.#closing
+      return down
+    } catch (error) {
+      // It was left, or the peer that monitors was closed: nobody will say any more.
+      return { reason: 'gone', error: asError(error) }
+    }
+  }
+
+  async stop(late?: AbortSignal): Promise<void> {
+    try {
+      // One that cannot be reached is told first that it is to end: a session is closed here whether or not it was told.
+      if (this.#reason !== 'unreachable') await (this.#closing = this.#close())
+      // Its link may have been lost in that very moment.
+      if (this.#reason === undefined || this.#reason === 'unreachable') await this.#end(late)
+      await this.#close()
       await untilAborted(this.down, late)
     } finally {
       this.#monitor[Symbol.dispose]()
+    }
+  }
+
+  /** Where it cannot be told, that is left to its lease. */
+  async #close(): Promise<void> {
+    await this.#session?.close().catch(() => undefined)
+  }
+
+  /** Over whatever link there is, as soon as there is one. */
+  async #end(signal: AbortSignal | undefined): Promise<void> {
+    const { address } = this
+    try {
+      await this.#actors.ask(placeOf(address), { type: 'actor.stop', epoch: address.epoch }, { signal })
+    } catch (error) {
+      // It has ended with its session, or ends with that; without one there is nobody else to end it.
+      if (!this.#session) throw error
     }
   }
 }
@@ -116,18 +154,4 @@ function spawnOptions({ input, name, register, groups }: ChildSpec): SpawnOption
     ...(register !== undefined && { register }),
     ...(groups !== undefined && { groups }),
   }
-}
-
-/** Its end is what is looked for; what it does is nobody's business here. */
-function letGo(ref: Ref): Ref {
-  ref[Symbol.dispose]()
-  return ref
-}
-
-/** While its peer is away it is tried again by itself; what is there again is ours again, and can be closed. */
-async function closeWhenThere(session: Session, signal: AbortSignal): Promise<void> {
-  // That the link is lost may be heard here before the session has heard of it.
-  await new Promise((resolve) => setImmediate(resolve))
-  for await (const { state } of session.watch({ signal })) if (state !== 'Connecting') break
-  await session.close()
 }

@@ -23,6 +23,7 @@ import { Holding } from './holding.ts'
 import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
 import { JobOffers } from './job-offers.ts'
+import { KeptActors } from './kept-actors.ts'
 import { KeptRow } from './kept-row.ts'
 import { launch } from './launch.ts'
 import { Link } from './link.ts'
@@ -139,6 +140,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   /** While somebody wants to hear of it. */
   #teller: AroundTeller | undefined
   readonly #row: KeptRow | undefined
+  /** Durable machines. */
+  readonly #kept: KeptActors | undefined
   /** The newest link of each client process: only its end is the client's. */
   readonly #clients = new Map<string, Link>()
   readonly #startedAt = new Date()
@@ -159,6 +162,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.memory = rows && memoryStore()
     this.retention = retentionOf(options)
     this.#row = rows && new KeptRow(rows, 'peer', 'peer', () => this.#stored())
+    this.#kept = rows && new KeptActors(this.store, rows, found?.actors)
     this.stopGrace = milliseconds(options.stopGrace ?? 5_000)
     this.temporaryLease = milliseconds(options.temporaryLease ?? 60_000)
     this.idleTimeout = milliseconds(options.idleTimeout ?? '2h')
@@ -319,8 +323,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   /** Everything is as it was; what was at work goes on, has failed, or waits for its peer. */
-  async #restore({ peer, local, hosted, held, jobs }: Recovered): Promise<void> {
-    await this.#dropStrays(jobs)
+  async #restore({ peer, local, hosted, held, logs, over }: Recovered): Promise<void> {
+    await this.#dropStrays(logs)
+    for (const key of over) this.#kept?.drop(key)
     this.#hosting.numbered(peer?.lastSession ?? 0)
     this.#holding.numbered(peer?.lastHeld ?? 0)
     // Our own table is written down before anything is put into it.
@@ -344,8 +349,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   /** Logs whose job was never written down, or whose row is gone: nothing else would ever delete them. */
-  async #dropStrays(jobs: ReadonlySet<string>): Promise<void> {
-    const strays = ((await this.store.logs?.()) ?? []).filter((name) => !jobs.has(name))
+  async #dropStrays(known: ReadonlySet<string>): Promise<void> {
+    const strays = ((await this.store.logs?.()) ?? []).filter((name) => !known.has(name))
     for (const name of strays) void this.store.dropLog(name)
     if (strays.length > 0) this.#options.log?.('deleted records of which no job is known', { jobs: strays.length })
   }
@@ -415,7 +420,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       tell: (address: unknown, event: unknown) => this.routes.outbox(checkedAddress(address)).send(event),
     }
     const passOn: PassOn = (place, event, o) => this.routes.ask(place, event, o)
-    const machine = new MachineEngine(this.#machines, this.names, around, passOn)
+    const machine = new MachineEngine(this.#machines, this.names, around, passOn, this.#kept)
     return { runspace: offering(runspace), thread: offering(thread), process: offering(process), machine }
   }
 

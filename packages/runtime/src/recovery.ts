@@ -1,5 +1,6 @@
 // What a peer finds written down when it starts: read, checked, and put in order. What cannot be understood is set aside:
 // it stays in the store as it is, is listed nowhere, and is reported (guarantee G16).
+import { journalName } from './actor-journal.ts'
 import type { StoredFamily } from './job-revival.ts'
 import { readStoredJob, type StoredJob } from './stored-job.ts'
 import {
@@ -27,8 +28,12 @@ export interface Recovered {
   readonly local: RecoveredSession | undefined
   readonly hosted: readonly RecoveredSession[]
   readonly held: readonly StoredHeld[]
-  /** Keys of all rows of jobs, also of those that were set aside: each is the name of its log. */
-  readonly jobs: ReadonlySet<string>
+  /** Names of the logs of jobs, also of those whose rows were set aside, and of durable machines' journals. */
+  readonly logs: ReadonlySet<string>
+  /** Rows of durable machines, as they are, by the keys of their jobs. */
+  readonly actors: ReadonlyMap<string, unknown>
+  /** Keys of rows of such whose job has ended, or is gone: what was to be deleted when the peer ended. */
+  readonly over: readonly string[]
 }
 
 interface Gathered {
@@ -55,10 +60,12 @@ export async function recover(rows: StoredRows, report: Report): Promise<Recover
   const gathered = new Map<string, Gathered>()
   for (const { instanceId, lastJob } of sessions) gathered.set(instanceId, { jobs: new Map(), lastJob })
   const children: { readonly key: string; readonly row: StoredJob }[] = []
-  const keys = new Set<string>()
+  const logs = new Set<string>()
+  const ended = new Set<string>()
   for (const { key, value } of await rows.all('job')) {
-    keys.add(key)
+    logs.add(key)
     const row = readStoredJob(value)
+    if (typeof row !== 'string' && !row.open) ended.add(key)
     // Its number was given, whatever else it says.
     const { id, session } = (value ?? {}) as { id?: unknown; session?: unknown }
     const there = gathered.get(String(session))
@@ -79,8 +86,15 @@ export async function recover(rows: StoredRows, report: Report): Promise<Recover
     for (const family of families) family.children.sort((a, b) => a.position! - b.position!)
     return { session, families: families.toSorted((a, b) => placeOf(a) - placeOf(b) || a.job.id - b.job.id), lastJob }
   })
+  const actors = new Map<string, unknown>()
+  const over: string[] = []
+  for (const { key, value } of await rows.all('actor')) {
+    if (!logs.has(key) || ended.has(key)) over.push(key)
+    else actors.set(key, value)
+  }
+  for (const key of actors.keys()) logs.add(journalName(key))
   const local = recovered.find(({ session }) => session.kind === 'local')
-  return { peer, local, hosted: recovered.filter(({ session }) => session.kind !== 'local'), held, jobs: keys }
+  return { peer, local, hosted: recovered.filter(({ session }) => session.kind !== 'local'), held, logs, actors, over }
 }
 
 /** When it ended. */

@@ -350,7 +350,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   #goneError(): Error {
     const { reason } = this
-    return codeOf(reason) === 'ACTOR_GONE' || codeOf(reason) === 'DENIED'
+    return SAID.has(codeOf(reason) ?? '')
       ? reason!
       : new ActorGoneError(`there is nobody any more at ${this.#address.path}`, reason ? { cause: reason } : {})
   }
@@ -480,6 +480,8 @@ function keyOf({ peer, path, epoch }: ActorAddress): string {
 const STATES_MOST = 64
 /** The other side answers when its time is over; an answer that is on its way by then is waited for. */
 const LATE_MS = 2_000
+/** Reasons that need no other words. */
+const SAID: ReadonlySet<string> = new Set(['ACTOR_GONE', 'DENIED', 'MACHINE_QUARANTINED'])
 const UNKNOWN: ReadonlySet<string> = new Set([
   'OUTCOME_UNKNOWN',
   'PEER_LOST',

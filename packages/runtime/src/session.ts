@@ -453,6 +453,7 @@ export class HostSession implements SessionRef, SessionActions {
     if (!(host instanceof JobHost) || isFinished(host.state)) throw gone(host.snapshot())
     if (host.spec.kind !== 'machine') throw new UsageError(`${host.name} is no machine: it takes no events`)
     if (epoch !== 0 && epoch !== host.attempt) throw restarted(host.name)
+    if (host.quarantine) throw host.quarantine
     return host.actor ?? host.actorThere()
   }
 
@@ -568,8 +569,12 @@ export class HostSession implements SessionRef, SessionActions {
     // What runs on elsewhere in a session that was left is not ours to stop.
     for (const host of hosts) if (host.children.length > 0) host.expectStop(request)
     const leaves = hosts.flatMap((host) => (host.children.length > 0 ? host.children : [host]))
-    const ours = leaves.filter((leaf) => leaf.state !== 'Disconnected')
-    await Promise.allSettled(ours.map((leaf) => stopUnlessLost(leaf, request)))
+    const stays = (leaf: JobHost): boolean => this.#comesBack && leaf.durable
+    const ours = leaves.filter((leaf) => leaf.state !== 'Disconnected' && !stays(leaf))
+    await Promise.allSettled([
+      ...ours.map((leaf) => stopUnlessLost(leaf, request)),
+      ...leaves.filter(stays).map((leaf) => leaf.leave()),
+    ])
     const { runspace, thread, process, machine } = this.#engines
     await Promise.allSettled([runspace, thread, process, machine].map((engine) => engine[Symbol.asyncDispose]()))
     for (const one of hosts.flatMap((host) => [host, ...host.children])) {
@@ -715,7 +720,7 @@ export class HostSession implements SessionRef, SessionActions {
     this.#table.throwIfTaken(instanceId)
     const name = spec.name ?? (listed ? `Job${id}` : 'run')
     // A script of a job may be sent to at any time; who calls a run has said all there is.
-    const input = spec.input ?? (listed && spec.kind !== 'command')
+    const input = spec.kind === 'machine' ? undefined : (spec.input ?? (listed && spec.kind !== 'command'))
     // When, how long and how often is seen to here, not where it runs; only a deadline is kept there as well.
     const work: WorkSpec = { ...withoutRules(spec), startId, input }
     const common = this.#common(id)
@@ -754,7 +759,12 @@ export class HostSession implements SessionRef, SessionActions {
         ? this.#keeping.entry(
             { ...common, instanceId, name, type, location },
             undefined,
-            { spec: { ...placed, ...again }, ...(shared && { shared: true }), ...waits(when) },
+            {
+              spec: { ...placed, ...again },
+              ...(shared && { shared: true }),
+              ...(!shared && this.#engines[engine].keeps?.(placed) && { durable: true }),
+              ...waits(when),
+            },
             !shared && this.#engines[engine].queues?.(placed) === true,
           )
         : undefined

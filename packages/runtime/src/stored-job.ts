@@ -1,6 +1,6 @@
 // What is written of a job: enough to list it as it was, and while it is at work to go on with it, or to say why not.
 // One row for each child too, so that a parent of thousands is not written again whenever one of them moves.
-import { count, list, maybe, oneOf, shape, text, type Check } from './checks.ts'
+import { count, flag, list, maybe, oneOf, shape, text, type Check } from './checks.ts'
 import { STATES } from './child-jobs.ts'
 import type { Ending } from './job-machine.ts'
 import { isMoment, type Moment } from './moment.ts'
@@ -74,6 +74,10 @@ export interface OpenJob {
   readonly again?: NextAttempt | undefined
   /** The number in its log of this attempt's first record. */
   readonly base: number
+  /** It goes on after its peer was killed: a row of its own says where. */
+  readonly durable?: boolean | undefined
+  /** Somebody wants it to stand still. */
+  readonly still?: boolean | undefined
   /** Of a remote child: instanceId of the session it was put into, and of its run there. */
   readonly held?: string | undefined
   readonly far?: string | undefined
@@ -104,6 +108,8 @@ const openJob = shape({
   failures: list(isMoment),
   again: maybe(shape({ since: isMoment, wait: count })),
   base: count,
+  durable: maybe(flag),
+  still: maybe(flag),
   held: maybe(text),
   far: maybe(text),
   verdict: maybe(shape({ outcome: oneOf('completed', 'failed', 'stopped') })),

@@ -22,6 +22,11 @@ export interface ExecutionSpec {
   readonly setUp?: InitSpec | undefined
   /** Counted from 1. Default 1. */
   readonly attempt?: number | undefined
+  /**
+   * Under which the job is written down, where that outlives the peer; and whether it was at work when the peer ended, and is
+   * to go on: of a durable machine.
+   */
+  readonly kept?: { readonly key: string; readonly again: boolean } | undefined
   /** Where a run is taken up again: the number of its first record that is not here yet. Default 0. */
   readonly from?: number | undefined
 }
@@ -80,6 +85,12 @@ export interface Execution {
   resume?(): void
   /** Of a machine, once it is there. */
   readonly actor?: HostedActor | undefined
+  /** Of a durable machine: why it stands still, and cannot be told to go on. */
+  readonly quarantine?: Error | undefined
+  /** Of a durable machine: its peer goes down, and it goes on with the next one. Settles when all of it is on disk. */
+  leave?(): Promise<void>
+  /** Of a durable machine: the end of its job is on disk, and what was kept for a restart is not needed any more. */
+  concluded?(): void
   /** Of a map: its items as they are now. */
   readonly items?: MapItems
   /** Of a map: so many items at once from now on. */
@@ -94,6 +105,8 @@ export interface Engine extends AsyncDisposable {
   start(spec: ExecutionSpec, io: ExecutionIO): Execution
   /** This work would wait for its turn now, and `mayBegin` is asked before it begins. None: nothing ever does. */
   queues?(work: WorkSpec): boolean
+  /** This work goes on after its peer was killed, where it is written down. None: nothing does. */
+  keeps?(work: WorkSpec): boolean
   /** Names with which a line could go on that is typed for it: see completion.ts. Never rejects. None: it knows none. */
   complete?(text: string): Promise<Completion>
   /** So many executions at once from now on, also of those that wait already. Engines without a limit have none. */

@@ -58,7 +58,7 @@ export class MachineIsolate implements Engine, LinkServer {
         })
         this.#actor = actor
         this.#there.resolve(actor)
-        actor.start()
+        void actor.start()
         waiting.begin(actor, io)
       } catch (thrown) {
         const error = asError(thrown)

@@ -66,9 +66,9 @@ export class MachineProcesses implements AsyncDisposable {
       },
       ended: () => undefined, // told to `ended` below
     }
-    const { setUp: _, ...rest } = spec
+    const { job, location, session, attempt } = spec
     const work: OfferedSpec = { ...spec.work, module }
-    const execution = lane.start({ ...rest, work }, inner, {
+    const execution = lane.start({ job, location, session, attempt, work }, inner, {
       tells: 'begun',
       // The process goes with its actor, with whatever it started; the job has ended when all are gone.
       ended: (ending) => {

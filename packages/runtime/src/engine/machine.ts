@@ -10,6 +10,8 @@ import type { MachineDefinition } from '../actor-surface.ts'
 import { singleRecord } from '../record.ts'
 import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
+import type { KeptActors } from '../kept-actors.ts'
+import { KeptMachine } from './kept-machine.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
 import { MachineProcesses, type PassOn } from './machine-processes.ts'
 
@@ -57,17 +59,38 @@ export class MachineEngine implements Engine {
   readonly #offers: MachineOffers
   readonly #names: ActorNames
   readonly #around: ActorSurroundings
+  readonly #kept: KeptActors | undefined
   readonly #actors = new Set<ActorHost>()
   readonly #processes: MachineProcesses
 
-  constructor(offers: MachineOffers, names: ActorNames, around: ActorSurroundings, passOn: PassOn) {
+  /** `kept`: where durable ones are written down. None: they end with the peer. */
+  constructor(offers: MachineOffers, names: ActorNames, around: ActorSurroundings, passOn: PassOn, kept?: KeptActors) {
     this.#offers = offers
     this.#names = names
     this.#around = around
     this.#processes = new MachineProcesses(passOn)
+    this.#kept = kept
+  }
+
+  keeps({ job = '' }: WorkSpec): boolean {
+    return this.#kept !== undefined && this.#offers.get(job)?.durable !== undefined
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
+    const kept = this.#kept
+    if (kept && spec.kept && (spec.kept.again || this.keeps(spec.work))) {
+      const { job = '', payload } = spec.work
+      const path = pathOf(spec)
+      const home = {
+        kept,
+        around: this.#around,
+        definition: this.#offers.get(job),
+        input: (of: MachineDefinition) => checkedSpawnInput(of, payload && decode(payload)),
+        begins: () => this.#call(path, job, spec, io),
+        over: () => this.#names.ended(path),
+      }
+      return new KeptMachine(home, spec, io)
+    }
     let definition: MachineDefinition
     let given: unknown
     try {
@@ -106,7 +129,7 @@ export class MachineEngine implements Engine {
 
   /** Here, or in a process, which checks the input itself. @throws NameTakenError, LimitError: then there is no actor */
   #begin(definition: MachineDefinition, input: unknown, spec: ExecutionSpec, io: ExecutionIO): Execution {
-    const path = `${spec.session.instanceId}/${spec.job}`
+    const path = pathOf(spec)
     this.#call(path, definition.name, spec, io)
     const ours: ExecutionIO = {
       chunk: (chunk) => io.chunk(chunk),
@@ -129,19 +152,19 @@ export class MachineEngine implements Engine {
       throw error
     }
     this.#actors.add(actor)
-    actor.start()
+    void actor.start()
     return actor
   }
 
   /** What it is called, before it does anything: what it says first may be asked for by that. */
-  #call(path: string, machine: string, { work, attempt: epoch = 1 }: ExecutionSpec, io: ExecutionIO): void {
+  #call(path: string, machine: string, { work, attempt: epoch = 1, kept }: ExecutionSpec, io: ExecutionIO): void {
     const { register, groups } = work
     const member = { path, epoch, machine }
     try {
       this.#names.began(member, { register, groups })
     } catch (error) {
-      // One that begins anew does not end for a name that was given to another one meanwhile.
-      if (epoch === 1 || codeOf(error) !== 'NAME_TAKEN') throw error
+      // One that begins anew, or goes on, does not end for a name that was given to another one meanwhile.
+      if ((epoch === 1 && !kept?.again) || codeOf(error) !== 'NAME_TAKEN') throw error
       this.#names.began(member, { groups })
       io.chunk(singleRecord('warning', `it goes on without its name: ${asError(error).message}`))
     }
@@ -151,4 +174,8 @@ export class MachineEngine implements Engine {
     for (const actor of [...this.#actors]) actor.stop()
     await this.#processes[Symbol.asyncDispose]()
   }
+}
+
+function pathOf({ session, job }: ExecutionSpec): string {
+  return `${session.instanceId}/${job}`
 }

@@ -48,8 +48,8 @@ export interface StoredLog {
   pack?(): void
 }
 
-/** What a row is about: the peer itself, a session it hosts, one it holds elsewhere, a job. */
-export type RowKind = 'peer' | 'session' | 'held' | 'job'
+/** What a row is about: the peer itself, a session it hosts, one it holds elsewhere, a job, a durable machine. */
+export type RowKind = 'peer' | 'session' | 'held' | 'job' | 'actor'
 
 /** What a peer writes down, so that it can go on after it was killed: values (whatever `encode` takes) by kind and key. */
 export interface StoredRows {
