@@ -35,6 +35,7 @@ import { EventFeed, type FeedAnswer } from './event-feed.ts'
 import type { ActorJob, HostedActor, TellAnswer } from './hosted-actor.ts'
 import { KeptActor, type KeptKind } from './kept-actor.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
+import { hosts, type MachineHost } from './machine-host.ts'
 import { untilAborted } from './output-log.ts'
 import { RecordWriter } from './record.ts'
 import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
@@ -75,18 +76,6 @@ export interface KeptIn {
   readonly said: number
 }
 
-/**
- * Whose actions are asking: by the system of the machine, which its children share. One per process: a machine's module may
- * have a copy of this package of its own.
- */
-const HOSTS = Symbol.for('errand.actor-hosts')
-const hosts = ((globalThis as Record<symbol, unknown>)[HOSTS] ??= new WeakMap()) as WeakMap<ActorSystem<any>, ActorHost>
-
-/** The host of the actor whose action this is. @throws UsageError where nobody hosts it */
-export function hostOf(system: ActorSystem<any>): ActorHost | undefined {
-  return hosts.get(system)
-}
-
 type AnyScope = ActorScope<AnyMachineSnapshot, AnyEventObject, ActorSystem<any>>
 
 /** The same machines, but for that the host hears of whatever has reached them. */
@@ -100,7 +89,7 @@ function notedMachine(machine: AnyStateMachine): AnyStateMachine {
   let made = noted.get(machine)
   if (made) return made
   const transition = (before: AnyMachineSnapshot, event: AnyEventObject, scope: AnyScope): AnyMachineSnapshot => {
-    const host = hosts.get(scope.system)
+    const host = hosts.get(scope.system) as ActorHost | undefined
     try {
       const after = machine.transition(before, event, scope) as AnyMachineSnapshot
       if (event.type !== 'xstate.stop') host?.took(event, before, after)
@@ -115,7 +104,7 @@ function notedMachine(machine: AnyStateMachine): AnyStateMachine {
   return made
 }
 
-export class ActorHost implements HostedActor, Execution, Turned {
+export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   readonly definition: MachineDefinition
   readonly epoch: number
   readonly #io: ExecutionIO

@@ -37,14 +37,15 @@ export interface MachineDescription<M extends AnyStateMachine, E, C> {
    */
   durable?: true | DurableOptions
   /**
-   * Each actor gets a process of its own, some 60 MB and a tenth of a second: whatever its code does there, loop, leak or
+   * Each actor gets a process of its own, some 70 MB and a tenth of a second: whatever its code does there, loop, leak or
    * exit, is its own end alone, Failed with `ENGINE_EXIT`. Needs `module`; not for a durable machine. Default: the thread of
    * its peer, where an actor takes some KiB and must not block.
    */
   isolate?: 'process'
   /**
    * `import.meta.url` of the file that exports this definition, by itself: plain Node imports it in that process, with
-   * whatever else it does when it is imported, and finds it there by its name.
+   * whatever else it does when it is imported, and finds it there by its name. `@errand/runtime/client` is the lighter half to
+   * import there.
    */
   module?: string | URL
   /** MiB of heap of that process, 32 to 1 048 576: beyond that it ends. Default: Node's own limit. */

@@ -139,7 +139,7 @@ describe('built, in the node_modules of a program', () => {
     )
     writeFileSync(
       join(program, 'machines.js'),
-      `import { defineMachine, reply } from '@errand/runtime'
+      `import { defineMachine, reply } from '@errand/runtime/client'
        import { assign, createMachine } from 'xstate'
        export const sum = defineMachine({
          name: 'sum',
