@@ -3,6 +3,8 @@
 // Ours beside the peers, each pair measured in the same run. Without names: everything. `--json`: a line of JSON for each
 // case, and nothing else. `--check`: fails where a case misses its target, or could not be measured.
 
+import { actors, cases as actorCases } from './actors/cases.ts'
+import { targets as actorTargets } from './actors/targets.ts'
 import { cases as cliCases, cli } from './cli/cases.ts'
 import { targets as cliTargets } from './cli/targets.ts'
 import { cases as jobCases, jobs } from './jobs/cases.ts'
@@ -15,7 +17,14 @@ import { cases as transportCases, transport } from './transport/cases.ts'
 import type { Row, Skipped } from './transport/row.ts'
 import { targets as transportTargets } from './transport/targets.ts'
 
-const targets = { ...transportTargets, ...remoteTargets, ...jobTargets, ...storeTargets, ...cliTargets }
+const targets = {
+  ...transportTargets,
+  ...remoteTargets,
+  ...jobTargets,
+  ...storeTargets,
+  ...actorTargets,
+  ...cliTargets,
+}
 
 interface Suite {
   readonly cases: readonly string[]
@@ -27,6 +36,7 @@ const suites: Readonly<Record<Row['suite'], Suite>> = {
   transport: { cases: transportCases, rows: transport },
   remote: { cases: [...remoteCases, ...storeCases], rows: remoteAndStore },
   jobs: { cases: jobCases, rows: jobs },
+  actors: { cases: actorCases, rows: actors },
   cli: { cases: cliCases, rows: cli },
 }
 
@@ -84,6 +94,7 @@ function missOf(row: Row): string | undefined {
   const target = targets[row.case]
   if (target === undefined) return undefined
   if ('ratio' in target) {
+    if ('least' in target && row.ours >= target.least) return undefined
     return row.ratio < target.ratio
       ? `${row.case}: ratio ${row.ratio.toFixed(2)}, not ${target.ratio.toFixed(2)}`
       : undefined

@@ -2,9 +2,9 @@
 
 /** One result. `ratio` is in goodness: 1 is as good as the peer, 2 twice as good, also where less is better. */
 export interface Row {
-  readonly suite: 'transport' | 'remote' | 'jobs' | 'cli'
+  readonly suite: 'transport' | 'remote' | 'jobs' | 'actors' | 'cli'
   readonly case: string
-  /** Of `ours` and `peer`: of something a second more is better, of a time or size (`ms`, `µs`, `MiB`) less. */
+  /** Of `ours` and `peer`: of something a second more is better, of a time or size (`ms`, `µs`, `KiB`, `MiB`) less. */
   readonly unit: string
   readonly ours: number
   readonly peer: number
@@ -22,7 +22,7 @@ export interface Skipped {
 }
 
 export function row({ unit, ours, peer, ...rest }: Omit<Row, 'ratio'>): Row {
-  const lessIsBetter = unit === 'ms' || unit === 'µs' || unit === 'MiB'
+  const lessIsBetter = unit === 'ms' || unit === 'µs' || unit === 'KiB' || unit === 'MiB'
   return { ...rest, unit, ours, peer, ratio: lessIsBetter ? peer / ours : ours / peer }
 }
 

@@ -29,7 +29,7 @@ const mail = JSON.stringify(request.address)
 await using boss = await createPeer({ name: 'boss', transport: libp2p() })
 await boss.join(await server01.invite(['connect', 'jobs:read', 'jobs:send']))
 const asked = await boss.ref<typeof approval>(JSON.parse(mail))
-const words = await asked.ask({ type: 'what is asked' })
+const words = await asked.ask<string>({ type: 'what is asked' })
 console.log(`boss is asked: ${words.outcome === 'ok' ? words.value : words.error.message}`)
 
 // What does not fit is refused where it arrives, and changes nothing.

@@ -28,6 +28,7 @@ await mine.tell({ type: 'add', item: 'a lamp' })
 await server01.kill()
 await server01.restart()
 await mine.tell({ type: 'add', item: 'a pen' })
+await waitFor(mine as unknown as AnyActorRef, ({ context }) => context.items.length === 3)
 show('killed in the middle')
 
 await mine.tell({ type: 'pay', amount: 42 })

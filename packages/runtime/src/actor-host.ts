@@ -2,6 +2,8 @@
 // turns, and with what others may see of it.
 //
 // Nothing reaches the machine but through the inbox; what it says are records of the job that it is.
+import { Buffer } from 'node:buffer'
+import { isDeepStrictEqual } from 'node:util'
 import { decode, decodeChunk, encode } from '@errand/transport'
 import {
   createActor,
@@ -31,17 +33,20 @@ import {
   ProtocolError,
 } from './errors.ts'
 import type { Execution, ExecutionIO } from './engine/engine.ts'
+import { Deadlines, type Deadline } from './deadlines.ts'
 import { EventFeed, type FeedAnswer } from './event-feed.ts'
 import type { ActorJob, HostedActor, TellAnswer } from './hosted-actor.ts'
 import { KeptActor, type KeptKind } from './kept-actor.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
-import { hosts, type MachineHost } from './machine-host.ts'
+import { hostOf, setHost, type MachineHost } from './machine-host.ts'
 import { untilAborted } from './output-log.ts'
 import { RecordWriter } from './record.ts'
 import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
 
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
+/** How long it may take until watchers hear that an event was handled which has changed nothing else, in ms. */
+const LATE_MS = 5
 /** Timers that are shown, of which a machine may have any number. */
 const TIMERS_SHOWN = 64
 
@@ -52,11 +57,35 @@ export interface ActorSurroundings {
   tell(address: unknown, event: unknown): void
 }
 
-interface Ask {
+/** Of all questions that actors of this process are asked. */
+const deadlines = new Deadlines()
+
+/** A question, until it is answered: the first word counts. */
+class Ask {
   readonly id: string
-  readonly resolve: (value: Uint8Array) => void
-  readonly reject: (error: Error) => void
-  readonly timer: NodeJS.Timeout
+  readonly answer: Promise<Uint8Array>
+  over = false
+  readonly #resolve: (value: Uint8Array) => void
+  readonly #reject: (error: Error) => void
+
+  constructor(id: string) {
+    this.id = id
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    promise.catch(() => undefined) // it may be over before anybody waits for it here
+    this.answer = promise
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  resolve(value: Uint8Array): void {
+    this.over = true
+    this.#resolve(value)
+  }
+
+  reject(error: Error): void {
+    this.over = true
+    this.#reject(error)
+  }
 }
 
 interface Item {
@@ -76,6 +105,12 @@ export interface KeptIn {
   readonly said: number
 }
 
+interface Place {
+  readonly value: StateValue
+  readonly tags: readonly string[]
+  readonly accepts: readonly string[]
+}
+
 type AnyScope = ActorScope<AnyMachineSnapshot, AnyEventObject, ActorSystem<any>>
 
 /** The same machines, but for that the host hears of whatever has reached them. */
@@ -89,7 +124,7 @@ function notedMachine(machine: AnyStateMachine): AnyStateMachine {
   let made = noted.get(machine)
   if (made) return made
   const transition = (before: AnyMachineSnapshot, event: AnyEventObject, scope: AnyScope): AnyMachineSnapshot => {
-    const host = hosts.get(scope.system) as ActorHost | undefined
+    const host = hostOf(scope.system) as ActorHost | undefined
     try {
       const after = machine.transition(before, event, scope) as AnyMachineSnapshot
       if (event.type !== 'xstate.stop') host?.took(event, before, after)
@@ -126,6 +161,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   readonly #asks = new Map<string, Ask>()
   /** Of the event that is being handled. */
   #asking: Ask | undefined
+  /** That it has a transition for this one is known already. */
+  #accepted: TypedEvent | undefined
   #lastAsk = 0
   /** An ask of an earlier life is none of this one's, though its name may lie in the context. */
   readonly #asksOf: string
@@ -134,9 +171,15 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   #suspended = false
   #over: Error | undefined
   readonly #watchers = new Set<(state: ActorState) => void>()
+  /** Told in this turn. */
   #telling = false
+  #untold = false
+  /** As it was told last. */
+  #told: AnyMachineSnapshot | undefined
+  #late: NodeJS.Timeout | undefined
   #state: ActorState | undefined
   #context: { of: unknown; bytes: Uint8Array } | undefined
+  #in: Place | undefined
   readonly #transitions: ActorTransition[] = []
   readonly #listeners = new Set<(transition: ActorTransition) => void>()
   #feed: EventFeed<ActorTransition> | undefined
@@ -166,7 +209,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     } else
       this.#actor = createActor(notedMachine(definition.machine as AnyStateMachine), { input: input as never, logger })
     this.#senders = this.#kept?.senders ?? new Senders()
-    hosts.set(this.#actor.system, this)
+    setHost(this.#actor.system, this)
     this.#actor.on('*', (emitted) => this.#say('output', emitted))
     this.#actor.subscribe({
       next: () => this.#changed(),
@@ -227,7 +270,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     const events = decodeChunk(bytes)
     if (events.length !== count || count > TELL_MOST)
       throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
-    return this.#told(
+    return this.#whenTaken(
       this.#enter(async () => {
         const refused: [number, Error][] = []
         // Looked at only now: what came before it may have been the same batch, over a link that is gone.
@@ -253,7 +296,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   }
 
   /** Answered when they are taken, while the next batch is on its way already. */
-  async #told(entering: Promise<{ answer: TellAnswer; taken: Promise<void> | undefined }>): Promise<TellAnswer> {
+  async #whenTaken(entering: Promise<{ answer: TellAnswer; taken: Promise<void> | undefined }>): Promise<TellAnswer> {
     const { answer, taken } = await entering
     await taken
     return answer
@@ -263,29 +306,37 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     this.#throwIfOver()
     if (this.#asks.size >= ACTOR_ASKS_MOST)
       throw new LimitError(`${this.definition.name} has ${ACTOR_ASKS_MOST} questions to answer already`)
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    const id = `${this.#asksOf}.${++this.#lastAsk}`
+    const ask = new Ask(`${this.#asksOf}.${++this.#lastAsk}`)
+    this.#asks.set(ask.id, ask)
+    let watched: Deadline | undefined
     const late = (): void =>
-      reject(new OutcomeUnknownError(`${this.definition.name} gave no answer within ${timeout} ms`))
-    const ask: Ask = { id, resolve, reject, timer: setTimeout(late, timeout) }
-    this.#asks.set(id, ask)
-    const given = (): void => reject(asError(signal?.reason))
-    signal?.addEventListener('abort', given, { once: true })
-    promise.catch(() => undefined) // it may be over before anybody waits for it here
+      ask.reject(new OutcomeUnknownError(`${this.definition.name} gave no answer within ${timeout} ms`))
+    const given = (): void => ask.reject(asError(signal?.reason))
+    const watch = (): void => {
+      watched = deadlines.after(timeout, late)
+      signal?.addEventListener('abort', given, { once: true })
+    }
     try {
       const checked = checkedEvent(this.definition, decode(bytes))
       if (this.#entering || checked instanceof Promise || this.#waiting >= INBOX_MOST) {
+        watch()
         await this.#enter(async () => {
           const event = await checked
           await this.#waitForRoom(1, signal)
           this.#takeAsk(event, ask)
         })
-      } else this.#takeAsk(checked, ask)
-      return await promise
+      } else {
+        this.#takeAsk(checked, ask)
+        // Most are answered by now: nothing is left that could be late.
+        if (!ask.over) watch()
+      }
+      return await ask.answer
     } finally {
-      clearTimeout(ask.timer)
-      signal?.removeEventListener('abort', given)
-      this.#asks.delete(id)
+      if (watched) {
+        watched.end()
+        signal?.removeEventListener('abort', given)
+      }
+      this.#asks.delete(ask.id)
     }
   }
 
@@ -384,6 +435,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     if (refused) ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(before.value)))
     if (refused && !entry) return
     this.#asking = ask
+    this.#accepted = ask && event
     try {
       if (!entry) this.#actor.send(event)
       else if (!this.#kept!.handle(...entry)) return
@@ -397,7 +449,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
    */
   took(event: AnyEventObject, before: AnyMachineSnapshot, after: AnyMachineSnapshot | undefined): void {
     // What does something and changes nothing gives the same snapshot as what is not taken at all.
-    const ignored = after === before && !before.can(event)
+    const ignored = after === before && event !== this.#accepted && !before.can(event)
     const transition: ActorTransition = {
       seq: this.#kept?.handled ?? ++this.#handled,
       at: new Date(),
@@ -473,6 +525,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   #close(why: Error): void {
     this.#over = why
     this.#state = undefined
+    clearTimeout(this.#late)
     this.#inbox.length = 0
     this.#room?.resolve()
     for (const ask of this.#asks.values()) ask.reject(why)
@@ -580,18 +633,28 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
 
   #shown(): ActorState {
     const snapshot = this.#actor.getSnapshot() as AnyMachineSnapshot
-    const { status, value, tags, output, error } = snapshot
+    const { status, output, error } = snapshot
+    const { value, tags, accepts } = this.#place(snapshot)
     return {
       status,
       epoch: this.epoch,
       seq: this.#seq,
       value,
-      tags: [...tags],
-      accepts: status === 'active' ? acceptsOf(snapshot, this.#types) : [],
+      tags,
+      accepts: status === 'active' ? accepts : [],
       context: this.#shownContext(snapshot),
       ...(output !== undefined && { output: shown(output) }),
       ...(status === 'error' && { reason: asError(error) }),
     }
+  }
+
+  /** What follows from the states it is in; the same objects for as long as it is in them, which is what their readers look at. */
+  #place(snapshot: AnyMachineSnapshot): Place {
+    const { value, tags } = snapshot
+    if (!this.#in || !isDeepStrictEqual(this.#in.value, value)) {
+      this.#in = { value, tags: [...tags], accepts: acceptsOf(snapshot, this.#types) }
+    }
+    return this.#in
   }
 
   #shownContext(snapshot: AnyMachineSnapshot): Uint8Array {
@@ -604,22 +667,49 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
       return shown(asError(error))
     }
     if (this.#context?.of !== of || typeof of !== 'object') {
-      this.#context = { of, bytes: shown(project ? of : withoutActors(of)) }
+      const bytes = shown(project ? of : withoutActors(of))
+      // Most projections make an object anew each time, of what has not changed.
+      const same = this.#context && Buffer.compare(this.#context.bytes, bytes) === 0
+      this.#context = { of, bytes: same ? this.#context!.bytes : bytes }
     }
     return this.#context!.bytes
   }
 
+  /**
+   * At most once a turn: in it, so that it leaves with the answer to what has changed it, as one write. That an event has
+   * changed nothing is no news that anybody waits for.
+   */
   #changed(): void {
     this.#state = undefined
+    this.#untold = true
     if (this.#watchers.size === 0 || this.#telling) return
+    if (this.#isAsTold()) {
+      this.#late ??= setTimeout(() => this.#tell(), LATE_MS)
+      return
+    }
     this.#telling = true
+    queueMicrotask(() => this.#tell())
     setImmediate(() => {
       this.#telling = false
-      // Its end is told with the job's, when that is known for good.
-      if (this.#over) return
-      const state = this.state()
-      for (const watcher of [...this.#watchers]) watcher(state)
+      if (this.#untold) this.#changed()
     })
+  }
+
+  #isAsTold(): boolean {
+    const { context, value, status } = this.#actor.getSnapshot() as AnyMachineSnapshot
+    const told = this.#told
+    return told !== undefined && told.context === context && status === 'active' && isDeepStrictEqual(told.value, value)
+  }
+
+  #tell(): void {
+    clearTimeout(this.#late)
+    this.#late = undefined
+    // Its end is told with the job's, when that is known for good.
+    if (this.#over || !this.#untold) return
+    this.#untold = false
+    this.#told = this.#actor.getSnapshot() as AnyMachineSnapshot
+    const state = this.state()
+    for (const watcher of [...this.#watchers]) watcher(state)
   }
 }
 

@@ -3,33 +3,98 @@
 import { ActorOutbox } from './actor-outbox.ts'
 import type { ActorAddress } from './actor-surface.ts'
 import { placeOf, type ActorPlace } from './actor-way.ts'
-import type { SessionEvent } from './wire.ts'
+import { OPEN_REQUESTS, type SessionEvent } from './wire.ts'
+
+/**
+ * Batches under way over one link at once: half of the requests that it takes. An actor that takes nothing holds its batch
+ * back for as long as it likes, and what else is asked over that link must not be refused for it.
+ */
+export const TELLS_UNDER_WAY: number = OPEN_REQUESTS / 2
+
+/** What has to pass through one link. */
+interface Gate {
+  underWay: number
+  readonly waiting: (() => void)[]
+}
 
 export class ActorOutboxes {
   /** This process, as actors know who sends to them. */
   readonly #from: string = crypto.randomUUID()
   readonly #ask: (place: ActorPlace, event: SessionEvent) => Promise<unknown>
+  readonly #linkTo: (place: ActorPlace) => string | undefined
   readonly #all = new Map<string, ActorOutbox>()
+  readonly #gates = new Map<string, Gate>()
   #last = 0
+  /** Whose was asked for last: who sends much mostly sends it to one. */
+  #latest: { readonly address: ActorAddress; readonly outbox: ActorOutbox } | undefined
 
-  constructor(ask: (place: ActorPlace, event: SessionEvent) => Promise<unknown>) {
+  /** `linkTo` names the link that leads there; none: it is here. */
+  constructor(
+    ask: (place: ActorPlace, event: SessionEvent) => Promise<unknown>,
+    linkTo: (place: ActorPlace) => string | undefined,
+  ) {
     this.#ask = ask
+    this.#linkTo = linkTo
+  }
+
+  /** The one for that actor, where there is any: if not, nothing that was sent to it waits. */
+  there(address: ActorAddress): ActorOutbox | undefined {
+    if (this.#latest?.address === address) return this.#latest.outbox
+    return this.#all.size === 0 ? undefined : this.#all.get(keyOf(address))
   }
 
   to(address: ActorAddress): ActorOutbox {
-    const key = `${address.peer} ${address.path} ${address.epoch}`
-    let outbox = this.#all.get(key)
-    if (!outbox) {
-      const place = placeOf(address)
-      const numbers = (count: number): number => {
-        const first = this.#last + 1
-        this.#last += count
-        return first
-      }
-      const ask = (event: SessionEvent): Promise<unknown> => this.#ask(place, event)
-      outbox = new ActorOutbox(this.#from, address.epoch, numbers, ask, () => this.#all.delete(key))
-      this.#all.set(key, outbox)
+    const there = this.there(address)
+    if (there) {
+      this.#latest = { address, outbox: there }
+      return there
     }
+    const key = keyOf(address)
+    const place = placeOf(address)
+    const numbers = (count: number): number => {
+      const first = this.#last + 1
+      this.#last += count
+      return first
+    }
+    const onIdle = (): void => {
+      if (this.#all.get(key) === outbox) this.#all.delete(key)
+      if (this.#latest?.outbox === outbox) this.#latest = undefined
+    }
+    const outbox = new ActorOutbox(
+      this.#from,
+      address.epoch,
+      numbers,
+      (event) => this.pass(place, () => this.#ask(place, event)),
+      onIdle,
+    )
+    this.#all.set(key, outbox)
+    this.#latest = { address, outbox }
     return outbox
   }
+
+  /** Asks it, at once where there is room: what is asked next must not overtake it. */
+  pass(place: ActorPlace, ask: () => Promise<unknown>): Promise<unknown> {
+    const name = this.#linkTo(place)
+    if (name === undefined) return ask()
+    let gate = this.#gates.get(name)
+    if (!gate) this.#gates.set(name, (gate = { underWay: 0, waiting: [] }))
+    return this.#through(name, gate, ask)
+  }
+
+  async #through(name: string, gate: Gate, ask: () => Promise<unknown>): Promise<unknown> {
+    if (gate.underWay < TELLS_UNDER_WAY) gate.underWay++
+    // Whoever is through hands on its place.
+    else await new Promise<void>((resolve) => gate.waiting.push(resolve))
+    try {
+      return await ask()
+    } finally {
+      const next = gate.waiting.shift()
+      if (next) next()
+      else if (--gate.underWay === 0) this.#gates.delete(name)
+    }
+  }
+}
+
+function keyOf({ peer, path, epoch }: ActorAddress): string {
+  return `${peer} ${path} ${epoch}`
 }

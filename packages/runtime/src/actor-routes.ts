@@ -38,7 +38,10 @@ export interface RoutesHome {
 export class ActorRoutes implements ActorWay {
   readonly #home: RoutesHome
   readonly #pauses: Pauses
-  readonly #outboxes = new ActorOutboxes((place, event) => this.ask(place, event))
+  readonly #outboxes = new ActorOutboxes(
+    (place, event) => this.ask(place, event),
+    (place) => (this.#isHere(place) ? undefined : place.peer),
+  )
   readonly names: NameFollows = new NameFollows({
     ask: (peer, name, cursor, signal) => this.whereis({ on: peer, name, cursor }, signal),
     wait: (peer, ms, signal) => this.#pauses.wait(peer, ms, signal),
@@ -66,12 +69,21 @@ export class ActorRoutes implements ActorWay {
     return this.#outboxes.to(address)
   }
 
+  sending(address: ActorAddress): ActorOutbox | undefined {
+    return this.#outboxes.there(address)
+  }
+
   async ref(address: ActorAddress, options: RefOptions = {}): Promise<Ref> {
     return new MachineRef(this, address, options) as unknown as Ref
   }
 
   monitor(address: ActorAddress, options: Cancel = {}): Monitor {
     return new ActorMonitor(this, address, options)
+  }
+
+  /** What another process has to say to an actor, in this peer's name: beside what this one says. */
+  passOn(place: ActorPlace, event: SessionEvent, options: RequestOptions): Promise<unknown> {
+    return this.#outboxes.pass(place, () => this.ask(place, event, options))
   }
 
   #isHere({ peer }: ActorPlace): boolean {
@@ -90,9 +102,10 @@ export class ActorRoutes implements ActorWay {
     if (over.aborted) throw new PeerClosedError()
     if (this.#isHere(place)) return this.#hosted(place).request(event, place.job, options)
     const there = network.place(place.peer)
-    const since = performance.now()
-    const pauses = backOff()
+    // It may have been asked long before its link ended.
     const next = async (ended: Link | undefined, why: unknown): Promise<Link> => {
+      const since = performance.now()
+      const pauses = backOff()
       for (let reason = why, again = ended !== undefined; ; again = true) {
         if (again) {
           if (over.aborted) throw new PeerClosedError()

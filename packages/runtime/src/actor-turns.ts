@@ -4,6 +4,8 @@
 export const TURN_EVENTS = 256
 /** How long actors may have the thread before whatever else waits for it, in milliseconds. */
 export const TURN_MS = 5
+/** Less than this counts for later turns too, instead of being forgotten at once when the thread has been free. */
+const LITTLE_MS = 1
 /** The clock is looked at every so many events. */
 const LOOK_EVERY = 16
 
@@ -29,7 +31,8 @@ export class ActorTurns {
     this.#ready.push(actor)
     if (this.#running) return
     if (this.#used < TURN_MS) this.#run()
-    this.#later()
+    // A little is not worth the event loop's coming round for.
+    if (this.#ready.length > 0 || this.#used >= LITTLE_MS) this.#later()
   }
 
   [Symbol.dispose](): void {

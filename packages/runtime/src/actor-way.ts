@@ -53,6 +53,8 @@ export interface ActorWay {
   read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading
   /** What this process sends there, in order: one for all refs of an actor. */
   outbox(address: ActorAddress): ActorOutbox
+  /** The same, where something may wait in it. */
+  sending(address: ActorAddress): ActorOutbox | undefined
   ref(address: ActorAddress, options?: RefOptions): Promise<Ref>
   monitor(address: ActorAddress, options?: Cancel): Monitor
 }

@@ -1,7 +1,7 @@
 // One request over as many links as it takes, under one id: done once, or said to be unknown (docs/decisions/0020).
 //
 // All requests that outlive a link go through here: a session's, a peer's own, and those of programs that speak to a daemon.
-import { codeOf, OutcomeUnknownError } from './errors.ts'
+import { codeOf, OutcomeUnknownError, TimeoutError } from './errors.ts'
 import { Link } from './link.ts'
 import type { RequestOptions } from './session-ref.ts'
 import { REPEAT, type Address, type WireEvent } from './wire.ts'
@@ -23,13 +23,15 @@ export interface Asking extends RequestOptions {
  * @throws OutcomeUnknownError: who is asked remembers nothing of it, and it must not be done twice; whatever `next` throws
  */
 export async function ask(to: Address, event: WireEvent, asking: Asking): Promise<{ link: Link; answer: unknown }> {
-  const { location, signal, late, watch, onSend } = asking
+  const { location, signal, until, late, watch, onSend } = asking
   const id = Link.requestId()
   /** What remembers it, where it has been heard there at all. */
   let memory: string | undefined
   for (let ended: Link | undefined, why: unknown; ;) {
     const found = asking.next(ended, why)
     const link = 'then' in found ? await found : found
+    if (until !== undefined && (ended || 'then' in found) && performance.now() >= until)
+      throw (why as Error | undefined) ?? new TimeoutError(`${location} was not reached in time`)
     // It was started anew meanwhile, say: it cannot tell what it has done before.
     if (memory !== undefined && memory !== link.memory && REPEAT[event.type] === 'once') {
       throw new OutcomeUnknownError(`${location} remembers nothing of a ${event.type} it was asked`)

@@ -21,7 +21,10 @@ export class ClientActors implements ActorWay {
   readonly beat = BEAT
   readonly over: AbortSignal
   readonly #line: Line
-  readonly #outboxes: ActorOutboxes = new ActorOutboxes((place, event) => this.ask(place, event))
+  readonly #outboxes: ActorOutboxes = new ActorOutboxes(
+    (place, event) => this.ask(place, event),
+    () => 'daemon',
+  )
 
   readonly names: NameFollows = new NameFollows({
     ask: async (on, name, cursor, signal) => {
@@ -97,6 +100,10 @@ export class ClientActors implements ActorWay {
 
   outbox(address: ActorAddress): ActorOutbox {
     return this.#outboxes.to(address)
+  }
+
+  sending(address: ActorAddress): ActorOutbox | undefined {
+    return this.#outboxes.there(address)
   }
 
   monitor(address: ActorAddress, options: Cancel = {}): Monitor {

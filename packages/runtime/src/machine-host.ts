@@ -13,14 +13,19 @@ export interface MachineHost {
 }
 
 /**
- * By the system of the machine, which its children share. One per process: a machine's module may have a copy of this package
- * of its own.
+ * Written on the system of the machine, which its children share. By a symbol that all know: a machine's module may have a copy
+ * of this package of its own. Not in a WeakMap: what is in one survives until all of the memory is looked through, with all
+ * that hangs on it.
  */
-const HOSTS = Symbol.for('errand.actor-hosts')
-export const hosts: WeakMap<ActorSystem<any>, MachineHost> = ((globalThis as Record<symbol, unknown>)[HOSTS] ??=
-  new WeakMap()) as WeakMap<ActorSystem<any>, MachineHost>
+const HOST = Symbol.for('errand.actor-host')
+type Hosted = ActorSystem<any> & { [HOST]?: MachineHost }
 
 /** The host of the actor whose action this is; undefined where nobody hosts it. */
 export function hostOf(system: ActorSystem<any>): MachineHost | undefined {
-  return hosts.get(system)
+  return (system as Hosted)[HOST]
+}
+
+/** Who acts for the machine that has this system. */
+export function setHost(system: ActorSystem<any>, host: MachineHost): void {
+  ;(system as Hosted)[HOST] = host
 }

@@ -419,7 +419,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       turns: this.#turns,
       tell: (address: unknown, event: unknown) => this.routes.outbox(checkedAddress(address)).send(event),
     }
-    const passOn: PassOn = (place, event, o) => this.routes.ask(place, event, o)
+    const passOn: PassOn = (place, event, o) => this.routes.passOn(place, event, o)
     const machine = new MachineEngine(this.#machines, this.names, around, passOn, this.#kept)
     return { runspace: offering(runspace), thread: offering(thread), process: offering(process), machine }
   }

@@ -5,6 +5,7 @@ import { Actor, createActor, type ActorLogic, type AnyEventObject, type Snapshot
 import { SeenSnapshot, UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState } from './actor-surface.ts'
 import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
+import { Deadlines } from './deadlines.ts'
 import { milliseconds } from './duration.ts'
 import {
   ActorGoneError,
@@ -40,6 +41,9 @@ interface EmittedEvent {
 /** Said by a ref to itself: no machine's event can be called so. */
 const HEARD = 'xstate.errand.heard'
 const EMITTED = 'xstate.errand.emitted'
+
+/** Of all questions that this process asks. */
+const deadlines = new Deadlines()
 
 /** Whatever else it is sent goes to the actor. */
 type RefLogic = ActorLogic<Seen, AnyEventObject>
@@ -273,27 +277,42 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     signal?.throwIfAborted()
     const timeout = o.timeout === undefined ? ASK_TIMEOUT : milliseconds(o.timeout)
     if (timeout > ASK_TIMEOUT_MOST) throw new UsageError('an answer is waited for at most a day')
-    const until = performance.now() + timeout
-    const late = new AbortController()
-    // The other side counts too, and says so; this is for when it cannot be heard.
-    const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
-    const leave = (reason: Error): void => late.abort(reason)
     try {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
-      const wanted = signal ? AbortSignal.any([signal, late.signal]) : late.signal
-      // In this very turn where nothing is before it: what is sent next comes behind it.
-      if (this.#waits || !this.#way.outbox(this.#address).idle) await this.#turn(until, wanted)
-      const { epoch } = this.#address
-      const left = Math.max(0, Math.round(until - performance.now()))
-      const question = { type: 'actor.ask' as const, epoch, event: bytes, timeout: left }
-      const asked = this.#way.ask(placeOf(this.#address), question, { signal: wanted })
-      if (this.#held) (this.#waiting ??= new Set()).add(leave)
+      const sending = this.#held ? undefined : this.#way.sending(this.#address)
+      const atOnce = !this.#held && (!sending || sending.idle)
+      const asked = atOnce ? this.#askAtOnce(bytes, timeout, signal) : this.#askInTurn(bytes, timeout, signal)
       return { outcome: 'ok', value: decode((await asked) as Uint8Array) as T }
     } catch (thrown) {
       signal?.throwIfAborted()
       const error = asError(thrown)
       return { outcome: UNKNOWN.has(codeOf(error) ?? '') ? 'unknown' : 'error', error }
+    }
+  }
+
+  /** In this very turn, nothing being before it: what is sent next comes behind it. */
+  #askAtOnce(event: Uint8Array, timeout: number, signal: AbortSignal | undefined): Promise<unknown> {
+    const question = { type: 'actor.ask' as const, epoch: this.#address.epoch, event, timeout }
+    // The other side counts too, and says so; this is for when it cannot be heard.
+    return inTime(timeout + LATE_MS, (until) => this.#way.ask(placeOf(this.#address), question, { signal, until }))
+  }
+
+  /** Behind what waits; of one that follows, until another one is meant. */
+  async #askInTurn(event: Uint8Array, timeout: number, signal: AbortSignal | undefined): Promise<unknown> {
+    const until = performance.now() + timeout
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
+    const leave = (reason: Error): void => late.abort(reason)
+    try {
+      const wanted = signal ? AbortSignal.any([signal, late.signal]) : late.signal
+      if (this.#waits || !this.#way.outbox(this.#address).idle) await this.#turn(until, wanted)
+      const { epoch } = this.#address
+      const left = Math.max(0, Math.round(until - performance.now()))
+      const question = { type: 'actor.ask' as const, epoch, event, timeout: left }
+      const asked = this.#way.ask(placeOf(this.#address), question, { signal: wanted })
+      if (this.#held) (this.#waiting ??= new Set()).add(leave)
+      return await asked
     } finally {
       clearTimeout(timer)
       this.#waiting?.delete(leave)
@@ -489,6 +508,23 @@ const UNKNOWN: ReadonlySet<string> = new Set([
   'TIMEOUT',
   'PEER_CLOSED',
 ])
+
+/** What comes of it, unless that is too late: nobody waits for it then. */
+function inTime<T>(ms: number, act: (until: number) => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const deadline = deadlines.after(ms, () => reject(new TimeoutError(`no answer within ${ms} ms`)))
+    act(deadline.due).then(
+      (value) => {
+        deadline.end()
+        resolve(value)
+      },
+      (error: unknown) => {
+        deadline.end()
+        reject(asError(error))
+      },
+    )
+  })
+}
 
 function defined(fields: object): object {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))

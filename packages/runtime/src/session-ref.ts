@@ -8,6 +8,8 @@ import type { JobSnapshot, SessionSnapshot } from './surface.ts'
 import type { ReadRequest, SessionEvent } from './wire.ts'
 
 export interface RequestOptions extends Cancel {
+  /** From then on (`performance.now()`) nobody waits for the answer: it is not asked over another link any more. */
+  readonly until?: number | undefined
   /** Nobody waits for the answer, nor for its value: it comes without one, with what else is said. */
   readonly late?: boolean | undefined
   /** Of a start: whoever gets the answer watches the job in the same turn, so that its watch may begin with that. */

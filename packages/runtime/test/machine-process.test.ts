@@ -13,7 +13,7 @@ import type { Execution, ExecutionIO } from '../src/engine/engine.ts'
 import { LaneChannel } from '../src/engine/lane.ts'
 import { MachineIsolate } from '../src/engine/machine-isolate.ts'
 import { MachineProcesses } from '../src/engine/machine-processes.ts'
-import { ASK_BYTES_UNDER_WAY, ProcessActor, TELLS_UNDER_WAY } from '../src/engine/process-actor.ts'
+import { ASK_BYTES_UNDER_WAY, ProcessActor, BATCHES_UNDER_WAY } from '../src/engine/process-actor.ts'
 import { EVENTS_KEPT } from '../src/event-feed.ts'
 import type { HostedActor } from '../src/hosted-actor.ts'
 import type { Ending } from '../src/job-machine.ts'
@@ -659,26 +659,26 @@ describe('bounds', () => {
   }
   test('of a process that does not read so many batches are on their way, and the others wait in their order', async () => {
     const { actor, asked, answer } = silent()
-    const senders = TELLS_UNDER_WAY + 3
+    const senders = BATCHES_UNDER_WAY + 3
     const answered: number[] = []
     const left = new AbortController()
     const telling = Array.from({ length: senders }, (_, n) =>
       actor
-        .tell(`sender ${n}`, 1, 1, batch({ type: 'notes' }), n === TELLS_UNDER_WAY + 1 ? left.signal : undefined)
+        .tell(`sender ${n}`, 1, 1, batch({ type: 'notes' }), n === BATCHES_UNDER_WAY + 1 ? left.signal : undefined)
         .then(() => answered.push(n)),
     )
     const question = actor.ask(encode({ type: 'total' }), 60_000)
-    expect(asked).toHaveLength(TELLS_UNDER_WAY)
+    expect(asked).toHaveLength(BATCHES_UNDER_WAY)
     // Who gives up while he waits here was never asked for.
     left.abort(new Error('enough'))
-    await expect(telling[TELLS_UNDER_WAY + 1]).rejects.toThrow('enough')
+    await expect(telling[BATCHES_UNDER_WAY + 1]).rejects.toThrow('enough')
     answer(0, {})
     await telling[0]
-    expect(asked).toHaveLength(TELLS_UNDER_WAY + 1)
+    expect(asked).toHaveLength(BATCHES_UNDER_WAY + 1)
     answer(1, {})
     await telling[1]
     // The question, which came last, takes no place, and overtakes nobody.
-    expect(asked.slice(TELLS_UNDER_WAY).map(({ type }) => type)).toEqual(['actor.tell', 'actor.tell', 'actor.ask'])
+    expect(asked.slice(BATCHES_UNDER_WAY).map(({ type }) => type)).toEqual(['actor.tell', 'actor.tell', 'actor.ask'])
     expect(answered).toEqual([0, 1])
     void question.catch(() => undefined)
   })

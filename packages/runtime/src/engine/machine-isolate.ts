@@ -27,7 +27,10 @@ export class MachineIsolate implements Engine, LinkServer {
   readonly #link: Link
   readonly #turns = new ActorTurns()
   readonly #window = new RequestWindow(PASSED_MOST, PASSED_BYTES)
-  readonly #outboxes = new ActorOutboxes((place, event) => this.#passOn(place, event))
+  readonly #outboxes = new ActorOutboxes(
+    (place, event) => this.#passOn(place, event),
+    () => undefined, // all goes one way, through the window
+  )
   readonly #there = Promise.withResolvers<ActorHost>()
   #actor: ActorHost | undefined
   readonly #watching = new Set<(state: unknown) => void>()

@@ -15,8 +15,8 @@ import { ACTOR_ASKS_MOST, type Address, type SessionEvent } from '../wire.ts'
 import { RequestWindow } from './request-window.ts'
 
 /** Batches on their way to one process at once, and their bytes: those of other senders wait here. */
-export const TELLS_UNDER_WAY = 64
-export const TELL_BYTES_UNDER_WAY: number = 1024 * 1024
+export const BATCHES_UNDER_WAY = 64
+export const BATCH_BYTES_UNDER_WAY: number = 1024 * 1024
 /** Bytes of questions that a process has not answered yet; one alone may have more. */
 export const ASK_BYTES_UNDER_WAY: number = 16 * 1024 * 1024
 /** How long a process may take for what only people ask, in ms. */
@@ -27,7 +27,7 @@ export class ProcessActor implements HostedActor {
   readonly #name: string
   readonly #link: Link
   readonly #to: Address
-  readonly #window = new RequestWindow(TELLS_UNDER_WAY, TELL_BYTES_UNDER_WAY)
+  readonly #window = new RequestWindow(BATCHES_UNDER_WAY, BATCH_BYTES_UNDER_WAY)
   /** Not answered over there yet, whether anybody still waits here or not. */
   #asks = 0
   #askBytes = 0

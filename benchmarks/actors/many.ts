@@ -1,0 +1,57 @@
+// What many actors cost: time, and memory.
+
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { median, seconds } from '../transport/row.ts'
+
+/** Actors of one turn, at least: few are made more than once. */
+const AT_LEAST = 2_000
+/** Under way at once. */
+const FLYING = 64
+
+/** Microseconds an actor, of the typical round; `after` is beside the time. */
+export async function perActor(
+  count: number,
+  round: () => Promise<void>,
+  after?: () => Promise<unknown>,
+): Promise<number> {
+  const times: number[] = []
+  for (let made = 0; made < AT_LEAST; made += count) {
+    const begun = performance.now()
+    await round()
+    times.push((seconds(begun) * 1e6) / count)
+    await after?.()
+  }
+  return median(times)
+}
+
+/** KiB by which this process has grown for each of them, when what is garbage has gone. */
+export async function kibEach(count: number, make: () => Promise<unknown>): Promise<number> {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const used = (): number => {
+    collect()
+    const { heapUsed, arrayBuffers } = process.memoryUsage()
+    return heapUsed + arrayBuffers
+  }
+  const before = used()
+  const made = await make()
+  const grown = used() - before
+  // Held until then.
+  if (made === undefined) throw new Error('there is nothing that was made')
+  return grown / count / 1024
+}
+
+/** What comes of each, so many at a time. */
+export async function eachOf<T, R>(items: readonly T[], act: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < items.length) {
+      const mine = next++
+      results[mine] = await act(items[mine]!)
+    }
+  }
+  await Promise.all(Array.from({ length: FLYING }, worker))
+  return results
+}
