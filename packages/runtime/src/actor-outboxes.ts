@@ -64,7 +64,7 @@ export class ActorOutboxes {
       this.#from,
       address.epoch,
       numbers,
-      (event) => this.#pass(place, () => this.#ask(place, event)),
+      (event) => this.pass(place, () => this.#ask(place, event)),
       onIdle,
     )
     this.#all.set(key, outbox)
@@ -72,8 +72,8 @@ export class ActorOutboxes {
     return outbox
   }
 
-  /** At once where there is room: what is asked next must not overtake it. */
-  #pass(place: ActorPlace, ask: () => Promise<unknown>): Promise<unknown> {
+  /** Asks it, at once where there is room: what is asked next must not overtake it. */
+  pass(place: ActorPlace, ask: () => Promise<unknown>): Promise<unknown> {
     const name = this.#linkTo(place)
     if (name === undefined) return ask()
     let gate = this.#gates.get(name)

@@ -30,6 +30,12 @@ export interface MachineDefinition<M extends AnyStateMachine = any, P extends st
   readonly project?: ((snapshot: SnapshotFrom<M>) => C) | undefined
   /** Kept on disk, event by event: it goes on after its peer was killed. */
   readonly durable?: DurableRule | undefined
+  /** Each actor runs in a process of its own. None: on the thread of its peer. */
+  readonly isolate?: 'process' | undefined
+  /** The file that exports it: what such a process imports. */
+  readonly module?: string | undefined
+  /** MiB of heap of such a process. */
+  readonly maxMemory?: number | undefined
   /** For types alone. Never there. */
   readonly '~types'?: { readonly public: P; readonly context: C } | undefined
 }

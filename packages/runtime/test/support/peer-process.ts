@@ -43,8 +43,8 @@ export interface PeerProcessOptions extends Pick<
   daemon: boolean
   /** What it is told is on disk in its home. */
   disk?: boolean
-  /** It offers the machines of fixtures/machines.ts. */
-  machines?: boolean
+  /** It offers the machines of fixtures/machines.ts, or the `machines` of the file of that URL. */
+  machines?: boolean | string
 }
 
 export type Request = { call: number; command: keyof Commands; args: unknown[] }
@@ -153,11 +153,14 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
 
 const options = JSON.parse(process.argv[2]!) as PeerProcessOptions
 const { home, network, port, host = '127.0.0.1', daemon, disk, machines: offers, ...rest } = options
+// This program is bundled, and a machine's process imports a file: where it is defined.
+const offered =
+  typeof offers === 'string' ? ((await import(offers)) as { machines: typeof machines }).machines : machines
 const peer = await createPeer({
   ...rest,
   home,
   serveLocal: daemon,
-  ...(offers && { machines }),
+  ...(offers && { machines: offered }),
   ...(disk && { store: sqlite(join(home, 'store.db')) }),
   ...(network && { transport: libp2p({ listen: [`/ip4/${host}/tcp/${port}`], keyFile: join(home, 'key') }) }),
 })
