@@ -3,6 +3,7 @@
 import { decode, encode } from '@errand/transport'
 import { getNextTransitions, matchesState, type AnyMachineSnapshot, type StateValue } from 'xstate'
 import type { ActorSnapshot } from './actor-surface.ts'
+import { plainError } from './errors.ts'
 
 /** As it travels. */
 export interface ActorState {
@@ -31,23 +32,42 @@ export function goneState(reason: Error, epoch = 0): ActorState {
   return { status: 'gone', epoch, seq: 0, reason }
 }
 
-/** What cannot travel is left out and marked. */
+/** Of what an actor shows as its context, and as its output, in bytes: both have to fit into one message. */
+export const SHOWN_BYTES: number = 4 * 1024 * 1024
+
+/**
+ * What cannot travel is left out and marked; where all of it cannot be shown, the error that says why is shown in its place.
+ * Never throws: what a machine keeps may be anything, and nobody who only looks at it is to break it.
+ */
 export function shown(value: unknown): Uint8Array {
-  return encode(value, { lossy: true })
+  try {
+    return encode(value, { lossy: true, limits: { bytes: SHOWN_BYTES } })
+  } catch (error) {
+    return encode(plainError(error), { lossy: true })
+  }
 }
 
 /**
  * A copy without actors, where there are any: those that a machine has spawned mean nothing elsewhere, and behind each is all
- * of XState. Of what is deeper than that, encoding makes what it can.
+ * of XState. Those that are deeper encoding marks as left out.
  */
-export function withoutActors(value: unknown, depth = 4): unknown {
+export function withoutActors(value: unknown): unknown {
+  try {
+    return pruned(value, 4)
+  } catch {
+    // A getter that throws: encoding says which.
+    return value
+  }
+}
+
+function pruned(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null || depth === 0) return value
   if (isActor(value)) return undefined
   const plain = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype
   if (!plain) return value
   let copy: Record<string, unknown> | undefined
   for (const [key, item] of Object.entries(value)) {
-    const kept = withoutActors(item, depth - 1)
+    const kept = pruned(item, depth - 1)
     if (kept === item) continue
     copy ??= (Array.isArray(value) ? [...value] : { ...value }) as Record<string, unknown>
     copy[key] = kept

@@ -1,0 +1,60 @@
+// What machines, schemas, links and other peers may do wrong, one by one: whoever does it bears it, and what is said of it is
+// true. Loss and order in general: ref-model.test.ts.
+import { afterEach, describe, expect, test } from 'vitest'
+import type { MachineDefinition, Ref } from '../src/index.ts'
+import { SHOWN_BYTES } from '../src/actor-state.ts'
+import * as odd from './fixtures/odd-machines.ts'
+import { ActorWorld, type ActorWorldOptions } from './support/actor-world.ts'
+import { until, within } from './support/peers.ts'
+
+const open: AsyncDisposable[] = []
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one[Symbol.asyncDispose]()
+})
+
+async function world(options: Partial<ActorWorldOptions> = {}): Promise<ActorWorld> {
+  const made = await ActorWorld.open({ machines: odd.machines, ...options })
+  open.push(made)
+  return made
+}
+
+/** On far, held from here. */
+async function spawned<D extends MachineDefinition>(machine: D, options: Partial<ActorWorldOptions> = {}) {
+  const all = await world(options)
+  const session = await all.here.connect('far')
+  return { world: all, session, ref: (await within('a spawn', session.spawn(machine))) as Ref<D> }
+}
+
+describe('what an actor shows of itself', () => {
+  test.each(odd.EXHIBITS)('%s: shown as far as it goes, and then something else', async (what) => {
+    const { ref } = await spawned(odd.shows)
+    await ref.tell({ type: 'show', what })
+    await until('that it is shown', () => ref.getSnapshot().seq === 1)
+    const seen = odd.seen(what)
+    if (seen) expect(ref.getSnapshot().context).toEqual(seen)
+    else expect(ref.getSnapshot().context).toMatchObject({ code: 'TOO_LARGE' })
+    await ref.tell({ type: 'show', what: 'all is well' })
+    await until('what comes next', () => ref.getSnapshot().context.what === 'all is well')
+    expect(ref.state).toBe('live')
+  })
+
+  test('as much as fits is shown whole', async () => {
+    const { ref } = await spawned(odd.shows)
+    await ref.tell({ type: 'show', what: 'x'.repeat(SHOWN_BYTES - 100) })
+    await until('that it is shown', () => ref.getSnapshot().seq === 1)
+    expect(ref.getSnapshot().context.what).toHaveLength(SHOWN_BYTES - 100)
+  })
+
+  test.each(['throws', 'is a promise', 'is too much'])('its projection %s', async (how) => {
+    const { ref } = await spawned(odd.projects)
+    await ref.tell({ type: 'how', how })
+    await until('that it is shown', () => ref.getSnapshot().seq === 1)
+    const { context } = ref.getSnapshot()
+    if (how === 'throws') expect(context).toMatchObject({ message: 'the request failed', code: 'E_AWKWARD' })
+    else if (how === 'is a promise') expect(context).toEqual({ $dropped: 'a Promise' })
+    else expect(context).toMatchObject({ code: 'TOO_LARGE' })
+    await ref.tell({ type: 'how', how: 'well' })
+    await until('what comes next', () => ref.getSnapshot().seq === 2)
+    expect(ref.getSnapshot().context).toEqual({ how: 'well' })
+  })
+})
