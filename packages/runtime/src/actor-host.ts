@@ -13,6 +13,7 @@ import {
   EventNotAcceptedError,
   LimitError,
   OutcomeUnknownError,
+  plainError,
   ProtocolError,
 } from './errors.ts'
 import type { Execution, ExecutionIO } from './engine/engine.ts'
@@ -114,7 +115,7 @@ export class ActorHost implements Execution, Turned {
     this.#actor.on('*', (emitted) => this.#say('output', emitted))
     this.#actor.subscribe({
       next: () => this.#changed(),
-      error: (error) => this.#end({ outcome: 'failed', error: asError(error) }),
+      error: (error) => this.#end({ outcome: 'failed', error: plainError(error) }),
       complete: () => this.#onComplete(),
     })
   }
@@ -318,6 +319,7 @@ export class ActorHost implements Execution, Turned {
     const how =
       ending.outcome === 'completed' ? 'has done its work' : ending.outcome === 'failed' ? 'has failed' : 'was stopped'
     this.#over = new ActorGoneError(`${name} ${how}`, 'error' in ending && ending.error ? { cause: ending.error } : {})
+    this.#halt()
     this.#state = undefined
     this.#inbox.length = 0
     this.#room?.resolve()
@@ -325,6 +327,13 @@ export class ActorHost implements Execution, Turned {
     this.#feed?.end(this.#over)
     this.#writer.end()
     this.#io.ended(ending)
+  }
+
+  /** Nothing of it goes on. XState leaves what a machine runs at work where one of its actions has thrown. */
+  #halt(): void {
+    this.#actor.stop()
+    const { children = {} } = this.#actor.getSnapshot() as Partial<AnyMachineSnapshot>
+    for (const child of Object.values(children)) (child as unknown as { _stop(): void })._stop()
   }
 
   #throwIfOver(): void {
@@ -339,8 +348,6 @@ export class ActorHost implements Execution, Turned {
   }
 
   stop(): void {
-    // XState stops at once, and what it runs with it.
-    this.#actor.stop()
     this.#end({ outcome: 'stopped' })
   }
 

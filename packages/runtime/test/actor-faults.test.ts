@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { MachineDefinition, Ref } from '../src/index.ts'
 import { SHOWN_BYTES } from '../src/actor-state.ts'
 import * as odd from './fixtures/odd-machines.ts'
-import { ActorWorld, type ActorWorldOptions } from './support/actor-world.ts'
+import { ActorWorld, type ActorWorldOptions, placeOfRef } from './support/actor-world.ts'
 import { until, within } from './support/peers.ts'
 
 const open: AsyncDisposable[] = []
@@ -24,6 +24,8 @@ async function spawned<D extends MachineDefinition>(machine: D, options: Partial
   const session = await all.here.connect('far')
   return { world: all, session, ref: (await within('a spawn', session.spawn(machine))) as Ref<D> }
 }
+
+const gone = (ref: Ref<any>): Promise<true> => until('its end', () => ref.state === 'gone')
 
 describe('what an actor shows of itself', () => {
   test.each(odd.EXHIBITS)('%s: shown as far as it goes, and then something else', async (what) => {
@@ -56,5 +58,34 @@ describe('what an actor shows of itself', () => {
     await ref.tell({ type: 'how', how: 'well' })
     await until('what comes next', () => ref.getSnapshot().seq === 2)
     expect(ref.getSnapshot().context).toEqual({ how: 'well' })
+  })
+})
+
+describe('an actor that ends', () => {
+  test.each(['break', 'break awkwardly', 'say too much', 'finish', 'stop'] as const)('by %s leaves nothing at work', async (how) => {
+    const { ref } = await spawned(odd.busy)
+    expect(odd.atWork.now).toBe(1)
+    if (how === 'stop') ref.stop()
+    else ref.send({ type: how })
+    await gone(ref)
+    expect(odd.atWork.now).toBe(0)
+  })
+
+  test.each([odd.entryBreaks, odd.contextBreaks])('before it has begun: $name', async (machine) => {
+    const { ref } = await spawned<MachineDefinition>(machine)
+    await gone(ref)
+    expect(ref.getSnapshot()).toMatchObject({ status: 'error', error: { message: 'broken as told' } })
+    expect(odd.atWork.now).toBe(0)
+  })
+
+  test('with an error that cannot travel says the rest of it, to its job too', async () => {
+    const { ref, session } = await spawned(odd.busy)
+    const job = await session.job(placeOfRef(ref).job)
+    ref.send({ type: 'break awkwardly' })
+    await gone(ref)
+    const error = { message: 'the request failed', code: 'E_AWKWARD' }
+    expect(ref.getSnapshot()).toMatchObject({ status: 'error', error })
+    await until('the end of its job', () => job.state === 'Failed')
+    expect(job.reason).toMatchObject(error)
   })
 })
