@@ -309,8 +309,10 @@ export class ActorHost implements Execution, Turned {
   #onComplete(): void {
     const snapshot = this.#actor.getSnapshot() as AnyMachineSnapshot
     if (snapshot.status !== 'done') return
-    if (snapshot.output !== undefined) this.#say('output', snapshot.output)
-    this.#end({ outcome: 'completed' })
+    const { output } = snapshot
+    if (output !== undefined) this.#say('output', output)
+    // Whether its last record is its output: who comes after its end finds it there.
+    this.#end({ outcome: 'completed', streamed: output === undefined })
   }
 
   #end(ending: Parameters<ExecutionIO['ended']>[0]): void {

@@ -683,8 +683,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       },
       io,
     )
-    // Over before it was at work: there is nothing to speak to.
-    if (this.#io !== io) return
+    // Over before it was at work: there is nothing to speak to. Of an actor its end is all there is to see.
+    if (this.#io !== io) {
+      if (this.#ended && execution.actor) this.#execution = execution
+      return
+    }
     this.#execution = execution
     if (this.#credit > 0) this.#execution.credit(this.#credit)
     this.#credit = 0

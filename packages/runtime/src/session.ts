@@ -4,7 +4,7 @@ import type { Cancel } from '@errand/transport'
 import { endOf, gone } from './actor-end.ts'
 import type { ActorHost } from './actor-host.ts'
 import { inspectActor } from './actor-inspection.ts'
-import { goneState, type ActorState } from './actor-state.ts'
+import { goneState, shown, type ActorState } from './actor-state.ts'
 import { ActorWatch, restarted } from './actor-watch.ts'
 import type { ActorWay } from './actor-way.ts'
 import { Alarm } from './alarm.ts'
@@ -35,7 +35,7 @@ import { JobTable, logName } from './job-table.ts'
 import type { JobReading } from './link.ts'
 import { since, thisMoment, type Moment } from './moment.ts'
 import { OutputLog, OWNER } from './output-log.ts'
-import { singleRecord } from './record.ts'
+import { singleRecord, valuesOf } from './record.ts'
 import { tellJobs } from './peer-events.ts'
 import type { Retention } from './retention.ts'
 import { saveJob } from './save.ts'
@@ -459,13 +459,31 @@ export class HostSession implements SessionRef, SessionActions {
       listener(goneState(new ActorGoneError('there is no such actor')))
       return () => undefined
     }
-    const machine =
-      host instanceof JobHost && host.spec.kind === 'machine' && !isFinished(host.state) ? host : undefined
-    if (!machine) {
-      listener(endOf(host.snapshot()))
+    if (host instanceof JobHost && host.spec.kind === 'machine' && !isFinished(host.state))
+      return new ActorWatch(host, epoch, listener).end
+    const last = host.snapshot()
+    if (epoch !== 0 && epoch !== (last.epoch ?? 1)) {
+      listener(goneState(restarted(host.name), last.epoch))
       return () => undefined
     }
-    return new ActorWatch(machine, epoch, listener).end
+    let over = false
+    void this.#outputOf(last).then((output) => over || listener({ ...endOf(last), ...(output && { output }) }))
+    return () => void (over = true)
+  }
+
+  /** Of a machine that has done its work: its last record, where it has an output. */
+  async #outputOf({ type, state, streamed, instanceId }: JobSnapshot): Promise<Uint8Array | undefined> {
+    if (type !== 'MachineJob' || state !== 'Completed' || streamed !== false) return undefined
+    try {
+      let output: Uint8Array | undefined
+      for await (const chunk of this.#table.read(instanceId, { reader: OWNER, tail: 1 })) {
+        for (const value of valuesOf(chunk)) output = shown(value)
+      }
+      return output
+    } catch {
+      // It is removed just now, or its records are gone.
+      return undefined
+    }
   }
 
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {

@@ -1,6 +1,7 @@
 // What machines, schemas, links and other peers may do wrong, one by one: whoever does it bears it, and what is said of it is
 // true. Loss and order in general: ref-model.test.ts.
 import { afterEach, describe, expect, test } from 'vitest'
+import { toPromise, type AnyActorRef } from 'xstate'
 import type { MachineDefinition, Ref } from '../src/index.ts'
 import { SHOWN_BYTES } from '../src/actor-state.ts'
 import * as odd from './fixtures/odd-machines.ts'
@@ -76,6 +77,41 @@ describe('an actor that ends', () => {
     await gone(ref)
     expect(ref.getSnapshot()).toMatchObject({ status: 'error', error: { message: 'broken as told' } })
     expect(odd.atWork.now).toBe(0)
+  })
+
+  test.each([odd.atOnce, odd.atOnceChecked])('at once says its output: $name', async (machine) => {
+    const { ref } = await spawned(machine)
+    await gone(ref)
+    expect(ref.getSnapshot()).toMatchObject({ status: 'done', output: { well: 'done' } })
+    expect(await toPromise(ref as never as AnyActorRef)).toEqual({ well: 'done' })
+  })
+
+  test('says its output to who comes later, and to who was away', async () => {
+    const { world: all, ref } = await spawned(odd.counting)
+    const emitting = await all.here.ref(ref.address)
+    await emitting.ready()
+    ref.send({ type: 'say' })
+    await ref.tell({ type: 'say' })
+    all.network.cut('here', 'far')
+    all.network.lose('here', 'far')
+    await until('that it is away', () => ref.state === 'stale')
+    await (await all.far.ref(ref.address)).tell({ type: 'finish' })
+    all.network.heal('here', 'far')
+    await gone(ref)
+    expect(ref.getSnapshot()).toMatchObject({ status: 'done', output: { said: 2 } })
+    const late = await all.here.ref(ref)
+    await gone(late)
+    expect(late.getSnapshot()).toMatchObject({ status: 'done', output: { said: 2 } })
+  })
+
+  test('without an output has none, whatever it has said', async () => {
+    const { world: all, ref } = await spawned(odd.busy)
+    ref.send({ type: 'say' })
+    ref.send({ type: 'finish' })
+    await gone(ref)
+    const late = await all.here.ref(ref)
+    await gone(late)
+    expect(late.getSnapshot()).toMatchObject({ status: 'done', output: undefined })
   })
 
   test('with an error that cannot travel says the rest of it, to its job too', async () => {
