@@ -47,6 +47,13 @@ interface Ask {
   readonly timer: NodeJS.Timeout
 }
 
+/** A sender's last batch, and what came of it: where its answer was lost it is asked for again. */
+interface Taken {
+  readonly seq: number
+  readonly last: number
+  readonly answer: TellAnswer
+}
+
 interface Item {
   readonly event: TypedEvent
   readonly ask?: Ask | undefined
@@ -73,8 +80,8 @@ export class ActorHost implements Execution, Turned {
   readonly #actor: ReturnType<typeof createActor<AnyStateMachine>>
   readonly #types: readonly string[]
   readonly #inbox: Item[] = []
-  /** Of each sender the last number that was taken. */
-  readonly #senders = new Map<string, number>()
+  /** Of each sender what was taken last. */
+  readonly #senders = new Map<string, Taken>()
   /** Batches and asks behind one that waits for room, or for a schema: in the order in which they came. */
   #entering: Promise<unknown> | undefined
   #room: PromiseWithResolvers<void> | undefined
@@ -140,6 +147,8 @@ export class ActorHost implements Execution, Turned {
     if (events.length !== count || count > TELL_MOST)
       throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
     return this.#enter(async () => {
+      const before = this.#senders.get(from)
+      if (before?.seq === seq) return before.answer
       const refused: [number, Error][] = []
       // Looked at only now: what came before it may have been the same batch, over a link that is gone.
       const taken = events.map((event, index) => (this.#isNew(from, seq + index) ? this.#checked(event) : undefined))
@@ -151,12 +160,14 @@ export class ActorHost implements Execution, Turned {
           if (event instanceof Error) throw event
           items.push({ event })
         } catch (error) {
-          refused.push([index, asError(error)])
+          refused.push([index, plainError(error)])
         }
       }
       await this.#waitForRoom(items.length, signal)
-      this.#take(items, from, seq + count - 1)
-      return refused.length > 0 ? { refused } : {}
+      const answer = refused.length > 0 ? { refused } : {}
+      this.#took(from, { seq, last: seq + count - 1, answer })
+      this.#take(items)
+      return answer
     })
   }
 
@@ -203,7 +214,7 @@ export class ActorHost implements Execution, Turned {
   }
 
   #isNew(from: string, seq: number): boolean {
-    return seq > (this.#senders.get(from) ?? 0)
+    return seq > (this.#senders.get(from)?.last ?? 0)
   }
 
   /** Behind whatever waits already. */
@@ -226,14 +237,15 @@ export class ActorHost implements Execution, Turned {
     this.#throwIfOver()
   }
 
-  #take(items: readonly Item[], from?: string, last?: number): void {
-    if (from !== undefined) {
-      // The one that was silent for longest comes first.
-      this.#senders.delete(from)
-      this.#senders.set(from, last!)
-      const [oldest] = this.#senders.keys()
-      if (this.#senders.size > SENDERS_MOST && oldest !== undefined) this.#senders.delete(oldest)
-    }
+  #took(from: string, taken: Taken): void {
+    // The one that was silent for longest comes first.
+    this.#senders.delete(from)
+    this.#senders.set(from, taken)
+    const [oldest] = this.#senders.keys()
+    if (this.#senders.size > SENDERS_MOST && oldest !== undefined) this.#senders.delete(oldest)
+  }
+
+  #take(items: readonly Item[]): void {
     this.#inbox.push(...items)
     this.#wake()
   }

@@ -6,6 +6,7 @@ import type { MachineDefinition, Ref } from '../src/index.ts'
 import { SHOWN_BYTES } from '../src/actor-state.ts'
 import * as odd from './fixtures/odd-machines.ts'
 import { ActorWorld, type ActorWorldOptions, placeOfRef } from './support/actor-world.ts'
+import { Faults } from './support/faulty-transport.ts'
 import { until, within } from './support/peers.ts'
 
 const open: AsyncDisposable[] = []
@@ -123,5 +124,48 @@ describe('an actor that ends', () => {
     expect(ref.getSnapshot()).toMatchObject({ status: 'error', error })
     await until('the end of its job', () => job.state === 'Failed')
     expect(job.reason).toMatchObject(error)
+  })
+})
+
+describe('what is sent', () => {
+  /** A ref that knows nothing of its machine: what does not fit is refused over there. */
+  async function kept(options: Partial<ActorWorldOptions> = {}) {
+    const made = await spawned(odd.keeper, options)
+    const plain = await made.world.here.ref<typeof odd.keeper>(made.ref.address)
+    await plain.ready()
+    return { ...made, plain }
+  }
+
+  test('and refused is refused by itself, whatever its schema throws', async () => {
+    const { plain } = await kept()
+    const all = await Promise.allSettled([
+      plain.tell({ type: 'take', n: 1 }),
+      plain.tell({ type: 'throws', n: 2 }),
+      plain.tell({ type: 'rejects', n: 3 }),
+      plain.tell({ type: 'number', n: 'x' }),
+      plain.tell({ type: 'number', n: 4 }),
+    ])
+    const awkward = { status: 'rejected', reason: { message: 'the request failed', code: 'E_AWKWARD' } }
+    expect(all).toMatchObject([
+      { status: 'fulfilled' },
+      awkward,
+      awkward,
+      { status: 'rejected', reason: { code: 'INVALID_EVENT' } },
+      { status: 'fulfilled' },
+    ])
+    expect(await plain.ask({ type: 'kept' })).toEqual({ outcome: 'ok', value: [1, 4] })
+  })
+
+  test.each(['request', 'reply'] as const)('is refused also where its %s was lost', async (lost) => {
+    const faults = new Faults()
+    const { plain } = await kept({ over: (transport) => faults.over(transport) })
+    faults.lose('actor.tell', lost)
+    const all = await Promise.allSettled([plain.tell({ type: 'take', n: 1 }), plain.tell({ type: 'number', n: 'x' })])
+    expect(faults.sent).toBe(2)
+    expect(all).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: { code: 'INVALID_EVENT' } },
+    ])
+    expect(await plain.ask({ type: 'kept' })).toEqual({ outcome: 'ok', value: [1] })
   })
 })
