@@ -25,7 +25,7 @@ const PURE = tests({
     'sessions ' +
     'suggestion',
   runtime:
-    'child-jobs history-checker item-stream job-filter job-model memory-store output-log pairing powershell-doc ' +
+    'actor-inbox child-jobs history-checker item-stream job-filter job-model memory-store output-log pairing powershell-doc ' +
     'protocol-doc script script-scope session-model',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +

@@ -4,6 +4,8 @@
 // Nothing reaches the machine but through the inbox; what it says are records of the job that it is.
 import { decode, decodeChunk, encode } from '@errand/transport'
 import { createActor, type ActorSystem, type AnyMachineSnapshot, type AnyStateMachine, type StateValue } from 'xstate'
+import { ActorInbox } from './actor-inbox.ts'
+import { Senders } from './actor-senders.ts'
 import { acceptsOf, shown, withoutActors, type ActorState } from './actor-state.ts'
 import type { ActorTransition, MachineDefinition } from './actor-surface.ts'
 import type { ActorTurns, Turned } from './actor-turns.ts'
@@ -15,16 +17,23 @@ import {
   OutcomeUnknownError,
   plainError,
   ProtocolError,
+  TimeoutError,
 } from './errors.ts'
 import type { Execution, ExecutionIO } from './engine/engine.ts'
 import { EventFeed, type FeedAnswer } from './event-feed.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
 import { RecordWriter } from './record.ts'
-import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
+import { ACTOR_ASKS_MOST, TELL_MOST } from './wire.ts'
 
-/** Senders whose last number is known; of one that was silent for longest it is forgotten. */
-export const SENDERS_MOST = 1024
+/** How long a schema of an event may take, in ms. */
+export const SCHEMA_MS = 30_000
+/** An answer, in bytes: it goes in one message. */
+export const REPLY_BYTES: number = 16 * 1024 * 1024 - 1024
+/** What may wait for room, or for a schema, in bytes as it came: of all senders, of each of which one batch does. */
+export const WAITING_BYTES: number = 32 * 1024 * 1024
+/** Batches refused in part of which it is known what was refused. */
+const REFUSALS_MOST = 64
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
 
@@ -44,18 +53,15 @@ interface Ask {
   readonly id: string
   readonly resolve: (value: Uint8Array) => void
   readonly reject: (error: Error) => void
-  readonly timer: NodeJS.Timeout
-}
-
-/** A sender's last batch, and what came of it: where its answer was lost it is asked for again. */
-interface Taken {
-  readonly seq: number
-  readonly last: number
-  readonly answer: TellAnswer
+  /** The machine has had it: what becomes of it is not known to nobody. */
+  begun: boolean
+  /** Aborts when nobody waits for its answer any more. */
+  readonly over: AbortSignal
 }
 
 interface Item {
   readonly event: TypedEvent
+  readonly bytes: number
   readonly ask?: Ask | undefined
 }
 
@@ -79,12 +85,14 @@ export class ActorHost implements Execution, Turned {
   readonly #writer: RecordWriter
   readonly #actor: ReturnType<typeof createActor<AnyStateMachine>>
   readonly #types: readonly string[]
-  readonly #inbox: Item[] = []
-  /** Of each sender what was taken last. */
-  readonly #senders = new Map<string, Taken>()
-  /** Batches and asks behind one that waits for room, or for a schema: in the order in which they came. */
-  #entering: Promise<unknown> | undefined
-  #room: PromiseWithResolvers<void> | undefined
+  readonly #inbox = new ActorInbox<Item>()
+  readonly #senders = new Senders()
+  /** Of a sender whose last batch was refused in part: where that answer was lost, the batch is asked for again. */
+  readonly #refusals = new Map<string, { readonly seq: number; readonly answer: TellAnswer }>()
+  /** Of each sender what waits for room, or for a schema: what it sends next comes behind that. */
+  readonly #entering = new Map<string, Promise<unknown>>()
+  /** In bytes, of all of them. */
+  #waiting = 0
   readonly #asks = new Map<string, Ask>()
   /** Of the event that is being handled. */
   #asking: Ask | undefined
@@ -139,119 +147,130 @@ export class ActorHost implements Execution, Turned {
 
   /**
    * A batch of one sender's. Settles when it is in the inbox: while that is full, the sender waits.
-   * @throws ActorGoneError, ProtocolError
+   * @throws ActorGoneError, ProtocolError; LimitError: too much waits already
    */
-  tell(from: string, seq: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<TellAnswer> {
+  async tell(from: string, seq: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<TellAnswer> {
     this.#throwIfOver()
-    const events = decodeChunk(bytes)
-    if (events.length !== count || count > TELL_MOST)
-      throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
-    return this.#enter(async () => {
-      const before = this.#senders.get(from)
+    return this.#enter(from, bytes.byteLength, async () => {
+      signal?.throwIfAborted()
+      const before = this.#refusals.get(from)
       if (before?.seq === seq) return before.answer
+      const events = decodeChunk(bytes)
+      if (events.length !== count || count > TELL_MOST)
+        throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
       const refused: [number, Error][] = []
       // Looked at only now: what came before it may have been the same batch, over a link that is gone.
-      const taken = events.map((event, index) => (this.#isNew(from, seq + index) ? this.#checked(event) : undefined))
+      const checking = events.map((event, index) =>
+        this.#senders.isNew(from, seq + index) ? this.#checked(event, signal) : undefined,
+      )
       const items: Item[] = []
-      for (const [index, one] of taken.entries()) {
+      const size = bytes.byteLength / count
+      for (const [index, one] of checking.entries()) {
         if (one === undefined) continue
-        try {
-          const event = one instanceof Promise ? await one : one
-          if (event instanceof Error) throw event
-          items.push({ event })
-        } catch (error) {
-          refused.push([index, plainError(error)])
-        }
+        const event = one instanceof Promise ? await one : one
+        if (event instanceof Error) refused.push([index, event])
+        else items.push({ event, bytes: size })
       }
-      await this.#waitForRoom(items.length, signal)
+      signal?.throwIfAborted()
+      const room = this.#inbox.enter(items, signal)
+      if (room && !(await room)) this.#throwIfOver()
+      this.#senders.took(from, seq + count - 1)
       const answer = refused.length > 0 ? { refused } : {}
-      this.#took(from, { seq, last: seq + count - 1, answer })
-      this.#take(items)
+      this.#remember(from, seq, answer)
+      this.#wake()
       return answer
     })
   }
 
+  #remember(from: string, seq: number, answer: TellAnswer): void {
+    this.#refusals.delete(from)
+    if (!answer.refused) return
+    this.#refusals.set(from, { seq, answer })
+    const [oldest] = this.#refusals.keys()
+    if (this.#refusals.size > REFUSALS_MOST && oldest !== undefined) this.#refusals.delete(oldest)
+  }
+
   /**
-   * One event, and what the machine replies to it, encoded.
-   * @throws InvalidEventError, EventNotAcceptedError, ActorGoneError, LimitError; OutcomeUnknownError: no answer in time
+   * One event, behind what `from` has sent before, and what the machine replies to it, encoded.
+   * @throws InvalidEventError, EventNotAcceptedError, ActorGoneError, LimitError: it was not handled;
+   * OutcomeUnknownError: no answer in time, or none that could be told
    */
-  async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async ask(from: string, bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
     this.#throwIfOver()
+    const { name } = this.definition
     if (this.#asks.size >= ACTOR_ASKS_MOST)
-      throw new LimitError(`${this.definition.name} has ${ACTOR_ASKS_MOST} questions to answer already`)
+      throw new LimitError(`${name} has ${ACTOR_ASKS_MOST} questions to answer already`)
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    const id = `${this.epoch}.${++this.#lastAsk}`
-    const late = (): void =>
-      reject(new OutcomeUnknownError(`${this.definition.name} gave no answer within ${timeout} ms`))
-    const ask: Ask = { id, resolve, reject, timer: setTimeout(late, timeout) }
-    this.#asks.set(id, ask)
+    const over = new AbortController()
+    const ask: Ask = { id: `${this.epoch}.${++this.#lastAsk}`, resolve, reject, over: over.signal, begun: false }
+    this.#asks.set(ask.id, ask)
+    const late = (): void => reject(new OutcomeUnknownError(`${name} gave no answer within ${timeout} ms`))
+    const timer = setTimeout(late, timeout)
     const given = (): void => reject(asError(signal?.reason))
     signal?.addEventListener('abort', given, { once: true })
-    promise.catch(() => undefined) // it may be over before anybody waits for it here
     try {
-      const checked = checkedEvent(this.definition, decode(bytes))
-      if (this.#entering || checked instanceof Promise || this.#inbox.length >= INBOX_MOST) {
-        await this.#enter(async () => {
-          const event = await checked
-          await this.#waitForRoom(1, signal)
-          this.#take([{ event, ask }])
-        })
-      } else this.#take([{ event: checked, ask }])
+      this.#enter(from, bytes.byteLength, () => this.#askIn(bytes, ask)).catch(reject)
       return await promise
     } finally {
-      clearTimeout(ask.timer)
+      over.abort()
+      clearTimeout(timer)
       signal?.removeEventListener('abort', given)
-      this.#asks.delete(id)
+      this.#asks.delete(ask.id)
     }
   }
 
-  #checked(event: unknown): TypedEvent | Promise<TypedEvent> | Error {
-    try {
-      return checkedEvent(this.definition, event)
-    } catch (error) {
-      return asError(error)
-    }
-  }
-
-  #isNew(from: string, seq: number): boolean {
-    return seq > (this.#senders.get(from)?.last ?? 0)
-  }
-
-  /** Behind whatever waits already. */
-  #enter<T>(enter: () => Promise<T>): Promise<T> {
-    const before = this.#entering
-    const entering = (before ? before.then(enter) : enter()).finally(() => {
-      if (this.#entering === settled) this.#entering = undefined
-    })
-    const settled: Promise<unknown> = entering.catch(() => undefined)
-    this.#entering = settled
-    return entering
-  }
-
-  async #waitForRoom(count: number, signal: AbortSignal | undefined): Promise<void> {
-    while (this.#inbox.length > 0 && this.#inbox.length + count > INBOX_MOST && !this.#over) {
-      this.#room ??= Promise.withResolvers<void>()
-      await untilAborted(this.#room.promise, signal)
-      signal?.throwIfAborted()
-    }
-    this.#throwIfOver()
-  }
-
-  #took(from: string, taken: Taken): void {
-    // The one that was silent for longest comes first.
-    this.#senders.delete(from)
-    this.#senders.set(from, taken)
-    const [oldest] = this.#senders.keys()
-    if (this.#senders.size > SENDERS_MOST && oldest !== undefined) this.#senders.delete(oldest)
-  }
-
-  #take(items: readonly Item[]): void {
-    this.#inbox.push(...items)
+  async #askIn(bytes: Uint8Array, ask: Ask): Promise<void> {
+    ask.over.throwIfAborted()
+    const checked = this.#checked(decode(bytes), ask.over)
+    const event = checked instanceof Promise ? await checked : checked
+    if (event instanceof Error) throw event
+    const room = this.#inbox.enter([{ event, bytes: bytes.byteLength, ask }], ask.over)
+    if (room && !(await room)) this.#throwIfOver()
     this.#wake()
   }
 
+  /** As its schema makes it, or why not. A promise, which does not reject, where that takes its time. */
+  #checked(event: unknown, signal: AbortSignal | undefined): TypedEvent | Error | Promise<TypedEvent | Error> {
+    try {
+      const checked = checkedEvent(this.definition, event)
+      return checked instanceof Promise ? this.#settled(checked, signal) : checked
+    } catch (error) {
+      return plainError(error)
+    }
+  }
+
+  /** One that never settles holds up nobody but who sends such events, and that one not for ever. */
+  async #settled(checked: Promise<TypedEvent>, signal: AbortSignal | undefined): Promise<TypedEvent | Error> {
+    const late = Promise.withResolvers<Error>()
+    const timer = setTimeout(
+      () => late.resolve(new TimeoutError(`the schema of an event has not settled within ${SCHEMA_MS} ms`)),
+      SCHEMA_MS,
+    )
+    const settled = Promise.race([checked.catch(plainError), late.promise])
+    await untilAborted(settled, signal)
+    clearTimeout(timer)
+    return signal?.aborted ? asError(signal.reason) : settled
+  }
+
+  /** Behind whatever of this sender's waits already. @throws LimitError */
+  #enter<T>(from: string, bytes: number, enter: () => Promise<T>): Promise<T> {
+    if (this.#waiting > 0 && this.#waiting + bytes > WAITING_BYTES)
+      throw new LimitError(`more than ${WAITING_BYTES >> 20} MiB wait to be sent to ${this.definition.name}`)
+    this.#waiting += bytes
+    const before = this.#entering.get(from)
+    const entering = before ? before.then(enter) : enter()
+    const settled: Promise<unknown> = entering
+      .catch(() => undefined)
+      .then(() => {
+        this.#waiting -= bytes
+        if (this.#entering.get(from) === settled) this.#entering.delete(from)
+      })
+    this.#entering.set(from, settled)
+    return entering
+  }
+
   #wake(): void {
-    if (this.#inbox.length > 0 && !this.#suspended && !this.#writer.full && !this.#over) this.#around.turns.ready(this)
+    if (this.#inbox.size > 0 && !this.#suspended && !this.#writer.full && !this.#over) this.#around.turns.ready(this)
   }
 
   // ── its turn ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -259,22 +278,19 @@ export class ActorHost implements Execution, Turned {
   step(): boolean {
     // Who reads what it says sets its pace too.
     if (this.#suspended || this.#over || this.#writer.full) return false
-    const item = this.#inbox.shift()
+    const item = this.#inbox.take()
     if (!item) return false
-    if (this.#room && this.#inbox.length <= INBOX_MOST / 2) {
-      this.#room.resolve()
-      this.#room = undefined
-    }
-    this.#handle(item)
-    return this.#inbox.length > 0
+    if (!item.ask?.over.aborted) this.#handle(item)
+    return this.#inbox.size > 0
   }
 
   #handle({ event, ask }: Item): void {
     const before = this.#actor.getSnapshot() as AnyMachineSnapshot
     // It would be done nothing about, and nobody would ever answer.
-    if (ask && !before.can(event)) {
+    if (ask && !isTaken(before, event)) {
       return ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(before.value)))
     }
+    if (ask) ask.begun = true
     this.#asking = ask
     try {
       this.#actor.send(event)
@@ -289,13 +305,13 @@ export class ActorHost implements Execution, Turned {
   reply(value: unknown, to?: string): void {
     const ask = to === undefined ? this.#asking : this.#asks.get(to)
     if (!ask) return
-    let bytes: Uint8Array
     try {
-      bytes = encode(value)
+      ask.resolve(encode(value, { limits: { bytes: REPLY_BYTES } }))
     } catch (error) {
-      return ask.reject(asError(error))
+      // It was handled: who hears of an error asks again.
+      const { name } = this.definition
+      ask.reject(new OutcomeUnknownError(`${name} gave an answer that cannot travel`, { cause: plainError(error) }))
     }
-    ask.resolve(bytes)
   }
 
   /** Names the ask that is being handled, for a later `reply`. */
@@ -335,9 +351,9 @@ export class ActorHost implements Execution, Turned {
     this.#over = new ActorGoneError(`${name} ${how}`, 'error' in ending && ending.error ? { cause: ending.error } : {})
     this.#halt()
     this.#state = undefined
-    this.#inbox.length = 0
-    this.#room?.resolve()
-    for (const ask of this.#asks.values()) ask.reject(this.#over)
+    this.#inbox.close()
+    const unanswered = new OutcomeUnknownError(`${name} has ended without an answer`, { cause: this.#over })
+    for (const ask of this.#asks.values()) ask.reject(ask.begun ? unanswered : this.#over)
     this.#feed?.end(this.#over)
     this.#writer.end()
     this.#io.ended(ending)
@@ -388,7 +404,7 @@ export class ActorHost implements Execution, Turned {
     return this.#watchers.size
   }
   get inbox(): number {
-    return this.#inbox.length
+    return this.#inbox.size
   }
   get value(): StateValue {
     return (this.#actor.getSnapshot() as AnyMachineSnapshot).value
@@ -461,5 +477,14 @@ export class ActorHost implements Execution, Turned {
     const transition: ActorTransition = { seq: this.#seq, at: new Date(), event, from, to }
     if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
     for (const listener of this.#listeners) listener(transition)
+  }
+}
+
+/** Whether its state does anything on it. A guard that throws does so again when it is handled, which is the machine's end. */
+function isTaken(snapshot: AnyMachineSnapshot, event: TypedEvent): boolean {
+  try {
+    return snapshot.can(event)
+  } catch {
+    return true
   }
 }

@@ -28,7 +28,8 @@ interface Batch {
 
 export class ActorOutbox {
   readonly #ask: (event: SessionEvent) => Promise<unknown>
-  readonly #from: string
+  /** Whose it is, as the actor knows it. */
+  readonly from: string
   readonly #epoch: number
   readonly #numbers: (count: number) => number
   readonly #onIdle: () => void
@@ -54,7 +55,7 @@ export class ActorOutbox {
     ask: (event: SessionEvent) => Promise<unknown>,
     onIdle: () => void,
   ) {
-    this.#from = from
+    this.from = from
     this.#epoch = epoch
     this.#numbers = numbers
     this.#ask = ask
@@ -135,7 +136,7 @@ export class ActorOutbox {
   }
 
   async #deliver({ seq, count, bytes, waiters }: Batch): Promise<void> {
-    const event = { type: 'actor.tell', epoch: this.#epoch, from: this.#from, seq, count, bytes } as const
+    const event = { type: 'actor.tell', epoch: this.#epoch, from: this.from, seq, count, bytes } as const
     try {
       const { refused = [] } = (await this.#ask(event)) as TellAnswer
       const errors = new Map(refused)

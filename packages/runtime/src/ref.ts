@@ -167,7 +167,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       if (!outbox.idle) await untilAborted(outbox.flushed(), signal)
       const asked = this.#way.ask(
         placeOf(this.#address),
-        { type: 'actor.ask', epoch: this.#address.epoch, event: bytes, timeout },
+        { type: 'actor.ask', epoch: this.#address.epoch, from: outbox.from, event: bytes, timeout },
         { signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal },
       )
       return { outcome: 'ok', value: decode((await asked) as Uint8Array) as T }

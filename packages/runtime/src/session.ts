@@ -408,7 +408,7 @@ export class HostSession implements SessionRef, SessionActions {
         return actor.tell(event.from, event.seq, event.count, event.bytes, options.signal)
       }
       case 'actor.ask':
-        return (await this.#actorOf(job, event.epoch)).ask(event.event, event.timeout, options.signal)
+        return (await this.#actorOf(job, event.epoch)).ask(event.from ?? '', event.event, event.timeout, options.signal)
       case 'actor.stop': {
         const host = this.#table.find(job)
         if (isFinished(host.state)) return undefined
