@@ -3,11 +3,13 @@
 // Default deny, checked before any look-up: a refusal never tells whether an id exists. Each request is carried out once
 // per client, however often it is asked.
 import type { PeerId } from '@errand/transport'
+import { senderOf } from './actor-senders.ts'
 import { goneState, UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorPlace, ActorWay } from './actor-way.ts'
 import type { Answers } from './answers.ts'
 import { asError, DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
+import { whileWanted } from './output-log.ts'
 import { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Grant, SessionSnapshot } from './surface.ts'
@@ -119,27 +121,81 @@ export class Server implements LinkServer {
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    return this.#answers.once(link.client, id, event, async () => {
-      if (to.peer !== undefined) return this.#passOn(to, event as SessionEvent, signal)
-      if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
-      const others = this.#ofOthers(to, event.type)
-      if (others) return others.request(event as SessionEvent, to.job, { signal })
-      const ref = this.#find(to.session)
-      // An actor is its address: whoever has its session at the time.
-      if (!event.type.startsWith('actor.'))
-        this.#served.admit(this.principal, link, ref, event.type as SessionEvent['type'])
-      return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, signal)
-    })
+    const act = (wanted: AbortSignal): Promise<unknown> => this.#carryOut(link, to, event, wanted)
+    if (event.type !== 'actor.ask') return this.#answers.once(link.client, id, event, () => act(signal))
+    // What was asked goes on without its link: it is asked for again over the next one.
+    return this.#answers.onceWanted(link.client, id, event, { signal, here: () => link.open }, act)
+  }
+
+  async #carryOut(link: Link, to: Address, event: WireEvent, signal: AbortSignal): Promise<unknown> {
+    if (to.peer !== undefined) return this.#passOn(to, event as SessionEvent, signal)
+    if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
+    const sent = this.#signed(event) as SessionEvent
+    const others = this.#ofOthers(to, event.type)
+    if (others) return this.#whileMay(event.type, signal, (wanted) => others.request(sent, to.job, { signal: wanted }))
+    const ref = this.#find(to.session)
+    // An actor is its address: whoever has its session at the time.
+    if (!event.type.startsWith('actor.'))
+      this.#served.admit(this.principal, link, ref, event.type as SessionEvent['type'])
+    return this.#served.sessionEvent(this.principal, link, ref, sent, to.job, signal)
+  }
+
+  /** What is done with a job of somebody else ends as soon as it may not be done any more. @throws DeniedError */
+  async #whileMay<T>(
+    type: WireEvent['type'],
+    signal: AbortSignal,
+    act: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const over = new AbortController()
+    const look = (): void => {
+      try {
+        this.#check({ type: 'session' })
+        const grant = WITH_OTHERS[type]
+        if (grant !== undefined && !this.principal.may(grant)) this.#refuse(grant)
+      } catch (error) {
+        over.abort(error)
+      }
+    }
+    const forget = this.#served.onGrants(look)
+    look()
+    try {
+      return await whileWanted(() => act(AbortSignal.any([signal, over.signal])), over.signal)
+    } finally {
+      forget()
+    }
+  }
+
+  /** Nobody sends to an actor in another peer's name: its numbers would count there. */
+  #signed(event: WireEvent): WireEvent {
+    const { kind, peer } = this.principal
+    if (kind === 'owner' || (event.type !== 'actor.tell' && event.type !== 'actor.ask')) return event
+    return { ...event, from: senderOf(peer, event.from ?? '') }
   }
 
   read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     this.#check({ type: 'session' })
     if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), request, signal)
     const others = this.#ofOthers(to, 'actor.inspect')
-    if (others) return others.read(to.job!, request, signal)
+    if (others) return this.#readOthers(others, to.job!, request, signal)
     const ref = this.#find(to.session)
     if (to.actor === undefined) this.#served.admit(this.principal, link, ref, 'jobs')
     return ref.read(to.job ?? '', request, signal)
+  }
+
+  async *#readOthers(session: HostSession, job: string, request: ReadRequest, signal: AbortSignal): JobReading {
+    const over = new AbortController()
+    const reading = session.read(job, request, AbortSignal.any([signal, over.signal]))
+    try {
+      for (;;) {
+        const step = await this.#whileMay('actor.inspect', signal, () => reading.next())
+        if (step.done) return step.value
+        yield step.value
+      }
+    } finally {
+      // First: a step that waits for more would hold up the end.
+      over.abort()
+      await reading.return(undefined)
+    }
   }
 
   watch(link: Link, to: Address, push: (snapshot: unknown) => void): () => void {

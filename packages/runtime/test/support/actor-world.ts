@@ -10,6 +10,10 @@ import {
   type PeerOptions,
   type Ref,
 } from '../../src/index.ts'
+import { ActorHost } from '../../src/actor-host.ts'
+import type { ActorOutbox } from '../../src/actor-outbox.ts'
+import { ActorTurns } from '../../src/actor-turns.ts'
+import type { ExecutionIO } from '../../src/engine/engine.ts'
 import type { Link } from '../../src/link.ts'
 import { openLink } from '../../src/link-handshake.ts'
 import { PeerHandle } from '../../src/peer-handle.ts'
@@ -102,7 +106,7 @@ export class ActorWorld implements AsyncDisposable {
     const transport = memory({ network: this.network, name, dialOnly: true })
     await transport.start({
       admits: () => true,
-      protocols: protocols({ interval: 60_000, suspicion: 240_000 }),
+      protocols: protocols({ interval: 30, suspicion: 60_000 }),
       accept: (channel) => channel.abort(),
     })
     const link = await openLink({ transport, peer: 'far', self: { client, name } })
@@ -135,4 +139,21 @@ export function batchOf(...events: readonly unknown[]): Uint8Array {
   const writer = createChunkWriter()
   for (const event of events) writer.add(event)
   return writer.finish()
+}
+
+/** An actor without a peer around it: what it says is heard by nobody. */
+export async function hosted(
+  machine: MachineDefinition,
+  input?: unknown,
+): Promise<{ actor: ActorHost; turns: ActorTurns }> {
+  const turns = new ActorTurns()
+  const io: ExecutionIO = { chunk: ({ bytes }) => actor.credit(bytes.byteLength), ended: () => undefined }
+  const actor = new ActorHost(machine, input, 1, io, { turns, tell: () => undefined })
+  actor.start()
+  return { actor, turns }
+}
+
+/** What that peer sends to that actor through. */
+export function outboxOf(peer: Peer, { address }: Ref<any>): ActorOutbox {
+  return (peer as unknown as { via: PeerHost }).via.routes.outbox(address)
 }
