@@ -114,7 +114,16 @@ export const JOB_STATES: readonly JobState[] = [
   'Stopped',
 ]
 const KINDS: readonly Kind[] = ['output', 'error', 'warning', 'verbose', 'debug', 'information', 'progress', 'gap']
-export const GRANTS: readonly Grant[] = ['connect', 'run:script', 'run:command', 'admin']
+export const GRANTS: readonly Grant[] = [
+  'connect',
+  'run:script',
+  'run:command',
+  'jobs:read',
+  'jobs:send',
+  'jobs:answer',
+  'jobs:stop',
+  'admin',
+]
 
 const FLAGS = {
   eval: { flags: '-e, --eval <code>', help: 'an expression, or the body of an async generator (`yield` = output)' },
@@ -220,7 +229,11 @@ const FLAGS = {
   onDemand: { flags: '--on-demand', help: 'leave after ten idle minutes', hidden: true },
   readyFd: { flags: '--ready-fd <fd>', help: 'where to say that it is up', parse: count(1), hidden: true },
   drain: { flags: '--drain', help: 'wait for running jobs to end' },
-  grant: { flags: '--grant <grants>', help: `what it may do: ${GRANTS.join(',')},run:job:NAME`, parse: grants },
+  grant: {
+    flags: '--grant <grants>',
+    help: `what it may do: ${GRANTS.join(',')},run:job:NAME,spawn:NAME`,
+    parse: grants,
+  },
   owner: { flags: '--owner <name>', help: 'whose it is: peers given the same name share sessions and jobs here' },
   uses: { flags: '--uses <n>', help: 'how often it may be used (default once)', parse: count(1) },
   ttl: { flags: '--ttl <duration>', help: 'how long it may be used (default 1h)' },
@@ -288,9 +301,9 @@ function oneOf<T extends string>(allowed: readonly T[]): Chooses<T, []> {
   return Object.assign((text: string) => choice(text, allowed), { allowed })
 }
 
-/** A named job is granted by its name, whose spelling is judged, and counts as it is written, by the peer. */
+/** A named job or machine is granted by its name, whose spelling is judged, and counts as it is written, by the peer. */
 function grants(text: string, before: Grant[] | undefined): Grant[] {
-  const named = (word: string): word is `run:job:${string}` => word.startsWith('run:job:')
+  const named = (word: string): word is `run:job:${string}` | `spawn:${string}` => /^(run:job|spawn):/.test(word)
   const words = list(text, undefined).map((word) => (named(word) ? word : choice(word, GRANTS)))
   return [...(before ?? []), ...words]
 }
