@@ -3,33 +3,48 @@
 import { ActorOutbox } from './actor-outbox.ts'
 import type { ActorAddress } from './actor-surface.ts'
 import { placeOf, type ActorPlace } from './actor-way.ts'
+import type { RequestOptions } from './session-ref.ts'
 import type { SessionEvent } from './wire.ts'
+
+type Asking = (place: ActorPlace, event: SessionEvent, options?: RequestOptions) => Promise<unknown>
 
 export class ActorOutboxes {
   /** This process, as actors know who sends to them. */
   readonly #from: string = crypto.randomUUID()
-  readonly #ask: (place: ActorPlace, event: SessionEvent) => Promise<unknown>
+  readonly #ask: Asking
   readonly #all = new Map<string, ActorOutbox>()
+  /** What peers are called: where one has two names there are two ways to it, and what goes on one overtakes the other. */
+  readonly #names = new Map<string, number>()
   #last = 0
 
-  constructor(ask: (place: ActorPlace, event: SessionEvent) => Promise<unknown>) {
+  constructor(ask: Asking) {
     this.#ask = ask
   }
 
+  /** Those that have something to send, or are listened to. */
+  get size(): number {
+    return this.#all.size
+  }
+
   to(address: ActorAddress): ActorOutbox {
-    const key = `${address.peer} ${address.path} ${address.epoch}`
-    let outbox = this.#all.get(key)
-    if (!outbox) {
-      const place = placeOf(address)
-      const numbers = (count: number): number => {
-        const first = this.#last + 1
-        this.#last += count
-        return first
-      }
-      const ask = (event: SessionEvent): Promise<unknown> => this.#ask(place, event)
-      outbox = new ActorOutbox(this.#from, address.epoch, numbers, ask, () => this.#all.delete(key))
-      this.#all.set(key, outbox)
+    const { peer, path, epoch } = address
+    const key = `${peer} ${path} ${epoch}`
+    const there = this.#all.get(key)
+    if (there) return there
+    const place = placeOf(address)
+    const numbers = (count: number): number => {
+      const first = this.#last + 1
+      this.#last += count
+      return first
     }
+    const name = this.#names.get(peer) ?? this.#names.size
+    this.#names.set(peer, name)
+    const ask = (event: SessionEvent, options?: RequestOptions): Promise<unknown> => this.#ask(place, event, options)
+    const idle = (): void => {
+      if (this.#all.get(key) === outbox) this.#all.delete(key)
+    }
+    const outbox = new ActorOutbox(`${this.#from} ${name} ${epoch}`, epoch, numbers, ask, idle)
+    this.#all.set(key, outbox)
     return outbox
   }
 }

@@ -24,14 +24,14 @@ export async function askOver(
   line: Line,
   to: Address,
   event: WireEvent,
-  { signal, late, watch }: RequestOptions = {},
+  options: RequestOptions = {},
 ): Promise<unknown> {
   const next = (ended: Link | undefined, why: unknown): Link | Promise<Link> => {
-    if (line.instead && !line.link.open) return line.instead(line.link, signal)
+    if (line.instead && !line.link.open) return line.instead(line.link, options.signal)
     if (ended && line.link === ended) throw why
     return line.link
   }
-  return (await ask(to, event, { location: 'the peer', next, signal, late, watch })).answer
+  return (await ask(to, event, { ...options, location: 'the peer', next })).answer
 }
 
 export class LinkSessionRef implements SessionRef {

@@ -95,12 +95,14 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
           if (state.status !== 'active') over = true
           this.#heard(state)
         },
-        (reason) => this.#machine.send({ type: 'ref.away', reason }),
+        (reason) => this.#over || this.#machine.send({ type: 'ref.away', reason }),
       )
-      if (over) unwatch()
+      // Told at once, whoever subscribes may have let go of it.
+      if (over || this.#over) unwatch()
       else this.#unwatch = unwatch
     })
-    if (this.#onRefused) this.#unheard ??= this.#way.outbox(this.#address).onRefused(this.#onRefused)
+    if (this.#onRefused)
+      this.#unheard ??= this.#way.outbox(this.#address).onRefused((error, event) => this.#refused(error, event))
   }
 
   detach(): void {
@@ -124,9 +126,17 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       this.#machine.send({ type: 'ref.heard' })
       return super.send({ type: HEARD, snapshot })
     }
+    this.#hearOut()
     // A last snapshot that XState does not know the status of is shown, and completes.
     super.send({ type: HEARD, snapshot })
     this.#machine.send({ type: 'ref.ended', reason: state.reason })
+  }
+
+  /** What was sent to one that has ended is refused over there for that, and told here: later than its end, perhaps. */
+  #hearOut(): void {
+    const unheard = this.#unheard
+    this.#unheard = undefined
+    if (unheard) void this.#way.outbox(this.#address).answered().then(unheard)
   }
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,7 +151,15 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     try {
       this.send(event)
     } catch (error) {
-      this.#onRefused?.(asError(error), event)
+      this.#refused(asError(error), event)
+    }
+  }
+
+  #refused(error: Error, event: unknown): void {
+    try {
+      this.#onRefused?.(error, event)
+    } catch {
+      // Thrown where it is told it would end this ref, and be nobody's.
     }
   }
 
@@ -159,24 +177,24 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     const late = new AbortController()
     // The other side counts too, and says so; this is for when it cannot be heard.
     const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
+    const either = signal ? AbortSignal.any([signal, late.signal]) : late.signal
+    let answer: Uint8Array
     try {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
-      const outbox = this.#way.outbox(this.#address)
-      // Behind what was sent before it.
-      if (!outbox.idle) await untilAborted(outbox.flushed(), signal)
-      const asked = this.#way.ask(
-        placeOf(this.#address),
-        { type: 'actor.ask', epoch: this.#address.epoch, from: outbox.from, event: bytes, timeout },
-        { signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal },
-      )
-      return { outcome: 'ok', value: decode((await asked) as Uint8Array) as T }
+      answer = (await this.#way.outbox(this.#address).ask(bytes, timeout, either)) as Uint8Array
     } catch (thrown) {
       signal?.throwIfAborted()
       const error = asError(thrown)
       return { outcome: UNKNOWN.has(codeOf(error) ?? '') ? 'unknown' : 'error', error }
     } finally {
       clearTimeout(timer)
+    }
+    try {
+      return { outcome: 'ok', value: decode(answer) as T }
+    } catch (error) {
+      // It was handled, whatever this is.
+      return { outcome: 'unknown', error: asError(error) }
     }
   }
 
@@ -297,13 +315,13 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       const { epoch } = this.#address
       this.#way
         .ask(placeOf(this.#address), { type: 'actor.stop', epoch })
-        .catch((error) => this.#onRefused?.(asError(error), undefined))
+        .catch((error) => this.#refused(asError(error), undefined))
     }
     return this
   }
 
   [Symbol.dispose](): void {
-    this.#machine.send({ type: 'ref.dispose' })
+    if (!this.#over) this.#machine.send({ type: 'ref.dispose' })
   }
 
   [Symbol.for('errand.snapshot')](): ActorAddress {
