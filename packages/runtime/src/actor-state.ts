@@ -3,7 +3,8 @@
 import { decode, encode } from '@errand/transport'
 import { getNextTransitions, matchesState, type AnyMachineSnapshot, type StateValue } from 'xstate'
 import type { ActorSnapshot } from './actor-surface.ts'
-import { plainError } from './errors.ts'
+import { count, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
+import { plainError, ProtocolError } from './errors.ts'
 
 /** As it travels. */
 export interface ActorState {
@@ -30,6 +31,35 @@ export const UNSEEN: ActorState = Object.freeze({ status: 'active', epoch: 0, se
 /** For whoever asks for one that is not there. */
 export function goneState(reason: Error, epoch = 0): ActorState {
   return { status: 'gone', epoch, seq: 0, reason }
+}
+
+const bytes: Check = (value) => value instanceof Uint8Array
+const error = maybe((value) => Error.isError(value))
+const fields = shape({
+  status: oneOf('active', 'done', 'error', 'stopped', 'gone'),
+  epoch: count,
+  seq: count,
+  value: maybe((value) => text(value) || record(value)),
+  tags: maybe(list(text)),
+  accepts: maybe(list(text)),
+  context: maybe(bytes),
+  output: maybe(bytes),
+  reason: error,
+  away: error,
+})
+
+/** What another peer says of an actor; where that is nothing, it is gone for us. */
+export function heardState(said: unknown): ActorState {
+  return fields(said) ? (said as ActorState) : goneState(new ProtocolError('what was said of an actor does not fit'))
+}
+
+/** Whoever says it may say anything: what is none is shown as the error that says so. Never throws. */
+export function shownValue(said: Uint8Array): unknown {
+  try {
+    return decode(said)
+  } catch (error) {
+    return error
+  }
 }
 
 /** Of what an actor shows as its context, and as its output, in bytes: both have to fit into one message. */
@@ -100,8 +130,8 @@ export class SeenSnapshot implements ActorSnapshot {
     this.value = value ?? before?.value ?? ''
     this.tags = tags ? new Set(tags) : (before?.tags ?? new Set())
     this.accepts = status === 'active' ? (accepts ?? []) : []
-    this.context = context ? decode(context) : before?.context
-    this.output = output && decode(output)
+    this.context = context ? shownValue(context) : before?.context
+    this.output = output && shownValue(output)
     this.error = reason
   }
 

@@ -2,7 +2,7 @@
 // when a ref is made.
 import { ActorOutboxes } from './actor-outboxes.ts'
 import type { ActorOutbox } from './actor-outbox.ts'
-import type { ActorState } from './actor-state.ts'
+import { goneState, heardState, type ActorState } from './actor-state.ts'
 import type { ActorAddress, Down, Monitor, Ref } from './actor-surface.ts'
 import type { ActorPlace, ActorWay, RefOptions } from './actor-way.ts'
 import { asError, codeOf, PeerLostError } from './errors.ts'
@@ -19,7 +19,7 @@ export class ClientActors implements ActorWay {
   readonly beat = BEAT
   readonly over: AbortSignal
   readonly #line: Line
-  readonly #outboxes: ActorOutboxes = new ActorOutboxes((place, event) => this.ask(place, event))
+  readonly #outboxes: ActorOutboxes = new ActorOutboxes((place, event, options) => this.ask(place, event, options))
 
   constructor(line: Line, over: AbortSignal) {
     this.#line = line
@@ -38,9 +38,13 @@ export class ClientActors implements ActorWay {
   ): () => void {
     const over = new AbortController()
     let stop: (() => void) | undefined
-    const take = (state: ActorState): void => (state.away ? away(state.away) : listener(state))
+    const take = (said: ActorState): void => {
+      const state = heardState(said)
+      if (state.away) away(state.away)
+      else listener(state)
+    }
     const gone = (reason: Error): void => {
-      if (!over.signal.aborted) listener({ status: 'gone', epoch, seq: 0, reason })
+      if (!over.signal.aborted) listener(goneState(reason, epoch))
     }
     const onLost = async (link: Link, cause: Error | undefined): Promise<void> => {
       if (over.signal.aborted) return
@@ -55,7 +59,13 @@ export class ClientActors implements ActorWay {
       }
     }
     const listen = (link: Link): void => {
-      stop = link.watch<ActorState>({ ...toward(place), actor: epoch }, take, (cause) => void onLost(link, cause))
+      try {
+        stop = link.watch<ActorState>({ ...toward(place), actor: epoch }, take, (cause) => void onLost(link, cause))
+      } catch (error) {
+        gone(asError(error))
+      }
+      // Told at once, nobody may want to hear more.
+      if (over.signal.aborted) stop?.()
     }
     listen(this.#line.link)
     return () => {
