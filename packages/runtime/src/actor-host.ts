@@ -15,6 +15,7 @@ import {
   EventNotAcceptedError,
   LimitError,
   OutcomeUnknownError,
+  PeerLostError,
   plainError,
   ProtocolError,
   TimeoutError,
@@ -57,6 +58,12 @@ interface Ask {
   begun: boolean
   /** Aborts when nobody waits for its answer any more. */
   readonly over: AbortSignal
+}
+
+/** Who asks, and the number of that among what it sends. */
+export interface Asker {
+  readonly from?: string | undefined
+  readonly seq?: number | undefined
 }
 
 interface Item {
@@ -191,11 +198,11 @@ export class ActorHost implements Execution, Turned {
   }
 
   /**
-   * One event, behind what `from` has sent before, and what the machine replies to it, encoded.
+   * One event, in its place among what its sender sends, and what the machine replies to it, encoded.
    * @throws InvalidEventError, EventNotAcceptedError, ActorGoneError, LimitError: it was not handled;
    * OutcomeUnknownError: no answer in time, or none that could be told
    */
-  async ask(from: string, bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal, by: Asker = {}): Promise<Uint8Array> {
     this.#throwIfOver()
     const { name } = this.definition
     if (this.#asks.size >= ACTOR_ASKS_MOST)
@@ -209,7 +216,7 @@ export class ActorHost implements Execution, Turned {
     const given = (): void => reject(asError(signal?.reason))
     signal?.addEventListener('abort', given, { once: true })
     try {
-      this.#enter(from, bytes.byteLength, () => this.#askIn(bytes, ask)).catch(reject)
+      this.#enter(by.from ?? '', bytes.byteLength, () => this.#askIn(bytes, ask, by)).catch(reject)
       return await promise
     } finally {
       over.abort()
@@ -219,13 +226,19 @@ export class ActorHost implements Execution, Turned {
     }
   }
 
-  async #askIn(bytes: Uint8Array, ask: Ask): Promise<void> {
+  async #askIn(bytes: Uint8Array, ask: Ask, { from, seq }: Asker): Promise<void> {
     ask.over.throwIfAborted()
+    const numbered = from !== undefined && seq !== undefined
+    if (numbered && !this.#senders.isNew(from, seq))
+      throw new PeerLostError(
+        'its link was lost on the way, and what was sent later has come before it: it is not handled',
+      )
     const checked = this.#checked(decode(bytes), ask.over)
     const event = checked instanceof Promise ? await checked : checked
     if (event instanceof Error) throw event
     const room = this.#inbox.enter([{ event, bytes: bytes.byteLength, ask }], ask.over)
     if (room && !(await room)) this.#throwIfOver()
+    if (numbered) this.#senders.took(from, seq)
     this.#wake()
   }
 
@@ -280,7 +293,12 @@ export class ActorHost implements Execution, Turned {
     if (this.#suspended || this.#over || this.#writer.full) return false
     const item = this.#inbox.take()
     if (!item) return false
-    if (!item.ask?.over.aborted) this.#handle(item)
+    try {
+      if (!item.ask?.over.aborted) this.#handle(item)
+    } catch (error) {
+      // XState catches what a machine throws; whatever else there is, it is this actor's end, and no other's.
+      this.#end({ outcome: 'failed', error: plainError(error) })
+    }
     return this.#inbox.size > 0
   }
 
@@ -319,14 +337,18 @@ export class ActorHost implements Execution, Turned {
     return this.#asking?.id
   }
 
-  /** Sends to an actor anywhere, for one of its actions. */
+  /** Sends to an actor anywhere, for one of its actions. That it cannot be sent is said, and is not this one's end. */
   tellOther(address: unknown, event: unknown): void {
-    this.#around.tell(address, event)
+    try {
+      this.#around.tell(address, event)
+    } catch (error) {
+      this.#say('warning', `${this.definition.name} could not send to another actor: ${asError(error).message}`)
+    }
   }
 
   // ── what it says ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #say(kind: 'output' | 'information', value: unknown): void {
+  #say(kind: 'output' | 'information' | 'warning', value: unknown): void {
     try {
       this.#writer.write(kind, value)
     } catch (error) {

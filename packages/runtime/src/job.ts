@@ -27,7 +27,7 @@ import { JobQuestions } from './job-questions.ts'
 import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type TableJob } from './job-row.ts'
 import { MapItems } from './map-items.ts'
 import { since, thisMoment } from './moment.ts'
-import { OWNER, type OutputLog } from './output-log.ts'
+import { OWNER, untilAborted, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { NextAttempt, StoredJob } from './stored-job.ts'
 import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
@@ -401,9 +401,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     if (refused.length > 0 && refused.length === tries.length) throw refused[0]!.reason
   }
 
-  /** Of a machine: settles when its actor is there. @throws ActorGoneError when it has ended */
-  async actorThere(): Promise<ActorHost> {
-    await this.#until((state) => this.actor !== undefined || isFinished(state))
+  /** Of a machine: settles when its actor is there. @throws ActorGoneError when it has ended; the reason of `signal` */
+  async actorThere(signal?: AbortSignal): Promise<ActorHost> {
+    await this.#until((state) => this.actor !== undefined || isFinished(state), signal)
+    signal?.throwIfAborted()
     const { actor } = this
     if (!actor || isFinished(this.#state)) throw gone(this.snapshot())
     return actor
@@ -835,7 +836,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   /** Once: a queue may say it as well. */
   begun(): void {
-    if (this.#begunAt) return
+    // Another attempt: no other state, but there may be an actor to be seen now.
+    if (this.#begunAt) return this.#changed()
     this.#begunAt = new Date()
     this.#send({ type: 'job.begun' })
     // News also where it is no change of state: it was lost before it said so.
@@ -877,11 +879,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#questions.withdraw(`${this.name} has ended`)
   }
 
-  async #until(there: (state: JobState) => boolean): Promise<void> {
+  async #until(there: (state: JobState) => boolean, signal?: AbortSignal): Promise<void> {
     if (there(this.#state)) return
     const { promise, resolve } = Promise.withResolvers<void>()
     const stop = this.watch(({ state }) => there(state) && resolve())
-    await promise
+    await untilAborted(promise, signal)
     stop()
   }
 

@@ -404,22 +404,28 @@ export class HostSession implements SessionRef, SessionActions {
       case 'events':
         return this.#events.since(event.cursor, options.signal)
       case 'actor.tell': {
-        const actor = await this.#actorOf(job, event.epoch)
+        const actor = await this.#actorOf(job, event.epoch, options.signal)
         return actor.tell(event.from, event.seq, event.count, event.bytes, options.signal)
       }
       case 'actor.ask':
-        return (await this.#actorOf(job, event.epoch)).ask(event.from ?? '', event.event, event.timeout, options.signal)
+        return (await this.#actorOf(job, event.epoch, options.signal)).ask(
+          event.event,
+          event.timeout,
+          options.signal,
+          event,
+        )
       case 'actor.stop': {
         const host = this.#table.find(job)
         if (isFinished(host.state)) return undefined
-        await this.#actorOf(job, event.epoch)
+        // It may be on its way only; then it does not begin.
+        this.#machineOf(job, event.epoch)
         await host.stop({ grace: 0, ...(event.reason !== undefined && { reason: event.reason }) })
         return undefined
       }
       case 'actor.inspect':
-        return inspectActor(this.#table.find(job).snapshot(), await this.#actorOf(job, 0))
+        return inspectActor(this.#table.find(job).snapshot(), await this.#actorOf(job, 0, options.signal))
       case 'actor.transitions':
-        return (await this.#actorOf(job, 0)).happened(event.cursor, options.signal)
+        return (await this.#actorOf(job, 0, options.signal)).happened(event.cursor, options.signal)
       case 'save':
         return this.#save(this.#table.find(job), event)
       case 'disconnect':
@@ -443,13 +449,26 @@ export class HostSession implements SessionRef, SessionActions {
     return host.watch(listener)
   }
 
-  /** The actor that this job is, in that incarnation (0: whichever). @throws JobNotFoundError, ActorGoneError, UsageError */
-  #actorOf(job: string | undefined, epoch: number): ActorHost | Promise<ActorHost> {
+  /** @throws JobNotFoundError, ActorGoneError, UsageError */
+  #machineOf(job: string | undefined, epoch: number): JobHost {
     const host = this.#table.find(job)
     if (!(host instanceof JobHost) || isFinished(host.state)) throw gone(host.snapshot())
     if (host.spec.kind !== 'machine') throw new UsageError(`${host.name} is no machine: it takes no events`)
     if (epoch !== 0 && epoch !== host.attempt) throw restarted(host.name)
-    return host.actor ?? host.actorThere()
+    return host
+  }
+
+  /** The actor that this job is, in that incarnation (0: whichever). @throws JobNotFoundError, ActorGoneError, UsageError */
+  #actorOf(job: string | undefined, epoch: number, signal: AbortSignal | undefined): ActorHost | Promise<ActorHost> {
+    const host = this.#machineOf(job, epoch)
+    return host.actor ?? this.#actorToBe(host, epoch, signal)
+  }
+
+  async #actorToBe(host: JobHost, epoch: number, signal: AbortSignal | undefined): Promise<ActorHost> {
+    const actor = await host.actorThere(signal)
+    // That attempt may have failed before there was one.
+    if (epoch !== 0 && epoch !== actor.epoch) throw restarted(host.name)
+    return actor
   }
 
   /** Follows an actor until the returned function is called; its end is told when it is known for good. */

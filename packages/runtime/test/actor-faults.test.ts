@@ -2,13 +2,24 @@
 // true. Loss and order in general: ref-model.test.ts.
 import { decode, encode } from '@errand/transport'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { toPromise, type AnyActorRef } from 'xstate'
-import type { ActorInspection, Grant, MachineDefinition, Ref } from '../src/index.ts'
+import { createActor, sendTo, setup, toPromise, type AnyActorRef } from 'xstate'
+import type {
+  ActorAddress,
+  ActorInspection,
+  Grant,
+  JobSnapshot,
+  MachineDefinition,
+  Outcome,
+  Ref,
+} from '../src/index.ts'
 import { REPLY_BYTES, SCHEMA_MS, WAITING_BYTES } from '../src/actor-host.ts'
 import { SENDERS_MOST } from '../src/actor-senders.ts'
 import { type ActorState, SHOWN_BYTES } from '../src/actor-state.ts'
+import { MICROSTEPS_MOST } from '../src/engine/machine.ts'
 import { codeOf } from '../src/errors.ts'
 import { type Address, INBOX_MOST, type SessionEvent, TELL_MOST } from '../src/wire.ts'
+import { MachineRef } from '../src/ref.ts'
+import { machineSpec } from '../src/work.ts'
 import * as odd from './fixtures/odd-machines.ts'
 import {
   ActorWorld,
@@ -18,9 +29,11 @@ import {
   mayAll,
   outboxOf,
   placeOfRef,
+  routesOf,
 } from './support/actor-world.ts'
 import { Faults } from './support/faulty-transport.ts'
-import { refusal, until, within } from './support/peers.ts'
+import { range } from './support/numbers.ts'
+import { all, refusal, until, within } from './support/peers.ts'
 
 const open: AsyncDisposable[] = []
 afterEach(async () => {
@@ -186,8 +199,10 @@ describe('what is sent', () => {
     const sent = ['a', 'b', 'c', 'd'].map(async (from) => actor.tell(from, 1, 1, bytes).then(() => 'taken', codeOf))
     expect(await sent[3]).toBe('LIMIT')
     // The first is in the inbox, alone.
-    const waits = actor.ask('e', encode({ type: 'take', n }), 1_000).catch(codeOf)
-    expect(await refusal('an ask', () => actor.ask('f', encode({ type: 'take', n }), 1_000))).toMatchObject({
+    const waits = actor.ask(encode({ type: 'take', n }), 1_000, undefined, { from: 'e' }).catch(codeOf)
+    expect(
+      await refusal('an ask', () => actor.ask(encode({ type: 'take', n }), 1_000, undefined, { from: 'f' })),
+    ).toMatchObject({
       code: 'LIMIT',
     })
     actor.resume()
@@ -209,7 +224,7 @@ describe('what is sent', () => {
     const again = actor.tell('b', 1, 1, batchOf({ type: 'take', n: 'again' }))
     actor.resume()
     await again
-    const kept = decode(await actor.ask('b', encode({ type: 'kept' }), 1_000)) as unknown[]
+    const kept = decode(await actor.ask(encode({ type: 'kept' }), 1_000, undefined, { from: 'b' })) as unknown[]
     expect([kept.length, kept.at(-1)]).toEqual([INBOX_MOST + 1, 'again'])
     actor.stop()
   })
@@ -248,7 +263,7 @@ describe('a schema', () => {
       const host = await hosted(odd.keeper)
       const never = host.actor.tell('me', 1, 1, batchOf({ type: 'never', n: 1 }))
       const next = host.actor.tell('me', 2, 1, batchOf({ type: 'take', n: 2 }))
-      const asked = host.actor.ask('me', encode({ type: 'kept' }), SCHEMA_MS * 2)
+      const asked = host.actor.ask(encode({ type: 'kept' }), SCHEMA_MS * 2, undefined, { from: 'me' })
       await vi.advanceTimersByTimeAsync(SCHEMA_MS)
       expect(await never).toMatchObject({ refused: [[0, { code: 'TIMEOUT' }]] })
       expect(await next).toEqual({})
@@ -526,6 +541,303 @@ describe('other peers', () => {
     await gone(theirs)
     expect(theirs.reason).toMatchObject({ code: 'DENIED' })
     expect(await theirs.ask({ type: 'kept' } as never)).toMatchObject({ outcome: 'error', error: { code: 'DENIED' } })
+  })
+})
+
+describe('a machine', () => {
+  test('whose steps never end fails, and holds up nobody for long', async () => {
+    const { ref, session } = await spawned(odd.endless)
+    const other = await session.spawn(odd.keeper)
+    ref.send({ type: 'go' })
+    expect(await within('an answer', other.ask({ type: 'kept' }))).toEqual({ outcome: 'ok', value: [] })
+    await gone(ref)
+    expect(ref.getSnapshot()).toMatchObject({
+      status: 'error',
+      error: { message: expect.stringContaining(`${MICROSTEPS_MOST}`) },
+    })
+  })
+
+  test('may say 20 000 things in one step: all of them are there', async () => {
+    const { ref, session } = await spawned(odd.loud)
+    const job = await session.job(placeOfRef(ref).job)
+    await ref.tell({ type: 'say', times: 20_000, bytes: 10 })
+    let next = 0
+    for await (const record of job.receive({ follow: true })) {
+      if (record.kind === 'output' && (record.value as { n: number }).n !== next++) break
+      if (next === 20_000) break
+    }
+    expect(next).toBe(20_000)
+    expect(await ref.ask({ type: 'say', times: 0, bytes: 0 }, { timeout: 100 })).toMatchObject({ outcome: 'unknown' })
+    expect(ref.state).toBe('live')
+  })
+
+  test('that says more in one step than there may wait fails', async () => {
+    const { ref } = await spawned(odd.loud)
+    ref.send({ type: 'say', times: 700, bytes: 100_000 })
+    await gone(ref)
+    expect(ref.getSnapshot()).toMatchObject({ status: 'error', error: { code: 'LIMIT' } })
+  })
+
+  test.each([
+    ['no address', 'nonsense'],
+    ['nothing', undefined],
+    ['one of a peer that nobody knows', { peer: 'unknown', path: 'a/b', epoch: 1 }],
+    ['one that leads nowhere', { peer: 'local', path: 'a/b', epoch: 1 }],
+    ['one with a strange path', { peer: 'local', path: '', epoch: 0 }],
+  ])('that sends to %s goes on', async (_, to) => {
+    const { ref } = await spawned(odd.passing)
+    for (let n = 0; n < 3; n++) await ref.tell({ type: 'pass', to, times: 10 })
+    expect(await ref.ask({ type: 'passed' })).toEqual({ outcome: 'ok', value: 30 })
+  })
+
+  test('that sends to one that has gone, or takes no more, goes on, and says so', async () => {
+    const { ref, session } = await spawned(odd.passing)
+    const keeper = await session.spawn(odd.keeper)
+    const to = keeper.address
+    const job = await session.job(placeOfRef(ref).job)
+    await (await session.job(placeOfRef(keeper).job)).suspend()
+    for (let n = 0; n < 20; n++) await ref.tell({ type: 'pass', to, times: 1_000 })
+    expect(await ref.ask({ type: 'passed' })).toEqual({ outcome: 'ok', value: 20_000 })
+    keeper.stop()
+    await gone(keeper)
+    for (let n = 0; n < 20; n++) await ref.tell({ type: 'pass', to, times: 1 })
+    expect(await ref.ask({ type: 'passed' })).toEqual({ outcome: 'ok', value: 20_020 })
+    const [warning] = (await all(job.receive())).filter(({ kind }) => kind === 'warning')
+    expect(warning).toMatchObject({ value: expect.stringContaining('could not send') })
+  })
+})
+
+describe('an actor that is started again', () => {
+  /** As whoever may run scripts there asks for it: again for ever. */
+  async function restarting(machine: MachineDefinition) {
+    const all = await world({ peers: { here: [...mayAll(odd.machines), 'run:script'] } })
+    const session = await all.here.connect('far')
+    const spec = { ...(await machineSpec(machine.name, { input: 'me' })), restart: { times: 10, within: 60_000 } }
+    const job = (await all.host.hosted(session.instanceId)!.request({ type: 'start', spec })) as JobSnapshot
+    const at = (epoch: number): ActorAddress => ({
+      peer: 'far',
+      path: `${session.instanceId}/${job.instanceId}`,
+      epoch,
+    })
+    const ref = (epoch: number): Promise<Ref<typeof odd.failing>> => all.here.ref<typeof odd.failing>(at(epoch))
+    return { world: all, session, ref, there: { session: session.instanceId, job: job.instanceId } }
+  }
+
+  test.each([odd.failing, odd.failingChecked])('is another one, and old refs are of no use: $name', async (machine) => {
+    const { ref } = await restarting(machine)
+    const first = await ref(1)
+    const whichever = await ref(0)
+    for (const one of [first, whichever]) await within('it is there', one.ready())
+    const refused: unknown[] = []
+    const listening = await ref(1)
+    first.send({ type: 'break' })
+    await gone(first)
+    await gone(listening)
+    expect(first.reason).toMatchObject({ code: 'ACTOR_GONE' })
+    expect(await first.ask({ type: 'name' })).toMatchObject({ outcome: 'error', error: { code: 'ACTOR_GONE' } })
+    const second = await ref(2)
+    await within('it is there again', second.ready())
+    expect(await second.ask({ type: 'name' })).toEqual({ outcome: 'ok', value: 'me' })
+    // One that means whoever it is has gone on to the next one.
+    await until('that it is the next one', () => whichever.getSnapshot().epoch === 2)
+    expect(await whichever.ask({ type: 'name' })).toEqual({ outcome: 'ok', value: 'me' })
+    const early = await ref(3)
+    await gone(early)
+    const old = await ref(1)
+    await gone(old)
+    expect(refused).toEqual([])
+  })
+
+  test('is seen by who looks while it is on its way', async () => {
+    const { ref } = await restarting(odd.failingChecked)
+    const first = await ref(1)
+    await within('it is there', first.ready())
+    const input = Promise.withResolvers<void>()
+    odd.lives.input = input.promise
+    try {
+      first.send({ type: 'break' })
+      await gone(first)
+      const second = await ref(2)
+      const told = second.tell({ type: 'name' })
+      const asked = second.ask({ type: 'name' })
+      expect(second.state).toBe('connecting')
+      input.resolve()
+      await within('it is there again', second.ready())
+      await told
+      expect(await asked).toEqual({ outcome: 'ok', value: 'me' })
+    } finally {
+      input.resolve()
+    }
+  })
+
+  test('is stopped while it is on its way, and who waits for it hears that', async () => {
+    const never = Promise.withResolvers<void>()
+    odd.lives.input = never.promise
+    try {
+      const { ref, world: all, there } = await restarting(odd.failingChecked)
+      const first = await ref(1)
+      const told = first.tell({ type: 'name' }).then(() => 'taken', codeOf)
+      const stopped = all.host.hosted(there.session)!.request({ type: 'actor.stop', epoch: 1 }, there.job)
+      await within('its stop', stopped)
+      expect(await told).toBe('ACTOR_GONE')
+      await gone(first)
+      expect(first.getSnapshot().status).toBe('stopped')
+    } finally {
+      never.resolve()
+    }
+  })
+
+  test('and has ended then is nothing to those who knew an earlier one', async () => {
+    const { ref, session, there } = await restarting(odd.failing)
+    const first = await ref(1)
+    await first.ready()
+    first.send({ type: 'break' })
+    const second = await ref(2)
+    await within('it is there again', second.ready())
+    await (await session.job(there.job)).stop()
+    await gone(second)
+    for (const [epoch, status] of [
+      [0, 'stopped'],
+      [1, 'gone'],
+      [2, 'stopped'],
+      [3, 'gone'],
+    ] as const) {
+      const late = await ref(epoch)
+      await gone(late)
+      expect([epoch, late.getSnapshot().status]).toEqual([epoch, status])
+    }
+  })
+})
+
+describe('a ref', () => {
+  test('sends and asks in one order, whether it waits or not', async () => {
+    const { ref } = await kept()
+    const asked: Promise<Outcome<unknown[]>>[] = []
+    for (let n = 0; n < 20; n++) {
+      for (let m = 0; m < 3; m++) ref.send({ type: 'take', n: 3 * n + m })
+      asked.push(ref.ask<unknown[]>({ type: 'kept' }))
+    }
+    const answers = await Promise.all(asked)
+    expect(answers.map((answer) => answer.outcome === 'ok' && answer.value.length)).toEqual(
+      range(20).map((n) => 3 * n + 3),
+    )
+  })
+
+  test('that asks waits for what it sent before, and for nothing that is sent later', async () => {
+    const { ref } = await kept()
+    let on = true
+    const flood = (async () => {
+      while (on) await ref.tell({ type: 'take', n: 0 })
+    })()
+    const another = (async () => {
+      while (on) await ref.tell({ type: 'take', n: 0 })
+    })()
+    expect(await within('an answer', ref.ask({ type: 'twice' }))).toEqual({ outcome: 'ok', value: 'once' })
+    on = false
+    await Promise.all([flood, another])
+  })
+
+  test('whose peer is away asks for no longer than it was told, also behind what it sent', async () => {
+    const { world: all, ref } = await kept()
+    all.network.cut('here', 'far')
+    all.network.lose('here', 'far')
+    await until('that it is away', () => ref.state === 'stale')
+    ref.send({ type: 'take', n: 1 })
+    const leaving = new AbortController()
+    const left = ref.ask({ type: 'kept' }, { signal: leaving.signal }).catch((error: unknown) => error)
+    const late = ref.ask({ type: 'kept' }, { timeout: 10 })
+    leaving.abort(new Error('enough'))
+    expect(await left).toMatchObject({ message: 'enough' })
+    expect(await within('it gives up', late)).toMatchObject({ outcome: 'unknown' })
+    all.network.heal('here', 'far')
+    expect(await ref.ask({ type: 'kept' })).toEqual({ outcome: 'ok', value: [1] })
+  })
+
+  test('tells of what was refused although who is told throws, and goes on', async () => {
+    const { world: all, session } = await spawned(odd.keeper)
+    const heard: unknown[] = []
+    const { address } = await session.spawn(odd.keeper)
+    const ref = await all.here.ref<typeof odd.keeper>(address, {
+      onRefused: (error, event) => {
+        heard.push([codeOf(error), event])
+        throw new Error('who is told throws')
+      },
+    })
+    ref.send({ type: 'number', n: 'x' })
+    ref.send({ type: 'take', n: 1 })
+    ref.send({ type: 'number', n: 'y' })
+    expect(await ref.ask({ type: 'kept' })).toEqual({ outcome: 'ok', value: [1] })
+    expect(heard).toEqual([
+      ['INVALID_EVENT', { type: 'number', n: 'x' }],
+      ['INVALID_EVENT', { type: 'number', n: 'y' }],
+    ])
+    const holder = createActor(
+      setup({ types: { events: {} as { type: 'go' } } }).createMachine({
+        on: { go: { actions: sendTo(ref as never, { type: 'take', n: () => 'what cannot travel' } as never) } },
+      }),
+    ).start()
+    holder.send({ type: 'go' })
+    expect(heard).toHaveLength(3)
+    expect(ref.state).not.toBe('gone')
+    holder.stop()
+  })
+
+  test('tells what was refused because the actor had ended by then', async () => {
+    const { world: all, session } = await spawned(odd.keeper)
+    const heard: unknown[] = []
+    const { address } = await session.spawn(odd.keeper)
+    const ref = await all.here.ref<typeof odd.keeper>(address, { onRefused: (error) => heard.push(codeOf(error)) })
+    await ref.ready()
+    ref.send({ type: 'finish' })
+    // A batch of its own: asked for when the first is answered.
+    for (let n = 0; n < 300; n++) ref.send({ type: 'take', n })
+    await gone(ref)
+    await until('that it is told', () => heard.length > 0)
+    expect(new Set(heard)).toEqual(new Set(['ACTOR_GONE']))
+  })
+
+  test('that is let go of in its first snapshot watches nobody', async () => {
+    const { world: all, ref, session } = await spawned(odd.keeper)
+    // Here, and over there where somebody watches already: both are told at once.
+    const local = await all.far.spawn(odd.keeper)
+    for (const [peer, { address }] of [
+      [all.far, local],
+      [all.here, ref],
+    ] as const) {
+      const other = new MachineRef(routesOf(peer), address)
+      other.subscribe(() => other[Symbol.dispose]())
+      await gone(other as never)
+    }
+    expect((await seenThere(all, local)).watchers).toBe(1)
+    ref[Symbol.dispose]()
+    await until('that nobody watches', async () => (await seenThere(all, ref)).watchers === 0)
+    await session.close()
+  })
+
+  test('is gone when its peer is closed, and says so to whoever waits', async () => {
+    const { world: all, session, ref } = await spawned(odd.keeper)
+    const away = await session.spawn(odd.keeper)
+    const snapshots = (async () => {
+      for await (const one of ref.snapshots()) void one
+    })()
+    const complete = Promise.withResolvers<void>()
+    ref.subscribe({ complete: () => complete.resolve() })
+    const asked = ref.ask({ type: 'later' })
+    await until('that it was asked', () => ref.getSnapshot().seq === 1)
+    await all.here.close()
+    await gone(ref)
+    await gone(away)
+    await within('the snapshots', snapshots)
+    await within('the end', complete.promise)
+    expect(await within('the answer', asked)).toMatchObject({ outcome: 'unknown' })
+    expect(ref.reason).toMatchObject({ code: 'PEER_CLOSED' })
+    expect(await refusal('send', async () => ref.send({ type: 'kept' }))).toMatchObject({ code: 'ACTOR_GONE' })
+    expect(await refusal('tell', () => ref.tell({ type: 'kept' }))).toMatchObject({ code: 'ACTOR_GONE' })
+    expect(await ref.ask({ type: 'kept' })).toMatchObject({ outcome: 'error', error: { code: 'ACTOR_GONE' } })
+    ref[Symbol.dispose]()
+    const late = await all.here.ref(ref.address)
+    await gone(late)
+    expect(late.reason).toMatchObject({ code: 'PEER_CLOSED' })
   })
 })
 

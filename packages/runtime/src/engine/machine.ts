@@ -1,5 +1,6 @@
 // Runs machines that the peer offers, on its own thread: an actor for each job.
 import { decode } from '@errand/transport'
+import { createMachine, type AnyStateMachine } from 'xstate'
 import { ActorHost, type ActorSurroundings } from '../actor-host.ts'
 import { asError, MachineNotOfferedError, UsageError } from '../errors.ts'
 import { checkedSpawnInput, isMachineDefinition } from '../machine-definition.ts'
@@ -7,6 +8,19 @@ import type { MachineDefinition } from '../actor-surface.ts'
 import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+
+/** Steps that one event may lead to: one that never comes to rest would hold up the peer for ever. */
+export const MICROSTEPS_MOST = 10_000
+
+/** The same, with that bound where it has none of its own. */
+function bounded(definition: MachineDefinition): MachineDefinition {
+  const machine = definition.machine as AnyStateMachine
+  const { config, implementations } = machine
+  if (Number.isFinite(machine.options.maxIterations)) return definition
+  const options = { ...config.options, maxIterations: MICROSTEPS_MOST }
+  const made = createMachine({ ...config, options } as never, implementations as never)
+  return Object.freeze({ ...definition, machine: made })
+}
 
 /** The machines a peer offers: what `createPeer({ machines })` was given. */
 export class MachineOffers {
@@ -21,7 +35,7 @@ export class MachineOffers {
       const { name } = machine
       if (this.#machines.has(name))
         throw new UsageError(`two of the machines are named '${name}': a name stands for one`)
-      this.#machines.set(name, machine)
+      this.#machines.set(name, bounded(machine))
     }
   }
 

@@ -12,6 +12,7 @@ import {
 } from '../../src/index.ts'
 import { ActorHost } from '../../src/actor-host.ts'
 import type { ActorOutbox } from '../../src/actor-outbox.ts'
+import type { ActorRoutes } from '../../src/actor-routes.ts'
 import { ActorTurns } from '../../src/actor-turns.ts'
 import type { ExecutionIO } from '../../src/engine/engine.ts'
 import type { Link } from '../../src/link.ts'
@@ -153,7 +154,12 @@ export async function hosted(
   return { actor, turns }
 }
 
+/** The ways of a peer of this process. */
+export function routesOf(peer: Peer): ActorRoutes {
+  return (peer as unknown as { via: PeerHost }).via.routes
+}
+
 /** What that peer sends to that actor through. */
 export function outboxOf(peer: Peer, { address }: Ref<any>): ActorOutbox {
-  return (peer as unknown as { via: PeerHost }).via.routes.outbox(address)
+  return routesOf(peer).outbox(address)
 }
