@@ -5,6 +5,8 @@ import { createActor, type AnyEventObject, type AnyMachineSnapshot, type AnyStat
 import { getAdjacencyMap, getShortestPaths } from 'xstate/graph'
 import { isFinished } from '../src/child-jobs.ts'
 import { jobLogic, jobMachine, type JobLife, type JobMachineEvent, type StopRequest } from '../src/job-machine.ts'
+import { monitorMachine, type MonitorMachineEvent } from '../src/monitor-machine.ts'
+import { refMachine, type RefMachineEvent } from '../src/ref-machine.ts'
 import { remoteSessionMachine, type RemoteSessionEvent } from '../src/remote-session-machine.ts'
 import { sessionMachine, type SessionMachineEvent } from '../src/session-machine.ts'
 import type { JobState } from '../src/surface.ts'
@@ -36,8 +38,16 @@ const transitionsOf = (machine: AnyStateMachine): Map<unknown, string> =>
     ),
   )
 
+/** What a machine is given: its host, mostly. */
+type Given = (host: Record<string, () => unknown>) => object
+
 /** Brings an actor to each state on the shortest way, once for each event, and sends it that event. */
-function walk(machine: AnyStateMachine, actions: readonly string[], events: Record<string, AnyEventObject>): Walk {
+function walk(
+  machine: AnyStateMachine,
+  actions: readonly string[],
+  events: Record<string, AnyEventObject>,
+  given: Given = (host) => host,
+): Walk {
   const names = new Map(Object.entries(events).map(([name, event]) => [event, name]))
   const known = transitionsOf(machine)
   const taken = new Set<string>()
@@ -45,7 +55,7 @@ function walk(machine: AnyStateMachine, actions: readonly string[], events: Reco
   const pure: Record<string, Record<string, string>> = {}
   const options = {
     events: Object.values(events),
-    input: Object.fromEntries(actions.map((action) => [action, () => expect.fail('a walk calls nothing')])),
+    input: given(Object.fromEntries(actions.map((action) => [action, () => expect.fail('a walk calls nothing')]))),
     serializeState: (snapshot: AnyMachineSnapshot) => stateOf(snapshot),
     serializeEvent: (event: AnyEventObject) => names.get(event) ?? event.type,
     stopWhen: ({ status }: AnyMachineSnapshot) => status !== 'active',
@@ -65,7 +75,7 @@ function walk(machine: AnyStateMachine, actions: readonly string[], events: Reco
     for (const [name, event] of Object.entries(events)) {
       let calls: string[] = []
       const errors: unknown[] = []
-      const input = Object.fromEntries(actions.map((action) => [action, () => calls.push(`${action}()`)]))
+      const input = given(Object.fromEntries(actions.map((action) => [action, () => calls.push(`${action}()`)])))
       const actor = createActor(machine, {
         input,
         inspect: (seen) => {
@@ -101,10 +111,10 @@ function statesOnly(table: Table): Table {
 
 /** Holds a machine against its tables, one for each of the lives it can lead. */
 function tables(machine: AnyStateMachine, actions: readonly string[], lives: Record<string, Life>): void {
-  const walks = Object.entries(lives).map(([name, { events, table }]) => ({
+  const walks = Object.entries(lives).map(([name, { events, table, input }]) => ({
     name,
     expected: table,
-    ...walk(machine, actions, events),
+    ...walk(machine, actions, events, input),
   }))
   test.each(walks)('$name: every event in every state', ({ table, expected, pure }) => {
     expect(table).toEqual(expected)
@@ -128,6 +138,7 @@ function tables(machine: AnyStateMachine, actions: readonly string[], lives: Rec
 interface Life {
   readonly events: Record<string, AnyEventObject>
   readonly table: Table
+  readonly input?: Given
 }
 
 describe('the job machine', () => {
@@ -371,6 +382,92 @@ describe('the machine of a session as its holder sees it', () => {
         },
         Closed: {},
         Broken: {},
+      },
+    },
+  })
+})
+
+describe('the machine of a ref', () => {
+  const reason = new Error('gone')
+  const events: Record<string, RefMachineEvent> = {
+    heard: { type: 'ref.heard' },
+    away: { type: 'ref.away', reason },
+    ended: { type: 'ref.ended', reason },
+    'ended, for no reason': { type: 'ref.ended' },
+    moved: { type: 'ref.moved' },
+    vacant: { type: 'ref.vacant' },
+    dispose: { type: 'ref.dispose' },
+  }
+  const gone = 'gone detach() conclude()'
+  const over = { ended: gone, 'ended, for no reason': gone, dispose: gone }
+  const next = { ended: 'stale', 'ended, for no reason': 'stale', dispose: gone }
+  const moved = 'connecting detach() attach()'
+  tables(refMachine, ['attach', 'detach', 'conclude'], {
+    'a ref by its address': {
+      events,
+      input: (host) => ({ host, follows: false }),
+      table: {
+        connecting: { heard: 'live', ...over, vacant: 'stale' },
+        live: { away: 'stale', ...over },
+        stale: { heard: 'live', ...over },
+        gone: {},
+      },
+    },
+    'a ref that follows': {
+      events,
+      input: (host) => ({ host, follows: true }),
+      table: {
+        connecting: { heard: 'live', ...next, moved: 'detach() attach()', vacant: 'stale' },
+        live: { away: 'stale', ...next, moved },
+        // Whoever had the name has ended, and the next one is on its way.
+        stale: { heard: 'live', dispose: gone, moved },
+        gone: {},
+      },
+    },
+  })
+
+  test('says why it is stale or gone, and nothing while it is live', () => {
+    const actor = createActor(refMachine, {
+      input: { host: { attach: () => undefined, detach: () => undefined, conclude: () => undefined }, follows: false },
+    }).start()
+    const why = (): unknown => actor.getSnapshot().context.reason
+    actor.send({ type: 'ref.away', reason })
+    expect([actor.getSnapshot().value, why()]).toEqual(['connecting', reason])
+    actor.send({ type: 'ref.heard' })
+    expect([actor.getSnapshot().value, why()]).toEqual(['live', undefined])
+    actor.send({ type: 'ref.ended', reason })
+    expect([actor.getSnapshot().value, why()]).toEqual(['gone', reason])
+  })
+})
+
+describe('the machine of a monitor', () => {
+  const error = new Error('away')
+  const events: Record<string, MonitorMachineEvent> = {
+    heard: { type: 'monitor.heard' },
+    away: { type: 'monitor.away', error, silent: false },
+    'away, and silent': { type: 'monitor.away', error, silent: true },
+    'given up': { type: 'monitor.given-up', error },
+    ended: { type: 'monitor.ended', why: { reason: 'exit' } },
+    left: { type: 'monitor.left' },
+  }
+  tables(monitorMachine, ['startClock', 'stopClock', 'tell'], {
+    'a monitor': {
+      events,
+      table: {
+        suspecting: {
+          heard: 'watching stopClock()',
+          'given up': 'down stopClock() tell()',
+          ended: 'down stopClock() tell()',
+          left: 'left stopClock()',
+        },
+        watching: {
+          away: 'suspecting startClock()',
+          'away, and silent': 'down tell()',
+          ended: 'down tell()',
+          left: 'left',
+        },
+        down: {},
+        left: {},
       },
     },
   })
