@@ -21,12 +21,12 @@ function tests(names: Record<string, string>): string[] {
 // Pure ones: they start nothing, change nothing global, and measure neither memory nor handles.
 const PURE = tests({
   cli:
-    'argv complete config dialogue docs exit-codes jobs link-news live manual module-text powershell powershell-cases record render ' +
+    'actors argv chart complete config dialogue docs exit-codes jobs link-news live manual module-text powershell powershell-cases record render ' +
     'sessions ' +
     'suggestion',
   runtime:
-    'actor-inbox child-jobs history-checker item-stream job-filter job-model memory-store output-log pairing powershell-doc ' +
-    'protocol-doc script script-scope session-model',
+    'actor-inbox actor-names chart child-jobs history-checker item-stream job-filter job-model memory-store output-log pairing powershell-doc ' +
+    'protocol-doc script script-scope session-model shared-fate supervisor supervisor-model',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +
     'codec-tree codec-vectors connections known-addresses lent-memory outbox values-doc',
@@ -35,11 +35,11 @@ const PURE = tests({
 // What these start they end, what they change they put back, and they measure neither memory nor handles.
 const SHARED = tests({
   runtime:
-    'buffering clock-steps credit dial-out fan-out job-again job-dialogue kept-store link-goodbye link-late ' +
-    'links lost-requests machines map map-faults map-items map-peers named-jobs owners powershell-kinds ' +
+    'buffering clock-steps credit dial-out fan-out following groups job-again job-dialogue kept-store link-goodbye link-late ' +
+    'links lost-requests machines map map-faults map-items map-peers named-jobs names-policy owners powershell-kinds ' +
     'powershell-remote powershell-start receiving remote-engine requests-again restart restart-remote roaming ' +
     'run-handle seed-asjob seed-detached seed-faults seed-interactive seed-kept seed-kinds seed-values stopping streams ' +
-    'thread-ahead unknown-is-said waiting',
+    'supervisor-peers thread-ahead unknown-is-said waiting',
   transport: 'certificate direct-tls-hostile identity libp2p libp2p-peers memory patience pipe socket stream-duplex',
 })
 

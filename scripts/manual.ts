@@ -56,6 +56,18 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
     json: `${RECORDS}; an error document on standard error when the code is not 0`,
     exits: `${AS_JOBS} 125 when a command could not be started by us, 126 not executable, 127 not found. 130 after Ctrl-C.`,
   },
+  spawn: {
+    about: [
+      'MACHINE is a statechart that the peer offers by this name (`errand up --offer FILE`, `createPeer({ machines })`). It becomes a job of ' +
+        'type MachineJob, which is there until it is done, stopped, or fails: [inspect](#errand-inspect) shows where it is and what it ' +
+        'accepts, [send](#errand-send) sends it events, [events](#errand-events) follows it. Standard output is the id and nothing else.',
+      'The job lives where it is spawned, so the place is said with `--at`: `errand --at server01 list` then shows it. Another peer ' +
+        'needs the grant `spawn:MACHINE` for it, and no other.',
+    ],
+    prints: 'The id; `LOCATION ID`, a line each, for several `--at`.',
+    json: JOB,
+    exits: '0 once it has begun, 2 when it does not take that input, 3 when there is no such machine there.',
+  },
   map: {
     about: [
       'Does the same for each input, several at once (`--throttle`), in threads here or on other peers, as one job with one log. ' +
@@ -118,8 +130,13 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
     about: [
       'Gives a running job something to read: VALUE, or each line of standard input, read only as fast as the job takes it. ' +
         'With `--json` values are JSON, otherwise text. `--eof` ends the input behind it.',
+      'To a machine it sends events, one or each line of standard input: a type (`approve`), a type and its fields (`approve ' +
+        '\'{"by": "Ann"}\'`, also as one word), or all of it as JSON. It settles when the event is in the inbox. What the machine does ' +
+        'not take from outside, or what does not fit, is refused, and what it accepts now is said; an event that its present state has ' +
+        'nothing for is sent and warned of.',
     ],
     prints: 'Nothing.',
+    exits: '1 when the job has ended, 2 when an event is refused.',
   },
   remove: {
     about: ['Deletes jobs that have ended with all they said; `--force` ends those first that have not.'],
@@ -130,8 +147,14 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
     about: [
       'Everything known: of a job its states with their times, why it failed, what it waits for, its children; of a session and a ' +
         'peer the same kind of things. A word is a job first, then a session, then a peer; `job:`, `session:` and `peer:` say which.',
+      'Of a machine that is at work its actor too: where it is (`●` in the tree of its states), what it accepts now, its timers, its ' +
+        'context, and what it did last. In the tree `approve → approved [isOpen] / remember` is: on the event approve, if the guard ' +
+        'isOpen allows it, it does remember and comes to the state approved. A chart of thousands of states is shown in part, with the ' +
+        'states it is in.',
     ],
-    json: 'the [job](#job), [session](#session) or [peer](#peer) document; an array where there are several',
+    json:
+      'the [job](#job), [session](#session) or [peer](#peer) document; an array where there are several. Of a machine’s job with ' +
+      '`actor`, an [actor](#actor) document, null once it has ended',
   },
   launch: {
     about: [
@@ -179,6 +202,9 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
       'Starts this machine’s peer in the background and prints what it is. It goes on until `errand down`. (One that a command started ' +
         'because it needed it leaves after ten idle minutes.) It listens on this machine only until somebody is invited or ' +
         '`--listen` says otherwise; its port is chosen once and kept.',
+      '`--offer FILE` names a module, in TypeScript or JavaScript, which is imported into the peer: what it exports that `defineMachine` ' +
+        'and `defineJob` made, others who are granted `spawn:NAME` and `run:job:NAME` may ask for. Changed files are read when it is ' +
+        'started again; `errand config unset offer` takes all of it back.',
       'In the foreground it is a service: the first SIGTERM or Ctrl-C asks what runs to stop, the second is in a hurry.',
     ],
     prints: 'As `errand status`.',
@@ -193,7 +219,7 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
   },
   status: {
     prints: 'A line for each thing; with `-q` the peer id.',
-    json: '`{"name","id","pid","addresses","home","socket","version","startedAt","jobs":{"running","total"},"sessions","peers","onDemand","log"}`',
+    json: '`{"name","id","pid","addresses","home","socket","version","startedAt","jobs":{"running","total"},"sessions","hosted":{"sessions","running"},"peers","offers":{"jobs","machines"},"onDemand","log"}`',
     exits: '0 when it is up, 5 when it is not.',
   },
   invite: {
@@ -257,6 +283,16 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
     prints: 'Nothing.',
   },
   'peer deny': { prints: 'Nothing.' },
+  events: {
+    about: [
+      'Without JOB everything that happens, until it is left. With JOB: the states of these jobs, and of a machine what it did last, event ' +
+        'by event, also those that it sent itself (a timer, the end of what it runs), and what it emitted; then it ends. With `--follow` ' +
+        'it goes on to the ends of the jobs, over lost links too; Ctrl-C only leaves.',
+    ],
+    prints: 'A line for each; `(ignored)` behind what the state it was in had nothing for.',
+    json: 'an object a line, as [`errand help events`](#events) describes them',
+    exits: '130 after Ctrl-C, 124 when `--timeout` ran out.',
+  },
   demo: {
     about: [
       'Three peers in three processes on this machine, paired over TCP: the three kinds of jobs, and the four ways of working with ' +
@@ -271,12 +307,14 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
 }
 
 /** What fields of documents mean; a field that is missing here fails the making of the page. */
-export const FIELDS: Readonly<Record<'job' | 'session' | 'peer' | 'record', Readonly<Record<string, string>>>> = {
+export const FIELDS: Readonly<
+  Record<'job' | 'session' | 'peer' | 'record' | 'actor', Readonly<Record<string, string>>>
+> = {
   job: {
     id: 'number in its table; text such as `"3.1"` for a child',
     instanceId: 'its name everywhere',
     name: 'text',
-    type: '`RemoteJob`, `BackgroundJob`, `ThreadJob` or `PSTaskJob` (a map)',
+    type: '`RemoteJob`, `BackgroundJob`, `ThreadJob`, `PSTaskJob` (a map) or `MachineJob`',
     state:
       '`NotStarted`, `Running`, `Blocked` (it asks), `Suspended`, `Disconnected` (its peer is away), `Stopping`, `Completed`, `Failed`, `Stopped`',
     hasMoreData: 'whether there is something to receive',
@@ -323,6 +361,26 @@ export const FIELDS: Readonly<Record<'job' | 'session' | 'peer' | 'record', Read
     owner: 'the name in our policy that it stands for; or null',
     connected: 'whether there is a connection now',
   },
+  actor: {
+    machine: 'what it is made of, by the name that it is offered by',
+    version: 'of the machine, where it is kept on disk; or null',
+    durable: 'whether it is kept on disk, event by event',
+    address: '`{peer, path, epoch}`: where it is, and which attempt',
+    at: 'when this was so, by the clock of its peer',
+    status: '`active`',
+    value: 'where it is, as XState says it: `"waiting"`, `{"waiting": "first"}`',
+    context: 'what the machine shows as its context',
+    accepts: 'events that may be sent to it and that its state has a transition for; guards are not asked',
+    timers: 'what it will send itself: `[{event, due}]`, the next first, 64 at most',
+    inbox: 'events that wait to be handled',
+    watchers: 'how many follow what it shows',
+    chart:
+      'its statechart, a state: `{key, kind, active, initial, history, tags, invokes, entry, exit, on, states, omitted}`. `kind` is `atomic`, ' +
+      '`compound`, `parallel`, `final` or `history`; `states` are states; `on` are transitions `{event, public, targets, guard, actions}`, ' +
+      'of which `event` is a type, `""` (always), `after 500 ms` or `done of NAME`, `public` says whether it may be sent, and `targets` ' +
+      'are paths from the root. `omitted` is null, or how many `{transitions, states}` are left out here of a chart that is too large',
+    transitions: 'what it did last: `[{seq, at, event, from, to, ignored}]`, 16 at most, the last one last',
+  },
   record: {
     seq: 'number from 0, per job; of a parent, per child',
     at: 'time',
@@ -346,7 +404,7 @@ export const EXITS: Readonly<Record<number, string>> = {
   0: 'done; for `run`, `wait`, `receive --wait`: Completed. Also when who reads our output has left',
   1: 'the job Failed or was Stopped, or a general failure. Exactly one job that is a command: its own exit code, whatever that is',
   2: 'usage: nothing has been done',
-  3: 'no such job, session or peer',
+  3: 'no such job, session, peer or machine',
   4: 'denied by the peer’s policy',
   5: 'the peer cannot be reached, or the session is Broken',
   124: '`--timeout` ran out; the job goes on',

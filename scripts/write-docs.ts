@@ -6,6 +6,7 @@ import { CMDLETS } from '../packages/cli/src/cmdlets.ts'
 import { BY_CODE, EXIT } from '../packages/cli/src/exit-codes.ts'
 import { flagSpecs, type FlagSpec } from '../packages/cli/src/flags.ts'
 import { COMMANDS, type CommandSpec } from '../packages/cli/src/grammar.ts'
+import { ACTOR_FIELDS } from '../packages/cli/src/render/actor.ts'
 import { JOB_FIELDS, PEER_FIELDS, RECORD_FIELDS, SESSION_FIELDS } from '../packages/cli/src/render/json.ts'
 import { TOPICS } from '../packages/cli/src/topics.ts'
 import { EXITS, FIELDS, MANUAL } from './manual.ts'
@@ -136,12 +137,19 @@ function section(command: CommandSpec): string {
 }
 
 function documents(): string[] {
-  const fields = { job: JOB_FIELDS, session: SESSION_FIELDS, peer: PEER_FIELDS, record: RECORD_FIELDS }
+  const fields = {
+    job: JOB_FIELDS,
+    session: SESSION_FIELDS,
+    peer: PEER_FIELDS,
+    record: RECORD_FIELDS,
+    actor: ACTOR_FIELDS,
+  }
   const also = {
     job: 'Every field is always there, but for `at`.',
     session: 'Every field is always there.',
     peer: 'Every field is always there.',
     record: 'What a job said. Which fields there are depends on `kind`.',
+    actor: 'The `actor` of an inspected job. Every field is always there.',
   }
   return Object.entries(fields).map(([name, all]) => {
     const meanings = FIELDS[name as keyof typeof FIELDS]

@@ -31,7 +31,7 @@ atTheEnd.defer(() => void server.close())
 const source = `http://127.0.0.1:${(server.address() as AddressInfo).port}/main.ts`
 
 // Pairing is done once, by hand: it is remembered, and this machine's errand need not be up.
-const machines = await Promise.all(['server01', 'server02'].map(startPeer))
+const machines = await Promise.all(['server01', 'server02'].map((name) => startPeer(name)))
 for (const machine of machines) atTheEnd.use(machine)
 for (const { ticket } of machines) await errand('join', ticket)
 await errand('down')

@@ -12,7 +12,7 @@ export interface Candidate {
 }
 
 /** What is alive, or lies on the disk, and cannot be read off the table. */
-export type Source = 'JOB' | 'SESSION' | 'PEER' | 'PLACE' | 'FIELD' | 'TOPIC' | 'KEY'
+export type Source = 'JOB' | 'SESSION' | 'PEER' | 'PLACE' | 'FIELD' | 'TOPIC' | 'KEY' | 'EVENT' | 'MACHINE'
 
 /** What is wanted: candidates; sources of more; or what only the shell knows, names of files and commands. */
 export interface Wanted {
@@ -50,7 +50,9 @@ const VALUES: Partial<Record<FlagName, readonly Kind[]>> = {
   home: ['FOLDER'],
   init: ['FILE'],
   out: ['FILE'],
+  offer: ['FILE'],
   input: ['INPUT'],
+  spawnInput: ['INPUT'],
   restart: [['on-failure']],
   allow: [['none', 'read=', 'write=', 'child-process', 'worker']],
   grant: [GRANTS],
@@ -213,7 +215,7 @@ function positional(usage: string, at: number, words: readonly string[]): Kind[]
   const literal: string[] = []
   const found: Kind[] = []
   for (const one of part.replaceAll('…', '').split('|')) {
-    if (/^(?:JOB|SESSION|PEER|TOPIC|KEY|COMMAND)$/.test(one)) found.push(one as Source)
+    if (/^(?:JOB|SESSION|PEER|TOPIC|KEY|COMMAND|EVENT|MACHINE)$/.test(one)) found.push(one as Source)
     else if (one.startsWith('FILE')) found.push('FILE')
     else if (/^[a-z][a-z-]*$/.test(one)) literal.push(one)
   }

@@ -25,6 +25,8 @@ export interface Config {
   readonly mdns?: boolean
   /** Multiaddrs, ending in `/p2p/<id>`, of peers to stay connected with. */
   readonly bootstrap?: readonly string[]
+  /** Files whose exports are offered to others. */
+  readonly offer?: readonly string[]
 }
 
 function fileOf(home: string): string {
@@ -52,7 +54,10 @@ export async function readConfig(home: string): Promise<Config> {
 
 function isConfig(value: unknown): value is Config {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  const { name, listen, port, store, mdns, bootstrap, lostAfter, leaveAfter, color } = value as Record<string, unknown>
+  const { name, listen, port, store, mdns, bootstrap, offer, lostAfter, leaveAfter, color } = value as Record<
+    string,
+    unknown
+  >
   const isText = (field: unknown): boolean => field === undefined || typeof field === 'string'
   const isList = (field: unknown): boolean =>
     field === undefined || (Array.isArray(field) && field.every((item) => typeof item === 'string'))
@@ -64,6 +69,7 @@ function isConfig(value: unknown): value is Config {
     isText(store) &&
     isList(listen) &&
     isList(bootstrap) &&
+    isList(offer) &&
     (mdns === undefined || typeof mdns === 'boolean') &&
     (port === undefined || (Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536))
   )

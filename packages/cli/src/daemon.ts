@@ -8,6 +8,7 @@ import { keepPorts, listenOn, portOf, readConfig, withPorts, writeConfig, type C
 import type { Signals } from './context.ts'
 import { onInterrupt } from './interrupt.ts'
 import { LazyTransport } from './lazy-transport.ts'
+import { offersOf } from './offers.ts'
 import { printable } from './render/table.ts'
 import { LEAVE_AFTER } from './settings.ts'
 import { defined } from './work.ts'
@@ -24,6 +25,8 @@ export interface DaemonOptions {
   readonly mdns?: boolean | undefined
   /** Remembered. */
   readonly bootstrap?: readonly string[] | undefined
+  /** Absolute paths of modules whose exports are offered; remembered. */
+  readonly offer?: readonly string[] | undefined
   readonly lostAfter?: string | undefined
   /** Started by a command that needed it: leaves when it has not been needed for a while. */
   readonly onDemand: boolean
@@ -38,12 +41,14 @@ const LOOK_MS = 30_000
 
 /**
  * Runs this machine's peer until it is shut down, gets SIGTERM or SIGINT, or has been idle for long enough.
- * @throws KeyInUseError, AddressInUseError when one runs in this home already
+ * @throws KeyInUseError, AddressInUseError when one runs in this home already; Failure OFFER
  */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
-  const { home, name, listen, store, mdns, bootstrap, lostAfter, onDemand, version, signals } = options
+  const { home, name, listen, store, mdns, bootstrap, offer, lostAfter, onDemand, version, signals } = options
   await mkdir(home, { recursive: true, mode: 0o700 })
-  const asked = { name, store, mdns, bootstrap, listen }
+  // First: what cannot be offered is not remembered either.
+  const offers = await offersOf(offer ?? (await readConfig(home)).offer ?? [])
+  const asked = { name, store, mdns, bootstrap, listen, offer }
   if (Object.values(asked).some((one) => one !== undefined)) {
     const before = (await readConfig(home)).listen
     await writeConfig(home, defined({ ...asked, listen: listen && keepPorts(listen, before) }))
@@ -64,6 +69,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     onDemand,
     serveLocal: true,
     bootstrap: config.bootstrap ?? [],
+    ...offers,
     transport: (purpose) => transportOf(home, config, purpose),
     log,
   })

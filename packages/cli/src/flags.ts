@@ -74,6 +74,9 @@ export interface Flags {
   store?: string
   mdns?: boolean
   bootstrap?: string[]
+  offer?: string[]
+  register?: string
+  group?: string[]
   foreground?: boolean
   onDemand?: boolean
   readyFd?: number
@@ -159,6 +162,9 @@ const FLAGS = {
     parse: restart,
   },
   input: { flags: '--input <what>', help: 'what it reads: JSON (an array is many), @FILE or -, a line each' },
+  spawnInput: { flags: '--input <json>', help: 'what it begins with: JSON, @FILE or - for JSON from stdin' },
+  register: { flags: '--register <name>', help: 'found on its peer by this name, for as long as it lives' },
+  group: { flags: '--group <name>', help: 'a member of this group on its peer; repeatable', parse: list },
   lines: { flags: '--lines', help: 'each line of input is text, also where it is JSON' },
   ordered: { flags: '--ordered', help: 'results in the order of the inputs' },
   itemDeadline: { flags: '--item-deadline <duration>', help: 'the limit of one item: then that one has failed' },
@@ -225,6 +231,11 @@ const FLAGS = {
     help: 'multiaddr, ending in /p2p/ID, of a peer to stay connected with; repeatable, remembered',
     parse: list,
   },
+  offer: {
+    flags: '--offer <file>',
+    help: 'a module whose machines and named jobs others may ask for; repeatable, remembered',
+    parse: each,
+  },
   foreground: { flags: '--foreground', help: 'stay in this terminal' },
   onDemand: { flags: '--on-demand', help: 'leave after ten idle minutes', hidden: true },
   readyFd: { flags: '--ready-fd <fd>', help: 'where to say that it is up', parse: count(1), hidden: true },
@@ -245,7 +256,7 @@ const FLAGS = {
   home: { flags: '--home <dir>', help: 'key, store and socket of this peer' },
   yes: { flags: '--yes', help: 'do not ask' },
   help: { flags: '-h, --help', help: 'this' },
-} satisfies Partial<Record<keyof Flags | 'afterJob' | 'host' | 'take', FlagSpec>>
+} satisfies Partial<Record<keyof Flags | 'afterJob' | 'host' | 'take' | 'spawnInput', FlagSpec>>
 export type FlagName = keyof typeof FLAGS
 
 /** Taken by every command. */
@@ -290,6 +301,11 @@ function list(text: string, before: string[] | undefined): string[] {
     .map((word) => word.trim())
     .filter((word) => word !== '')
   return [...(before ?? []), ...words]
+}
+
+/** Each as it is: what it names may have commas in it. */
+function each(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), text]
 }
 
 /** A parser that says what it takes: completion offers that. */

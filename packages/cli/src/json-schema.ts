@@ -64,7 +64,7 @@ const JOB: Readonly<Record<string, Schema>> = {
   id: { anyOf: [COUNT, { type: 'string', pattern: String.raw`^\d+(\.\d+)+$` }] },
   instanceId: STRING,
   name: STRING,
-  type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob'),
+  type: oneOf('RemoteJob', 'BackgroundJob', 'ThreadJob', 'PSTaskJob', 'MachineJob'),
   state: JOB_STATE,
   hasMoreData: BOOLEAN,
   location: STRING,
@@ -90,6 +90,59 @@ const AT = { at: STRING } as const
 
 export const DEFS: Readonly<Record<string, Schema>> = {
   job: fields(JOB, AT),
+  /** As `inspect` prints it: of a machine with its actor, null once that has ended. */
+  inspectedJob: fields(JOB, { ...AT, actor: nullable(ref('actor')) }),
+  actor: fields({
+    machine: STRING,
+    version: nullable({ type: 'integer', minimum: 1 }),
+    durable: BOOLEAN,
+    address: fields({ peer: STRING, path: STRING, epoch: COUNT }),
+    /** By the clock of its peer, as all its times. */
+    at: TIME,
+    status: oneOf('active', 'done', 'error', 'stopped', 'gone'),
+    value: ref('stateValue'),
+    context: ref('value'),
+    accepts: listOf(STRING),
+    timers: listOf(fields({ event: STRING, due: TIME })),
+    inbox: COUNT,
+    watchers: COUNT,
+    chart: ref('chartState'),
+    transitions: listOf(
+      fields({
+        seq: COUNT,
+        at: TIME,
+        event: STRING,
+        from: ref('stateValue'),
+        to: ref('stateValue'),
+        ignored: BOOLEAN,
+      }),
+    ),
+  }),
+  /** Where a statechart is, as XState says it: a name, or names with what each is in. */
+  stateValue: { anyOf: [STRING, { type: 'object', additionalProperties: ref('stateValue') }] },
+  chartState: fields({
+    key: STRING,
+    kind: oneOf('atomic', 'compound', 'parallel', 'final', 'history'),
+    active: BOOLEAN,
+    initial: nullable(STRING),
+    history: nullable(oneOf('shallow', 'deep')),
+    tags: listOf(STRING),
+    invokes: listOf(STRING),
+    entry: listOf(STRING),
+    exit: listOf(STRING),
+    on: listOf(
+      fields({
+        event: STRING,
+        public: BOOLEAN,
+        targets: listOf(STRING),
+        guard: nullable(STRING),
+        actions: listOf(STRING),
+      }),
+    ),
+    states: listOf(ref('chartState')),
+    /** Of a chart that is too large to be shown. */
+    omitted: nullable(fields({ transitions: COUNT, states: COUNT })),
+  }),
   /** A line of `watch` and `list --watch`: a job as it is now, or that it is gone. */
   watched: fields(JOB, { ...AT, removed: { const: true } }),
   /** A line of `events`. */
@@ -121,6 +174,21 @@ export const DEFS: Readonly<Record<string, Schema>> = {
         FROM,
       ),
       fields({ at: TIME, event: { type: 'string', pattern: '^peer\\.' }, peer: ref('peer') }, FROM),
+      // Of `events JOB`.
+      fields(
+        {
+          at: TIME,
+          event: oneOf('actor.transition'),
+          jobId: STRING,
+          seq: COUNT,
+          type: STRING,
+          previous: ref('stateValue'),
+          state: ref('stateValue'),
+          ignored: BOOLEAN,
+        },
+        FROM,
+      ),
+      fields({ at: TIME, event: oneOf('actor.output'), jobId: STRING, seq: COUNT, value: ref('value') }, FROM),
     ],
   },
   question: fields({
@@ -200,6 +268,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
     /** What is here for others. */
     hosted: fields({ sessions: COUNT, running: COUNT }),
     peers: COUNT,
+    /** What others may ask for by name. */
+    offers: fields({ jobs: listOf(STRING), machines: listOf(STRING) }),
     onDemand: BOOLEAN,
     /** Where the daemon writes what befell it. */
     log: nullable(STRING),
@@ -263,10 +333,12 @@ export interface Printed {
 const JOBS: Printed = { schema: listOf(ref('job')) }
 const RECORDS: Printed = { schema: ref('record'), lines: true }
 const SESSIONS: Printed = { schema: listOf(ref('session')) }
+const INSPECTED = [ref('inspectedJob'), ref('session'), ref('peer')]
 
 /** By command. A command that is not here prints nothing with `--json`; where flags make it follow, records come behind. */
 export const PRINTS: Readonly<Record<string, Printed>> = {
   start: { schema: oneOrMany(ref('job')) },
+  spawn: { schema: oneOrMany(ref('job')) },
   run: RECORDS,
   map: RECORDS,
   list: JOBS,
@@ -279,7 +351,7 @@ export const PRINTS: Readonly<Record<string, Printed>> = {
   remove: JOBS,
   inspect: {
     schema: {
-      anyOf: [ref('job'), ref('session'), ref('peer'), listOf({ anyOf: [ref('job'), ref('session'), ref('peer')] })],
+      anyOf: [...INSPECTED, listOf({ anyOf: INSPECTED })],
     },
   },
   launch: { schema: ref('process') },

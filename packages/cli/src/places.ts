@@ -18,7 +18,7 @@ import { oneLine, printable } from './render/table.ts'
 import { jobWord } from './work.ts'
 
 /** What a peer and a session have in common: a job table. */
-type JobTable = Pick<Session, 'start' | 'jobs' | 'job' | 'setThrottle' | 'events'>
+type JobTable = Pick<Session, 'start' | 'startMachine' | 'jobs' | 'job' | 'setThrottle' | 'events'>
 
 export interface Place {
   /** What `--at` called it, where several tables are spoken to: then lines and rows say whose they are. */

@@ -1,5 +1,6 @@
 // What may be set for this machine's peer: each setting with what it allows, what it is when nobody says, and where its
 // value came from.
+import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { isPlainName, milliseconds } from '@errand/runtime/client'
@@ -139,6 +140,21 @@ export const SETTINGS: readonly Setting[] = [
       if (nobody === undefined) return addresses(words, whole, '/ip4/192.0.2.1/tcp/4100/p2p/12D3KooW…')
       const hint = 'write /ip4/192.0.2.7/tcp/4100/p2p/ID, as `errand status` there shows it'
       throw usage(`'${nobody}' does not say who is there`, hint)
+    },
+    otherwise: () => [],
+  },
+  {
+    key: 'offer',
+    about: 'files whose exports made by defineMachine and defineJob others may ask for',
+    field: 'offer',
+    restart: true,
+    parse: (words, { cwd }) => {
+      if (words.length === 0) throw usage('no file was given', '`errand config unset offer` for none')
+      return words.map((word) => {
+        const file = resolve(cwd, word)
+        if (existsSync(file)) return file
+        throw usage(`there is no file ${file}`, 'the path of a module, in JavaScript or TypeScript')
+      })
     },
     otherwise: () => [],
   },

@@ -2,12 +2,16 @@
 import { usage } from './failure.ts'
 
 /** In an object, because the value may be undefined to whoever looks for one. @throws Failure USAGE */
-export function typedValue(text: string, json: boolean): { readonly value: unknown } {
+export function typedValue(
+  text: string,
+  json: boolean,
+  hint = 'without --json it is sent as the text it is',
+): { readonly value: unknown } {
   if (!json) return { value: text }
   try {
     return { value: JSON.parse(text) as unknown }
   } catch (error) {
-    throw usage(`'${text}' is not JSON: ${(error as Error).message}`, 'without --json it is sent as the text it is')
+    throw usage(`'${text}' is not JSON: ${(error as Error).message}`, hint)
   }
 }
 

@@ -85,7 +85,10 @@ describe('wantedAt', () => {
     [['help', 'ex'], ['TOPIC']],
     [['up', ''], []],
     [['join', ''], []],
-    [['send', '1', ''], []],
+    [['send', '1', ''], ['EVENT']],
+    [['send', '1', 'approve', ''], []],
+    [['spawn', ''], ['MACHINE']],
+    [['up', '--offer', ''], []],
     [['nonsense', ''], []],
   ])('%j asks for %j', async (words, sources) => {
     expect((await wantedAt(words)).sources).toEqual(sources)

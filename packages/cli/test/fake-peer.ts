@@ -2,6 +2,8 @@
 // does is up to the test: `peer.onStart` scripts it.
 import { isFinished } from '@errand/runtime/client'
 import type {
+  ActorInspection,
+  ActorTransition,
   Completion,
   ConnectOptions,
   Job,
@@ -21,6 +23,7 @@ import type {
   Session,
   SessionSnapshot,
   SessionState,
+  SpawnOptions,
   StartOptions,
   Target,
   Work,
@@ -307,6 +310,50 @@ export class FakeJob implements Job {
   async items(): Promise<never> {
     throw failure('JOB_STATE', `${this.name} is no map: it has no items`)
   }
+  /** Of a machine's job: what its actor shows, and what has happened in it. */
+  actor: ActorInspection | undefined
+  readonly told: { readonly type: string }[] = []
+  /** Why it does not take an event. */
+  refuses: (event: { readonly type: string }) => Error | undefined = () => undefined
+  #actorThere(): ActorInspection {
+    if (this.type !== 'MachineJob') throw failure('USAGE', `${this.name} is no machine: it takes no events`)
+    if (isFinished(this.state) || !this.actor)
+      throw failure('ACTOR_GONE', `${this.name} has ended: it is ${this.state}`)
+    return this.actor
+  }
+  async tell(event: { readonly type: string }): Promise<void> {
+    this.#actorThere()
+    const refused = this.refuses(event)
+    if (refused) throw refused
+    this.told.push(event)
+  }
+  async inspect(): Promise<ActorInspection> {
+    return this.#actorThere()
+  }
+  /** Something happens in its actor. */
+  happens(...transitions: Omit<ActorTransition, 'seq' | 'at'>[]): this {
+    for (const one of transitions) {
+      const { length } = this.happened
+      const at = new Date(Date.UTC(2026, 10, 22, 9, 0, 1 + length))
+      this.happened.push({ seq: length + 1, at, ...one })
+    }
+    if (this.actor) this.actor = { ...this.actor, transitions: this.happened.slice(-16) }
+    this.#changed()
+    return this
+  }
+  readonly happened: ActorTransition[] = []
+  async *transitions(o: { after?: number; signal?: AbortSignal | undefined } = {}): AsyncGenerator<ActorTransition> {
+    if (this.type !== 'MachineJob') throw failure('USAGE', `${this.name} is no machine: it takes no events`)
+    if (isFinished(this.state)) return
+    for (let last = o.after ?? Math.max(0, this.happened.length - 16); !o.signal?.aborted;) {
+      const next = this.happened[last]
+      if (next) {
+        last++
+        yield next
+      } else if (isFinished(this.state)) return
+      else await this.#next(o.signal).catch(() => {}) // aborted: over
+    }
+  }
   async remove(o: { force?: boolean } = {}): Promise<void> {
     if (!isFinished(this.state) && !o.force)
       throw failure('JOB_NOT_FINISHED', `job ${this.id} is ${this.state}, not finished`)
@@ -339,6 +386,20 @@ export class FakeTable {
     )
     return this.add(job)
   }
+  /** Machines that are offered, by name: what makes an actor of a job. */
+  readonly machines = new Map<string, (job: FakeJob) => void>()
+  async startMachine(machine: unknown, options: SpawnOptions = {}): Promise<Job> {
+    const name = String(machine)
+    const spawn = this.machines.get(name)
+    if (!spawn) return noMachine(name)
+    const { name: called } = options
+    const job = new FakeJob(++this.last, [name], called === undefined ? {} : { name: called }, { type: 'MachineJob' })
+    this.spawned.push([name, plain(options)])
+    spawn(job)
+    this.table.push(job)
+    return job
+  }
+  readonly spawned: [machine: string, options: SpawnOptions][] = []
   async #feed(input: AsyncIterable<unknown>, id: number): Promise<void> {
     const values: unknown[] = []
     try {
@@ -529,6 +590,12 @@ export class FakePeer extends FakeTable implements LocalPeer {
   async spawn(machine: unknown): Promise<never> {
     return noMachine(machine)
   }
+  link(): never {
+    throw new Error('the command line links nobody')
+  }
+  supervise(): never {
+    throw new Error('the command line supervises nobody')
+  }
   monitor(): never {
     throw failure('USAGE', 'that is no address of an actor')
   }
@@ -574,6 +641,15 @@ export class FakePeer extends FakeTable implements LocalPeer {
     run().catch((error: unknown) => job.end('Failed', { reason: error as Error }))
     return job
   }
+  // What no command of ours asks.
+  async register(): Promise<void> {}
+  async unregister(): Promise<boolean> {
+    return false
+  }
+  async whereis(): Promise<never> {
+    throw failure('NAME_NOT_FOUND', 'no actor is called that')
+  }
+  async *group(): AsyncGenerator<never> {}
   async ping(on: string): Promise<PingAnswer> {
     this.#known(on)
     return { ms: 1, off: 0, grants: ['admin'] }
@@ -648,6 +724,7 @@ export class FakePeer extends FakeTable implements LocalPeer {
       sessions: this.held.length,
       peers: this.book.length,
       hosted: { sessions: 0, running: 0 },
+      offers: { jobs: [], machines: [...this.machines.keys()] },
       onDemand: false,
     }
   }

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { until } from './support/machines.ts'
 
+const MACHINES = fileURLToPath(new URL('../../runtime/test/fixtures/machines.ts', import.meta.url))
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 let folder: string
 let env: NodeJS.ProcessEnv
@@ -26,7 +27,7 @@ beforeAll(async () => {
        return next(url, context)
      } })`,
   )
-  expect(await errand([], 'up')).toBe(0)
+  expect(await errand([], 'up', '--offer', MACHINES)).toBe(0)
 }, 60_000)
 afterAll(async () => {
   await errand([], 'down', '--force')
@@ -53,6 +54,11 @@ test.each([
   [['help', 'start'], { client: true }],
   [['list'], { client: true }],
   [['status'], { client: true }],
+  // Nor where it speaks to a machine.
+  [['spawn', 'counter', '--name', 'one'], { client: true }],
+  [['inspect', 'one'], { client: true }],
+  [['send', 'one', 'pause'], { client: true }],
+  [['events', 'one'], { client: true }],
 ])('%j loads neither libp2p nor XState', async (words, { client }) => {
   const loaded = await loadedFor(words)
   expect(loaded.some((url) => url.endsWith('/cli/src/app.ts'))).toBe(true)

@@ -3,12 +3,21 @@
 //
 // Nothing reaches the machine but through the inbox; what it says are records of the job that it is.
 import { decode, decodeChunk, encode } from '@errand/transport'
-import { createActor, type ActorSystem, type AnyMachineSnapshot, type AnyStateMachine, type StateValue } from 'xstate'
+import {
+  createActor,
+  type ActorScope,
+  type ActorSystem,
+  type AnyEventObject,
+  type AnyMachineSnapshot,
+  type AnyStateMachine,
+  type StateValue,
+} from 'xstate'
 import { ActorInbox } from './actor-inbox.ts'
 import { Senders } from './actor-senders.ts'
-import { acceptsOf, shown, withoutActors, type ActorState } from './actor-state.ts'
-import type { ActorTransition, MachineDefinition } from './actor-surface.ts'
+import { shown, withoutActors, type ActorState } from './actor-state.ts'
+import type { ActorInspection, ActorTransition, MachineDefinition } from './actor-surface.ts'
 import type { ActorTurns, Turned } from './actor-turns.ts'
+import { acceptsOf, eventName } from './chart.ts'
 import {
   ActorGoneError,
   asError,
@@ -37,6 +46,8 @@ export const WAITING_BYTES: number = 32 * 1024 * 1024
 const REFUSALS_MOST = 64
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
+/** Timers that are shown, of which a machine may have any number. */
+const TIMERS_SHOWN = 64
 
 /** What came of a batch: those that were refused, by their place in it. The others are in the inbox. */
 export interface TellAnswer {
@@ -84,6 +95,34 @@ export function hostOf(system: ActorSystem<any>): ActorHost | undefined {
   return hosts.get(system)
 }
 
+type AnyScope = ActorScope<AnyMachineSnapshot, AnyEventObject, ActorSystem<any>>
+
+/** The same machines, but for that the host hears of whatever has reached them. */
+const noted = new WeakMap<AnyStateMachine, AnyStateMachine>()
+
+/**
+ * A machine whose host is told of each event, its own among them: a timer, the end of what it runs. XState's inspection says
+ * so too, of everything in the system, at a third of the speed.
+ */
+function notedMachine(machine: AnyStateMachine): AnyStateMachine {
+  let made = noted.get(machine)
+  if (made) return made
+  const transition = (before: AnyMachineSnapshot, event: AnyEventObject, scope: AnyScope): AnyMachineSnapshot => {
+    const host = hosts.get(scope.system)
+    try {
+      const after = machine.transition(before, event, scope) as AnyMachineSnapshot
+      if (event.type !== 'xstate.stop') host?.took(event, before, after)
+      return after
+    } catch (error) {
+      host?.took(event, before, undefined)
+      throw error
+    }
+  }
+  made = Object.create(machine, { transition: { value: transition } }) as AnyStateMachine
+  noted.set(machine, made)
+  return made
+}
+
 export class ActorHost implements Execution, Turned {
   readonly definition: MachineDefinition
   readonly epoch: number
@@ -129,7 +168,7 @@ export class ActorHost implements Execution, Turned {
     this.#around = around
     this.#types = Object.keys(definition.events)
     this.#writer = new RecordWriter((chunk) => io.chunk(chunk))
-    this.#actor = createActor(definition.machine as AnyStateMachine, {
+    this.#actor = createActor(notedMachine(definition.machine as AnyStateMachine), {
       input: input as never,
       logger: (...said: unknown[]) => this.#say('information', said.length === 1 ? said[0] : said),
     })
@@ -315,8 +354,24 @@ export class ActorHost implements Execution, Turned {
     } finally {
       this.#asking = undefined
     }
-    this.#seq++
-    this.#note(event.type, before.value, (this.#actor.getSnapshot() as AnyMachineSnapshot).value)
+  }
+
+  /**
+   * The machine has handled an event, whoever it came from; before anybody sees what came of it. `after`: none where it threw.
+   */
+  took(event: AnyEventObject, before: AnyMachineSnapshot, after: AnyMachineSnapshot | undefined): void {
+    // What does something and changes nothing gives the same snapshot as what is not taken at all.
+    const ignored = after === before && !before.can(event)
+    const transition: ActorTransition = {
+      seq: ++this.#seq,
+      at: new Date(),
+      event: eventName(this.definition.machine as AnyStateMachine, event.type),
+      from: before.value,
+      to: (after ?? before).value,
+      ...(ignored && { ignored }),
+    }
+    if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
+    for (const listener of this.#listeners) listener(transition)
   }
 
   /** What a machine's `reply` says: to this ask, or to the one it handles. Nobody asked: nothing. */
@@ -422,6 +477,10 @@ export class ActorHost implements Execution, Turned {
     return () => this.#watchers.delete(listener)
   }
 
+  /** Its end has been said. */
+  get over(): boolean {
+    return this.#over !== undefined
+  }
   get watchers(): number {
     return this.#watchers.size
   }
@@ -433,6 +492,18 @@ export class ActorHost implements Execution, Turned {
   }
   get transitions(): readonly ActorTransition[] {
     return this.#transitions
+  }
+  /** What it will send itself, the next first; timers of what it runs are none of its own. */
+  get timers(): ActorInspection['timers'] {
+    const { _scheduledEvents: scheduled } = this.#actor.system.getSnapshot()
+    return Object.values(scheduled)
+      .filter(({ source, target }) => source === this.#actor && target === this.#actor)
+      .map(({ event, startedAt, delay }) => ({
+        event: eventName(this.definition.machine as AnyStateMachine, event.type),
+        due: new Date(startedAt + delay),
+      }))
+      .toSorted((a, b) => a.due.getTime() - b.due.getTime())
+      .slice(0, TIMERS_SHOWN)
   }
 
   /** What happened behind that cursor, as soon as something has. */
@@ -493,12 +564,6 @@ export class ActorHost implements Execution, Turned {
       const state = this.state()
       for (const watcher of [...this.#watchers]) watcher(state)
     })
-  }
-
-  #note(event: string, from: StateValue, to: StateValue): void {
-    const transition: ActorTransition = { seq: this.#seq, at: new Date(), event, from, to }
-    if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
-    for (const listener of this.#listeners) listener(transition)
   }
 }
 

@@ -1,16 +1,17 @@
 // Everything known of an actor, for people.
 import { decode } from '@errand/transport'
 import type { ActorHost } from './actor-host.ts'
-import type { ActorInspection, ChartState } from './actor-surface.ts'
+import type { ActorInspection } from './actor-surface.ts'
+import { chartOf } from './chart.ts'
 import type { JobSnapshot } from './surface.ts'
 
 /** What `errand inspect ACTOR` shows. */
 export function inspectActor(job: JobSnapshot, actor: ActorHost): ActorInspection {
   const { definition, epoch } = actor
   const { status, value = '', accepts = [], context } = actor.state()
-  const chart: ChartState = { key: definition.name, kind: 'compound', active: true, on: [], states: [] }
   return {
     address: { peer: job.peer, path: `${job.session}/${job.instanceId}`, epoch, machine: definition.name },
+    at: new Date(),
     machine: definition.name,
     version: definition.durable?.version,
     durable: definition.durable !== undefined,
@@ -18,10 +19,10 @@ export function inspectActor(job: JobSnapshot, actor: ActorHost): ActorInspectio
     value,
     context: context && decode(context),
     accepts,
-    timers: [],
+    timers: actor.timers,
     inbox: actor.inbox,
     watchers: actor.watchers,
-    chart,
+    chart: chartOf(definition.machine, value, Object.keys(definition.events)),
     transitions: actor.transitions,
   }
 }

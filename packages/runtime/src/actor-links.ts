@@ -34,6 +34,7 @@ export class ActorLinks {
   readonly #over: AbortSignal
   /** By the key of the place. */
   readonly #under = new Map<string, Attempts>()
+  readonly #waiting = new Map<PeerId, Set<() => void>>()
   /** When the last link there was made. */
   readonly #made = new Map<string, number>()
 
@@ -46,6 +47,22 @@ export class ActorLinks {
   /** A peer has come to us, or we to it: what waits to try it again need not wait. */
   heardOf(peer: PeerId): void {
     for (const attempts of this.#under.values()) if (attempts.peer === peer) attempts.sooner()
+    for (const sooner of this.#waiting.get(peer) ?? []) sooner()
+  }
+
+  /** Who asks a peer something again and again lets so many milliseconds pass in between, or less: see `heardOf`. */
+  async wait(peer: PeerId, ms: number, signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const waiting = this.#waiting.get(peer) ?? new Set()
+    this.#waiting.set(peer, waiting.add(resolve))
+    const timer = setTimeout(resolve, Math.min(ms, SOON))
+    try {
+      await untilAborted(promise, AbortSignal.any([signal, this.#over]))
+    } finally {
+      clearTimeout(timer)
+      waiting.delete(resolve)
+      if (waiting.size === 0 && this.#waiting.get(peer) === waiting) this.#waiting.delete(peer)
+    }
   }
 
   /**

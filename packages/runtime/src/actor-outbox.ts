@@ -48,7 +48,10 @@ export class ActorOutbox {
   #events = 0
   #bytes = 0
   #begun = false
-  #answered: PromiseWithResolvers<void> | undefined
+  /** Events that have left, since it was made. */
+  #done = 0
+  /** Who waits for so many of them. */
+  readonly #flushes: { readonly at: number; readonly resolve: () => void }[] = []
   /** It takes nothing more, for good. */
   #failed: Error | undefined
   readonly #refusals = new Set<(error: Error, event: unknown) => void>()
@@ -84,10 +87,12 @@ export class ActorOutbox {
     return !this.#begun && this.#refusals.size === 0
   }
 
-  /** Everything that was sent has been answered. Never rejects. */
-  answered(): Promise<void> {
-    if (!this.#begun) return Promise.resolve()
-    return (this.#answered ??= Promise.withResolvers<void>()).promise
+  /** Everything that was sent so far has been answered, and what was asked has left. Never rejects. */
+  flushed(): Promise<void> {
+    if (this.#events === 0) return Promise.resolve()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#flushes.push({ at: this.#done + this.#events, resolve })
+    return promise
   }
 
   /** Encodes now. @throws LimitError, NotTransferableError, what has ended it: nothing was taken */
@@ -169,18 +174,21 @@ export class ActorOutbox {
       if (!next) break
       if ('count' in next) {
         await this.#deliver(next)
-        this.#events -= next.count
-        this.#bytes -= next.bytes.byteLength
+        this.#left(next.count, next.bytes)
       } else {
         await this.#put(next)
-        this.#events--
-        this.#bytes -= next.event.byteLength
+        this.#left(1, next.event)
       }
     }
     this.#begun = false
-    this.#answered?.resolve()
-    this.#answered = undefined
     this.#rest()
+  }
+
+  #left(count: number, { byteLength }: Uint8Array): void {
+    this.#events -= count
+    this.#bytes -= byteLength
+    this.#done += count
+    while (this.#flushes[0] && this.#flushes[0].at <= this.#done) this.#flushes.shift()!.resolve()
   }
 
   #rest(): void {

@@ -5,12 +5,14 @@ import { ActorLinks } from './actor-links.ts'
 import { ActorOutboxes } from './actor-outboxes.ts'
 import type { ActorOutbox } from './actor-outbox.ts'
 import { goneState, heardState, type ActorState } from './actor-state.ts'
+import { checkedName, type ActorNames } from './actor-names.ts'
 import type { ActorAddress, Monitor, Ref } from './actor-surface.ts'
-import type { ActorPlace, ActorWay, RefOptions } from './actor-way.ts'
+import { placeOf, type ActorPlace, type ActorWay, type RefOptions, type Whereis } from './actor-way.ts'
 import { ask } from './asking.ts'
 import { asError, codeOf, PeerClosedError, PeerUnreachableError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link } from './link.ts'
 import { ActorMonitor } from './monitor.ts'
+import { NameFollows } from './name-follows.ts'
 import type { Network } from './network.ts'
 import { MachineRef } from './ref.ts'
 import type { HostSession } from './session.ts'
@@ -28,6 +30,7 @@ export interface RoutesHome {
   readonly lostAfter: number
   /** A session that it hosts, its own among them. */
   hosted(instanceId: string): HostSession | undefined
+  readonly names: ActorNames
   /** Aborts when it closes. */
   readonly over: AbortSignal
 }
@@ -36,6 +39,11 @@ export class ActorRoutes implements ActorWay {
   readonly #home: RoutesHome
   readonly #links: ActorLinks
   readonly #outboxes = new ActorOutboxes((place, event, options) => this.ask(place, event, options))
+  readonly names: NameFollows = new NameFollows({
+    ask: (peer, name, cursor, signal) => this.whereis({ on: peer, name, cursor }, signal),
+    wait: (peer, ms, signal) => this.#links.wait(peer, ms, signal),
+    over: () => this.#home.over.aborted,
+  })
 
   constructor(home: RoutesHome) {
     this.#home = home
@@ -115,6 +123,38 @@ export class ActorRoutes implements ActorWay {
     return answer
   }
 
+  /**
+   * Who has that name on that peer, or on this one, as soon as it is another one than `cursor` says.
+   * @throws PeerNotFoundError, PeerUnreachableError, PeerLostError, DeniedError
+   */
+  async whereis(
+    { name, on, cursor }: { name: string; on?: string | undefined; cursor?: string | undefined },
+    signal?: AbortSignal,
+  ): Promise<Whereis> {
+    const { network, names, id } = this.#home
+    if (on === undefined || on === id || on === 'local') {
+      return { peer: id, ...(await names.watchName(name, cursor, signal)) }
+    }
+    const there = network.place(on)
+    const link = network.linkThere(there) ?? (await network.linkTo(there, signal))
+    const event = { type: 'names.watch' as const, name, ...(cursor !== undefined && { cursor }) }
+    const answer = checkedName(there.location, await link.ask({}, event, { signal }))
+    // The daemon of this machine, by way of its socket, is known by no other name here.
+    return { ...answer, peer: there.key === 'localhost' ? 'localhost' : there.peer }
+  }
+
+  /** Tells, once, that an actor is no more; whether one is that may not be watched nobody knows. Ends with what it returns. */
+  untilDown(address: ActorAddress, down: () => void): () => void {
+    return this.watch(
+      placeOf(address),
+      address.epoch,
+      ({ status, reason }) => {
+        if (status !== 'active' && !UNKNOWN.has(codeOf(reason) ?? '')) down()
+      },
+      () => undefined,
+    )
+  }
+
   watch(
     place: ActorPlace,
     epoch: number,
@@ -164,6 +204,9 @@ export class ActorRoutes implements ActorWay {
 
 /** A link that has lasted for so long, in ms, was one: what is lost with it is not lost for its sake. */
 const LASTING = 10_000
+
+/** Why an actor cannot be watched that may well be there. */
+const UNKNOWN: ReadonlySet<string> = new Set(['DENIED', 'PEER_NOT_FOUND', 'PEER_CLOSED', 'LIMIT'])
 
 /** One watcher of an actor elsewhere: over the link there is, and the next one. */
 class FarWatch {

@@ -1,7 +1,7 @@
 // How an actor is shown: from its machine's snapshot to what travels, and from there to what a ref shows. What it shows of
 // itself is encoded where it is, once for all that watch it, and decoded where it is looked at.
 import { decode, encode } from '@errand/transport'
-import { getNextTransitions, matchesState, type AnyMachineSnapshot, type StateValue } from 'xstate'
+import { matchesState, type StateValue } from 'xstate'
 import type { ActorSnapshot } from './actor-surface.ts'
 import { count, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
 import { plainError, ProtocolError } from './errors.ts'
@@ -147,15 +147,4 @@ export class SeenSnapshot implements ActorSnapshot {
   can({ type }: { readonly type: string }): boolean {
     return this.accepts.includes(type)
   }
-}
-
-/** Which of these its state has a transition for; guards are not asked. */
-export function acceptsOf(snapshot: AnyMachineSnapshot, types: readonly string[]): string[] {
-  const taken = getNextTransitions(snapshot).map(({ eventType }) => eventType)
-  return types.filter((type) => taken.some((one) => one === type || one === '*' || isBegunBy(one, type)))
-}
-
-/** `order.*` takes `order.paid`. */
-function isBegunBy(descriptor: string, type: string): boolean {
-  return descriptor.endsWith('.*') && type.startsWith(descriptor.slice(0, -1))
 }

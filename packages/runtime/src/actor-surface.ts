@@ -63,9 +63,12 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   input?: I
   /** Of the job that it is. Default `JobN`. */
   name?: string
-  /** Registered under this name on its peer, for as long as it lives. @see Peer.whereis */
+  /**
+   * Its name on its peer, for as long as it lives; free before its end is told. While another one has it nothing is spawned
+   * (NameTakenError). Needs `run:script` there. See {@link Peer.whereis}.
+   */
   register?: string
-  /** A member of these groups on its peer, for as long as it lives. */
+  /** The groups that it is in on its peer, for as long as it lives; at most 64. Needs the same. See {@link Peer.group}. */
   groups?: readonly string[]
   /** Same client, same id: one actor. Default: a new id per call. */
   startId?: string
@@ -172,6 +175,21 @@ export interface Ref<D = MachineDefinition>
   ready(o?: Cancel): Promise<void>
 }
 
+/** The actors behind a group's name, on this peer and on those that it is connected with, as they were at one moment. */
+export interface GroupSnapshot {
+  /** Of all peers that are `reached`. */
+  readonly members: readonly ActorAddress[]
+  /** This peer first. */
+  readonly peers: readonly {
+    readonly id: PeerId
+    readonly name: string
+    /** Its members are in it. Otherwise it cannot be reached now, or does not let us look, and whom it has is unknown. */
+    readonly reached: boolean
+    /** Why it is not. */
+    readonly reason?: Error | undefined
+  }[]
+}
+
 /**
  * Why an actor is no more, or cannot be seen any more: said once. `exit`: it has done its work. `error`: it has failed.
  * `stopped`: it was stopped. `peer lost`: its peer was started again without it. `unreachable`: its peer has not been heard of
@@ -203,12 +221,19 @@ export interface ChartState {
   readonly kind: 'atomic' | 'compound' | 'parallel' | 'final' | 'history'
   /** It is in it now. */
   readonly active: boolean
+  /** The key of the state that it begins in; of a history state, where it leads when there was none. */
   readonly initial?: string | undefined
+  readonly history?: 'shallow' | 'deep' | undefined
   readonly tags?: readonly string[] | undefined
   /** What it runs while it is in it. */
   readonly invokes?: readonly string[] | undefined
+  /** What it does when it comes to it, and when it leaves it. */
+  readonly entry?: readonly string[] | undefined
+  readonly exit?: readonly string[] | undefined
   readonly on: readonly ChartTransition[]
   readonly states: readonly ChartState[]
+  /** The chart is large: so many of its transitions, and of the states in it at any depth, are not here. */
+  readonly omitted?: { readonly transitions: number; readonly states: number } | undefined
 }
 /** What a state does on an event. */
 export interface ChartTransition {
@@ -216,7 +241,7 @@ export interface ChartTransition {
   readonly event: string
   /** It may be sent from outside. */
   readonly public: boolean
-  /** Keys from the root, `a.b`; none: it stays where it is. */
+  /** Keys from the root, `a.b`, `''` for the root itself; none: it stays where it is. With no actions either it is ignored. */
   readonly targets: readonly string[]
   readonly guard?: string | undefined
   readonly actions?: readonly string[] | undefined
@@ -237,6 +262,8 @@ export interface ActorTransition {
 /** Everything known of an actor: what `errand inspect ACTOR` shows. */
 export interface ActorInspection {
   readonly address: ActorAddress
+  /** When this was so, by the clock that its timers go by. */
+  readonly at: Date
   readonly machine: string
   readonly version?: number | undefined
   readonly durable: boolean
@@ -252,4 +279,178 @@ export interface ActorInspection {
   readonly chart: ChartState
   /** The last 16, oldest first. */
   readonly transitions: readonly ActorTransition[]
+}
+
+// ── supervision ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Who is started again with a child that went down. one-for-one: nobody. rest-for-one: those behind it in the list.
+ * one-for-all: all. They are stopped first, the last one first, and started in order, each when the one before it is up.
+ */
+export type SupervisionStrategy = 'one-for-one' | 'one-for-all' | 'rest-for-one'
+
+/**
+ * permanent: a child is started again whyever it went down. transient: not after `exit` and `stopped`. temporary: never, also
+ * not with others.
+ */
+export type ChildRestart = 'permanent' | 'transient' | 'temporary'
+
+/** A child: an actor that is spawned, monitored, and spawned again. */
+export interface ChildSpec<D extends MachineDefinition = MachineDefinition> extends Omit<
+  SpawnOptions<SpawnInput<D>>,
+  'signal' | 'startId' | 'onRefused'
+> {
+  /** Its name among its siblings: letters, digits and `_ . : -`. */
+  readonly id: string
+  /** Offered by each peer that it may be on; its definition, or its name. */
+  readonly machine: D | string
+  /**
+   * The peers it may be on: the last good one is tried first, then the others in their order, also when the one it was on was
+   * lost. Up to 64. Default: this peer.
+   */
+  readonly on?: string | readonly string[]
+  /** Default `permanent`. */
+  readonly restart?: ChildRestart
+  /** A start at one peer that takes longer has failed. Default 30 s, at most 24 h. */
+  readonly startWithin?: Duration
+  /** One that takes longer to stop is waited for no more; it is still being stopped. Default 10 s, at most 24 h. */
+  readonly stopWithin?: Duration
+}
+
+/** A child that is a supervisor itself: it runs where this one does, and its failing is that of a child. */
+export interface NestedSupervisorSpec {
+  /** Its name, too, behind that of the outer one. */
+  readonly id: string
+  readonly supervisor: Omit<SupervisorOptions, 'name'>
+  /** Default `permanent`. */
+  readonly restart?: ChildRestart
+}
+
+/** What a supervisor watches over, and how. */
+export interface SupervisorOptions {
+  /**
+   * Default `supervisor`. Its children have the names `NAME/ID` on this peer: letters, digits and `_ . : / -`, at most 128. One
+   * that somebody else has is not taken from him: that child cannot be started, `NAME_TAKEN`.
+   */
+  readonly name?: string
+  /** Default `one-for-one`. */
+  readonly strategy?: SupervisionStrategy
+  /**
+   * When more restarts than `times` (0 to 10 000, default 3) were needed `within` (default 5 s, at most 24 h), of all children
+   * together, starting again does not help: it stops them all and fails. A start that failed because nobody was there to do it
+   * does not count: that is waited out.
+   */
+  readonly intensity?: { readonly times?: number; readonly within?: Duration }
+  /**
+   * Pause before a child is started again: `delay` (default 100 ms), each time `factor` (1 to 1000, default 2) times the one
+   * before, up to `most` (default 30 s, at most 24 h); from the beginning for one that has lived for `within`.
+   */
+  readonly backOff?: { readonly delay?: Duration; readonly factor?: number; readonly most?: Duration }
+  /** 1 to 1 024, in the order in which they are started; supervisors in supervisors go 16 deep. */
+  readonly children: readonly (ChildSpec<any> | NestedSupervisorSpec)[]
+}
+
+/**
+ * Starting: not all of its children have been up yet. Running: all are up, or have done their work. Restarting: some are being
+ * started again. Stopping, Failing: all are being stopped. Done: all have done their work. Failed: it gave up.
+ */
+export type SupervisorState =
+  | 'Starting'
+  | 'Running'
+  | 'Restarting'
+  | 'Stopping'
+  | 'Failing'
+  | 'Done'
+  | 'Stopped'
+  | 'Failed'
+
+/** A child as it is at one moment. */
+export interface SupervisedChild {
+  readonly id: string
+  /** waiting: for its turn, or a pause. ended: it is not started again, unless with others. */
+  readonly state: 'waiting' | 'starting' | 'running' | 'stopping' | 'ended'
+  /** Of the one that is up. */
+  readonly address: ActorAddress | undefined
+  /** The peer it is on, is being started on, or was on last; undefined for this one. */
+  readonly on: string | undefined
+  /** How often it was up again. */
+  readonly restarts: number
+  /** It is started then at the earliest. */
+  readonly due: Date | undefined
+  /** Why it was last not up, or could not be started. */
+  readonly reason: Down['reason'] | 'refused' | 'timeout' | undefined
+  readonly error: Error | undefined
+  /** Of a child that is a supervisor. */
+  readonly supervisor: SupervisorSnapshot | undefined
+}
+
+/** A supervisor as it is at one moment. */
+export interface SupervisorSnapshot {
+  readonly name: string
+  readonly status: 'active' | 'done' | 'error' | 'stopped'
+  readonly value: SupervisorState
+  readonly children: readonly SupervisedChild[]
+  /** Why it failed. */
+  readonly error: Error | undefined
+}
+
+/**
+ * An actor that starts others, here and on other peers, and starts them again when they go down. It runs in the process that
+ * made it, and its children end with it: they are in temporary sessions of this peer.
+ *
+ * A child that went down as `unreachable` may go on where it is while another is started elsewhere. It is stopped as soon as
+ * its peer is back; where it is not back in time its session ends by itself, `temporaryLease` (1 min) after that peer lost ours.
+ * @example
+ * await using workers = await peer.supervise({
+ *   name: 'workers',
+ *   children: [
+ *     { id: 'one', machine: worker, on: ['server01', 'server02'] },
+ *     { id: 'two', machine: worker, on: ['server02', 'server01'] },
+ *   ],
+ * })
+ * await workers.ready()
+ * const one = await workers.child('one')
+ * one.send({ type: 'work' })
+ */
+export interface Supervisor extends AsyncDisposable {
+  readonly name: string
+  /** How it has ended: Done, Stopped or Failed. Never rejects. */
+  readonly finished: Promise<SupervisorSnapshot>
+  /** All its children are up, or have done their work. @throws SupervisorFailedError, ActorGoneError when it was stopped */
+  ready(o?: Cancel): Promise<void>
+  /**
+   * A ref that follows the child from one incarnation to the next; of one in a nested supervisor: `inner/child`. To stop it
+   * does not keep a permanent child from being started again. @throws UsageError when there is no such child
+   */
+  child(id: string): Promise<Ref<any>>
+  getSnapshot(): SupervisorSnapshot
+  /** Told of each change, and of its end by `complete`, or by `error` when it failed. */
+  subscribe(
+    observer:
+      | ((snapshot: SupervisorSnapshot) => void)
+      | {
+          next?: (snapshot: SupervisorSnapshot) => void
+          error?: (error: unknown) => void
+          complete?: () => void
+        },
+    error?: (error: unknown) => void,
+    complete?: () => void,
+  ): { unsubscribe(): void }
+  /** How it is, now and whenever that has changed, to its end; what changes faster than it is read is told as one. */
+  watch(o?: Cancel): AsyncIterable<SupervisorSnapshot>
+  /** Stops its children, the last one first, and then is Stopped. Who gives up waiting does not keep it from that. */
+  stop(o?: Cancel): Promise<void>
+}
+
+/** How shared fate has ended: `down` is the one that took the other with it, undefined where none did. */
+export interface FateEnd {
+  readonly down: Down | undefined
+  /** Why the other one could not be stopped. */
+  readonly error: Error | undefined
+}
+
+/** Two actors of which neither outlives the other's failure. Disposed, they have nothing to do with each other any more. */
+export interface SharedFate extends Disposable {
+  /** Settles once: one went down and the other was stopped, one has done its work, or it was disposed. Never rejects. */
+  readonly ended: Promise<FateEnd>
 }

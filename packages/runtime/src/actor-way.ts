@@ -2,8 +2,10 @@
 // daemon (client-actors.ts: which asks that to pass it on); refs do not know which.
 import type { ActorOutbox } from './actor-outbox.ts'
 import type { ActorState } from './actor-state.ts'
+import type { NameAnswer } from './actor-names.ts'
 import type { ActorAddress, MachineDefinition, Monitor, Ref } from './actor-surface.ts'
 import type { JobReading } from './link.ts'
+import type { NameFollows } from './name-follows.ts'
 import type { RequestOptions } from './session-ref.ts'
 import type { Cancel, PeerId } from './surface.ts'
 import type { Beat, ReadRequest, SessionEvent } from './wire.ts'
@@ -21,6 +23,9 @@ export interface RefOptions {
   /** Told of each event of a `send` that was refused over there, or that could not be brought there. Default: nobody. */
   readonly onRefused?: ((error: Error, event: unknown) => void) | undefined
 }
+
+/** Who has a name, and on which peer it was looked for. */
+export type Whereis = NameAnswer & { readonly peer: PeerId }
 
 export interface ActorWay {
   /** Aborts when this peer, or program, closes. */
@@ -42,6 +47,8 @@ export interface ActorWay {
     listener: (state: ActorState) => void,
     away: (reason: Error) => void,
   ): () => void
+  /** Who has those names that refs here follow. */
+  readonly names: NameFollows
   /** What it says, as chunks. */
   read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading
   /** What this process sends there, in order: one for all refs of an actor. */

@@ -1,13 +1,15 @@
 // The way to actors of a program beside a daemon: that passes on what is asked, to wherever the actor is. Loads xstate only
 // when a ref is made.
+import { setTimeout as delay } from 'node:timers/promises'
 import { ActorOutboxes } from './actor-outboxes.ts'
 import type { ActorOutbox } from './actor-outbox.ts'
 import { goneState, heardState, type ActorState } from './actor-state.ts'
 import type { ActorAddress, Down, Monitor, Ref } from './actor-surface.ts'
-import type { ActorPlace, ActorWay, RefOptions } from './actor-way.ts'
+import type { ActorPlace, ActorWay, RefOptions, Whereis } from './actor-way.ts'
 import { asError, codeOf, PeerLostError } from './errors.ts'
 import type { JobReading, Link } from './link.ts'
 import { askOver, type Line } from './link-session.ts'
+import { NameFollows } from './name-follows.ts'
 import type { RequestOptions } from './session-ref.ts'
 import type { Cancel } from './surface.ts'
 import type { Address, Beat, ReadRequest, SessionEvent } from './wire.ts'
@@ -20,6 +22,15 @@ export class ClientActors implements ActorWay {
   readonly over: AbortSignal
   readonly #line: Line
   readonly #outboxes: ActorOutboxes = new ActorOutboxes((place, event, options) => this.ask(place, event, options))
+
+  readonly names: NameFollows = new NameFollows({
+    ask: async (on, name, cursor, signal) => {
+      const event = { type: 'local.whereis' as const, on, name, ...(cursor !== undefined && { cursor }) }
+      return (await askOver(this.#line, {}, event, { signal })) as Whereis
+    },
+    wait: async (_, ms, signal) => delay(ms, undefined, { signal, ref: false }).catch(() => undefined),
+    over: () => !this.#line.link.open,
+  })
 
   constructor(line: Line, over: AbortSignal) {
     this.#line = line

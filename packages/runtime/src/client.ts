@@ -48,6 +48,8 @@ export interface PeerStatus {
   /** What is here for other peers and clients: sessions, and work in them that has not ended. */
   readonly hosted: { readonly sessions: number; readonly running: number }
   readonly peers: number
+  /** What others may ask for by name, with a grant. */
+  readonly offers: { readonly jobs: readonly string[]; readonly machines: readonly string[] }
   /** Started by the first command that needed it: it leaves when nobody does any more. */
   readonly onDemand: boolean
 }

@@ -100,6 +100,17 @@ export class RestartIntensityError extends ErrandError {
     super('RESTART_INTENSITY', `it failed ${failures} times within ${within} ms`, options)
   }
 }
+/** A supervisor has given up, and stopped its children: it had to start them again too often. `cause` is the last failure. */
+export class SupervisorFailedError extends ErrandError {
+  constructor(name: string, child: string, times: number, within: number, options?: ErrandErrorOptions) {
+    const often = `more than ${times} ${times === 1 ? 'restart' : 'restarts'} within ${within} ms`
+    super(
+      'RESTART_INTENSITY',
+      `supervisor ${show(name)} gave up: ${often} were needed, the last of ${show(child)}`,
+      options,
+    )
+  }
+}
 /** No session there is meant by that: number, name, instanceId. */
 export class SessionNotFoundError extends ErrandError {
   constructor(which: unknown, where: string) {
@@ -290,6 +301,20 @@ export class EventNotAcceptedError extends ErrandError {
 export class ActorGoneError extends ErrandError {
   constructor(message: string, options?: ErrandErrorOptions) {
     super('ACTOR_GONE', message, options)
+  }
+}
+/** Another actor has that name, and nobody said that it is to be replaced. */
+export class NameTakenError extends ErrandError {
+  constructor(name: string, holder: { readonly peer: string; readonly path: string }) {
+    super('NAME_TAKEN', `'${name}' is the name of ${holder.path} on ${holder.peer}`, {
+      hint: '`{ replace: true }` gives it to another one',
+    })
+  }
+}
+/** No actor has that name there now. */
+export class NameNotFoundError extends ErrandError {
+  constructor(name: string, where: string) {
+    super('NAME_NOT_FOUND', `no actor is called '${name}' on ${where}`)
   }
 }
 /** The module of a named job cannot be imported where the job runs, or does not export it. */

@@ -4,9 +4,14 @@ export { isFinished } from './child-jobs.ts'
 export { connectLocal, defaultHome, type LocalPeer, type PeerStatus } from './client.ts'
 export { milliseconds } from './duration.ts'
 export * from './errors.ts'
-export { defineJob, type JobDescription, type Produced, type Producing } from './job-definition.ts'
+export { defineJob, isJobDefinition, type JobDescription, type Produced, type Producing } from './job-definition.ts'
 export { askOf, reply, tellActor, type From, type MachineActionArgs } from './machine-actions.ts'
-export { defineMachine, type DurableOptions, type MachineDescription } from './machine-definition.ts'
+export {
+  defineMachine,
+  isMachineDefinition,
+  type DurableOptions,
+  type MachineDescription,
+} from './machine-definition.ts'
 export type { NetworkPurpose } from './network.ts'
 export { createPeer, PeerHost, type PeerOptions } from './peer.ts'
 export { memoryStore } from './store/memory.ts'

@@ -105,6 +105,7 @@ export function defineJob(
   return Object.freeze({ name, input, output, module: url, run, [MADE]: true })
 }
 
+/** Whether {@link defineJob} made it, also one of another copy of this package. */
 export function isJobDefinition(value: unknown): value is JobDefinition {
   return typeof value === 'object' && value !== null && (value as { [MADE]?: unknown })[MADE] === true
 }

@@ -34,6 +34,10 @@ export class JobOffers {
     return offers
   }
 
+  get names(): string[] {
+    return [...this.#jobs.keys()]
+  }
+
   /** @throws JobNotOfferedError */
   throwUnlessOffered({ kind, job = '' }: WorkSpec): void {
     if (kind === 'job' && !this.#jobs.has(job)) throw new JobNotOfferedError(job, this.#where)

@@ -836,8 +836,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   /** Once: a queue may say it as well. */
   begun(): void {
-    // Another attempt: no other state, but there may be an actor to be seen now.
-    if (this.#begunAt) return this.#changed()
+    if (this.#begunAt) {
+      // Another attempt. Whoever waits for its actor hears of it only by this.
+      if (this.actor) this.#changed()
+      return
+    }
     this.#begunAt = new Date()
     this.#send({ type: 'job.begun' })
     // News also where it is no change of state: it was lost before it said so.

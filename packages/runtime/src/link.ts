@@ -14,8 +14,10 @@ import {
   checkControl,
   checkData,
   checkEvent,
+  OPEN_POLLS,
   OPEN_READS,
   OPEN_REQUESTS,
+  POLLS,
   REPEAT,
   type Address,
   type ControlMessage,
@@ -107,6 +109,8 @@ export class Link {
   readonly #watches: Watches
   readonly #tellings: Tellings
   #answering = 0
+  /** Of the other side's, those that wait for news. */
+  #polling = 0
   /** What nobody waits for: it leaves ahead of the next chunk or end, or soon. */
   readonly #late = new Map<string, () => ControlMessage | undefined>()
   #lateTimer: NodeJS.Timeout | undefined
@@ -405,11 +409,14 @@ export class Link {
 
   async #answer({ id, to, event: asked, late, w }: Extract<ControlMessage, { t: 'ask' }>): Promise<void> {
     const abort = new AbortController()
-    // Counted, and not looked up: one may be asked twice under one id.
-    this.#answering++
+    const polls = POLLS.has((asked as { type?: unknown }).type as string)
+    // Counted, and not looked up: one may be asked twice under one id. What only waits leaves room for what is to be done.
+    const [open, most] = polls ? [++this.#polling, OPEN_POLLS] : [++this.#answering, OPEN_REQUESTS]
     try {
-      if (this.#answering > OPEN_REQUESTS)
-        throw new LimitError(`more than ${OPEN_REQUESTS} requests under way on one link`)
+      if (open > most)
+        throw new LimitError(
+          `more than ${most} ${polls ? 'questions wait for news' : 'requests under way'} on one link`,
+        )
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
@@ -419,7 +426,8 @@ export class Link {
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
     } finally {
-      this.#answering--
+      if (polls) this.#polling--
+      else this.#answering--
       this.#serving.delete(id)
     }
   }

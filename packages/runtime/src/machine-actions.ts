@@ -22,7 +22,8 @@ export function reply<V, A extends MachineActionArgs = MachineActionArgs>(
   value: From<V, A>,
   o: { to?: From<string | undefined, A> } = {},
 ): (args: A) => void {
-  return (args) => {
+  // Named: a chart shows what it does.
+  return function reply(args) {
     const to = given(o.to, args)
     // Told to answer an earlier one, and there is none: not whoever happens to ask now.
     if ('to' in o && to === undefined) return
@@ -49,7 +50,7 @@ export function tellActor<A extends MachineActionArgs, E extends { readonly type
   to: From<ActorAddress | readonly ActorAddress[], A>,
   event: From<E, A>,
 ): (args: A) => void {
-  return (args) => {
+  return function tellActor(args) {
     const host = hostOf(args.self.system)
     if (!host) throw new UsageError('`tellActor` needs a peer that hosts the machine', { hint: 'spawn it there' })
     const address = given(to, args)

@@ -99,6 +99,7 @@ export function defineMachine<
   }) as unknown as MachineDefinition<M, keyof E & string, C>
 }
 
+/** Whether {@link defineMachine} made it, also one of another copy of this package. */
 export function isMachineDefinition(value: unknown): value is MachineDefinition {
   return typeof value === 'object' && value !== null && (value as { [MADE]?: unknown })[MADE] === true
 }

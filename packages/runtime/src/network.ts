@@ -72,6 +72,7 @@ export class Network {
   readonly #options: NetworkOptions
   readonly #acceptor: LinkAcceptor
   readonly #links = new Set<Link>()
+  readonly #followers = new Set<(link: Link) => void>()
   readonly #dialled = new Map<string, Promise<Link>>()
   /** What came of it, while it is open. */
   readonly #there = new Map<string, Link>()
@@ -107,6 +108,18 @@ export class Network {
     this.#links.add(link)
     void link.closed.then(() => this.#links.delete(link))
     this.#options.onLink(link, dialled)
+    for (const tell of [...this.#followers]) tell(link)
+  }
+
+  /** Told of each link that comes to be, whoever dialled it, until the returned function is called. */
+  follow(tell: (link: Link) => void): () => void {
+    this.#followers.add(tell)
+    return () => void this.#followers.delete(tell)
+  }
+
+  /** The newest link with that peer over which something can be asked, whoever dialled it. */
+  linkWith(peer: PeerId): Link | undefined {
+    return [...this.#links].findLast((link) => link.peer === peer && link.open)
   }
 
   // ── going somewhere ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,9 +154,7 @@ export class Network {
   linkThere({ key, peer }: Place): Link | undefined {
     const ours = this.#there.get(key)
     if (ours?.open) return ours
-    if (key === 'localhost') return undefined
-    for (const link of this.#links) if (link.peer === peer && link.open) return link
-    return undefined
+    return key === 'localhost' ? undefined : this.linkWith(peer)
   }
 
   /** One link per place, whoever needs it; dialled once at a time. @throws PeerUnreachableError, DeniedError */

@@ -1,16 +1,29 @@
 // The handle of a peer: this process's own (peer.ts) or this machine's daemon (client.ts). The same words for both.
 import type { Cancel, PeerId } from '@errand/transport'
 import { checkedAddress } from './actor-address.ts'
-import type { ActorAddress, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
-import type { ActorWay } from './actor-way.ts'
+import type {
+  ActorAddress,
+  GroupSnapshot,
+  MachineDefinition,
+  Monitor,
+  Ref,
+  SharedFate,
+  SpawnInput,
+  SpawnOptions,
+  Supervisor,
+  SupervisorOptions,
+} from './actor-surface.ts'
+import { placeOf, type ActorWay, type Whereis } from './actor-way.ts'
 import { milliseconds } from './duration.ts'
-import { UsageError } from './errors.ts'
+import { NameNotFoundError, UsageError } from './errors.ts'
 import { eventStream, type EventsAnswer } from './event-feed.ts'
+import { groupStream, type GroupChanges } from './group-stream.ts'
 import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { RunHandle } from './run-handle.ts'
 import { SessionHandle } from './session-handle.ts'
 import type { SessionRef } from './session-ref.ts'
-import { spawnIn } from './spawn.ts'
+import { linkActors } from './shared-fate.ts'
+import { spawnIn, startMachineIn } from './spawn.ts'
 import type {
   Args,
   Command,
@@ -59,6 +72,7 @@ type OnOptions = { on?: Target | readonly Target[]; throttle?: number; lostAfter
 
 export class PeerHandle implements Peer {
   protected readonly via: PeerRef
+  readonly #supervisors = new Set<Supervisor>()
 
   constructor(via: PeerRef) {
     this.via = via
@@ -143,6 +157,10 @@ export class PeerHandle implements Peer {
     return (await spawnIn(this.via.local, machine, o)) as unknown as Ref<D>
   }
 
+  startMachine<D extends MachineDefinition>(machine: D | string, o: SpawnOptions<SpawnInput<D>> = {}): Promise<Job> {
+    return startMachineIn(this.via.local, machine, o)
+  }
+
   async ref<D extends MachineDefinition = MachineDefinition>(
     address: ActorAddress | Ref<any>,
     o: { definition?: D; onRefused?: (error: Error, event: unknown) => void } = {},
@@ -152,6 +170,27 @@ export class PeerHandle implements Peer {
 
   monitor(actor: ActorAddress | Ref<any>, o: Cancel = {}): Monitor {
     return this.via.actors.monitor(checkedAddress(actor), o)
+  }
+
+  link(a: ActorAddress | Ref<any>, b: ActorAddress | Ref<any>): SharedFate {
+    const { actors } = this.via
+    return linkActors(checkedAddress(a), checkedAddress(b), {
+      monitor: (address, signal) => actors.monitor(address, { signal }),
+      async stop(address, reason) {
+        await actors.ask(placeOf(address), { type: 'actor.stop', epoch: address.epoch, reason })
+      },
+    })
+  }
+
+  async supervise(options: SupervisorOptions): Promise<Supervisor> {
+    const [{ supervise }, { PeerSupervision }] = await Promise.all([
+      import('./supervisor.ts'),
+      import('./peer-supervision.ts'),
+    ])
+    const supervisor = supervise(new PeerSupervision(this, this.via), options)
+    this.#supervisors.add(supervisor)
+    void supervisor.finished.then(() => this.#supervisors.delete(supervisor))
+    return supervisor
   }
 
   async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {
@@ -186,6 +225,44 @@ export class PeerHandle implements Peer {
     return eventStream(ask, o.signal)
   }
 
+  async register(name: string, actor: Ref | ActorAddress, o: { replace?: boolean } & Cancel = {}): Promise<void> {
+    const { signal, replace } = o
+    const { peer, path, epoch, machine } = 'address' in actor ? actor.address : actor
+    const address = { peer, path, epoch, ...(machine !== undefined && { machine }) }
+    await this.via.ask({ type: 'local.register', name, address, ...(replace !== undefined && { replace }) }, { signal })
+  }
+
+  async unregister(name: string, o: Cancel = {}): Promise<boolean> {
+    return (await this.via.ask({ type: 'local.unregister', name }, o)) as boolean
+  }
+
+  async whereis<D extends MachineDefinition = MachineDefinition>(
+    name: string,
+    o: { on?: string; definition?: D; onRefused?: (error: Error, event: unknown) => void } & Cancel = {},
+  ): Promise<Ref<D>> {
+    const { on, signal, ...rest } = o
+    const event = { type: 'local.whereis' as const, name, ...(on !== undefined && { on }) }
+    const { peer, holder } = (await this.via.ask(event, { signal })) as Whereis
+    if (!holder) throw new NameNotFoundError(name, on ?? this.name)
+    const ref = await this.via.actors.ref({ ...holder, follow: { peer, name } }, rest)
+    await ref.ready({ signal })
+    return ref as unknown as Ref<D>
+  }
+
+  group(name: string, o: { on?: readonly string[] } & Cancel = {}): AsyncGenerator<GroupSnapshot> {
+    const { on, signal } = o
+    const ask = async (cursor: string | undefined): Promise<GroupChanges> => {
+      const event = {
+        type: 'local.group' as const,
+        group: name,
+        ...(on !== undefined && { on }),
+        ...(cursor !== undefined && { cursor }),
+      }
+      return (await this.via.ask(event, { signal })) as GroupChanges
+    }
+    return groupStream(ask, signal)
+  }
+
   async invite(o: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel = {}): Promise<string> {
     const { signal, ttl, ...rest } = o
     const event = { type: 'local.invite' as const, ...rest, ...(ttl !== undefined && { ttl: milliseconds(ttl) }) }
@@ -214,11 +291,13 @@ export class PeerHandle implements Peer {
   }
 
   async close(): Promise<void> {
+    // In order, as long as their children can be told.
+    await Promise.all([...this.#supervisors].map((supervisor) => supervisor.stop()))
     await this.via.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.via.close()
+    await this.close()
   }
 
   #handle<O = unknown>(snapshot: JobSnapshot): JobHandle<O> {

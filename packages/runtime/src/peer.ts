@@ -3,6 +3,7 @@
 import { hostname } from 'node:os'
 import { holdLock, type Cancel, type Channel, type Lock, type PeerId, type Transport } from '@errand/transport'
 import { socketPath } from '@errand/transport/socket'
+import { ActorNames } from './actor-names.ts'
 import { ActorRoutes, type RoutesHome } from './actor-routes.ts'
 import type { MachineDefinition } from './actor-surface.ts'
 import { ActorTurns } from './actor-turns.ts'
@@ -15,6 +16,7 @@ import type { Engine } from './engine/engine.ts'
 import { MachineEngine, MachineOffers } from './engine/machine.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
+import { GroupUnions } from './group-unions.ts'
 import { Holding } from './holding.ts'
 import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
@@ -130,6 +132,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   readonly #holding: Holding
   readonly #answers = new Answers()
   readonly #events: EventFeed
+  /** Who is called what here. */
+  readonly names: ActorNames
+  readonly #unions: GroupUnions
   /** While somebody wants to hear of it. */
   #teller: AroundTeller | undefined
   readonly #row: KeptRow | undefined
@@ -183,7 +188,26 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       this.#teller?.look()
       for (const listener of [...this.#grantListeners]) listener()
     }
+    this.names = new ActorNames({
+      self: () => this.id,
+      alive: ({ path, epoch }) => {
+        const [session = '', job = ''] = path.split('/')
+        return this.hosted(session)?.hasActor(job, epoch) === true
+      },
+      far: (address, down) => this.routes.untilDown(address, down),
+    })
     this.routes = new ActorRoutes(this.#routesHome(beat, options))
+    this.#unions = new GroupUnions({
+      self: () => this.id,
+      name: this.name,
+      own: (group, cursor, signal) => this.names.watchGroup(group, cursor, signal),
+      connected: () => this.#network.peers().flatMap(({ id, connected }) => (connected ? [id] : [])),
+      nameOf: (peer) => book.get(peer)?.name,
+      linkWith: (peer) => this.#network.linkWith(peer),
+      follow: (tell) => this.#network.follow(tell),
+      place: (to) => this.#network.place(to),
+      linkTo: (place, signal) => this.#network.linkTo(place, signal),
+    })
     this.#hosting = new Hosting(
       this,
       () => this.#onGone(),
@@ -226,6 +250,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       network: this.#network,
       lostAfter: milliseconds(options.lostAfter ?? '4m'),
       hosted: (instanceId) => this.hosted(instanceId),
+      names: this.names,
       over: this.#over.signal,
     }
   }
@@ -384,7 +409,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     const engines = sessionEngines(session, (channel) => this.#serveScript(session, channel), onLost)
     const { runspace, thread, process } = engines
     const offering = (engine: Engine): Engine => this.#offers.engine(engine)
-    const machine = new MachineEngine(this.#machines, {
+    const machine = new MachineEngine(this.#machines, this.names, {
       turns: this.#turns,
       tell: (address, event) => this.routes.outbox(checkedAddress(address)).send(event),
     })
@@ -479,6 +504,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         )
       case 'session.home':
         return (await this.#hosting.homeOf(principal)).snapshotFor(link.client)
+      case 'names.watch':
+        return this.names.watchName(event.name, event.cursor, signal)
+      case 'groups.watch':
+        return this.names.watchGroup(event.group, event.cursor, signal, event.now)
       case 'local.connect': {
         const snapshot = (await this.#ownerEvent(event, signal)) as SessionSnapshot
         // A temporary session is its client's: it goes when the client does, however that ends.
@@ -590,6 +619,14 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         this.#hosting.closeTemporary(denied.id)
         return this.#closeUnlessOwned(denied.owner ?? denied.id)
       }
+      case 'local.register':
+        return this.names.register(event.name, event.address, event)
+      case 'local.unregister':
+        return this.names.unregister(event.name)
+      case 'local.whereis':
+        return this.routes.whereis(event, signal)
+      case 'local.group':
+        return this.#unions.watch(event, signal)
       case 'local.status':
         return this.#status()
       case 'local.shutdown':
@@ -639,6 +676,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
         running: this.#hosting.all().reduce((count, session) => count + session.unfinished.length, 0),
       },
       peers: this.#book.all().length,
+      offers: { jobs: this.#offers.names, machines: this.#machines.names },
       onDemand: onDemand === true,
       local: this.local.snapshot,
     }
@@ -687,6 +725,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#turns[Symbol.dispose]()
     await this.#holding.end()
     this.#events.end(new PeerClosedError())
+    this.#unions.end(new PeerClosedError())
+    this.names.end(new PeerClosedError())
     // Who listens hears how everything has ended: their answers leave in the turn after the one in which they are woken.
     for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
     await this.#network.close()

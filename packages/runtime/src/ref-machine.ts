@@ -6,6 +6,8 @@ export interface RefActions {
   attach(): void
   /** Follows nobody any more. */
   detach(): void
+  /** What waits for whoever it means may go there. */
+  release(): void
   /** Nothing will ever be told of it any more. */
   conclude(): void
 }
@@ -20,7 +22,9 @@ export type RefMachineEvent =
   /** Of one that follows: whoever it means now is another one. */
   | { type: 'ref.moved' }
   /** Of one that follows: nobody has that name now. */
-  | { type: 'ref.vacant' }
+  | { type: 'ref.vacant'; reason: Error }
+  /** Of one that follows: who has that name may not be asked for any more. */
+  | { type: 'ref.refused'; reason: Error }
   | { type: 'ref.dispose' }
 
 const ended = [
@@ -39,6 +43,7 @@ export const refMachine = setup({
   actions: {
     attach: ({ context }) => context.host.attach(),
     detach: ({ context }) => context.host.detach(),
+    release: ({ context }) => context.host.release(),
     conclude: ({ context }) => context.host.conclude(),
     because: assign({ reason: ({ context, event }) => ('reason' in event ? event.reason : context.reason) }),
     fine: assign({ reason: undefined }),
@@ -50,7 +55,7 @@ export const refMachine = setup({
   id: 'ref',
   context: ({ input }) => ({ ...input, reason: undefined }),
   initial: 'connecting',
-  on: { 'ref.dispose': { target: '.gone' } },
+  on: { 'ref.dispose': { target: '.gone' }, 'ref.refused': { target: '.gone', actions: 'because' } },
   states: {
     connecting: {
       entry: ['detach', 'attach'],
@@ -60,10 +65,11 @@ export const refMachine = setup({
         'ref.away': { actions: 'because' },
         'ref.ended': ended,
         'ref.moved': moved,
-        'ref.vacant': { target: 'stale' },
+        'ref.vacant': { target: 'stale', actions: 'because' },
       },
     },
     live: {
+      entry: 'release',
       on: {
         'ref.away': { target: 'stale', actions: 'because' },
         'ref.ended': ended,
@@ -78,7 +84,7 @@ export const refMachine = setup({
         'ref.away': { actions: 'because' },
         'ref.ended': ended,
         'ref.moved': moved,
-        'ref.vacant': {},
+        'ref.vacant': { actions: 'because' },
       },
     },
     gone: { type: 'final', entry: ['detach', 'conclude'] },

@@ -6,7 +6,17 @@ import { SeenSnapshot, UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState } from './actor-surface.ts'
 import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
 import { milliseconds } from './duration.ts'
-import { ActorGoneError, asError, codeOf, InvalidEventError, TimeoutError, UsageError } from './errors.ts'
+import {
+  ActorGoneError,
+  asError,
+  codeOf,
+  InvalidEventError,
+  NameNotFoundError,
+  OutcomeUnknownError,
+  TimeoutError,
+  UsageError,
+} from './errors.ts'
+import { HeldEvents } from './held-events.ts'
 import { checkedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
 import { valuesOf } from './record.ts'
@@ -56,9 +66,18 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #unheard: (() => void) | undefined
   #emitting: AbortController | undefined
   #over = false
+  /** Of one that follows a name. */
+  readonly #held: HeldEvents | undefined
+  #unfollow: (() => void) | undefined
+  /** Whom it follows the states of, or followed to the end. */
+  #met: string | undefined
+  /** That one has not ended, as far as is known. */
+  #watching = false
+  /** Who waits for an answer of whoever is meant: told why there will be none when that is another one. */
+  #waiting: Set<(reason: Error) => void> | undefined
 
   constructor(way: ActorWay, address: ActorAddress, { definition, onRefused }: RefOptions = {}) {
-    super(logic, { id: address.path })
+    super(logic, { id: address.follow?.name ?? address.path })
     this.#way = way
     this.#address = address
     this.#definition = definition
@@ -66,8 +85,17 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     // What has failed elsewhere ends no program here: without one XState throws it in nobody's name.
     super.subscribe({ error: () => undefined })
     super.start()
-    this.#machine = createActor(refMachine, { input: { host: this, follows: false } })
+    const { follow } = address
+    if (follow) this.#held = new HeldEvents((error, event) => this.#refused(error, event))
+    this.#machine = createActor(refMachine, { input: { host: this, follows: follow !== undefined } })
     this.#machine.start()
+    if (!follow) return
+    this.#unfollow = way.names.follow(follow, {
+      found: (holder) => this.#found(follow, holder),
+      // Whoever is seen is live, whether or not it can be asked what it is called.
+      away: (reason) => this.#watching || this.#machine.send({ type: 'ref.away', reason }),
+      refused: (reason) => this.#machine.send({ type: 'ref.refused', reason }),
+    })
   }
 
   get address(): ActorAddress {
@@ -82,15 +110,43 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
 
+  /** Who has the name it follows. */
+  #found(follow: NonNullable<ActorAddress['follow']>, holder: ActorAddress | undefined): void {
+    if (!holder) {
+      const { name, peer } = follow
+      return this.#machine.send({ type: 'ref.vacant', reason: new NameNotFoundError(name, peer) })
+    }
+    // Also where it has ended: it has the name no longer either, which is told next.
+    if (keyOf(holder) === this.#met) return
+    this.#hearOut()
+    this.#address = Object.freeze({ ...holder, follow })
+    const reason = new OutcomeUnknownError(`'${follow.name}' is the name of another one now`)
+    for (const leave of [...(this.#waiting ?? [])]) leave(reason)
+    this.#machine.send({ type: 'ref.moved' })
+  }
+
+  /** What is on its way to one that has ended, or is not meant any more, may still be refused: told later, perhaps. */
+  #hearOut(): void {
+    const unheard = this.#unheard
+    if (!unheard) return
+    this.#unheard = undefined
+    void this.#way.outbox(this.#address).flushed().then(unheard)
+  }
+
   attach(): void {
-    const { epoch } = this.#address
+    const address = this.#address
+    // Nobody is known who has the name.
+    if (address.path === '') return
+    this.#met = keyOf(address)
+    this.#watching = true
     // Heard within this call, it would be told before the machine is where it says it is.
     queueMicrotask(() => {
-      if (this.#over || this.#unwatch) return
+      // It may mean another one by then.
+      if (this.#over || this.#unwatch || this.#address !== address) return
       let over = false
       const unwatch = this.#way.watch(
-        placeOf(this.#address),
-        epoch,
+        placeOf(address),
+        address.epoch,
         (state) => {
           if (state.status !== 'active') over = true
           this.#heard(state)
@@ -103,9 +159,22 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     })
     if (this.#onRefused)
       this.#unheard ??= this.#way.outbox(this.#address).onRefused((error, event) => this.#refused(error, event))
+    if (!this.#emitting) return
+    this.#emitting.abort()
+    void this.#follow((this.#emitting = new AbortController()).signal)
+  }
+
+  release(): void {
+    if (!this.#held || this.#held.size === 0) return
+    const outbox = this.#way.outbox(this.#address)
+    this.#held.release(
+      (event) => outbox.send(event),
+      (event) => this.#orMoved(outbox.tell(event)),
+    )
   }
 
   detach(): void {
+    this.#watching = false
     this.#unwatch?.()
     this.#unwatch = undefined
     this.#unheard?.()
@@ -115,12 +184,15 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   conclude(): void {
     this.#over = true
     this.#emitting?.abort()
+    this.#unfollow?.()
+    this.#held?.end(this.#goneError())
     // Those who subscribed are told that it is over: as of a local actor, behind its last snapshot.
     super.stop()
   }
 
   #heard(state: ActorState): void {
     if (this.#over) return
+    if (this.#held && state.status !== 'active') return this.#ended(state)
     const snapshot = new SeenSnapshot(state, super.getSnapshot()) as unknown as Seen
     if (state.status === 'active') {
       this.#machine.send({ type: 'ref.heard' })
@@ -132,18 +204,30 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     this.#machine.send({ type: 'ref.ended', reason: state.reason })
   }
 
-  /** What was sent to one that has ended is refused over there for that, and told here: later than its end, perhaps. */
-  #hearOut(): void {
-    const unheard = this.#unheard
-    this.#unheard = undefined
-    if (unheard) void this.#way.outbox(this.#address).answered().then(unheard)
+  /** One that is followed: what is shown stays as it was, for the next one. */
+  #ended({ status, reason }: ActorState): void {
+    this.#watching = false
+    this.#unwatch = undefined
+    const code = codeOf(reason)
+    const why =
+      code === 'DENIED' || code === 'ACTOR_GONE'
+        ? reason
+        : new ActorGoneError(`who had the name has ended: ${status}`, { cause: reason })
+    this.#machine.send({ type: 'ref.ended', reason: why })
   }
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** It follows, and nobody is known to be meant: what is sent waits. */
+  get #waits(): boolean {
+    return this.#held !== undefined && this.state !== 'live'
+  }
+
   override send(event: AnyEventObject): void {
     this.#throwIfGone()
-    this.#way.outbox(this.#address).send(this.#checked(event))
+    const checked = this.#checked(event)
+    if (this.#waits) this.#held!.send(checked)
+    else this.#way.outbox(this.#address).send(checked)
   }
 
   /** From XState's own actions: what throws there would end the actor whose action it is. */
@@ -166,7 +250,22 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   async tell(event: AnyEventObject, { signal }: Cancel = {}): Promise<void> {
     signal?.throwIfAborted()
     this.#throwIfGone()
-    await this.#way.outbox(this.#address).tell(this.#checked(event), signal)
+    const checked = this.#checked(event)
+    if (this.#waits) return this.#held!.tell(checked, signal)
+    const told = this.#way.outbox(this.#address).tell(checked, signal)
+    return this.#held ? this.#orMoved(told) : told
+  }
+
+  /** What comes of it, as long as it means this one. @throws OutcomeUnknownError */
+  async #orMoved<T>(outcome: Promise<T>): Promise<T> {
+    const { promise: moved, reject } = Promise.withResolvers<never>()
+    const waiting = (this.#waiting ??= new Set())
+    waiting.add(reject)
+    try {
+      return await Promise.race([outcome, moved])
+    } finally {
+      waiting.delete(reject)
+    }
   }
 
   async ask<T>(event: AnyEventObject, o: { timeout?: Duration } & Cancel = {}): Promise<Outcome<T>> {
@@ -174,21 +273,29 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     signal?.throwIfAborted()
     const timeout = o.timeout === undefined ? ASK_TIMEOUT : milliseconds(o.timeout)
     if (timeout > ASK_TIMEOUT_MOST) throw new UsageError('an answer is waited for at most a day')
+    const until = performance.now() + timeout
     const late = new AbortController()
     // The other side counts too, and says so; this is for when it cannot be heard.
     const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
-    const either = signal ? AbortSignal.any([signal, late.signal]) : late.signal
+    const leave = (reason: Error): void => late.abort(reason)
+    const wanted = signal ? AbortSignal.any([signal, late.signal]) : late.signal
     let answer: Uint8Array
     try {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
-      answer = (await this.#way.outbox(this.#address).ask(bytes, timeout, either)) as Uint8Array
+      // Of one that follows: to whoever is meant when its turn comes.
+      if (this.#held && (this.#waits || !this.#way.outbox(this.#address).idle)) await this.#turn(until, wanted)
+      const left = Math.max(0, Math.round(until - performance.now()))
+      const asked = this.#way.outbox(this.#address).ask(bytes, left, wanted)
+      if (this.#held) (this.#waiting ??= new Set()).add(leave)
+      answer = (await asked) as Uint8Array
     } catch (thrown) {
       signal?.throwIfAborted()
       const error = asError(thrown)
       return { outcome: UNKNOWN.has(codeOf(error) ?? '') ? 'unknown' : 'error', error }
     } finally {
       clearTimeout(timer)
+      this.#waiting?.delete(leave)
     }
     try {
       return { outcome: 'ok', value: decode(answer) as T }
@@ -196,6 +303,38 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       // It was handled, whatever this is.
       return { outcome: 'unknown', error: asError(error) }
     }
+  }
+
+  /** Behind what was sent before it; of one that follows, to whoever is meant by then. @throws as `#there` does */
+  async #turn(until: number, wanted: AbortSignal): Promise<void> {
+    for (let meant: ActorAddress | undefined; meant !== this.#address;) {
+      if (this.#waits) await this.#there(until - performance.now(), wanted)
+      meant = this.#address
+      const outbox = this.#way.outbox(meant)
+      if (outbox.idle) continue
+      const flushed = untilAborted(outbox.flushed(), wanted)
+      // Nobody was asked yet.
+      await (this.#held ? this.#orMoved(flushed).catch(() => undefined) : flushed)
+    }
+  }
+
+  /** Somebody is meant, and can be seen. @throws why nobody is, when it is gone or the time is over: nobody was asked */
+  async #there(timeout: number, signal: AbortSignal): Promise<void> {
+    const there = Promise.withResolvers<void>()
+    const look = (): void => void ((this.state === 'live' || this.state === 'gone') && there.resolve())
+    const subscription = this.#machine.subscribe({ next: look, complete: () => there.resolve() })
+    const timer = setTimeout(there.resolve, Math.max(0, timeout))
+    try {
+      await untilAborted(there.promise, signal)
+    } finally {
+      subscription.unsubscribe()
+      clearTimeout(timer)
+    }
+    signal.throwIfAborted()
+    this.#throwIfGone()
+    if (this.state === 'live') return
+    const { reason } = this
+    throw new ActorGoneError('nobody could be asked in time', reason && { cause: reason })
   }
 
   /** As it was given: over there it is checked again, and handled as the schema makes it. @throws InvalidEventError */
@@ -211,9 +350,12 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   }
 
   #throwIfGone(): void {
-    if (this.state !== 'gone') return
+    if (this.state === 'gone') throw this.#goneError()
+  }
+
+  #goneError(): Error {
     const { reason } = this
-    throw codeOf(reason) === 'ACTOR_GONE' || codeOf(reason) === 'DENIED'
+    return codeOf(reason) === 'ACTOR_GONE' || codeOf(reason) === 'DENIED'
       ? reason!
       : new ActorGoneError(`there is nobody any more at ${this.#address.path}`, reason ? { cause: reason } : {})
   }
@@ -257,7 +399,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       let told: Seen | undefined
       while (!signal?.aborted) {
         const now = this.getSnapshot()
-        if (now !== told && (this.state !== 'connecting' || this.#over)) yield (told = now)
+        // Of one that nobody has been met by yet there is nothing to show.
+        if (now !== told && (now.epoch > 0 ? this.state !== 'connecting' : this.#over)) yield (told = now)
         if (this.#over && told === this.getSnapshot()) return
         if (now === this.getSnapshot()) await untilAborted(news.promise, signal)
         news = Promise.withResolvers<void>()
@@ -333,6 +476,10 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 }
 
 Object.defineProperty(MachineRef, 'name', { value: 'Ref' })
+
+function keyOf({ peer, path, epoch }: ActorAddress): string {
+  return `${peer} ${path} ${epoch}`
+}
 
 /** States of a ref that wait for who reads them. */
 const STATES_MOST = 64

@@ -13,7 +13,15 @@ import { whileWanted } from './output-log.ts'
 import { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Grant, SessionSnapshot } from './surface.ts'
-import type { Address, PeerEvent, ReadRequest, SessionEvent, WireEvent, WorkSpec } from './wire.ts'
+import {
+  POLLS,
+  type Address,
+  type PeerEvent,
+  type ReadRequest,
+  type SessionEvent,
+  type WireEvent,
+  type WorkSpec,
+} from './wire.ts'
 
 /** Who is at the other end of a link. */
 export interface Principal {
@@ -58,7 +66,15 @@ export interface Served {
   refused(principal: Principal, what: string): void
 }
 
-const PEER_EVENTS = new Set(['ping', 'session.open', 'session.attach', 'session.home', 'sessions'])
+const PEER_EVENTS = new Set([
+  'ping',
+  'session.open',
+  'session.attach',
+  'session.home',
+  'sessions',
+  'names.watch',
+  'groups.watch',
+])
 
 /** What it takes to do this with a job of somebody else. */
 const WITH_OTHERS: { readonly [T in WireEvent['type']]?: Grant } = {
@@ -122,7 +138,10 @@ export class Server implements LinkServer {
       return Promise.reject(error as Error)
     }
     const act = (wanted: AbortSignal): Promise<unknown> => this.#carryOut(link, to, event, wanted)
-    if (event.type !== 'actor.ask') return this.#answers.once(link.client, id, event, () => act(signal))
+    if (event.type !== 'actor.ask')
+      return this.#answers.once(link.client, id, event, () =>
+        POLLS.has(event.type) ? this.#whileAllowed(to, event, signal, act) : act(signal),
+      )
     // What was asked goes on without its link: it is asked for again over the next one.
     return this.#answers.onceWanted(link.client, id, event, { signal, here: () => link.open }, act)
   }
@@ -132,7 +151,7 @@ export class Server implements LinkServer {
     if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
     const sent = this.#signed(event) as SessionEvent
     const others = this.#ofOthers(to, event.type)
-    if (others) return this.#whileMay(event.type, signal, (wanted) => others.request(sent, to.job, { signal: wanted }))
+    if (others) return this.#whileAllowed(to, event, signal, (until) => others.request(sent, to.job, { signal: until }))
     const ref = this.#find(to.session)
     // An actor is its address: whoever has its session at the time.
     if (!event.type.startsWith('actor.'))
@@ -140,28 +159,27 @@ export class Server implements LinkServer {
     return this.#served.sessionEvent(this.principal, link, ref, sent, to.job, signal)
   }
 
-  /** What is done with a job of somebody else ends as soon as it may not be done any more. @throws DeniedError */
-  async #whileMay<T>(
-    type: WireEvent['type'],
+  /** What waits is looked at again whenever grants change: what one may not do or see any more ends there and then. */
+  async #whileAllowed<T>(
+    to: Address,
+    event: WireEvent,
     signal: AbortSignal,
-    act: (signal: AbortSignal) => Promise<T>,
+    act: (until: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const over = new AbortController()
-    const look = (): void => {
+    if (this.principal.kind !== 'peer') return act(signal)
+    const refused = new AbortController()
+    const stop = this.#served.onGrants(() => {
       try {
-        this.#check({ type: 'session' })
-        const grant = WITH_OTHERS[type]
-        if (grant !== undefined && !this.principal.may(grant)) this.#refuse(grant)
+        this.#check(event)
+        this.#ofOthers(to, event.type)
       } catch (error) {
-        over.abort(error)
+        refused.abort(error)
       }
-    }
-    const forget = this.#served.onGrants(look)
-    look()
+    })
     try {
-      return await whileWanted(() => act(AbortSignal.any([signal, over.signal])), over.signal)
+      return await whileWanted(() => act(AbortSignal.any([signal, refused.signal])), refused.signal)
     } finally {
-      forget()
+      stop()
     }
   }
 
@@ -176,18 +194,21 @@ export class Server implements LinkServer {
     this.#check({ type: 'session' })
     if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), request, signal)
     const others = this.#ofOthers(to, 'actor.inspect')
-    if (others) return this.#readOthers(others, to.job!, request, signal)
+    if (others) return this.#readOthers(others, to, request, signal)
     const ref = this.#find(to.session)
     if (to.actor === undefined) this.#served.admit(this.principal, link, ref, 'jobs')
     return ref.read(to.job ?? '', request, signal)
   }
 
-  async *#readOthers(session: HostSession, job: string, request: ReadRequest, signal: AbortSignal): JobReading {
+  async *#readOthers(session: HostSession, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     const over = new AbortController()
-    const reading = session.read(job, request, AbortSignal.any([signal, over.signal]))
+    const reading = session.read(to.job!, request, AbortSignal.any([signal, over.signal]))
     try {
       for (;;) {
-        const step = await this.#whileMay('actor.inspect', signal, () => reading.next())
+        // While it waited for its reader, too.
+        this.#check({ type: 'session' })
+        this.#ofOthers(to, 'actor.inspect')
+        const step = await this.#whileAllowed(to, { type: 'actor.inspect' }, signal, () => reading.next())
         if (step.done) return step.value
         yield step.value
       }
@@ -307,6 +328,9 @@ export class Server implements LinkServer {
     if (!principal.may('connect')) refuse('connect')
     // Writing files is the peer's user's act, as running a script is.
     if (event.type === 'save' && !principal.may('run:script')) refuse('save')
+    // Who is called what here is no one session's.
+    if ((event.type === 'names.watch' || event.type === 'groups.watch') && !principal.may('jobs:read'))
+      refuse('jobs:read')
     // It tells what a script would see.
     if (event.type === 'complete' && !principal.may('run:script')) refuse('complete')
     // Both reach into every process of the session: NODE_OPTIONS alone would run anything.

@@ -8,7 +8,7 @@ import { jobHandle, startedJob, type JobHandle } from './job-handle.ts'
 import { untilAborted } from './output-log.ts'
 import { RunHandle } from './run-handle.ts'
 import type { SessionRef } from './session-ref.ts'
-import { spawnIn } from './spawn.ts'
+import { spawnIn, startMachineIn } from './spawn.ts'
 import type {
   Args,
   Availability,
@@ -93,6 +93,10 @@ export class SessionHandle implements Session {
 
   async spawn<D extends MachineDefinition>(machine: D | string, o: SpawnOptions<SpawnInput<D>> = {}): Promise<Ref<D>> {
     return (await spawnIn(this.#ref, machine, o)) as unknown as Ref<D>
+  }
+
+  startMachine<D extends MachineDefinition>(machine: D | string, o: SpawnOptions<SpawnInput<D>> = {}): Promise<Job> {
+    return startMachineIn(this.#ref, machine, o)
   }
 
   async jobs(filter: JobFilter & Cancel = {}): Promise<Job[]> {

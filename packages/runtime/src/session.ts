@@ -23,6 +23,7 @@ import {
   UsageError,
 } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
+import { FollowedActors } from './followed-actors.ts'
 import type { EntryPlan } from './job-entry.ts'
 import { JobKeeping, THROTTLE, type Again, type LeftHow } from './job-keeping.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
@@ -122,6 +123,7 @@ export class HostSession implements SessionRef, SessionActions {
   readonly #table: JobTable
   readonly #listeners = new Set<() => void>()
   readonly #events = new EventFeed((tell) => tellJobs(this.#table, tell))
+  readonly #followed = new FollowedActors()
   readonly #keeping: JobKeeping
   readonly #row: KeptRow | undefined
   readonly #options: OpenSession | undefined
@@ -425,7 +427,10 @@ export class HostSession implements SessionRef, SessionActions {
       case 'actor.inspect':
         return inspectActor(this.#table.find(job).snapshot(), await this.#actorOf(job, 0, options.signal))
       case 'actor.transitions':
-        return (await this.#actorOf(job, 0, options.signal)).happened(event.cursor, options.signal)
+        return (await this.#followed.followed(job ?? '', () => this.#actorOf(job, 0, options.signal))).happened(
+          event.cursor,
+          options.signal,
+        )
       case 'save':
         return this.#save(this.#table.find(job), event)
       case 'disconnect':
@@ -469,6 +474,12 @@ export class HostSession implements SessionRef, SessionActions {
     // That attempt may have failed before there was one.
     if (epoch !== 0 && epoch !== actor.epoch) throw restarted(host.name)
     return actor
+  }
+
+  /** Whether that actor is at work here, in that incarnation: its end has not been said. */
+  hasActor(job: string, epoch: number): boolean {
+    const host = this.#table.seek(job)
+    return host instanceof JobHost && host.actor?.epoch === epoch && !host.actor.over
   }
 
   /** Follows an actor until the returned function is called; its end is told when it is known for good. */

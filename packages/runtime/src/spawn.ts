@@ -2,13 +2,30 @@
 import { addressOf } from './actor-address.ts'
 import type { MachineDefinition, Ref, SpawnOptions } from './actor-surface.ts'
 import { codeOf, UsageError } from './errors.ts'
+import { jobHandle } from './job-handle.ts'
 import type { SessionRef } from './session-ref.ts'
-import type { JobSnapshot } from './surface.ts'
+import type { Job, JobSnapshot } from './surface.ts'
 import { machineSpec } from './work.ts'
 
-const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT'])
+const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT', 'NAME_TAKEN', 'LIMIT'])
 
-/** @throws UsageError, InvalidInputError, MachineNotOfferedError, DeniedError */
+/** The job that it is. @throws UsageError, InvalidInputError, MachineNotOfferedError, NameTakenError, LimitError, DeniedError */
+export async function startMachineIn(
+  session: SessionRef,
+  machine: MachineDefinition | string,
+  o: SpawnOptions = {},
+): Promise<Job> {
+  const { signal } = o
+  const event = { type: 'start' as const, spec: await machineSpec(machine, o) }
+  const snapshot = (await session.request(event, undefined, { signal, watch: true })) as JobSnapshot
+  const job = jobHandle(session, snapshot)
+  const { reason } = await job.wait({ for: ['Running'], signal })
+  // There never was an actor.
+  if (REFUSED.has(codeOf(reason) ?? '')) throw reason!
+  return job
+}
+
+/** @throws UsageError, InvalidInputError, MachineNotOfferedError, NameTakenError, LimitError, DeniedError */
 export async function spawnIn(
   session: SessionRef,
   machine: MachineDefinition | string,

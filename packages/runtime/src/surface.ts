@@ -1,6 +1,19 @@
 // The TypeScript surface: what programs are written against. Types only; nothing here runs.
 import type { Cancel, PeerId } from '@errand/transport'
-import type { ActorAddress, MachineDefinition, Monitor, Ref, SpawnInput, SpawnOptions } from './actor-surface.ts'
+import type {
+  ActorAddress,
+  ActorInspection,
+  ActorTransition,
+  GroupSnapshot,
+  MachineDefinition,
+  Monitor,
+  Ref,
+  SharedFate,
+  SpawnInput,
+  SpawnOptions,
+  Supervisor,
+  SupervisorOptions,
+} from './actor-surface.ts'
 
 export type { Cancel, PeerId } from '@errand/transport'
 
@@ -583,6 +596,18 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
    */
   items(o?: { from?: number; limit?: number } & Cancel): Promise<readonly ItemSnapshot[]>
   /**
+   * Of a MachineJob: one event for the actor that it is. Settles when it is in its inbox; calls that do not wait for each other
+   * have no order. @throws InvalidEventError, ActorGoneError once it has ended, UsageError for any other job
+   */
+  tell(event: { readonly type: string }, o?: Cancel): Promise<void>
+  /** Of a MachineJob: everything known of its actor. @throws ActorGoneError once it has ended, UsageError for any other job */
+  inspect(o?: Cancel): Promise<ActorInspection>
+  /**
+   * Of a MachineJob: what happened last in its actor (16 at most, of those behind `after`), then whatever happens, to its end.
+   * Where `seq` jumps some were missed; where it falls it is another one, the job was tried again. @throws UsageError
+   */
+  transitions(o?: { after?: number } & Cancel): AsyncIterable<ActorTransition>
+  /**
    * Takes it and its records away; `force` stops it first. Handles keep what they knew. @throws JobNotFinishedError unless
    * finished or `force`; UsageError for a child, which goes with its parent; JobNotFoundError
    */
@@ -646,6 +671,8 @@ export interface Session extends AsyncDisposable {
    * ref.send({ type: 'approve', by: 'Ann' })
    */
   spawn<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Ref<D>>
+  /** The same for who needs no ref: the job that it is, which has begun; nothing of XState is loaded for it here. */
+  startMachine<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Job>
   /** Its job table, by number; runs are not in it. */
   jobs(filter?: JobFilter & Cancel): Promise<Job[]>
   /** One of them, as {@link Peer.job} finds it. @throws JobNotFoundError, JobAmbiguousError */
@@ -789,6 +816,8 @@ export interface Peer extends AsyncDisposable {
   ): Promise<Job<Output<O>>>
   /** Spawns a machine that this peer offers, here: as {@link Session.spawn}. */
   spawn<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Ref<D>>
+  /** The same for who needs no ref: as {@link Session.startMachine}. */
+  startMachine<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Job>
   /**
    * A ref of the actor at that address, wherever that is, for as long as its grants allow. It need not have been heard of yet:
    * `ref.ready()`. Dispose it to let go of the actor. @throws UsageError
@@ -803,6 +832,18 @@ export interface Peer extends AsyncDisposable {
    * actor that was gone before, that is told at once. @throws UsageError, the reason of `signal`
    */
   monitor(actor: ActorAddress | Ref<any>, o?: Cancel): Monitor
+  /**
+   * From now on neither outlives the other's failure: when one goes down otherwise than by `exit`, the other is stopped. That
+   * takes the grant `jobs:stop` for actors of others. Dispose the result, or close this peer, and they are on their own.
+   * @throws UsageError
+   * @example using fate = peer.link(session, window)
+   */
+  link(a: ActorAddress | Ref<any>, b: ActorAddress | Ref<any>): SharedFate
+  /**
+   * Starts children, here and on other peers, and starts them again when they go down, as {@link SupervisorOptions} say. It has
+   * begun, and need not be ready; closing this peer stops it. @throws UsageError
+   */
+  supervise(options: SupervisorOptions): Promise<Supervisor>
   /** Opens (or takes up) a session: a name of the address book, a peer id, a multiaddr, or `localhost`. */
   connect(to: string, o?: ConnectOptions): Promise<Session>
   /** Sessions this peer holds; with `on`, those of ours that peer hosts, whoever of our clients opened them. */
@@ -827,6 +868,36 @@ export interface Peer extends AsyncDisposable {
    * a new `begin` in their place. Ends when `signal` aborts.
    */
   events(o?: Cancel): AsyncIterable<PeerEvent>
+  /**
+   * From now on that actor, of whichever peer, has this name on this one, until it ends, it is unregistered or another one
+   * replaces it. Letters, digits and `_ . : / -`, at most 128; at most 65 536 names. `replace`: also where another one has it.
+   * @throws NameTakenError, ActorGoneError, LimitError, UsageError
+   * @example await peer.register('printer', await session.spawn(printer), { replace: true })
+   */
+  register(name: string, actor: Ref<any> | ActorAddress, o?: { replace?: boolean } & Cancel): Promise<void>
+  /** Nobody has that name any more. False when nobody had. */
+  unregister(name: string, o?: Cancel): Promise<boolean>
+  /**
+   * A ref of whoever has this name on this peer, or `on` another: it goes on with the next one when that has ended, was started
+   * again, or the name is given to another one. While nobody has it, or nobody can be reached, it is `stale`, and what is
+   * sent waits (16 384 events or 4 MiB; an `ask` for its `timeout`). It is `gone` when it may not be asked for. For another
+   * peer it needs `jobs:read` there. A ref of an address with `follow` is the same, also where nobody has the name yet.
+   * @throws NameNotFoundError, PeerNotFoundError, PeerUnreachableError, PeerLostError, DeniedError
+   * @example const printer = await peer.whereis('printer', { on: 'server01', definition: printerMachine })
+   */
+  whereis<D extends MachineDefinition = MachineDefinition>(
+    name: string,
+    o?: { on?: string; definition?: D; onRefused?: (error: Error, event: unknown) => void } & Cancel,
+  ): Promise<Ref<D>>
+  /**
+   * The actors behind a group's name, now and whenever that has changed: those of this peer and of all peers of the address
+   * book that it is connected with (each asks for the grant `jobs:read` there), and of those `on`, which are dialled, and
+   * again whenever they are lost. The members of a peer that is lost are out of it, and in it again when it is back. The
+   * first snapshot comes when each has been asked; what changes faster than it is read is told as one. At most 65 536 members
+   * a peer. Ends when `signal` aborts. @throws PeerNotFoundError, UsageError, LimitError, PeerClosedError
+   * @example for await (const { members } of peer.group('workers')) console.log(members.length)
+   */
+  group(name: string, o?: { on?: readonly string[] } & Cancel): AsyncIterable<GroupSnapshot>
   /** A ticket: one pasted line that lets its holder join once. Default: connect, run:script, run:command, 1 h, once. */
   invite(o?: { grants?: Grant[]; owner?: string; uses?: number; ttl?: Duration } & Cancel): Promise<string>
   /** Takes a ticket: from now on this peer may go to the one that issued it. */

@@ -2,6 +2,7 @@
 // docs/PROTOCOL.md describes it field by field.
 import type { PeerId, Protocol } from '@errand/transport'
 import { count, flag, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
+import type { ActorAddress } from './actor-surface.ts'
 import { ProtocolError, UsageError } from './errors.ts'
 import type { Buffering, Completion, Grant, JobFilter, SessionState } from './surface.ts'
 
@@ -18,6 +19,8 @@ export const CONTROL_FRAME = 64 * 1024
 export const DATA_FRAME = 16 * 1024 * 1024 + 64 * 1024
 /** Requests of one link under way at once; one more is refused. */
 export const OPEN_REQUESTS = 1024
+/** The same of questions that are answered when there is news: they only wait. */
+export const OPEN_POLLS = 16_384
 /** Names that one completion of a line has, and characters of that line that are looked at. */
 export const COMPLETIONS_MOST = 200
 export const COMPLETION_TEXT = 1024
@@ -26,6 +29,12 @@ export const NO_COMPLETION: Completion = Object.freeze({ names: [], on: '', more
 export const MAP_THROTTLE_MOST = 1024
 /** Failed items of a map in one answer. */
 export const ITEMS_MOST = 1000
+/** Characters of a cursor of a name or a group. */
+export const CURSOR_MOST = 512
+/** Groups that an actor is in from its start. */
+export const ACTOR_GROUPS_MOST = 64
+/** Peers that one subscription to a group dials. */
+export const GROUP_ON_MOST = 256
 /** Reads of one link open at once. */
 export const OPEN_READS = 1024
 /** Events of one `actor.tell`. */
@@ -120,6 +129,9 @@ export interface WorkSpec {
         readonly shared?: boolean | undefined
       }
     | undefined
+  /** Of a machine: what it is called on its peer, and the groups that it is in there, for as long as it lives. */
+  readonly register?: string | undefined
+  readonly groups?: readonly string[] | undefined
   /** There will be input: a command gets a standard input, and a run waits for its end. */
   readonly input?: boolean | undefined
   readonly startId: string
@@ -261,6 +273,10 @@ export type PeerEvent =
   | { type: 'session.attach'; session: string | number; force?: boolean; was?: string }
   | { type: 'session.home' }
   | { type: 'sessions' }
+  /** Who has that name there, as soon as that is another one than the cursor says. */
+  | { type: 'names.watch'; name: string; cursor?: string }
+  /** Who of its actors is in that group, as far as that has changed behind the cursor. `now`: also where it has not. */
+  | { type: 'groups.watch'; group: string; cursor?: string; now?: boolean }
   | { type: 'local.connect'; to: string; options: HeldOptions }
   | { type: 'local.home'; on: string }
   | { type: 'local.sessions'; on?: string; state?: SessionState }
@@ -273,10 +289,27 @@ export type PeerEvent =
   | { type: 'local.allow'; peer: string; grants: readonly Grant[]; name?: string; owner?: string }
   | { type: 'local.deny'; peer: string; forget?: boolean }
   | { type: 'local.events'; cursor?: string }
+  | { type: 'local.register'; name: string; address: ActorAddress; replace?: boolean }
+  | { type: 'local.unregister'; name: string }
+  /** `names.watch` of that peer, or of this one. */
+  | { type: 'local.whereis'; name: string; on?: string; cursor?: string }
+  /** Who is in that group on all peers that there is a link to; those of `on` are dialled. */
+  | { type: 'local.group'; group: string; on?: readonly string[]; cursor?: string }
   | { type: 'local.status' }
   | { type: 'local.shutdown'; drain?: boolean; force?: boolean }
 
 export type WireEvent = SessionEvent | PeerEvent
+
+/** Answered when there is news: whoever asks them may wait for as long as the link lives. */
+export const POLLS: ReadonlySet<string> = new Set<WireEvent['type']>([
+  'events',
+  'actor.transitions',
+  'names.watch',
+  'groups.watch',
+  'local.events',
+  'local.whereis',
+  'local.group',
+])
 
 /**
  * What a request is that is asked again because its answer was lost. `again`: a question, or one that leads to the same
@@ -320,6 +353,8 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   'session.attach': 'again',
   'session.home': 'again',
   sessions: 'again',
+  'names.watch': 'again',
+  'groups.watch': 'again',
   'local.connect': 'once',
   'local.home': 'again',
   'local.sessions': 'again',
@@ -332,6 +367,10 @@ export const REPEAT: { readonly [T in WireEvent['type']]: 'again' | 'kept' | 'on
   'local.allow': 'once',
   'local.deny': 'once',
   'local.events': 'again',
+  'local.register': 'kept',
+  'local.unregister': 'kept',
+  'local.whereis': 'again',
+  'local.group': 'again',
   'local.status': 'again',
   'local.shutdown': 'once',
 }
@@ -376,6 +415,26 @@ export type DataMessage =
 /** What a named job may be called. */
 export function isJobName(value: unknown): value is string {
   return typeof value === 'string' && /^[A-Za-z0-9_.:/-]{1,128}$/.test(value)
+}
+
+/** `SESSION/JOB`, by instanceId. */
+export function isActorPath(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z0-9-]{1,64}\/[A-Za-z0-9-]{1,64}$/.test(value)
+}
+/** Of an actor, as opposed to that of a name. */
+export function isActorAddress(value: unknown): value is ActorAddress {
+  const { peer, path, epoch, machine } = (value ?? {}) as Partial<ActorAddress>
+  return isPeerId(peer) && isActorPath(path) && isEpoch(epoch) && isMachineName(machine)
+}
+export function isEpoch(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0
+}
+/** What an actor is made of, where that is known. */
+export function isMachineName(value: unknown): value is string | undefined {
+  return value === undefined || isJobName(value)
+}
+function isPeerId(value: unknown): value is PeerId {
+  return typeof value === 'string' && value.length > 0 && value.length <= 128
 }
 
 // ── Guards: what comes from outside is checked before anything looks at it ────────────────────────────────────────────
@@ -431,12 +490,15 @@ const workFields = shape({
     shape({ throttle: maybe(mapThrottle), ordered: maybe(flag), itemTimeout: maybe(count), shared: maybe(flag) }),
   ),
   input: maybe(flag),
+  register: maybe(isJobName),
+  groups: maybe(list(isJobName, ACTOR_GROUPS_MOST)),
   startId: string,
 })
-/** Only a named job, or machine, has a name of that kind, and it always has one. */
+/** Only a named job, or machine, has a name of that kind, and it always has one; only an actor is called something. */
 const workSpec: Check = (value) => {
   if (!workFields(value)) return false
-  const { kind, job } = value as WorkSpec
+  const { kind, job, register, groups } = value as WorkSpec
+  if (kind !== 'machine' && (register !== undefined || groups !== undefined)) return false
   return (kind === 'job' || kind === 'machine') === (job !== undefined)
 }
 /** Work as it travels, and as it is written down. */
@@ -471,6 +533,8 @@ const openSession = shape({
 
 const throttle: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= THROTTLE_MOST
 
+/** Of names and groups. */
+const cursor: Check = (value) => typeof value === 'string' && value.length <= CURSOR_MOST
 const sender: Check = (value) => typeof value === 'string' && value.length <= 128
 const tellCount: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= TELL_MOST
 const askTimeout: Check = (value) => count(value) && (value as number) <= ASK_TIMEOUT_MOST
@@ -522,6 +586,8 @@ const EVENTS: Record<string, Check> = {
   'session.attach': shape({ session: which, force: maybe(flag), was: maybe(string) }),
   'session.home': shape({}),
   sessions: shape({}),
+  'names.watch': shape({ name: isJobName, cursor: maybe(cursor) }),
+  'groups.watch': shape({ group: isJobName, cursor: maybe(cursor), now: maybe(flag) }),
   'local.connect': shape({
     to: string,
     options: shape({
@@ -552,6 +618,10 @@ const EVENTS: Record<string, Check> = {
   'local.allow': shape({ peer: string, grants: list(string, 64), name: maybe(string), owner: maybe(string) }),
   'local.deny': shape({ peer: string, forget: maybe(flag) }),
   'local.events': shape({ cursor: maybe(string) }),
+  'local.register': shape({ name: isJobName, address: isActorAddress, replace: maybe(flag) }),
+  'local.unregister': shape({ name: isJobName }),
+  'local.whereis': shape({ name: isJobName, on: maybe(string), cursor: maybe(cursor) }),
+  'local.group': shape({ group: isJobName, on: maybe(list(string, GROUP_ON_MOST)), cursor: maybe(cursor) }),
   'local.status': shape({}),
   'local.shutdown': shape({ drain: maybe(flag), force: maybe(flag) }),
 }

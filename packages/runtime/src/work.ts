@@ -17,6 +17,7 @@ import type {
   Work,
 } from './surface.ts'
 import {
+  ACTOR_GROUPS_MOST,
   isJobName,
   MEMORY_LEAST,
   MEMORY_MOST,
@@ -134,7 +135,13 @@ export async function machineSpec(of: MachineDefinition | string, o: SpawnOption
     startId: o.startId ?? crypto.randomUUID(),
     ...(payload && { payload }),
     ...(o.name !== undefined && { name: o.name }),
+    ...(o.register !== undefined && { register: o.register }),
+    ...(o.groups !== undefined && { groups: [...o.groups] }),
   }
+  const odd = [...(spec.groups ?? []), ...(o.register === undefined ? [] : [o.register])].find((one) => !isJobName(one))
+  if (odd !== undefined) throw new UsageError(`'${String(odd).slice(0, 150)}' is no name of an actor or a group`)
+  if (spec.groups && spec.groups.length > ACTOR_GROUPS_MOST)
+    throw new UsageError(`an actor is spawned into at most ${ACTOR_GROUPS_MOST} groups`)
   if (typeof of !== 'string') await whileWanted(() => checkedSpawnInput(of, valueOf(spec)), o.signal)
   return spec
 }

@@ -463,7 +463,7 @@ describe('other peers', () => {
       const elsewhere = [
         strange,
         { ...there, job: strange.job },
-        { ...there, session: session.instanceId.replace(/./, '0') },
+        { ...there, session: session.instanceId.replace(/./, (first) => (first === '0' ? '1' : '0')) },
       ]
       const codes = async (event: SessionEvent): Promise<unknown[]> => {
         const asked = [there, ...elsewhere].map((to) => link.ask(to, event).then(() => 'ok', codeOf))

@@ -38,15 +38,12 @@ const transitionsOf = (machine: AnyStateMachine): Map<unknown, string> =>
     ),
   )
 
-/** What a machine is given: its host, mostly. */
-type Given = (host: Record<string, () => unknown>) => object
-
 /** Brings an actor to each state on the shortest way, once for each event, and sends it that event. */
 function walk(
   machine: AnyStateMachine,
   actions: readonly string[],
   events: Record<string, AnyEventObject>,
-  given: Given = (host) => host,
+  inputOf: (host: object) => object = (host) => host,
 ): Walk {
   const names = new Map(Object.entries(events).map(([name, event]) => [event, name]))
   const known = transitionsOf(machine)
@@ -55,7 +52,7 @@ function walk(
   const pure: Record<string, Record<string, string>> = {}
   const options = {
     events: Object.values(events),
-    input: given(Object.fromEntries(actions.map((action) => [action, () => expect.fail('a walk calls nothing')]))),
+    input: inputOf(Object.fromEntries(actions.map((action) => [action, () => expect.fail('a walk calls nothing')]))),
     serializeState: (snapshot: AnyMachineSnapshot) => stateOf(snapshot),
     serializeEvent: (event: AnyEventObject) => names.get(event) ?? event.type,
     stopWhen: ({ status }: AnyMachineSnapshot) => status !== 'active',
@@ -75,7 +72,7 @@ function walk(
     for (const [name, event] of Object.entries(events)) {
       let calls: string[] = []
       const errors: unknown[] = []
-      const input = given(Object.fromEntries(actions.map((action) => [action, () => calls.push(`${action}()`)])))
+      const input = inputOf(Object.fromEntries(actions.map((action) => [action, () => calls.push(`${action}()`)])))
       const actor = createActor(machine, {
         input,
         inspect: (seen) => {
@@ -138,8 +135,56 @@ function tables(machine: AnyStateMachine, actions: readonly string[], lives: Rec
 interface Life {
   readonly events: Record<string, AnyEventObject>
   readonly table: Table
-  readonly input?: Given
+  /** What the machine is given of its host. Default: that itself. */
+  readonly input?: (host: object) => object
 }
+
+describe('the machine of a ref', () => {
+  const reason = new Error('no')
+  const plain: Record<string, RefMachineEvent> = {
+    heard: { type: 'ref.heard' },
+    away: { type: 'ref.away', reason },
+    ended: { type: 'ref.ended', reason },
+    dispose: { type: 'ref.dispose' },
+  }
+  const follows: Record<string, RefMachineEvent> = {
+    ...plain,
+    moved: { type: 'ref.moved' },
+    vacant: { type: 'ref.vacant', reason },
+    refused: { type: 'ref.refused', reason },
+  }
+  const over = 'gone detach() conclude()'
+  const live = 'live release()'
+  tables(refMachine, ['attach', 'detach', 'release', 'conclude'], {
+    'of an actor': {
+      input: (host) => ({ host, follows: false }),
+      events: plain,
+      table: {
+        connecting: { heard: live, ended: over, dispose: over },
+        live: { away: 'stale', ended: over, dispose: over },
+        stale: { heard: live, ended: over, dispose: over },
+        gone: {},
+      },
+    },
+    'of a name': {
+      input: (host) => ({ host, follows: true }),
+      events: follows,
+      table: {
+        connecting: {
+          heard: live,
+          ended: 'stale',
+          moved: 'detach() attach()',
+          vacant: 'stale',
+          refused: over,
+          dispose: over,
+        },
+        live: { away: 'stale', ended: 'stale', moved: 'connecting detach() attach()', refused: over, dispose: over },
+        stale: { heard: live, moved: 'connecting detach() attach()', refused: over, dispose: over },
+        gone: {},
+      },
+    },
+  })
+})
 
 describe('the job machine', () => {
   const request: StopRequest = { grace: 0 }
@@ -387,48 +432,12 @@ describe('the machine of a session as its holder sees it', () => {
   })
 })
 
-describe('the machine of a ref', () => {
+describe('what a ref says of its state', () => {
+  const none = (): void => undefined
   const reason = new Error('gone')
-  const events: Record<string, RefMachineEvent> = {
-    heard: { type: 'ref.heard' },
-    away: { type: 'ref.away', reason },
-    ended: { type: 'ref.ended', reason },
-    'ended, for no reason': { type: 'ref.ended' },
-    moved: { type: 'ref.moved' },
-    vacant: { type: 'ref.vacant' },
-    dispose: { type: 'ref.dispose' },
-  }
-  const gone = 'gone detach() conclude()'
-  const over = { ended: gone, 'ended, for no reason': gone, dispose: gone }
-  const next = { ended: 'stale', 'ended, for no reason': 'stale', dispose: gone }
-  const moved = 'connecting detach() attach()'
-  tables(refMachine, ['attach', 'detach', 'conclude'], {
-    'a ref by its address': {
-      events,
-      input: (host) => ({ host, follows: false }),
-      table: {
-        connecting: { heard: 'live', ...over, vacant: 'stale' },
-        live: { away: 'stale', ...over },
-        stale: { heard: 'live', ...over },
-        gone: {},
-      },
-    },
-    'a ref that follows': {
-      events,
-      input: (host) => ({ host, follows: true }),
-      table: {
-        connecting: { heard: 'live', ...next, moved: 'detach() attach()', vacant: 'stale' },
-        live: { away: 'stale', ...next, moved },
-        // Whoever had the name has ended, and the next one is on its way.
-        stale: { heard: 'live', dispose: gone, moved },
-        gone: {},
-      },
-    },
-  })
-
   test('says why it is stale or gone, and nothing while it is live', () => {
     const actor = createActor(refMachine, {
-      input: { host: { attach: () => undefined, detach: () => undefined, conclude: () => undefined }, follows: false },
+      input: { host: { attach: none, detach: none, release: none, conclude: none }, follows: false },
     }).start()
     const why = (): unknown => actor.getSnapshot().context.reason
     actor.send({ type: 'ref.away', reason })

@@ -122,6 +122,8 @@ const events: ByType<wire.WireEvent> = {
   'session.attach': { session: true, force: true, was: true },
   'session.home': {},
   sessions: {},
+  'names.watch': { name: true, cursor: true },
+  'groups.watch': { group: true, cursor: true, now: true },
   'local.connect': { to: true, options: true },
   'local.home': { on: true },
   'local.sessions': { on: true, state: true },
@@ -134,6 +136,10 @@ const events: ByType<wire.WireEvent> = {
   'local.allow': { peer: true, grants: true, name: true, owner: true },
   'local.deny': { peer: true, forget: true },
   'local.events': { cursor: true },
+  'local.register': { name: true, address: true, replace: true },
+  'local.unregister': { name: true },
+  'local.whereis': { name: true, on: true, cursor: true },
+  'local.group': { group: true, on: true, cursor: true },
   'local.status': {},
   'local.shutdown': { drain: true, force: true },
 }
@@ -161,6 +167,8 @@ const spec: Fields<wire.WorkSpec> = {
   map: true,
   input: true,
   job: true,
+  register: true,
+  groups: true,
   startId: true,
 }
 const open: Fields<wire.OpenSession> = {

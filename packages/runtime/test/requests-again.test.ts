@@ -49,7 +49,7 @@ beforeAll(async () => {
   third = await PeerHost.open({
     name: 'third',
     transport: memory({ network, name: 'third' }),
-    policy: { peers: { far: ['connect', 'run:script'] } },
+    policy: { peers: { far: ['connect', 'run:script', 'jobs:read'] } },
   })
   for (const host of [far, third]) Object.assign(host, { engines })
   answers = new Answers()
@@ -375,6 +375,30 @@ const cases: Cases = {
     // Once: a second time there is nobody to forget.
     return { to: {}, event: { type: 'local.deny', peer: 'nobody', forget: true } }
   },
+  'names.watch': () => ({ to: {}, event: { type: 'names.watch', name: 'nobody' } }),
+  'groups.watch': () => ({ to: {}, event: { type: 'groups.watch', group: 'empty' } }),
+  'local.register': ({ job, here }) => {
+    const name = `name${++names}`
+    // Of a peer that nobody knows: whether it is there cannot be known either.
+    const address = { peer: 'nobody', path: `${here.session}/${job.instanceId}`, epoch: 1 }
+    return {
+      to: {},
+      event: { type: 'local.register', name, address },
+      effect: () => expect(far.names.holder(name)).toEqual(address),
+    }
+  },
+  'local.unregister': ({ job, here }) => {
+    const name = `name${++names}`
+    far.names.register(name, { peer: 'nobody', path: `${here.session}/${job.instanceId}`, epoch: 1 })
+    return {
+      to: {},
+      event: { type: 'local.unregister', name },
+      // Done twice it would say that nobody had it.
+      effect: (answer) => expect(answer).toBe(true),
+    }
+  },
+  'local.whereis': () => ({ to: {}, event: { type: 'local.whereis', name: 'nobody', on: 'third' } }),
+  'local.group': () => ({ to: {}, event: { type: 'local.group', group: 'empty', on: ['third'] } }),
   'local.status': () => ({ to: {}, event: { type: 'local.status' } }),
   'local.shutdown': () => ({ to: {}, event: { type: 'local.shutdown' }, refused: 'JOB_NOT_FINISHED' }),
 }

@@ -6,6 +6,7 @@ import { codeOf, connectLocal, isFinished, knownPeers, type JobSnapshot, type Lo
 import { wantedAt, type Candidate, type Source, type Wanted } from '../complete.ts'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
+import { Failure } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { jobId } from '../render/job.ts'
 
@@ -83,6 +84,13 @@ async function candidates(source: Source, wanted: Wanted, means: Means): Promise
       const { TOPICS } = await import('../topics.ts')
       return TOPICS.map(({ name, about }) => ({ value: name, about }))
     }
+    case 'EVENT':
+      return events(wanted, means)
+    case 'MACHINE': {
+      // Of this machine's peer: what others offer they are asked for by name.
+      const { offers } = await (await means.connect()).status({ signal: means.signal })
+      return wanted.at === undefined ? offers.machines.map((value) => ({ value, about: 'machine' })) : []
+    }
     case 'KEY': {
       const { SETTINGS } = await import('../settings.ts')
       return SETTINGS.map(({ key, about }) => ({ value: key, about }))
@@ -114,8 +122,19 @@ async function jobs({ typed, path, at }: Wanted, { connect, signal }: Means): Pr
   return wanted.map((job) => ({ value: job.name, about: `${job.state}  ${jobId(job)}  ${job.command}` }))
 }
 
+/** What the machine that is named before them accepts now. */
+async function events({ said, at }: Wanted, { connect, signal }: Means): Promise<Candidate[]> {
+  const peer = await connect()
+  const { jobWord } = await import('../work.ts')
+  const table = at === undefined ? peer : await tableOf(peer, at, signal)
+  const job = await table.job(jobWord(said[0] ?? ''), { signal })
+  if (job.type !== 'MachineJob') return []
+  const { accepts, machine } = await job.inspect({ signal })
+  return accepts.map((value) => ({ value, about: `event of ${machine}` }))
+}
+
 /** The first of several: whatever is typed there is meant for all of them. */
-async function tableOf(peer: LocalPeer, at: string, signal: AbortSignal): Promise<Pick<LocalPeer, 'jobs'>> {
+async function tableOf(peer: LocalPeer, at: string, signal: AbortSignal): Promise<Pick<LocalPeer, 'jobs' | 'job'>> {
   const [first = ''] = at.split(',')
   if (first === 'all') return peer
   const { sessionWord } = await import('../places.ts')
@@ -125,7 +144,12 @@ async function tableOf(peer: LocalPeer, at: string, signal: AbortSignal): Promis
   const small = first.toLowerCase()
   const known = await peer.peers({ signal })
   const there = known.find(({ name, id }) => name.toLowerCase() === small || id === first)
-  if (there && !there.connected) return { jobs: async () => [] }
+  if (there && !there.connected) {
+    const none = async (): Promise<never> => {
+      throw new Failure('PEER_UNREACHABLE', `${first} is not connected`)
+    }
+    return { jobs: async () => [], job: none }
+  }
   return peer.home(first, { signal })
 }
 

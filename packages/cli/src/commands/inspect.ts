@@ -1,6 +1,8 @@
 // errand inspect: everything known of a job, a session or a peer.
 import {
   codeOf,
+  isFinished,
+  type ActorInspection,
   type Job,
   type JobSnapshot,
   type LocalPeer,
@@ -12,6 +14,7 @@ import { EXIT } from '../exit-codes.ts'
 import { Failure } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { placesOf, sessionWord, type Place } from '../places.ts'
+import { actorDocument, actorText } from '../render/actor.ts'
 import { facts, span } from '../render/facts.ts'
 import { jobId, jobTable } from '../render/job.ts'
 import {
@@ -78,7 +81,7 @@ async function jobsNamed(context: Context, places: readonly Place[], word: strin
   const found = await Promise.all(
     places.map(async ({ table, location }) => {
       const job = await table.job(jobWord(word), { signal }).catch(unless('JOB_NOT_FOUND'))
-      return job && jobKnown(context, job, location)
+      return job && jobKnown(context, job, location, await actorOf(job, signal))
     }),
   )
   return found.filter((one) => one !== undefined)
@@ -120,7 +123,19 @@ function unless(code: string): (error: unknown) => undefined {
   }
 }
 
-function jobKnown(context: Context, { snapshot: job }: Job, location: string | undefined): Known {
+/** Of a machine that is at work: what is known of its actor. */
+function actorOf(job: Job, signal: AbortSignal): Promise<ActorInspection | undefined> | undefined {
+  if (job.type !== 'MachineJob' || isFinished(job.state)) return undefined
+  // It may have ended meanwhile.
+  return job.inspect({ signal }).catch(unless('ACTOR_GONE'))
+}
+
+function jobKnown(
+  context: Context,
+  { snapshot: job }: Job,
+  location: string | undefined,
+  actor: ActorInspection | undefined,
+): Known {
   const { terminal } = context
   const { state, reason, question, begunAt, endedAt, children, history } = job
   const title = terminal.data('bold', `job ${jobId(job)}  ${oneLine(job.name)}`)
@@ -149,7 +164,17 @@ function jobKnown(context: Context, { snapshot: job }: Job, location: string | u
     ['peer', job.peer],
     ['children', children.length === 0 ? undefined : childTable(context, children)],
   ])
-  return { document: jobDocument(job, location), fields: JOB_FIELDS, text: `${title}\n${text}` }
+  const { columns, readsOut: short } = terminal
+  const seen = actor && actorText(actor, { columns, short, paint: (style, words) => terminal.data(style, words) })
+  return {
+    document: { ...jobDocument(job, location), ...(job.type === 'MachineJob' && { actor: actorOrNull(actor) }) },
+    fields: [...JOB_FIELDS, 'actor'],
+    text: `${title}\n${text}${seen === undefined ? '' : `\n${seen}`}`,
+  }
+}
+
+function actorOrNull(actor: ActorInspection | undefined): Record<string, unknown> | null {
+  return actor === undefined ? null : actorDocument(actor)
 }
 
 function childTable({ terminal }: Context, children: readonly JobSnapshot[]): string {

@@ -1,4 +1,4 @@
-// errand send: values to a job's input.
+// errand send: values to a job's input, events to a machine.
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
@@ -8,7 +8,8 @@ import { inputOf } from '../input.ts'
 import { jobsOf, placesOf } from '../places.ts'
 import { typedValue } from '../typed-value.ts'
 
-export default async function send(context: Context, flags: Flags, [word, value]: readonly string[]): Promise<number> {
+export default async function send(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
+  const [word, value, fields] = words
   if (word === '-') throw usage('stdin is what is sent: name the job')
   const json = context.json !== undefined
   const one = value === undefined || value === '-' ? undefined : typedValue(value, json)
@@ -16,6 +17,15 @@ export default async function send(context: Context, flags: Flags, [word, value]
   const reads = value === '-' || (value === undefined && !flags.eof)
   const peer = await context.connect()
   const jobs = (await jobsOf(await placesOf(peer, flags.at, context), [word!], context)).map(({ job }) => job)
+  const machines = jobs.filter(({ type }) => type === 'MachineJob')
+  if (machines.length > 0) {
+    if (machines.length < jobs.length)
+      throw usage(`some of '${word}' are machines, and take events; others take values`)
+    const { sendEvents } = await import('./send-events.ts')
+    return sendEvents(context, flags, machines, words.slice(1))
+  }
+  if (fields !== undefined)
+    throw usage(`'${fields}' is too much`, 'a job is sent one value: quote it; only machines take two')
   return untilDetached(context, async (signal) => {
     if (one !== undefined) await Promise.all(jobs.map((job) => job.send(one.value, { signal })))
     if (reads) {

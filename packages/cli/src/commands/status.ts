@@ -14,7 +14,7 @@ export default async function status(context: Context): Promise<number> {
 }
 
 export async function printStatus({ terminal, json, quiet }: Context, peer: PeerStatus): Promise<void> {
-  const { name, id, pid, addresses, home, socket, version, jobs, sessions, hosted, peers, onDemand } = peer
+  const { name, id, pid, addresses, home, socket, version, jobs, sessions, hosted, peers, offers, onDemand } = peer
   if (json !== undefined) {
     const document = {
       name,
@@ -29,6 +29,7 @@ export async function printStatus({ terminal, json, quiet }: Context, peer: Peer
       sessions,
       hosted,
       peers,
+      offers,
       onDemand,
       log: home === undefined ? null : logOf(home),
     }
@@ -47,6 +48,14 @@ export async function printStatus({ terminal, json, quiet }: Context, peer: Peer
     ['sessions', String(sessions)],
     ['for others', `${hosted.sessions} sessions, ${hosted.running} running`],
     ['peers', String(peers)],
+    ...offered('machine', offers.machines),
+    ...offered('job', offers.jobs),
   ]
   await terminal.out(lines.map(([label, value]) => `${label.padEnd(10)} ${printable(value)}\n`).join(''))
+}
+
+/** What others may ask for, where there is anything. */
+function offered(what: string, names: readonly string[]): [string, string][] {
+  if (names.length === 0) return []
+  return [['offers', `${names.length === 1 ? what : `${what}s`} ${names.join(', ')}`]]
 }

@@ -14,7 +14,7 @@ import { versionOf } from '../version.ts'
 
 export default async function up(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const told = toldBy(context, flags, words)
-  const { name, listen, store, mdns, bootstrap, lostAfter } = told
+  const { name, listen, store, mdns, bootstrap, offer, lostAfter } = told
   if (flags.foreground) return foreground(context, flags, told)
   const { peer, started } = await findOrStartDaemon({
     home: context.home,
@@ -26,6 +26,7 @@ export default async function up(context: Context, flags: Flags, words: readonly
       ...(store === undefined ? [] : ['--store', store]),
       ...(mdns ? ['--mdns'] : []),
       ...(bootstrap ?? []).flatMap((address) => ['--bootstrap', address]),
+      ...(offer ?? []).flatMap((file) => ['--offer', file]),
       ...(lostAfter === undefined ? [] : ['--lost-after', lostAfter]),
     ],
   })
@@ -52,12 +53,13 @@ function toldBy({ home, cwd, env }: Context, flags: Flags, words: readonly strin
     store: setting('store', one(flags.store)),
     mdns: flags.mdns,
     bootstrap: setting('bootstrap', flags.bootstrap),
+    offer: setting('offer', flags.offer),
     lostAfter: setting('lost-after', one(flags.lostAfter)),
   } as Told
 }
 
 /** What `up` was told, with `listen` and the rest as the daemon takes them. */
-type Told = Pick<DaemonOptions, 'name' | 'listen' | 'store' | 'mdns' | 'bootstrap' | 'lostAfter'>
+type Told = Pick<DaemonOptions, 'name' | 'listen' | 'store' | 'mdns' | 'bootstrap' | 'offer' | 'lostAfter'>
 
 function sayAlready({ terminal }: Context, status: PeerStatus, { name, ...others }: Told): void {
   terminal.say('already up')

@@ -17,6 +17,11 @@ export const EVENT_FIELDS: readonly string[] = [
   'peer',
   'reason',
   'from',
+  'jobId',
+  'seq',
+  'type',
+  'ignored',
+  'value',
 ]
 
 /** One thing that happened: of a job that came to two states at once there are two. */

@@ -149,6 +149,11 @@ export class Following implements AsyncDisposable {
     }
   }
 
+  /** Its exit code, when it ends by itself. */
+  get ended(): Promise<number> {
+    return this.#ended
+  }
+
   /** Resolves to the exit code. */
   leave(): Promise<number> {
     this.#child.kill('SIGINT')

@@ -2,9 +2,11 @@
 import { decode } from '@errand/transport'
 import { createMachine, type AnyStateMachine } from 'xstate'
 import { ActorHost, type ActorSurroundings } from '../actor-host.ts'
-import { asError, MachineNotOfferedError, UsageError } from '../errors.ts'
+import type { ActorNames } from '../actor-names.ts'
+import { asError, codeOf, MachineNotOfferedError, UsageError } from '../errors.ts'
 import { checkedSpawnInput, isMachineDefinition } from '../machine-definition.ts'
 import type { MachineDefinition } from '../actor-surface.ts'
+import { singleRecord } from '../record.ts'
 import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
@@ -39,6 +41,10 @@ export class MachineOffers {
     }
   }
 
+  get names(): string[] {
+    return [...this.#machines.keys()]
+  }
+
   get(name: string): MachineDefinition | undefined {
     return this.#machines.get(name)
   }
@@ -58,11 +64,13 @@ export class MachineOffers {
 
 export class MachineEngine implements Engine {
   readonly #offers: MachineOffers
+  readonly #names: ActorNames
   readonly #around: ActorSurroundings
   readonly #actors = new Set<ActorHost>()
 
-  constructor(offers: MachineOffers, around: ActorSurroundings) {
+  constructor(offers: MachineOffers, names: ActorNames, around: ActorSurroundings) {
     this.#offers = offers
+    this.#names = names
     this.#around = around
   }
 
@@ -72,12 +80,11 @@ export class MachineEngine implements Engine {
     try {
       definition = this.#offers.find(spec.work.job ?? '')
       given = spec.work.payload && decode(spec.work.payload)
+      if (!definition.input) return this.#begin(definition, given, spec, io)
     } catch (error) {
       io.ended({ outcome: 'failed', error: asError(error) })
       return { credit() {}, stop() {} }
     }
-    if (!definition.input) return this.#begin(definition, given, spec, io)
-    const input = checkedSpawnInput(definition, given)
     // Its schema may take its time; stopped meanwhile it has nothing to begin any more.
     let over = false
     const waiting = new DeferredExecution(() => {
@@ -85,32 +92,61 @@ export class MachineEngine implements Engine {
       io.ended({ outcome: 'stopped' })
       return true
     })
-    input.then(
-      (checked) => {
-        if (!over) waiting.begin(this.#begin(definition, checked, spec, io), io)
-      },
-      (error: unknown) => {
+    const begin = async (): Promise<void> => {
+      let actor: ActorHost
+      try {
+        const input = await checkedSpawnInput(definition, given)
+        if (over) return
+        actor = this.#begin(definition, input, spec, io)
+      } catch (error) {
         if (over) return
         waiting.abandon()
-        io.ended({ outcome: 'failed', error: asError(error) })
-      },
-    )
+        return io.ended({ outcome: 'failed', error: asError(error) })
+      }
+      waiting.begin(actor, io)
+    }
+    void begin()
     return waiting
   }
 
+  /** @throws NameTakenError, LimitError: then there is no actor */
   #begin(definition: MachineDefinition, input: unknown, spec: ExecutionSpec, io: ExecutionIO): ActorHost {
+    const path = `${spec.session.instanceId}/${spec.job}`
+    this.#call(path, definition.name, spec, io)
     const ours: ExecutionIO = {
       chunk: (chunk) => io.chunk(chunk),
       suspended: () => io.suspended?.(),
       ended: (ending) => {
         this.#actors.delete(actor)
+        // Before anybody can be told that it has ended: whoever looks for its name then finds nobody, or the next one.
+        this.#names.ended(path)
         io.ended(ending)
       },
     }
-    const actor = new ActorHost(definition, input, spec.attempt ?? 1, ours, this.#around)
+    let actor: ActorHost
+    try {
+      actor = new ActorHost(definition, input, spec.attempt ?? 1, ours, this.#around)
+    } catch (error) {
+      this.#names.ended(path)
+      throw error
+    }
     this.#actors.add(actor)
     actor.start()
     return actor
+  }
+
+  /** What it is called, before it does anything: what it says first may be asked for by that. */
+  #call(path: string, machine: string, { work, attempt: epoch = 1 }: ExecutionSpec, io: ExecutionIO): void {
+    const { register, groups } = work
+    const member = { path, epoch, machine }
+    try {
+      this.#names.began(member, { register, groups })
+    } catch (error) {
+      // One that begins anew does not end for a name that was given to another one meanwhile.
+      if (epoch === 1 || codeOf(error) !== 'NAME_TAKEN') throw error
+      this.#names.began(member, { groups })
+      io.chunk(singleRecord('warning', `it goes on without its name: ${asError(error).message}`))
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { libp2p } from '@errand/transport/libp2p'
 import {
+  type ActorAddress,
   type ConnectOptions,
   type Grant,
   type Job,
@@ -15,6 +16,7 @@ import {
   type Session,
   type SessionSnapshot,
   type StartOptions,
+  type SupervisorOptions,
   type Work,
   createPeer,
 } from '../../src/index.ts'
@@ -80,6 +82,12 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
     takeUp: async (session: string): Promise<JobSnapshot | undefined> =>
       (await (await peer.session(session)).receive())?.snapshot,
     allow: (who: string, grants: Grant[]): Promise<void> => peer.allow(who, grants),
+    /** Where its first child is, once all are up. */
+    supervise: async (options: SupervisorOptions): Promise<ActorAddress> => {
+      const supervisor = await peer.supervise(options)
+      await supervisor.ready()
+      return supervisor.getSnapshot().children[0]!.address!
+    },
     disconnect: async (session: string): Promise<SessionSnapshot> => {
       const held = await peer.session(session)
       await held.disconnect()
