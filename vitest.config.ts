@@ -25,7 +25,7 @@ const PURE = tests({
     'sessions ' +
     'suggestion',
   runtime:
-    'actor-names chart child-jobs deadlines history-checker item-stream job-filter job-model kept-actor-model memory-store output-log pairing powershell-doc ' +
+    'actor-inbox actor-names chart child-jobs deadlines history-checker item-stream job-filter job-model kept-actor-model memory-store output-log pairing powershell-doc ' +
     'protocol-doc ref-life script script-scope session-model shared-fate supervisor supervisor-model',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +

@@ -17,6 +17,7 @@ import {
 import type { InputEntry } from './actor-entry.ts'
 import type { ActorJournal } from './actor-journal.ts'
 import type { Numbered, Replayed } from './actor-replay.ts'
+import { ActorInbox, signalOf, type Wanted } from './actor-inbox.ts'
 import { Senders } from './actor-senders.ts'
 import { shown, withoutActors, type ActorState } from './actor-state.ts'
 import type { ActorInspection, ActorTransition, MachineDefinition } from './actor-surface.ts'
@@ -31,19 +32,30 @@ import {
   LimitError,
   OutcomeUnknownError,
   PeerClosedError,
+  PeerLostError,
+  plainError,
   ProtocolError,
+  TimeoutError,
 } from './errors.ts'
 import type { Execution, ExecutionIO } from './engine/engine.ts'
 import { Deadlines, type Deadline } from './deadlines.ts'
 import { EventFeed, type FeedAnswer } from './event-feed.ts'
-import type { ActorJob, HostedActor, TellAnswer } from './hosted-actor.ts'
+import type { ActorJob, Asker, HostedActor, TellAnswer } from './hosted-actor.ts'
 import { KeptActor, type KeptKind } from './kept-actor.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
 import { hostOf, setHost, type MachineHost } from './machine-host.ts'
 import { untilAborted } from './output-log.ts'
 import { RecordWriter } from './record.ts'
-import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
+import { ACTOR_ASKS_MOST, TELL_MOST } from './wire.ts'
 
+/** How long a schema of an event may take, in ms. */
+export const SCHEMA_MS = 30_000
+/** An answer, in bytes: it goes in one message. */
+export const REPLY_BYTES: number = 16 * 1024 * 1024 - 1024
+/** What may wait for room, or for a schema, in bytes as it came: of all senders, of each of which one batch does. */
+export const WAITING_BYTES: number = 32 * 1024 * 1024
+/** Batches refused in part of which it is known what was refused. */
+const REFUSALS_MOST = 64
 /** What happened last, for people. */
 const TRANSITIONS_KEPT = 16
 /** How long it may take until watchers hear that an event was handled which has changed nothing else, in ms. */
@@ -65,9 +77,13 @@ const deadlines = new Deadlines()
 class Ask {
   readonly id: string
   readonly answer: Promise<Uint8Array>
+  /** Nobody waits for its answer any more, or it is there. */
   over = false
+  /** The machine has had it: what becomes of it is not known to nobody. */
+  begun = false
   readonly #resolve: (value: Uint8Array) => void
   readonly #reject: (error: Error) => void
+  #wanted: AbortController | undefined
 
   constructor(id: string) {
     this.id = id
@@ -78,19 +94,32 @@ class Ask {
     this.#reject = reject
   }
 
+  /** Aborts when it is over. For what has to wait on its way, which few do. */
+  get signal(): AbortSignal {
+    this.#wanted ??= new AbortController()
+    if (this.over) this.#wanted.abort()
+    return this.#wanted.signal
+  }
+
   resolve(value: Uint8Array): void {
-    this.over = true
     this.#resolve(value)
+    this.end()
   }
 
   reject(error: Error): void {
-    this.over = true
     this.#reject(error)
+    this.end()
+  }
+
+  end(): void {
+    this.over = true
+    this.#wanted?.abort()
   }
 }
 
 interface Item {
   readonly event: TypedEvent
+  readonly bytes: number
   readonly ask?: Ask | undefined
   /** Who has sent it, and its number there. */
   readonly sent?: readonly [from: string, seq: number] | undefined
@@ -150,17 +179,19 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   readonly #writer: RecordWriter
   readonly #actor: ReturnType<typeof createActor<AnyStateMachine>>
   readonly #types: readonly string[]
-  readonly #inbox: Item[] = []
+  readonly #inbox = new ActorInbox<Item>()
   readonly #senders: Senders
   /** Of a durable one: through which all goes that it handles. */
   readonly #kept: KeptActor | undefined
   readonly #was: Replayed | undefined
-  /** On their way to the disk, and which of them are asks. */
-  #coming = 0
+  /** Which of those that are on their way to the disk are asks. */
   readonly #asked = new Map<number, Ask>()
-  /** Batches and asks behind one that waits for room, or for a schema: in the order in which they came. */
-  #entering: Promise<unknown> | undefined
-  #room: PromiseWithResolvers<void> | undefined
+  /** Of a sender whose last batch was refused in part: where that answer was lost, the batch is asked for again. */
+  readonly #refusals = new Map<string, { readonly seq: number; readonly answer: TellAnswer }>()
+  /** Of each sender what waits for room, or for a schema: what it sends next comes behind that. */
+  readonly #entering = new Map<string, Promise<unknown>>()
+  /** In bytes, of all of them. */
+  #waiting = 0
   readonly #asks = new Map<string, Ask>()
   /** Of the event that is being handled. */
   #asking: Ask | undefined
@@ -217,7 +248,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     this.#actor.on('*', (emitted) => this.#say('output', emitted))
     this.#actor.subscribe({
       next: () => this.#changed(),
-      error: (error) => this.#end({ outcome: 'failed', error: asError(error) }),
+      error: (error) => this.#end({ outcome: 'failed', error: plainError(error) }),
       complete: () => this.#onComplete(),
     })
   }
@@ -249,7 +280,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
       came: (entries) => {
         for (const entry of entries) {
           const [number, input] = entry
-          this.#inbox.push({ event: eventOf(input), entry, ask: this.#asked.get(number) })
+          this.#inbox.put({ event: eventOf(input), bytes: 0, entry, ask: this.#asked.get(number) })
           this.#asked.delete(number)
         }
         this.#wake()
@@ -271,73 +302,86 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
 
   // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  tell(from: string, seq: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<TellAnswer> {
+  async tell(from: string, seq: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<TellAnswer> {
     this.#throwIfOver()
-    const events = decodeChunk(bytes)
-    if (events.length !== count || count > TELL_MOST)
-      throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
-    return this.#whenTaken(
-      this.#enter(async () => {
-        const refused: [number, Error][] = []
-        // Looked at only now: what came before it may have been the same batch, over a link that is gone.
-        const taken = events.map((event, index) =>
-          this.#senders.isNew(from, seq + index) ? this.#checked(event) : undefined,
-        )
-        const items: Item[] = []
-        for (const [index, one] of taken.entries()) {
-          if (one === undefined) continue
-          try {
-            const event = one instanceof Promise ? await one : one
-            if (event instanceof Error) throw event
-            items.push({ event, sent: [from, seq + index] })
-          } catch (error) {
-            refused.push([index, asError(error)])
-          }
-        }
-        await this.#waitForRoom(items.length, signal)
-        this.#senders.took(from, seq + count - 1)
-        return { answer: refused.length > 0 ? { refused } : {}, taken: this.#take(items) }
-      }),
+    const { answer, taken } = await this.#enter(from, bytes.byteLength, () =>
+      this.#tellIn(from, seq, count, bytes, signal),
     )
-  }
-
-  /** Answered when they are taken, while the next batch is on its way already. */
-  async #whenTaken(entering: Promise<{ answer: TellAnswer; taken: Promise<void> | undefined }>): Promise<TellAnswer> {
-    const { answer, taken } = await entering
+    // Of a durable one: answered when they are on disk, while the next batch is on its way already.
     await taken
     return answer
   }
 
-  async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async #tellIn(
+    from: string,
+    seq: number,
+    count: number,
+    bytes: Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<{ answer: TellAnswer; taken: Promise<void> | undefined }> {
+    signal?.throwIfAborted()
+    const before = this.#refusals.get(from)
+    if (before?.seq === seq) return { answer: before.answer, taken: this.#kept?.settled }
+    const events = decodeChunk(bytes)
+    if (events.length !== count || count > TELL_MOST)
+      throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
+    const refused: [number, Error][] = []
+    // Looked at only now: what came before it may have been the same batch, over a link that is gone.
+    const checking = events.map((event, index) =>
+      this.#senders.isNew(from, seq + index) ? this.#checked(event, signal) : undefined,
+    )
+    const items: Item[] = []
+    const size = bytes.byteLength / count
+    for (const [index, one] of checking.entries()) {
+      if (one === undefined) continue
+      const event = one instanceof Promise ? await one : one
+      if (event instanceof Error) refused.push([index, event])
+      else items.push({ event, bytes: size, sent: [from, seq + index] })
+    }
+    signal?.throwIfAborted()
+    const room = this.#roomFor(items, signal)
+    if (room && !(await room)) this.#throwIfOver()
+    this.#senders.took(from, seq + count - 1)
+    const answer = refused.length > 0 ? { refused } : {}
+    this.#remember(from, seq, answer)
+    return { answer, taken: this.#take(items) }
+  }
+
+  #remember(from: string, seq: number, answer: TellAnswer): void {
+    this.#refusals.delete(from)
+    if (!answer.refused) return
+    this.#refusals.set(from, { seq, answer })
+    const [oldest] = this.#refusals.keys()
+    if (this.#refusals.size > REFUSALS_MOST && oldest !== undefined) this.#refusals.delete(oldest)
+  }
+
+  async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal, by: Asker = {}): Promise<Uint8Array> {
     this.#throwIfOver()
+    const { name } = this.definition
     if (this.#asks.size >= ACTOR_ASKS_MOST)
-      throw new LimitError(`${this.definition.name} has ${ACTOR_ASKS_MOST} questions to answer already`)
+      throw new LimitError(`${name} has ${ACTOR_ASKS_MOST} questions to answer already`)
     const ask = new Ask(`${this.#asksOf}.${++this.#lastAsk}`)
     this.#asks.set(ask.id, ask)
     let watched: Deadline | undefined
-    const late = (): void =>
-      ask.reject(new OutcomeUnknownError(`${this.definition.name} gave no answer within ${timeout} ms`))
+    const late = (): void => ask.reject(new OutcomeUnknownError(`${name} gave no answer within ${timeout} ms`))
     const given = (): void => ask.reject(asError(signal?.reason))
-    const watch = (): void => {
-      watched = deadlines.after(timeout, late)
-      signal?.addEventListener('abort', given, { once: true })
-    }
     try {
-      const checked = checkedEvent(this.definition, decode(bytes))
-      if (this.#entering || checked instanceof Promise || this.#waiting >= INBOX_MOST) {
-        watch()
-        await this.#enter(async () => {
-          const event = await checked
-          await this.#waitForRoom(1, signal)
-          this.#takeAsk(event, ask)
-        })
-      } else {
-        this.#takeAsk(checked, ask)
-        // Most are answered by now: nothing is left that could be late.
-        if (!ask.over) watch()
+      const { from = '' } = by
+      // In this very call where nothing is before it and nothing has to be waited for: most are answered by then.
+      const entering = this.#entering.has(from)
+        ? this.#enter(from, bytes.byteLength, async () => this.#askIn(bytes, ask, by))
+        : this.#askIn(bytes, ask, by)
+      if (entering) {
+        if (!this.#entering.has(from)) void this.#enter(from, bytes.byteLength, () => entering).catch(() => undefined)
+        entering.catch((error: unknown) => ask.reject(asError(error)))
+      }
+      if (!ask.over) {
+        watched = deadlines.after(timeout, late)
+        signal?.addEventListener('abort', given, { once: true })
       }
       return await ask.answer
     } finally {
+      ask.end()
       if (watched) {
         watched.end()
         signal?.removeEventListener('abort', given)
@@ -346,43 +390,45 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     }
   }
 
-  #checked(event: unknown): TypedEvent | Promise<TypedEvent> | Error {
-    try {
-      return checkedEvent(this.definition, event)
-    } catch (error) {
-      return asError(error)
-    }
+  /** A promise where it has to wait. @throws what keeps it from being handled */
+  #askIn(bytes: Uint8Array, ask: Ask, by: Asker): void | Promise<void> {
+    if (ask.over) return
+    const { from, seq } = by
+    if (from !== undefined && seq !== undefined && !this.#senders.isNew(from, seq))
+      throw new PeerLostError(
+        'its link was lost on the way, and what was sent later has come before it: it is not handled',
+      )
+    const event = decode(bytes)
+    const checked = this.#checked(event, () => ask.signal)
+    if (checked instanceof Promise) return checked.then((one) => this.#askChecked(one, bytes.byteLength, ask, by))
+    return this.#askChecked(checked, bytes.byteLength, ask, by)
   }
 
-  /** Behind whatever waits already. */
-  #enter<T>(enter: () => Promise<T>): Promise<T> {
-    const before = this.#entering
-    const entering = (before ? before.then(enter) : enter()).finally(() => {
-      if (this.#entering === settled) this.#entering = undefined
+  #askChecked(event: TypedEvent | Error, bytes: number, ask: Ask, { from, seq }: Asker): void | Promise<void> {
+    if (event instanceof Error) throw event
+    const numbered = from !== undefined && seq !== undefined
+    const items: Item[] = [{ event, bytes, ask, ...(numbered && { sent: [from, seq] as const }) }]
+    const enter = (): void => {
+      if (numbered) this.#senders.took(from, seq)
+      void this.#take(items)
+    }
+    const room = this.#roomFor(items, () => ask.signal)
+    if (!room) return enter()
+    return room.then((entered) => {
+      if (!entered) this.#throwIfOver()
+      enter()
     })
-    const settled: Promise<unknown> = entering.catch(() => undefined)
-    this.#entering = settled
-    return entering
   }
 
-  async #waitForRoom(count: number, signal: AbortSignal | undefined): Promise<void> {
-    while (this.#waiting > 0 && this.#waiting + count > INBOX_MOST && !this.#over) {
-      this.#room ??= Promise.withResolvers<void>()
-      await untilAborted(this.#room.promise, signal)
-      signal?.throwIfAborted()
-    }
-    this.#throwIfOver()
-  }
-
-  /** In the inbox, or on their way there. */
-  get #waiting(): number {
-    return this.#inbox.length + this.#coming
+  /** Undefined: there is room, and it is theirs. False: it has ended meanwhile. @throws (rejects with) the signal's reason */
+  #roomFor(items: readonly Item[], signal: Wanted): Promise<boolean> | undefined {
+    // Of a durable one they come in when they are on disk.
+    return this.#kept ? this.#inbox.reserve(items, signal) : this.#inbox.enter(items, signal)
   }
 
   /** Undefined: they are in the inbox. Of a durable one it settles when they are on disk. @throws StoreError */
   #take(items: readonly Item[]): Promise<void> | undefined {
     if (this.#kept) return this.#takeKept(this.#kept, items)
-    this.#inbox.push(...items)
     this.#wake()
     return undefined
   }
@@ -395,23 +441,9 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
       items.map(({ event, sent }) => ({ kind: 'event', at, event, ...(sent && { from: sent[0], seq: sent[1] }) })),
     )
     for (const [index, { ask }] of items.entries()) if (ask) this.#asked.set(first + index, ask)
-    this.#coming += items.length
-    const taken = told.finally(() => {
-      this.#coming -= items.length
-      this.#makeRoom()
-    })
+    const taken = told.finally(() => this.#inbox.release(items))
     taken.catch(() => undefined) // who asks waits for its answer
     return taken
-  }
-
-  #takeAsk(event: TypedEvent, ask: Ask): void {
-    void this.#take([{ event, ask }])
-  }
-
-  #makeRoom(): void {
-    if (!this.#room || this.#waiting > INBOX_MOST / 2) return
-    this.#room.resolve()
-    this.#room = undefined
   }
 
   /** It handles what comes. Who reads what it says sets its pace too. */
@@ -419,27 +451,73 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     return !this.#suspended && !this.#writer.full && !this.#over
   }
 
+  /** As its schema makes it, or why not. A promise, which does not reject, where that takes its time. */
+  #checked(event: unknown, signal: Wanted): TypedEvent | Error | Promise<TypedEvent | Error> {
+    try {
+      const checked = checkedEvent(this.definition, event)
+      return checked instanceof Promise ? this.#settled(checked, signalOf(signal)) : checked
+    } catch (error) {
+      return plainError(error)
+    }
+  }
+
+  /** One that never settles holds up nobody but who sends such events, and that one not for ever. */
+  async #settled(checked: Promise<TypedEvent>, signal: AbortSignal | undefined): Promise<TypedEvent | Error> {
+    const late = Promise.withResolvers<Error>()
+    const timer = setTimeout(
+      () => late.resolve(new TimeoutError(`the schema of an event has not settled within ${SCHEMA_MS} ms`)),
+      SCHEMA_MS,
+    )
+    const settled = Promise.race([checked.catch(plainError), late.promise])
+    await untilAborted(settled, signal)
+    clearTimeout(timer)
+    return signal?.aborted ? asError(signal.reason) : settled
+  }
+
+  /** Behind whatever of this sender's waits already. @throws LimitError */
+  #enter<T>(from: string, bytes: number, enter: () => Promise<T>): Promise<T> {
+    if (this.#waiting > 0 && this.#waiting + bytes > WAITING_BYTES)
+      throw new LimitError(`more than ${WAITING_BYTES >> 20} MiB wait to be sent to ${this.definition.name}`)
+    this.#waiting += bytes
+    const before = this.#entering.get(from)
+    const entering = before ? before.then(enter) : enter()
+    const settled: Promise<unknown> = entering
+      .catch(() => undefined)
+      .then(() => {
+        this.#waiting -= bytes
+        if (this.#entering.get(from) === settled) this.#entering.delete(from)
+      })
+    this.#entering.set(from, settled)
+    return entering
+  }
+
   #wake(): void {
-    if (this.#inbox.length > 0 && this.#ready) this.#around.turns.ready(this)
+    if (this.#inbox.size > 0 && this.#ready) this.#around.turns.ready(this)
   }
 
   // ── its turn ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   step(): boolean {
-    const [item] = this.#inbox
+    const item = this.#inbox.next
     if (!item || !this.#ready || (item.entry && !this.#kept!.mayHandle(item.entry[0]))) return false
-    this.#inbox.shift()
-    this.#makeRoom()
-    this.#handle(item)
-    return this.#inbox.length > 0
+    this.#inbox.take()
+    try {
+      // What is written down reaches it, whoever still waits for that.
+      if (item.entry || !item.ask?.over) this.#handle(item)
+    } catch (error) {
+      // XState catches what a machine throws; whatever else there is, it is this actor's end, and no other's.
+      this.#end({ outcome: 'failed', error: plainError(error) })
+    }
+    return this.#inbox.size > 0
   }
 
   #handle({ event, ask, entry }: Item): void {
     const before = this.#actor.getSnapshot() as AnyMachineSnapshot
     // It would be done nothing about, and nobody would ever answer.
-    const refused = ask !== undefined && !before.can(event)
+    const refused = ask !== undefined && !isTaken(before, event)
     if (refused) ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(before.value)))
     if (refused && !entry) return
+    if (ask) ask.begun = true
     this.#asking = ask
     this.#accepted = ask && event
     try {
@@ -477,13 +555,13 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   reply(value: unknown, to?: string): void {
     const ask = to === undefined ? this.#asking : this.#asks.get(to)
     if (!ask) return
-    let bytes: Uint8Array
     try {
-      bytes = encode(value)
+      ask.resolve(encode(value, { limits: { bytes: REPLY_BYTES } }))
     } catch (error) {
-      return ask.reject(asError(error))
+      // It was handled: who hears of an error asks again.
+      const { name } = this.definition
+      ask.reject(new OutcomeUnknownError(`${name} gave an answer that cannot travel`, { cause: plainError(error) }))
     }
-    ask.resolve(bytes)
   }
 
   /** Names the ask that is being handled, for a later `reply`. */
@@ -491,14 +569,18 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     return this.#asking?.id
   }
 
-  /** Sends to an actor anywhere, for one of its actions. */
+  /** Sends to an actor anywhere, for one of its actions. That it cannot be sent is said, and is not this one's end. */
   tellOther(address: unknown, event: unknown): void {
-    this.#around.tell(address, event)
+    try {
+      this.#around.tell(address, event)
+    } catch (error) {
+      this.#say('warning', `${this.definition.name} could not send to another actor: ${asError(error).message}`)
+    }
   }
 
   // ── what it says ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #say(kind: 'output' | 'information', value: unknown): void {
+  #say(kind: 'output' | 'information' | 'warning', value: unknown): void {
     try {
       this.#writer.write(kind, value)
       this.#said++
@@ -515,7 +597,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   #complete(output: unknown, says: boolean): void {
     this.#kept?.over('done', this.#said)
     if (says && output !== undefined) this.#say('output', output)
-    this.#end({ outcome: 'completed' })
+    // Whether its last record is its output: who comes after its end finds it there.
+    this.#end({ outcome: 'completed', streamed: output === undefined })
   }
 
   #end(ending: Parameters<ExecutionIO['ended']>[0]): void {
@@ -525,6 +608,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     if (outcome !== 'completed') this.#kept?.over(outcome === 'failed' ? 'error' : 'stopped', this.#said, error)
     const how = outcome === 'completed' ? 'has done its work' : outcome === 'failed' ? 'has failed' : 'was stopped'
     this.#close(new ActorGoneError(`${this.definition.name} ${how}`, error ? { cause: error } : {}))
+    this.#halt()
     this.#io.ended(ending)
   }
 
@@ -532,11 +616,18 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     this.#over = why
     this.#state = undefined
     clearTimeout(this.#late)
-    this.#inbox.length = 0
-    this.#room?.resolve()
-    for (const ask of this.#asks.values()) ask.reject(why)
+    this.#inbox.close()
+    const unanswered = new OutcomeUnknownError(`${this.definition.name} has ended without an answer`, { cause: why })
+    for (const ask of this.#asks.values()) ask.reject(ask.begun ? unanswered : why)
     this.#feed?.end(why)
     this.#writer.end()
+  }
+
+  /** Nothing of it goes on. XState leaves what a machine runs at work where one of its actions has thrown. */
+  #halt(): void {
+    this.#actor.stop()
+    const { children = {} } = this.#actor.getSnapshot() as Partial<AnyMachineSnapshot>
+    for (const child of Object.values(children)) (child as unknown as { _stop(): void })._stop()
   }
 
   #throwIfOver(): void {
@@ -551,8 +642,6 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   }
 
   stop(): void {
-    // XState stops at once, and what it runs with it.
-    this.#actor.stop()
     this.#end({ outcome: 'stopped' })
   }
 
@@ -589,7 +678,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     return this.#watchers.size
   }
   get inbox(): number {
-    return this.#inbox.length
+    return this.#inbox.size
   }
   /** It is written down, and goes on with the next start of its peer. */
   get durable(): boolean {
@@ -728,5 +817,14 @@ function eventOf(entry: InputEntry): TypedEvent {
       return { type: entry.type }
     case 'settled':
       return { type: `xstate.${entry.failed ? 'error' : 'done'}.actor.${entry.child}` }
+  }
+}
+
+/** Whether its state does anything on it. A guard that throws does so again when it is handled, which is the machine's end. */
+function isTaken(snapshot: AnyMachineSnapshot, event: TypedEvent): boolean {
+  try {
+    return snapshot.can(event)
+  } catch {
+    return true
   }
 }

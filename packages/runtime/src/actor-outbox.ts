@@ -4,6 +4,7 @@ import { createChunkWriter, decodeChunk } from '@errand/transport'
 import { asError, codeOf, LimitError } from './errors.ts'
 import { untilAborted } from './output-log.ts'
 import type { TellAnswer } from './hosted-actor.ts'
+import type { RequestOptions } from './session-ref.ts'
 import type { SessionEvent } from './wire.ts'
 import { TELL_MOST } from './wire.ts'
 
@@ -20,25 +21,37 @@ interface Waiter {
 }
 
 interface Batch {
-  readonly seq: number
   readonly count: number
   readonly bytes: Uint8Array
   readonly waiters: readonly (Waiter | undefined)[]
 }
 
+/** An event that is answered, in its place among the others. */
+interface Question {
+  readonly event: Uint8Array
+  readonly timeout: number
+  readonly signal: AbortSignal
+  readonly resolve: (answer: unknown) => void
+  readonly reject: (error: Error) => void
+}
+
 export class ActorOutbox {
-  readonly #ask: (event: SessionEvent) => Promise<unknown>
-  readonly #from: string
+  /** Whose it is, as the actor knows it. */
+  readonly from: string
+  readonly #ask: (event: SessionEvent, options?: RequestOptions) => Promise<unknown>
   readonly #epoch: number
   readonly #numbers: (count: number) => number
   readonly #onIdle: () => void
   #writer = createChunkWriter()
   #waiters: (Waiter | undefined)[] = []
-  readonly #closed: Omit<Batch, 'seq'>[] = []
+  readonly #closed: (Batch | Question)[] = []
   #events = 0
   #bytes = 0
-  #flowing: Promise<void> | undefined
   #begun = false
+  /** Events that have left, since it was made. */
+  #done = 0
+  /** Who waits for so many of them. */
+  readonly #flushes: { readonly at: number; readonly resolve: () => void }[] = []
   /** It takes nothing more, for good. */
   #failed: Error | undefined
   readonly #refusals = new Set<(error: Error, event: unknown) => void>()
@@ -51,10 +64,10 @@ export class ActorOutbox {
     from: string,
     epoch: number,
     numbers: (count: number) => number,
-    ask: (event: SessionEvent) => Promise<unknown>,
+    ask: (event: SessionEvent, options?: RequestOptions) => Promise<unknown>,
     onIdle: () => void,
   ) {
-    this.#from = from
+    this.from = from
     this.#epoch = epoch
     this.#numbers = numbers
     this.#ask = ask
@@ -65,14 +78,21 @@ export class ActorOutbox {
   onRefused(listener: (error: Error, event: unknown) => void): () => void {
     this.#refusals.add(listener)
     return () => {
-      this.#refusals.delete(listener)
-      if (this.idle) this.#onIdle()
+      if (this.#refusals.delete(listener)) this.#rest()
     }
   }
 
   /** Nothing waits here, and nobody listens: what is sent next may go through another one. */
   get idle(): boolean {
     return !this.#begun && this.#refusals.size === 0
+  }
+
+  /** Everything that was sent so far has been answered, and what was asked has left. Never rejects. */
+  flushed(): Promise<void> {
+    if (this.#events === 0) return Promise.resolve()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#flushes.push({ at: this.#done + this.#events, resolve })
+    return promise
   }
 
   /** Encodes now. @throws LimitError, NotTransferableError, what has ended it: nothing was taken */
@@ -90,26 +110,45 @@ export class ActorOutbox {
     await promise
   }
 
-  /** All that was sent so far has been answered. Never rejects. */
-  async flushed(): Promise<void> {
-    while (this.#flowing) await this.#flowing
+  /**
+   * Its answer, encoded as it is. It leaves behind what was sent before it, and what is sent next leaves behind it.
+   * @throws LimitError, the reason of `signal`, whatever asking throws
+   */
+  async ask(event: Uint8Array, timeout: number, signal: AbortSignal): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+    promise.catch(() => undefined) // whoever gave it up
+    this.#throwIfFull()
+    this.#close()
+    this.#closed.push({ event, timeout, signal, resolve, reject })
+    this.#events++
+    this.#bytes += event.byteLength
+    // In this turn, where nothing is before it.
+    this.#begin(true)
+    await untilAborted(promise, signal)
+    signal.throwIfAborted()
+    return promise
+  }
+
+  #throwIfFull(): void {
+    if (this.#failed) throw this.#failed
+    if (this.#events < OUTBOX_EVENTS && this.#bytes < OUTBOX_BYTES) return
+    throw new LimitError(`${this.#events} events wait to be sent to this actor: it takes them no faster`, {
+      hint: 'await `tell` to send as fast as it takes',
+    })
   }
 
   #add(event: unknown, waiter: Waiter | undefined): void {
-    if (this.#failed) throw this.#failed
-    if (this.#events >= OUTBOX_EVENTS || this.#bytes >= OUTBOX_BYTES) {
-      throw new LimitError(`${this.#events} events wait to be sent to this actor: it takes them no faster`, {
-        hint: 'await `tell` to send as fast as it takes',
-      })
+    this.#throwIfFull()
+    try {
+      this.#bytes += this.#writer.add(event)
+    } catch (error) {
+      this.#rest()
+      throw error
     }
-    this.#bytes += this.#writer.add(event)
     this.#events++
     this.#waiters.push(waiter)
     if (this.#waiters.length === TELL_MOST || this.#writer.bytes >= BATCH_BYTES) this.#close()
-    if (this.#begun) return
-    this.#begun = true
-    // What is sent in this turn goes together.
-    this.#flowing = Promise.resolve().then(() => this.#flow())
+    this.#begin(false)
   }
 
   #close(): void {
@@ -119,23 +158,61 @@ export class ActorOutbox {
     this.#waiters = []
   }
 
+  #begin(now: boolean): void {
+    if (this.#begun) return
+    this.#begun = true
+    if (now) void this.#flow()
+    // What is sent in this turn goes together.
+    else queueMicrotask(() => void this.#flow())
+  }
+
+  /** Never rejects. */
   async #flow(): Promise<void> {
     for (;;) {
       if (this.#closed.length === 0) this.#close()
       const next = this.#closed.shift()
       if (!next) break
-      const seq = this.#numbers(next.count)
-      await this.#deliver({ ...next, seq })
-      this.#events -= next.count
-      this.#bytes -= next.bytes.byteLength
+      if ('count' in next) {
+        await this.#deliver(next)
+        this.#left(next.count, next.bytes)
+      } else {
+        await this.#put(next)
+        this.#left(1, next.event)
+      }
     }
     this.#begun = false
-    this.#flowing = undefined
+    this.#rest()
+  }
+
+  #left(count: number, { byteLength }: Uint8Array): void {
+    this.#events -= count
+    this.#bytes -= byteLength
+    this.#done += count
+    while (this.#flushes[0] && this.#flushes[0].at <= this.#done) this.#flushes.shift()!.resolve()
+  }
+
+  #rest(): void {
     if (this.idle) this.#onIdle()
   }
 
-  async #deliver({ seq, count, bytes, waiters }: Batch): Promise<void> {
-    const event = { type: 'actor.tell', epoch: this.#epoch, from: this.#from, seq, count, bytes } as const
+  /** Settles when it has left: its answer may take very long. */
+  async #put({ event, timeout, signal, resolve, reject }: Question): Promise<void> {
+    if (signal.aborted) return
+    const left = Promise.withResolvers<void>()
+    const seq = this.#numbers(1)
+    const asked = { type: 'actor.ask', epoch: this.#epoch, from: this.from, seq, event, timeout } as const
+    const answer = this.#ask(asked, { signal, onSend: left.resolve })
+    answer.then(resolve, reject)
+    answer.then(
+      () => left.resolve(),
+      () => left.resolve(),
+    )
+    await left.promise
+  }
+
+  async #deliver({ count, bytes, waiters }: Batch): Promise<void> {
+    const seq = this.#numbers(count)
+    const event = { type: 'actor.tell', epoch: this.#epoch, from: this.from, seq, count, bytes } as const
     try {
       const { refused = [] } = (await this.#ask(event)) as TellAnswer
       const errors = new Map(refused)
@@ -159,7 +236,13 @@ export class ActorOutbox {
   #tellRefused(error: Error, bytes: Uint8Array, index: number): void {
     if (this.#refusals.size === 0) return
     const event = decodeChunk(bytes)[index]
-    for (const listener of [...this.#refusals]) listener(error, event)
+    for (const listener of [...this.#refusals]) {
+      try {
+        listener(error, event)
+      } catch {
+        // One that fails keeps no news from the others, nor what waits from leaving.
+      }
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 import { ActorOutbox } from './actor-outbox.ts'
 import type { ActorAddress } from './actor-surface.ts'
 import { placeOf, type ActorPlace } from './actor-way.ts'
+import type { RequestOptions } from './session-ref.ts'
 import type { SessionEvent } from './wire.ts'
 
 /**
@@ -17,22 +18,23 @@ interface Gate {
   readonly waiting: (() => void)[]
 }
 
+type Asking = (place: ActorPlace, event: SessionEvent, options?: RequestOptions) => Promise<unknown>
+
 export class ActorOutboxes {
   /** This process, as actors know who sends to them. */
   readonly #from: string = crypto.randomUUID()
-  readonly #ask: (place: ActorPlace, event: SessionEvent) => Promise<unknown>
+  readonly #ask: Asking
   readonly #linkTo: (place: ActorPlace) => string | undefined
   readonly #all = new Map<string, ActorOutbox>()
   readonly #gates = new Map<string, Gate>()
+  /** What peers are called: where one has two names there are two ways to it, and what goes on one overtakes the other. */
+  readonly #names = new Map<string, number>()
   #last = 0
   /** Whose was asked for last: who sends much mostly sends it to one. */
   #latest: { readonly address: ActorAddress; readonly outbox: ActorOutbox } | undefined
 
   /** `linkTo` names the link that leads there; none: it is here. */
-  constructor(
-    ask: (place: ActorPlace, event: SessionEvent) => Promise<unknown>,
-    linkTo: (place: ActorPlace) => string | undefined,
-  ) {
+  constructor(ask: Asking, linkTo: (place: ActorPlace) => string | undefined) {
     this.#ask = ask
     this.#linkTo = linkTo
   }
@@ -43,12 +45,18 @@ export class ActorOutboxes {
     return this.#all.size === 0 ? undefined : this.#all.get(keyOf(address))
   }
 
+  /** Those that have something to send, or are listened to. */
+  get size(): number {
+    return this.#all.size
+  }
+
   to(address: ActorAddress): ActorOutbox {
     const there = this.there(address)
     if (there) {
       this.#latest = { address, outbox: there }
       return there
     }
+    const { epoch } = address
     const key = keyOf(address)
     const place = placeOf(address)
     const numbers = (count: number): number => {
@@ -60,16 +68,26 @@ export class ActorOutboxes {
       if (this.#all.get(key) === outbox) this.#all.delete(key)
       if (this.#latest?.outbox === outbox) this.#latest = undefined
     }
-    const outbox = new ActorOutbox(
-      this.#from,
-      address.epoch,
-      numbers,
-      (event) => this.pass(place, () => this.#ask(place, event)),
-      onIdle,
-    )
+    // What is asked has room of its own: only batches pass through the gate.
+    const ask = (event: SessionEvent, options?: RequestOptions): Promise<unknown> =>
+      event.type === 'actor.ask'
+        ? this.#ask(place, event, options)
+        : this.pass(place, () => this.#ask(place, event, options))
+    const outbox = new ActorOutbox(this.#fromTo(address), epoch, numbers, ask, onIdle)
     this.#all.set(key, outbox)
     this.#latest = { address, outbox }
     return outbox
+  }
+
+  /** For a question that needs no outbox, nothing being before it: whose it is, and its number among what is sent. */
+  numbered(address: ActorAddress): { from: string; seq: number } {
+    return { from: this.#fromTo(address), seq: ++this.#last }
+  }
+
+  #fromTo({ peer, epoch }: ActorAddress): string {
+    const name = this.#names.get(peer) ?? this.#names.size
+    this.#names.set(peer, name)
+    return `${this.#from} ${name} ${epoch}`
   }
 
   /** Asks it, at once where there is room: what is asked next must not overtake it. */

@@ -1,19 +1,19 @@
 // A peer's ways to actors: those that it hosts itself, and those elsewhere over its links, whatever becomes of the sessions
 // they were spawned in. What is asked or watched goes on over the next link when one ends.
-import { backOff, type Cancel } from '@errand/transport'
+import type { Cancel } from '@errand/transport'
+import { ActorLinks } from './actor-links.ts'
 import { ActorOutboxes } from './actor-outboxes.ts'
 import type { ActorOutbox } from './actor-outbox.ts'
-import { goneState, type ActorState } from './actor-state.ts'
+import { goneState, heardState, type ActorState } from './actor-state.ts'
 import { checkedName, type ActorNames } from './actor-names.ts'
 import type { ActorAddress, Monitor, Ref } from './actor-surface.ts'
 import { placeOf, type ActorPlace, type ActorWay, type RefOptions, type Whereis } from './actor-way.ts'
 import { ask } from './asking.ts'
-import { asError, codeOf, PeerClosedError, SessionNotFoundError } from './errors.ts'
+import { asError, codeOf, PeerClosedError, PeerUnreachableError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link } from './link.ts'
 import { ActorMonitor } from './monitor.ts'
 import { NameFollows } from './name-follows.ts'
 import type { Network } from './network.ts'
-import { untilAborted } from './output-log.ts'
 import { MachineRef } from './ref.ts'
 import type { HostSession } from './session.ts'
 import type { RequestOptions } from './session-ref.ts'
@@ -37,20 +37,20 @@ export interface RoutesHome {
 
 export class ActorRoutes implements ActorWay {
   readonly #home: RoutesHome
-  readonly #pauses: Pauses
+  readonly #links: ActorLinks
   readonly #outboxes = new ActorOutboxes(
-    (place, event) => this.ask(place, event),
+    (place, event, options) => this.ask(place, event, options),
     (place) => (this.#isHere(place) ? undefined : place.peer),
   )
   readonly names: NameFollows = new NameFollows({
     ask: (peer, name, cursor, signal) => this.whereis({ on: peer, name, cursor }, signal),
-    wait: (peer, ms, signal) => this.#pauses.wait(peer, ms, signal),
+    wait: (peer, ms, signal) => this.#links.wait(peer, ms, signal),
     over: () => this.#home.over.aborted,
   })
 
   constructor(home: RoutesHome) {
     this.#home = home
-    this.#pauses = new Pauses(home.over)
+    this.#links = new ActorLinks(home.network, home.over)
   }
 
   get over(): AbortSignal {
@@ -60,13 +60,17 @@ export class ActorRoutes implements ActorWay {
     return this.#home.beat
   }
 
-  /** A peer has come to us: what waits to try it again need not wait. */
+  /** A peer has come to us, or we to it: what waits to try it again need not wait. */
   heardOf(peer: PeerId): void {
-    this.#pauses.end(peer)
+    this.#links.heardOf(peer)
   }
 
   outbox(address: ActorAddress): ActorOutbox {
     return this.#outboxes.to(address)
+  }
+
+  numbered(address: ActorAddress): { from: string; seq: number } {
+    return this.#outboxes.numbered(address)
   }
 
   sending(address: ActorAddress): ActorOutbox | undefined {
@@ -100,29 +104,36 @@ export class ActorRoutes implements ActorWay {
   async ask(place: ActorPlace, event: SessionEvent, options: RequestOptions = {}): Promise<unknown> {
     const { over, network, lostAfter } = this.#home
     if (over.aborted) throw new PeerClosedError()
-    if (this.#isHere(place)) return this.#hosted(place).request(event, place.job, options)
+    if (this.#isHere(place)) {
+      const answer = this.#hosted(place).request(event, place.job, options)
+      options.onSend?.()
+      return answer
+    }
     const there = network.place(place.peer)
-    // It may have been asked long before its link ended.
-    const next = async (ended: Link | undefined, why: unknown): Promise<Link> => {
-      const since = performance.now()
-      const pauses = backOff()
-      for (let reason = why, again = ended !== undefined; ; again = true) {
-        if (again) {
-          if (over.aborted) throw new PeerClosedError()
-          if (performance.now() - since > lostAfter) throw reason
-          await this.#pauses.wait(there.peer, pauses.next().value, options.signal)
-        }
-        try {
-          return network.linkThere(there) ?? (await network.linkTo(there, options.signal))
-        } catch (error) {
-          if (codeOf(error) !== 'PEER_UNREACHABLE' || options.signal?.aborted) throw error
-          reason = error
-        }
+    /** Since when it is without an answer and without a link that lasts. */
+    let since = performance.now()
+    let linked = since
+    const next = async (why: unknown): Promise<Link> => {
+      // It may have waited for long, over a link that was there all the time.
+      if (performance.now() - linked > LASTING) since = performance.now()
+      let reason = why
+      const late = new AbortController()
+      const inVain = (): void =>
+        late.abort(new PeerUnreachableError(`${there.location} could not be reached for ${lostAfter / 1000} s`))
+      const timer = setTimeout(inVain, Math.max(0, since + lostAfter - performance.now()))
+      try {
+        const either = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal
+        return await this.#links.link(there, either, (error) => (reason ??= error))
+      } catch (error) {
+        throw late.signal.aborted && !options.signal?.aborted && reason ? reason : error
+      } finally {
+        clearTimeout(timer)
+        linked = performance.now()
       }
     }
     // In the same turn where there is a link: what is asked next must not overtake it.
     const now = (ended: Link | undefined, why: unknown): Link | Promise<Link> =>
-      (ended ? undefined : network.linkThere(there)) ?? next(ended, why)
+      (ended ? undefined : network.linkThere(there)) ?? next(why)
     const to = { session: place.session, job: place.job }
     const { answer } = await ask(to, event, { ...options, location: there.location, next: now })
     return answer
@@ -174,19 +185,17 @@ export class ActorRoutes implements ActorWay {
         return () => undefined
       }
     }
-    return new FarWatch(this.#home, this.#pauses, place, epoch, listener, away).end
+    return new FarWatch(this.#home, this.#links, place, epoch, listener, away).end
   }
 
   async *read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading {
     if (this.#isHere(place)) return yield* this.#hosted(place).read(place.job, request, signal)
-    const { network } = this.#home
-    const there = network.place(place.peer)
-    const pauses = backOff()
+    const there = this.#home.network.place(place.peer)
     let from = request.from
     let { tail } = request
     while (!signal.aborted) {
       try {
-        const link = network.linkThere(there) ?? (await network.linkTo(there, signal))
+        const link = await this.#links.link(there, signal, () => undefined)
         const asked = { ...request, tail, ...(from !== undefined && { from, tail: undefined }) }
         const reading = link.read({ session: place.session, job: place.job }, asked, signal)
         try {
@@ -202,51 +211,23 @@ export class ActorRoutes implements ActorWay {
         }
       } catch (error) {
         if (signal.aborted) break
-        const code = codeOf(error)
-        if (code !== 'PEER_LOST' && code !== 'PEER_UNREACHABLE') throw error
-        await this.#pauses.wait(there.peer, pauses.next().value, signal)
+        if (codeOf(error) !== 'PEER_LOST') throw error
       }
     }
     return undefined
   }
 }
 
+/** A link that has lasted for so long, in ms, was one: what is lost with it is not lost for its sake. */
+const LASTING = 10_000
+
 /** Why an actor cannot be watched that may well be there. */
 const UNKNOWN: ReadonlySet<string> = new Set(['DENIED', 'PEER_NOT_FOUND', 'PEER_CLOSED', 'LIMIT'])
-
-/** Waiting before a peer is tried again. */
-class Pauses {
-  readonly #over: AbortSignal
-  readonly #waiting = new Map<PeerId, Set<() => void>>()
-
-  constructor(over: AbortSignal) {
-    this.#over = over
-  }
-
-  /** Until then, or sooner: it has been heard of, nobody wants it any more, or the peer closes. */
-  async wait(peer: PeerId, ms: number, signal?: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const waiting = this.#waiting.get(peer) ?? new Set()
-    this.#waiting.set(peer, waiting.add(resolve))
-    const timer = setTimeout(resolve, ms)
-    try {
-      await untilAborted(promise, signal ? AbortSignal.any([signal, this.#over]) : this.#over)
-    } finally {
-      clearTimeout(timer)
-      waiting.delete(resolve)
-      if (waiting.size === 0) this.#waiting.delete(peer)
-    }
-  }
-
-  end(peer: PeerId): void {
-    for (const resolve of this.#waiting.get(peer) ?? []) resolve()
-  }
-}
 
 /** One watcher of an actor elsewhere: over the link there is, and the next one. */
 class FarWatch {
   readonly #home: RoutesHome
-  readonly #pauses: Pauses
+  readonly #links: ActorLinks
   readonly #place: ActorPlace
   readonly #epoch: number
   readonly #listener: (state: ActorState) => void
@@ -256,45 +237,42 @@ class FarWatch {
 
   constructor(
     home: RoutesHome,
-    pauses: Pauses,
+    links: ActorLinks,
     place: ActorPlace,
     epoch: number,
     listener: (state: ActorState) => void,
     away: (reason: Error) => void,
   ) {
     this.#home = home
-    this.#pauses = pauses
+    this.#links = links
     this.#place = place
     this.#epoch = epoch
     this.#listener = listener
     this.#away = away
-    void this.#follow()
+    home.over.addEventListener('abort', this.#onClose, { once: true })
+    if (home.over.aborted) this.#onClose()
+    else void this.#follow()
   }
 
   readonly end = (): void => {
     this.#over.abort()
+    this.#home.over.removeEventListener('abort', this.#onClose)
     this.#unwatch?.()
   }
 
+  /** Nothing of it can be heard here any more. */
+  readonly #onClose = (): void => this.#tell(goneState(new PeerClosedError()))
+
   async #follow(): Promise<void> {
-    const signal = AbortSignal.any([this.#over.signal, this.#home.over])
-    for (const pause of backOff()) {
-      try {
-        const { network } = this.#home
-        const there = network.place(this.#place.peer)
-        const link = network.linkThere(there) ?? (await network.linkTo(there, signal))
-        if (signal.aborted) return
-        this.#listen(link)
-        return
-      } catch (thrown) {
-        if (signal.aborted) return
-        const error = asError(thrown)
-        // Denied, or not in the book any more: no use in trying.
-        if (codeOf(error) !== 'PEER_UNREACHABLE') return this.#tell(goneState(error))
-        this.#away(error)
-      }
-      await this.#pauses.wait(this.#place.peer, pause, signal)
-      if (signal.aborted) return
+    const { signal } = this.#over
+    try {
+      const { network } = this.#home
+      const there = network.place(this.#place.peer)
+      const link = network.linkThere(there) ?? (await this.#links.link(there, signal, this.#away))
+      if (!signal.aborted) this.#listen(link)
+    } catch (error) {
+      // Denied, or not in the book any more.
+      if (!signal.aborted) this.#tell(goneState(asError(error)))
     }
   }
 
@@ -305,12 +283,11 @@ class FarWatch {
       this.#away(cause ?? new PeerClosedError(`the link to ${this.#place.peer} ended`))
       void this.#follow()
     }
-    try {
-      const to = { session, job, actor: this.#epoch }
-      this.#unwatch = link.watch<ActorState>(to, (state) => this.#tell(state), lost)
-    } catch (error) {
-      this.#tell(goneState(asError(error)))
-    }
+    const to = { session, job, actor: this.#epoch }
+    const unwatch = link.watch<ActorState>(to, (state) => this.#tell(heardState(state)), lost)
+    // Told at once, it may be over already.
+    if (this.#over.signal.aborted) unwatch()
+    else this.#unwatch = unwatch
   }
 
   #tell(state: ActorState): void {

@@ -3,6 +3,8 @@
 import { decode, encode } from '@errand/transport'
 import { matchesState, type StateValue } from 'xstate'
 import type { ActorSnapshot } from './actor-surface.ts'
+import { count, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
+import { plainError, ProtocolError } from './errors.ts'
 
 /** As it travels. */
 export interface ActorState {
@@ -31,23 +33,71 @@ export function goneState(reason: Error, epoch = 0): ActorState {
   return { status: 'gone', epoch, seq: 0, reason }
 }
 
-/** What cannot travel is left out and marked. */
+const bytes: Check = (value) => value instanceof Uint8Array
+const error = maybe((value) => Error.isError(value))
+const fields = shape({
+  status: oneOf('active', 'done', 'error', 'stopped', 'gone'),
+  epoch: count,
+  seq: count,
+  value: maybe((value) => text(value) || record(value)),
+  tags: maybe(list(text)),
+  accepts: maybe(list(text)),
+  context: maybe(bytes),
+  output: maybe(bytes),
+  reason: error,
+  away: error,
+})
+
+/** What another peer says of an actor; where that is nothing, it is gone for us. */
+export function heardState(said: unknown): ActorState {
+  return fields(said) ? (said as ActorState) : goneState(new ProtocolError('what was said of an actor does not fit'))
+}
+
+/** Whoever says it may say anything: what is none is shown as the error that says so. Never throws. */
+export function shownValue(said: Uint8Array): unknown {
+  try {
+    return decode(said)
+  } catch (error) {
+    return error
+  }
+}
+
+/** Of what an actor shows as its context, and as its output, in bytes: both have to fit into one message. */
+export const SHOWN_BYTES: number = 4 * 1024 * 1024
+
+/**
+ * What cannot travel is left out and marked; where all of it cannot be shown, the error that says why is shown in its place.
+ * Never throws: what a machine keeps may be anything, and nobody who only looks at it is to break it.
+ */
 export function shown(value: unknown): Uint8Array {
-  return encode(value, { lossy: true })
+  try {
+    return encode(value, { lossy: true, limits: { bytes: SHOWN_BYTES } })
+  } catch (error) {
+    return encode(plainError(error), { lossy: true })
+  }
 }
 
 /**
  * A copy without actors, where there are any: those that a machine has spawned mean nothing elsewhere, and behind each is all
- * of XState. Of what is deeper than that, encoding makes what it can.
+ * of XState. Those that are deeper encoding marks as left out.
  */
-export function withoutActors(value: unknown, depth = 4): unknown {
+export function withoutActors(value: unknown): unknown {
+  try {
+    return pruned(value, 4)
+  } catch {
+    // A getter that throws: encoding says which.
+    return value
+  }
+}
+
+function pruned(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null || depth === 0) return value
   if (isActor(value)) return undefined
   const plain = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype
   if (!plain) return value
   let copy: Record<string, unknown> | undefined
   for (const [key, item] of Object.entries(value)) {
-    const kept = withoutActors(item, depth - 1)
+    const kept = pruned(item, depth - 1)
     if (kept === item) continue
     copy ??= (Array.isArray(value) ? [...value] : { ...value }) as Record<string, unknown>
     copy[key] = kept
@@ -80,8 +130,8 @@ export class SeenSnapshot implements ActorSnapshot {
     this.value = value ?? before?.value ?? ''
     this.tags = tags ? new Set(tags) : (before?.tags ?? new Set())
     this.accepts = status === 'active' ? (accepts ?? []) : []
-    this.context = context ? decode(context) : before?.context
-    this.output = output && decode(output)
+    this.context = context ? shownValue(context) : before?.context
+    this.output = output && shownValue(output)
     this.error = reason
   }
 

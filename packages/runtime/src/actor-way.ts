@@ -55,6 +55,8 @@ export interface ActorWay {
   outbox(address: ActorAddress): ActorOutbox
   /** The same, where something may wait in it. */
   sending(address: ActorAddress): ActorOutbox | undefined
+  /** For a question that leaves at once: whose it is, and its number among what is sent. */
+  numbered(address: ActorAddress): { from: string; seq: number }
   ref(address: ActorAddress, options?: RefOptions): Promise<Ref>
   monitor(address: ActorAddress, options?: Cancel): Monitor
 }

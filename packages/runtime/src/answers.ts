@@ -2,7 +2,7 @@
 //
 // An answer is kept until its client says that it has heard it, with its next request; so there is mostly one per client.
 // What need not be kept is not (REPEAT in wire.ts).
-import { LimitError, OutcomeUnknownError } from './errors.ts'
+import { LimitError, OutcomeUnknownError, PeerLostError } from './errors.ts'
 import { REPEAT, type WireEvent } from './wire.ts'
 
 /**
@@ -19,6 +19,8 @@ const CLIENTS_KEPT = 1024
 interface Kept {
   readonly answer: Promise<unknown>
   settled: boolean
+  /** Of what goes on while its client is away: nobody will come for its answer. */
+  readonly given?: AbortController | undefined
 }
 
 interface Client {
@@ -43,9 +45,10 @@ export class Answers {
   /** A client has a link: names what is remembered of it. Another name than before: nothing that it asked before is. */
   meet(client: string): string {
     const before = performance.now() - CLIENT_KEPT_MS
-    for (const [name, { since }] of this.#away) {
+    for (const [name, { client: away, since }] of this.#away) {
       if (since >= before) break
       this.#away.delete(name)
+      giveUp(away)
     }
     const known = this.#of(client)
     this.#away.delete(client)
@@ -63,8 +66,10 @@ export class Answers {
 
   /** It is gone for good. */
   forget(client: string): void {
+    const known = this.#clients.get(client) ?? this.#away.get(client)?.client
     this.#clients.delete(client)
     this.#away.delete(client)
+    if (known) giveUp(known)
   }
 
   /** It has these answers, and will not ask for them again. */
@@ -73,8 +78,35 @@ export class Answers {
     for (const id of ids) kept?.delete(id)
   }
 
+  /**
+   * The same for what goes on while its client is away, and is answered over the next link. `act` is told when nobody wants the
+   * answer any more: it is given up over a link that is open (`here`), or the client is gone for good.
+   */
+  onceWanted(
+    client: string,
+    id: number | undefined,
+    event: WireEvent,
+    { signal, here }: { readonly signal: AbortSignal; readonly here: () => boolean },
+    act: (given: AbortSignal) => Promise<unknown>,
+  ): Promise<unknown> {
+    const given = new AbortController()
+    const answer = this.once(client, id, event, () => act(given.signal), given)
+    const kept = id === undefined ? undefined : this.#of(client).kept.get(id)
+    const giveUp = (): void => {
+      if (here()) (kept?.given ?? given).abort(signal.reason)
+    }
+    signal.addEventListener('abort', giveUp, { once: true })
+    return answer
+  }
+
   /** @throws OutcomeUnknownError (rejects) where that was answered and the answer is forgotten; LimitError */
-  once(client: string, id: number | undefined, { type }: WireEvent, act: () => Promise<unknown>): Promise<unknown> {
+  once(
+    client: string,
+    id: number | undefined,
+    { type }: WireEvent,
+    act: () => Promise<unknown>,
+    given?: AbortController,
+  ): Promise<unknown> {
     // Also while it is under way: what attaches who asks has to do so over the link it is asked over now.
     if (id === undefined || REPEAT[type] === 'again') return act()
     const known = this.#of(client)
@@ -86,7 +118,7 @@ export class Answers {
     if (known.kept.size >= ANSWERS_KEPT && !makeRoom(known)) {
       return Promise.reject(new LimitError(`more than ${ANSWERS_KEPT} requests of one client are under way`))
     }
-    const kept: Kept = { answer: act(), settled: false }
+    const kept: Kept = { answer: act(), settled: false, given }
     known.kept.set(id, kept)
     const settle = (): void => void (kept.settled = true)
     kept.answer.then(settle, settle)
@@ -101,10 +133,18 @@ export class Answers {
 
   #keep(name: string, client: Client): Client {
     this.#away.set(name, { client, since: performance.now() })
-    const [oldest] = this.#away.keys()
-    if (this.#away.size > CLIENTS_KEPT && oldest !== undefined) this.#away.delete(oldest)
+    const [oldest] = this.#away
+    if (this.#away.size > CLIENTS_KEPT && oldest) {
+      this.#away.delete(oldest[0])
+      giveUp(oldest[1].client)
+    }
     return client
   }
+}
+
+/** Nobody will come for its answers. */
+function giveUp({ kept }: Client): void {
+  for (const { given } of kept.values()) given?.abort(new PeerLostError('its client has left'))
 }
 
 /** Forgets the oldest that is not under way. */

@@ -14,8 +14,6 @@ export interface Asking extends RequestOptions {
    * must not overtake this. @throws when there is none: then that is the answer
    */
   next(ended?: Link, why?: unknown): Link | Promise<Link>
-  /** It is about to leave, each time it does. */
-  readonly onSend?: (() => void) | undefined
 }
 
 /**

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ActorOutboxes } from './actor-outboxes.ts'
 import type { ActorOutbox } from './actor-outbox.ts'
-import type { ActorState } from './actor-state.ts'
+import { goneState, heardState, type ActorState } from './actor-state.ts'
 import type { ActorAddress, Down, Monitor, Ref } from './actor-surface.ts'
 import type { ActorPlace, ActorWay, RefOptions, Whereis } from './actor-way.ts'
 import { asError, codeOf, PeerLostError } from './errors.ts'
@@ -22,7 +22,7 @@ export class ClientActors implements ActorWay {
   readonly over: AbortSignal
   readonly #line: Line
   readonly #outboxes: ActorOutboxes = new ActorOutboxes(
-    (place, event) => this.ask(place, event),
+    (place, event, options) => this.ask(place, event, options),
     () => 'daemon',
   )
 
@@ -52,9 +52,13 @@ export class ClientActors implements ActorWay {
   ): () => void {
     const over = new AbortController()
     let stop: (() => void) | undefined
-    const take = (state: ActorState): void => (state.away ? away(state.away) : listener(state))
+    const take = (said: ActorState): void => {
+      const state = heardState(said)
+      if (state.away) away(state.away)
+      else listener(state)
+    }
     const gone = (reason: Error): void => {
-      if (!over.signal.aborted) listener({ status: 'gone', epoch, seq: 0, reason })
+      if (!over.signal.aborted) listener(goneState(reason, epoch))
     }
     const onLost = async (link: Link, cause: Error | undefined): Promise<void> => {
       if (over.signal.aborted) return
@@ -69,7 +73,13 @@ export class ClientActors implements ActorWay {
       }
     }
     const listen = (link: Link): void => {
-      stop = link.watch<ActorState>({ ...toward(place), actor: epoch }, take, (cause) => void onLost(link, cause))
+      try {
+        stop = link.watch<ActorState>({ ...toward(place), actor: epoch }, take, (cause) => void onLost(link, cause))
+      } catch (error) {
+        gone(asError(error))
+      }
+      // Told at once, nobody may want to hear more.
+      if (over.signal.aborted) stop?.()
     }
     listen(this.#line.link)
     return () => {
@@ -100,6 +110,10 @@ export class ClientActors implements ActorWay {
 
   outbox(address: ActorAddress): ActorOutbox {
     return this.#outboxes.to(address)
+  }
+
+  numbered(address: ActorAddress): { from: string; seq: number } {
+    return this.#outboxes.numbered(address)
   }
 
   sending(address: ActorAddress): ActorOutbox | undefined {

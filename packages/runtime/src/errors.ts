@@ -1,5 +1,5 @@
 // Errors of the runtime. Compare by `code`; codes are part of the contract, classes are a comfort within one process.
-import { ErrandError, type ErrandErrorOptions } from '@errand/transport'
+import { decode, encode, ErrandError, type ErrandErrorOptions } from '@errand/transport'
 import type { JobSnapshot } from './surface.ts'
 
 export {
@@ -370,6 +370,30 @@ export function asError(thrown: unknown): Error {
     // An object without a prototype, a revoked proxy: there are values that have no text.
   }
   return new Error(`thrown: ${text}`, { cause: thrown })
+}
+
+/** Of one error that code of others has thrown, in bytes. */
+const PLAIN_BYTES = 256 * 1024
+
+/**
+ * What was thrown, in a form that can be told to others: as it is, where it can travel; else without what cannot. Whoever
+ * threw it may have hung sockets and functions on it. Never throws.
+ */
+export function plainError(thrown: unknown): Error {
+  const error = asError(thrown)
+  const limits = { bytes: PLAIN_BYTES }
+  try {
+    encode(error, { limits })
+    return error
+  } catch {
+    // Then a copy.
+  }
+  try {
+    return decode(encode(error, { lossy: true, limits })) as Error
+  } catch {
+    const plain = new Error(String(error.message).slice(0, 1000))
+    return Object.assign(plain, { name: String(error.name).slice(0, 100), code: codeOf(error) })
+  }
 }
 
 /** What a program wrote on stderr, as an error record: its words, without a stack of ours. */

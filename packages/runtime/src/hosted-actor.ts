@@ -12,6 +12,12 @@ export interface TellAnswer {
 /** Where a job is that is an actor. */
 export type ActorJob = Pick<JobSnapshot, 'peer' | 'session' | 'instanceId'>
 
+/** Who asks, and the number of that among what it sends. */
+export interface Asker {
+  readonly from?: string | undefined
+  readonly seq?: number | undefined
+}
+
 export interface HostedActor {
   /** Its incarnation, from 1. */
   readonly epoch: number
@@ -19,14 +25,15 @@ export interface HostedActor {
   readonly over: boolean
   /**
    * A batch of one sender's. Settles when it is in the inbox: while that is full, the sender waits.
-   * @throws ActorGoneError, ProtocolError
+   * @throws ActorGoneError, ProtocolError; LimitError: too much waits already
    */
   tell(from: string, seq: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<TellAnswer>
   /**
-   * One event, and what the machine replies to it, encoded.
-   * @throws InvalidEventError, EventNotAcceptedError, ActorGoneError, LimitError; OutcomeUnknownError: no answer in time
+   * One event, in its place among what its sender sends, and what the machine replies to it, encoded.
+   * @throws InvalidEventError, EventNotAcceptedError, ActorGoneError, LimitError: it was not handled;
+   * OutcomeUnknownError: no answer in time, or none that could be told
    */
-  ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array>
+  ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal, by?: Asker): Promise<Uint8Array>
   /** Told now, or as soon as it is there, and at most once a turn while it changes. */
   watch(listener: (state: ActorState) => void): () => void
   /** As it is, or was when it ended; undefined where it was not seen yet. */

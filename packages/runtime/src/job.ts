@@ -27,7 +27,7 @@ import { JobQuestions } from './job-questions.ts'
 import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type TableJob } from './job-row.ts'
 import { MapItems } from './map-items.ts'
 import { since, thisMoment } from './moment.ts'
-import { OWNER, type OutputLog } from './output-log.ts'
+import { OWNER, untilAborted, type OutputLog } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { NextAttempt, StoredJob } from './stored-job.ts'
 import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
@@ -425,9 +425,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     if (refused.length > 0 && refused.length === tries.length) throw refused[0]!.reason
   }
 
-  /** Of a machine: settles when its actor is there. @throws ActorGoneError when it has ended, MachineQuarantinedError */
-  async actorThere(): Promise<HostedActor> {
-    await this.#until((state) => this.actor !== undefined || this.quarantine !== undefined || isFinished(state))
+  /** Of a machine: settles when its actor is there. @throws ActorGoneError, MachineQuarantinedError; the reason of `signal` */
+  async actorThere(signal?: AbortSignal): Promise<HostedActor> {
+    await this.#until((state) => this.actor !== undefined || this.quarantine !== undefined || isFinished(state), signal)
+    signal?.throwIfAborted()
     const { actor, quarantine } = this
     if (quarantine && !isFinished(this.#state)) throw quarantine
     if (!actor || isFinished(this.#state)) throw gone(this.snapshot())
@@ -718,8 +719,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       },
       io,
     )
-    // Over before it was at work: there is nothing to speak to.
-    if (this.#io !== io) return
+    // Over before it was at work: there is nothing to speak to. Of an actor its end is all there is to see.
+    if (this.#io !== io) {
+      if (this.#ended && execution.actor) this.#execution = execution
+      return
+    }
     this.#execution = execution
     if (this.#credit > 0) this.#execution.credit(this.#credit)
     this.#credit = 0
@@ -915,11 +919,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#questions.withdraw(`${this.name} has ended`)
   }
 
-  async #until(there: (state: JobState) => boolean): Promise<void> {
+  async #until(there: (state: JobState) => boolean, signal?: AbortSignal): Promise<void> {
     if (there(this.#state)) return
     const { promise, resolve } = Promise.withResolvers<void>()
     const stop = this.watch(({ state }) => there(state) && resolve())
-    await promise
+    await untilAborted(promise, signal)
     stop()
   }
 

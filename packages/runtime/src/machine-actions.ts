@@ -41,13 +41,14 @@ export function askOf(self: AnyActorRef): string | undefined {
 
 /**
  * An action: sends an event to the actor at an address, or to each of several, on whatever peer, as `ref.send` does. In a
- * context an actor elsewhere is its address: a ref that is sent arrives as one.
+ * context an actor elsewhere is its address: a ref that is sent arrives as one. What cannot be sent (no address, too much that
+ * waits) is a warning of the job's, and not the machine's end: the address may be anybody's word.
  * @throws UsageError where no peer hosts the machine
  * @example join: { actions: tellActor(({ event }) => event.member, { type: 'welcome' }) }
  */
-export function tellActor<A extends MachineActionArgs = MachineActionArgs>(
+export function tellActor<A extends MachineActionArgs, E extends { readonly type: string }>(
   to: From<ActorAddress | readonly ActorAddress[], A>,
-  event: From<{ readonly type: string }, A>,
+  event: From<E, A>,
 ): (args: A) => void {
   return function tellActor(args) {
     const host = hostOf(args.self.system)

@@ -1,8 +1,8 @@
 // Tells once that an actor is no more, or that its peer has not been heard of for too long. Whoever monitors ends it, or it
 // ends with its notice, or with the peer that monitors.
-import { decode, type Cancel } from '@errand/transport'
+import type { Cancel } from '@errand/transport'
 import { createActor } from 'xstate'
-import type { ActorState } from './actor-state.ts'
+import { shownValue, type ActorState } from './actor-state.ts'
 import type { ActorAddress, Down, Monitor } from './actor-surface.ts'
 import { placeOf, type ActorWay } from './actor-way.ts'
 import { Alarm } from './alarm.ts'
@@ -145,7 +145,7 @@ function whyOf({ status, reason, output }: ActorState, heard: boolean): DownReas
   const error = reason && { error: reason }
   switch (status) {
     case 'done':
-      return { reason: 'exit', ...(output && { output: decode(output) }) }
+      return { reason: 'exit', ...(output && { output: shownValue(output) }) }
     case 'stopped':
       return { reason: 'stopped', ...error }
     case 'error':

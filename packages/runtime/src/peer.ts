@@ -574,6 +574,7 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     this.#activeAt = performance.now()
     this.#teller?.look()
     void link.closed.then(() => this.#teller?.look())
+    this.routes.heardOf(link.peer)
     if (dialled) return
     // What it asked over an older link and nobody has read yet must not come behind what it asks over this one.
     this.#clients.get(link.client)?.abort(new PeerLostError('its client is back over a newer link'))

@@ -78,8 +78,6 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #met: string | undefined
   /** That one has not ended, as far as is known. */
   #watching = false
-  /** Of those that were meant before. */
-  #hearing: Set<() => void> | undefined
   /** Who waits for an answer of whoever is meant: told why there will be none when that is another one. */
   #waiting: Set<(reason: Error) => void> | undefined
 
@@ -93,7 +91,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     super.subscribe({ error: () => undefined })
     super.start()
     const { follow } = address
-    if (follow) this.#held = new HeldEvents((error, event) => onRefused?.(error, event))
+    if (follow) this.#held = new HeldEvents((error, event) => this.#refused(error, event))
     this.#life = new RefLife(this, follow !== undefined)
     this.#life.start()
     if (!follow) return
@@ -132,20 +130,12 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     this.#life.send({ type: 'ref.moved' })
   }
 
-  /** What is on its way to the one before may still be refused. */
+  /** What is on its way to one that has ended, or is not meant any more, may still be refused: told later, perhaps. */
   #hearOut(): void {
     const unheard = this.#unheard
     if (!unheard) return
     this.#unheard = undefined
-    const hearing = (this.#hearing ??= new Set())
-    hearing.add(unheard)
-    void this.#way
-      .outbox(this.#address)
-      .flushed()
-      .then(() => {
-        unheard()
-        hearing.delete(unheard)
-      })
+    void this.#way.outbox(this.#address).flushed().then(unheard)
   }
 
   attach(): void {
@@ -166,12 +156,14 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
           if (state.status !== 'active') over = true
           this.#heard(state)
         },
-        (reason) => this.#life.send({ type: 'ref.away', reason }),
+        (reason) => this.#over || this.#life.send({ type: 'ref.away', reason }),
       )
-      if (over) unwatch()
+      // Told at once, whoever subscribes may have let go of it.
+      if (over || this.#over) unwatch()
       else this.#unwatch = unwatch
     })
-    if (this.#onRefused) this.#unheard ??= this.#way.outbox(this.#address).onRefused(this.#onRefused)
+    if (this.#onRefused)
+      this.#unheard ??= this.#way.outbox(this.#address).onRefused((error, event) => this.#refused(error, event))
     if (!this.#emitting) return
     this.#emitting.abort()
     void this.#follow((this.#emitting = new AbortController()).signal)
@@ -198,7 +190,6 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     this.#over = true
     this.#emitting?.abort()
     this.#unfollow?.()
-    for (const unheard of this.#hearing ?? []) unheard()
     this.#held?.end(this.#goneError())
     // Those who subscribed are told that it is over: as of a local actor, behind its last snapshot.
     super.stop()
@@ -212,6 +203,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       this.#life.send({ type: 'ref.heard' })
       return super.send({ type: HEARD, snapshot })
     }
+    this.#hearOut()
     // A last snapshot that XState does not know the status of is shown, and completes.
     super.send({ type: HEARD, snapshot })
     this.#life.send({ type: 'ref.ended', reason: state.reason })
@@ -248,7 +240,15 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     try {
       this.send(event)
     } catch (error) {
-      this.#onRefused?.(asError(error), event)
+      this.#refused(asError(error), event)
+    }
+  }
+
+  #refused(error: Error, event: unknown): void {
+    try {
+      this.#onRefused?.(error, event)
+    } catch {
+      // Thrown where it is told it would end this ref, and be nobody's.
     }
   }
 
@@ -278,23 +278,31 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     signal?.throwIfAborted()
     const timeout = o.timeout === undefined ? ASK_TIMEOUT : milliseconds(o.timeout)
     if (timeout > ASK_TIMEOUT_MOST) throw new UsageError('an answer is waited for at most a day')
+    let answer: Uint8Array
     try {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
       const sending = this.#held ? undefined : this.#way.sending(this.#address)
       const atOnce = !this.#held && (!sending || sending.idle)
       const asked = atOnce ? this.#askAtOnce(bytes, timeout, signal) : this.#askInTurn(bytes, timeout, signal)
-      return { outcome: 'ok', value: decode((await asked) as Uint8Array) as T }
+      answer = (await asked) as Uint8Array
     } catch (thrown) {
       signal?.throwIfAborted()
       const error = asError(thrown)
       return { outcome: UNKNOWN.has(codeOf(error) ?? '') ? 'unknown' : 'error', error }
     }
+    try {
+      return { outcome: 'ok', value: decode(answer) as T }
+    } catch (error) {
+      // It was handled, whatever this is.
+      return { outcome: 'unknown', error: asError(error) }
+    }
   }
 
   /** In this very turn, nothing being before it: what is sent next comes behind it. */
   #askAtOnce(event: Uint8Array, timeout: number, signal: AbortSignal | undefined): Promise<unknown> {
-    const question = { type: 'actor.ask' as const, epoch: this.#address.epoch, event, timeout }
+    const { epoch } = this.#address
+    const question = { type: 'actor.ask' as const, epoch, event, timeout, ...this.#way.numbered(this.#address) }
     // The other side counts too, and says so; this is for when it cannot be heard.
     return inTime(timeout + LATE_MS, (until) => this.#way.ask(placeOf(this.#address), question, { signal, until }))
   }
@@ -307,11 +315,10 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     const leave = (reason: Error): void => late.abort(reason)
     try {
       const wanted = signal ? AbortSignal.any([signal, late.signal]) : late.signal
-      if (this.#waits || !this.#way.outbox(this.#address).idle) await this.#turn(until, wanted)
-      const { epoch } = this.#address
+      // Of one that follows: to whoever is meant when its turn comes.
+      if (this.#held && (this.#waits || !this.#way.outbox(this.#address).idle)) await this.#turn(until, wanted)
       const left = Math.max(0, Math.round(until - performance.now()))
-      const question = { type: 'actor.ask' as const, epoch, event, timeout: left }
-      const asked = this.#way.ask(placeOf(this.#address), question, { signal: wanted })
+      const asked = this.#way.outbox(this.#address).ask(event, left, wanted)
       if (this.#held) (this.#waiting ??= new Set()).add(leave)
       return await asked
     } finally {
@@ -474,13 +481,13 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       const { epoch } = this.#address
       this.#way
         .ask(placeOf(this.#address), { type: 'actor.stop', epoch })
-        .catch((error) => this.#onRefused?.(asError(error), undefined))
+        .catch((error) => this.#refused(asError(error), undefined))
     }
     return this
   }
 
   [Symbol.dispose](): void {
-    this.#life.send({ type: 'ref.dispose' })
+    if (!this.#over) this.#life.send({ type: 'ref.dispose' })
   }
 
   [Symbol.for('errand.snapshot')](): ActorAddress {

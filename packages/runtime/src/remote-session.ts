@@ -718,13 +718,7 @@ export class RemoteSession implements SessionRef, RemoteSessionActions {
   async #forward(
     event: SessionEvent,
     job: string | undefined,
-    {
-      signal,
-      late,
-      watch,
-      patient = false,
-      onSend,
-    }: RequestOptions & { readonly patient?: boolean; readonly onSend?: () => void },
+    { signal, late, watch, patient = false, onSend }: RequestOptions & { readonly patient?: boolean },
   ): Promise<unknown> {
     const next = (): Link | Promise<Link> =>
       this.#state === 'Opened' && this.#link?.open ? this.#link : this.#ready(signal, patient)

@@ -3,11 +3,13 @@
 // Default deny, checked before any look-up: a refusal never tells whether an id exists. Each request is carried out once
 // per client, however often it is asked.
 import type { PeerId } from '@errand/transport'
+import { senderOf } from './actor-senders.ts'
 import { goneState, UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorPlace, ActorWay } from './actor-way.ts'
 import type { Answers } from './answers.ts'
 import { asError, DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
+import { whileWanted } from './output-log.ts'
 import { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Grant, SessionSnapshot } from './surface.ts'
@@ -135,29 +137,35 @@ export class Server implements LinkServer {
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    const act = async (until: AbortSignal): Promise<unknown> => {
-      if (to.peer !== undefined) return this.#passOn(to, event as SessionEvent, until)
-      if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, until)
-      const others = this.#ofOthers(to, event.type)
-      if (others) return others.request(event as SessionEvent, to.job, { signal: until })
-      const ref = this.#find(to.session)
-      // An actor is its address: whoever has its session at the time.
-      if (!event.type.startsWith('actor.'))
-        this.#served.admit(this.principal, link, ref, event.type as SessionEvent['type'])
-      return this.#served.sessionEvent(this.principal, link, ref, event as SessionEvent, to.job, until)
-    }
-    return this.#answers.once(link.client, id, event, () =>
-      POLLS.has(event.type) ? this.#whileAllowed(to, event, signal, act) : act(signal),
-    )
+    const act = (wanted: AbortSignal): Promise<unknown> => this.#carryOut(link, to, event, wanted)
+    if (event.type !== 'actor.ask')
+      return this.#answers.once(link.client, id, event, () =>
+        POLLS.has(event.type) ? this.#whileAllowed(to, event, signal, act) : act(signal),
+      )
+    // What was asked goes on without its link: it is asked for again over the next one.
+    return this.#answers.onceWanted(link.client, id, event, { signal, here: () => link.open }, act)
   }
 
-  /** What waits for news is looked at again whenever grants change: what one may not see any more ends there and then. */
-  async #whileAllowed(
+  async #carryOut(link: Link, to: Address, event: WireEvent, signal: AbortSignal): Promise<unknown> {
+    if (to.peer !== undefined) return this.#passOn(to, event as SessionEvent, signal)
+    if (to.session === undefined) return this.#served.peerEvent(this.principal, link, event as PeerEvent, signal)
+    const sent = this.#signed(event) as SessionEvent
+    const others = this.#ofOthers(to, event.type)
+    if (others) return this.#whileAllowed(to, event, signal, (until) => others.request(sent, to.job, { signal: until }))
+    const ref = this.#find(to.session)
+    // An actor is its address: whoever has its session at the time.
+    if (!event.type.startsWith('actor.'))
+      this.#served.admit(this.principal, link, ref, event.type as SessionEvent['type'])
+    return this.#served.sessionEvent(this.principal, link, ref, sent, to.job, signal)
+  }
+
+  /** What waits is looked at again whenever grants change: what one may not do or see any more ends there and then. */
+  async #whileAllowed<T>(
     to: Address,
     event: WireEvent,
     signal: AbortSignal,
-    act: (until: AbortSignal) => Promise<unknown>,
-  ): Promise<unknown> {
+    act: (until: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     if (this.principal.kind !== 'peer') return act(signal)
     const refused = new AbortController()
     const stop = this.#served.onGrants(() => {
@@ -169,20 +177,46 @@ export class Server implements LinkServer {
       }
     })
     try {
-      return await act(AbortSignal.any([signal, refused.signal]))
+      return await whileWanted(() => act(AbortSignal.any([signal, refused.signal])), refused.signal)
     } finally {
       stop()
     }
+  }
+
+  /** Nobody sends to an actor in another peer's name: its numbers would count there. */
+  #signed(event: WireEvent): WireEvent {
+    const { kind, peer } = this.principal
+    if (kind === 'owner' || (event.type !== 'actor.tell' && event.type !== 'actor.ask')) return event
+    return { ...event, from: senderOf(peer, event.from ?? '') }
   }
 
   read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     this.#check({ type: 'session' })
     if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), request, signal)
     const others = this.#ofOthers(to, 'actor.inspect')
-    if (others) return others.read(to.job!, request, signal)
+    if (others) return this.#readOthers(others, to, request, signal)
     const ref = this.#find(to.session)
     if (to.actor === undefined) this.#served.admit(this.principal, link, ref, 'jobs')
     return ref.read(to.job ?? '', request, signal)
+  }
+
+  async *#readOthers(session: HostSession, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
+    const over = new AbortController()
+    const reading = session.read(to.job!, request, AbortSignal.any([signal, over.signal]))
+    try {
+      for (;;) {
+        // While it waited for its reader, too.
+        this.#check({ type: 'session' })
+        this.#ofOthers(to, 'actor.inspect')
+        const step = await this.#whileAllowed(to, { type: 'actor.inspect' }, signal, () => reading.next())
+        if (step.done) return step.value
+        yield step.value
+      }
+    } finally {
+      // First: a step that waits for more would hold up the end.
+      over.abort()
+      await reading.return(undefined)
+    }
   }
 
   watch(link: Link, to: Address, push: (snapshot: unknown) => void): () => void {

@@ -14,6 +14,8 @@ export interface RequestOptions extends Cancel {
   readonly late?: boolean | undefined
   /** Of a start: whoever gets the answer watches the job in the same turn, so that its watch may begin with that. */
   readonly watch?: boolean | undefined
+  /** It is about to leave, each time it does. */
+  readonly onSend?: (() => void) | undefined
 }
 
 export interface SessionRef {

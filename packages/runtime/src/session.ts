@@ -2,7 +2,7 @@
 import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
 import { endOf, gone } from './actor-end.ts'
-import { goneState, type ActorState } from './actor-state.ts'
+import { goneState, shown, type ActorState } from './actor-state.ts'
 import { ActorWatch, restarted } from './actor-watch.ts'
 import type { ActorWay } from './actor-way.ts'
 import { Alarm } from './alarm.ts'
@@ -35,7 +35,7 @@ import { JobTable, logName } from './job-table.ts'
 import type { JobReading } from './link.ts'
 import { since, thisMoment, type Moment } from './moment.ts'
 import { OutputLog, OWNER } from './output-log.ts'
-import { singleRecord } from './record.ts'
+import { singleRecord, valuesOf } from './record.ts'
 import { tellJobs } from './peer-events.ts'
 import type { Retention } from './retention.ts'
 import { saveJob } from './save.ts'
@@ -405,22 +405,28 @@ export class HostSession implements SessionRef, SessionActions {
       case 'events':
         return this.#events.since(event.cursor, options.signal)
       case 'actor.tell': {
-        const actor = await this.#actorOf(job, event.epoch)
+        const actor = await this.#actorOf(job, event.epoch, options.signal)
         return actor.tell(event.from, event.seq, event.count, event.bytes, options.signal)
       }
       case 'actor.ask':
-        return (await this.#actorOf(job, event.epoch)).ask(event.event, event.timeout, options.signal)
+        return (await this.#actorOf(job, event.epoch, options.signal)).ask(
+          event.event,
+          event.timeout,
+          options.signal,
+          event,
+        )
       case 'actor.stop': {
         const host = this.#table.find(job)
         if (isFinished(host.state)) return undefined
-        await this.#actorOf(job, event.epoch)
+        // It may be on its way only; then it does not begin.
+        this.#machineOf(job, event.epoch)
         await host.stop({ grace: 0, ...(event.reason !== undefined && { reason: event.reason }) })
         return undefined
       }
       case 'actor.inspect':
-        return (await this.#actorOf(job, 0)).inspect(this.#table.find(job).snapshot())
+        return (await this.#actorOf(job, 0, options.signal)).inspect(this.#table.find(job).snapshot())
       case 'actor.transitions':
-        return (await this.#followed.followed(job ?? '', () => this.#actorOf(job, 0))).happened(
+        return (await this.#followed.followed(job ?? '', () => this.#actorOf(job, 0, options.signal))).happened(
           event.cursor,
           options.signal,
         )
@@ -447,14 +453,31 @@ export class HostSession implements SessionRef, SessionActions {
     return host.watch(listener)
   }
 
-  /** The actor that this job is, in that incarnation (0: whichever). @throws JobNotFoundError, ActorGoneError, UsageError */
-  #actorOf(job: string | undefined, epoch: number): HostedActor | Promise<HostedActor> {
+  /** @throws JobNotFoundError, ActorGoneError, UsageError */
+  #machineOf(job: string | undefined, epoch: number): JobHost {
     const host = this.#table.find(job)
     if (!(host instanceof JobHost) || isFinished(host.state)) throw gone(host.snapshot())
     if (host.spec.kind !== 'machine') throw new UsageError(`${host.name} is no machine: it takes no events`)
     if (epoch !== 0 && epoch !== host.attempt) throw restarted(host.name)
+    return host
+  }
+
+  /** The actor that this job is, in that incarnation (0: whichever). @throws JobNotFoundError, ActorGoneError, UsageError */
+  #actorOf(
+    job: string | undefined,
+    epoch: number,
+    signal: AbortSignal | undefined,
+  ): HostedActor | Promise<HostedActor> {
+    const host = this.#machineOf(job, epoch)
     if (host.quarantine) throw host.quarantine
-    return host.actor ?? host.actorThere()
+    return host.actor ?? this.#actorToBe(host, epoch, signal)
+  }
+
+  async #actorToBe(host: JobHost, epoch: number, signal: AbortSignal | undefined): Promise<HostedActor> {
+    const actor = await host.actorThere(signal)
+    // That attempt may have failed before there was one.
+    if (epoch !== 0 && epoch !== actor.epoch) throw restarted(host.name)
+    return actor
   }
 
   /** Whether that actor is at work here, in that incarnation: its end has not been said. */
@@ -470,13 +493,31 @@ export class HostSession implements SessionRef, SessionActions {
       listener(goneState(new ActorGoneError('there is no such actor')))
       return () => undefined
     }
-    const machine =
-      host instanceof JobHost && host.spec.kind === 'machine' && !isFinished(host.state) ? host : undefined
-    if (!machine) {
-      listener(endOf(host.snapshot()))
+    if (host instanceof JobHost && host.spec.kind === 'machine' && !isFinished(host.state))
+      return new ActorWatch(host, epoch, listener).end
+    const last = host.snapshot()
+    if (epoch !== 0 && epoch !== (last.epoch ?? 1)) {
+      listener(goneState(restarted(host.name), last.epoch))
       return () => undefined
     }
-    return new ActorWatch(machine, epoch, listener).end
+    let over = false
+    void this.#outputOf(last).then((output) => over || listener({ ...endOf(last), ...(output && { output }) }))
+    return () => void (over = true)
+  }
+
+  /** Of a machine that has done its work: its last record, where it has an output. */
+  async #outputOf({ type, state, streamed, instanceId }: JobSnapshot): Promise<Uint8Array | undefined> {
+    if (type !== 'MachineJob' || state !== 'Completed' || streamed !== false) return undefined
+    try {
+      let output: Uint8Array | undefined
+      for await (const chunk of this.#table.read(instanceId, { reader: OWNER, tail: 1 })) {
+        for (const value of valuesOf(chunk)) output = shown(value)
+      }
+      return output
+    } catch {
+      // It is removed just now, or its records are gone.
+      return undefined
+    }
   }
 
   watchSession(listener: (snapshot: SessionSnapshot) => void): () => void {

@@ -256,8 +256,8 @@ export type SessionEvent =
    * are in its inbox.
    */
   | { type: 'actor.tell'; epoch: number; from: string; seq: number; count: number; bytes: Uint8Array }
-  /** One event, and its answer. */
-  | { type: 'actor.ask'; epoch: number; event: Uint8Array; timeout: number }
+  /** One event, and its answer. It has its number among the sender's events; overtaken by a later one it is refused. */
+  | { type: 'actor.ask'; epoch: number; from?: string; seq?: number; event: Uint8Array; timeout: number }
   /** By its address, whoever has its session. */
   | { type: 'actor.stop'; epoch: number; reason?: string }
   | { type: 'actor.inspect' }
@@ -579,7 +579,7 @@ const EVENTS: Record<string, Check> = {
   session: shape({}),
   events: shape({ cursor: maybe(string) }),
   'actor.tell': shape({ epoch: count, from: sender, seq: count, count: tellCount, bytes }),
-  'actor.ask': shape({ epoch: count, event: bytes, timeout: askTimeout }),
+  'actor.ask': shape({ epoch: count, from: maybe(sender), seq: maybe(count), event: bytes, timeout: askTimeout }),
   'actor.stop': shape({ epoch: count, reason: maybe(string) }),
   'actor.inspect': shape({}),
   'actor.transitions': shape({ cursor: maybe(string) }),

@@ -5,6 +5,7 @@ import { createActor, type AnyEventObject, type AnyMachineSnapshot, type AnyStat
 import { getAdjacencyMap, getShortestPaths } from 'xstate/graph'
 import { isFinished } from '../src/child-jobs.ts'
 import { jobLogic, jobMachine, type JobLife, type JobMachineEvent, type StopRequest } from '../src/job-machine.ts'
+import { monitorMachine, type MonitorMachineEvent } from '../src/monitor-machine.ts'
 import { refMachine, type RefMachineEvent } from '../src/ref-machine.ts'
 import { remoteSessionMachine, type RemoteSessionEvent } from '../src/remote-session-machine.ts'
 import { sessionMachine, type SessionMachineEvent } from '../src/session-machine.ts'
@@ -426,6 +427,56 @@ describe('the machine of a session as its holder sees it', () => {
         },
         Closed: {},
         Broken: {},
+      },
+    },
+  })
+})
+
+describe('what a ref says of its state', () => {
+  const none = (): void => undefined
+  const reason = new Error('gone')
+  test('says why it is stale or gone, and nothing while it is live', () => {
+    const actor = createActor(refMachine, {
+      input: { host: { attach: none, detach: none, release: none, conclude: none }, follows: false },
+    }).start()
+    const why = (): unknown => actor.getSnapshot().context.reason
+    actor.send({ type: 'ref.away', reason })
+    expect([actor.getSnapshot().value, why()]).toEqual(['connecting', reason])
+    actor.send({ type: 'ref.heard' })
+    expect([actor.getSnapshot().value, why()]).toEqual(['live', undefined])
+    actor.send({ type: 'ref.ended', reason })
+    expect([actor.getSnapshot().value, why()]).toEqual(['gone', reason])
+  })
+})
+
+describe('the machine of a monitor', () => {
+  const error = new Error('away')
+  const events: Record<string, MonitorMachineEvent> = {
+    heard: { type: 'monitor.heard' },
+    away: { type: 'monitor.away', error, silent: false },
+    'away, and silent': { type: 'monitor.away', error, silent: true },
+    'given up': { type: 'monitor.given-up', error },
+    ended: { type: 'monitor.ended', why: { reason: 'exit' } },
+    left: { type: 'monitor.left' },
+  }
+  tables(monitorMachine, ['startClock', 'stopClock', 'tell'], {
+    'a monitor': {
+      events,
+      table: {
+        suspecting: {
+          heard: 'watching stopClock()',
+          'given up': 'down stopClock() tell()',
+          ended: 'down stopClock() tell()',
+          left: 'left stopClock()',
+        },
+        watching: {
+          away: 'suspecting startClock()',
+          'away, and silent': 'down tell()',
+          ended: 'down tell()',
+          left: 'left',
+        },
+        down: {},
+        left: {},
       },
     },
   })

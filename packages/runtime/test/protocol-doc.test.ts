@@ -113,7 +113,7 @@ const events: ByType<wire.WireEvent> = {
   session: {},
   events: { cursor: true },
   'actor.tell': { epoch: true, from: true, seq: true, count: true, bytes: true },
-  'actor.ask': { epoch: true, event: true, timeout: true },
+  'actor.ask': { epoch: true, from: true, seq: true, event: true, timeout: true },
   'actor.stop': { epoch: true, reason: true },
   'actor.inspect': {},
   'actor.transitions': { cursor: true },

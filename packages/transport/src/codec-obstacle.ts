@@ -103,6 +103,8 @@ function ask(value: object): string | undefined {
   if (value instanceof EventTarget) return 'an event target'
   const methods = value as { [name: string]: unknown }
   if (isMethod(methods.pipe) && isMethod(methods.on)) return 'a stream'
+  // Of a library of actors. Behind it is all of that library; whoever has an address to send gives it a snapshot method.
+  if (isMethod(methods.send) && isMethod(methods.subscribe) && isMethod(methods.getSnapshot)) return 'an actor'
   if (isMethod(methods.ref) && isMethod(methods.unref) && (isMethod(methods.on) || isMethod(methods.hasRef))) {
     return 'a live handle (a server, a process, a timer)'
   }

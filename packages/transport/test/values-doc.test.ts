@@ -244,6 +244,14 @@ class Point {
   }
 }
 
+/** As XState makes them, and others that are used as theirs are. */
+class Actor {
+  readonly system = { all: 'of it' }
+  send(): void {}
+  subscribe(): void {}
+  getSnapshot(): void {}
+}
+
 class Live {
   readonly secret = 1;
   [snapshot](): unknown {
@@ -524,6 +532,7 @@ const refused: Readonly<Record<string, readonly (() => unknown)[]>> = {
     () => new Socket(),
   ],
   'server, child process, timer': [() => createServer(), () => Reflect.construct(ChildProcess, []), timer],
+  'actor (XState)': [() => new Actor()],
   AbortController: [() => new AbortController()],
   'AbortSignal, EventTarget, MessagePort': [() => new AbortController().signal, () => new EventTarget(), port],
   FormData: [() => new FormData()],

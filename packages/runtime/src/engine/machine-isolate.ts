@@ -7,6 +7,7 @@ import { ActorOutboxes } from '../actor-outboxes.ts'
 import { ActorTurns } from '../actor-turns.ts'
 import type { ActorPlace } from '../actor-way.ts'
 import { imported } from '../definition-module.ts'
+import { bounded } from '../machine-bounds.ts'
 import { asError, ProtocolError } from '../errors.ts'
 import type { OfferedSpec } from '../job-definition.ts'
 import type { Ending } from '../job-machine.ts'
@@ -51,7 +52,7 @@ export class MachineIsolate implements Engine, LinkServer {
     const begin = async (): Promise<void> => {
       try {
         const { job = '', module = '', payload } = spec.work as OfferedSpec
-        const definition = await imported(MACHINES, job, module)
+        const definition = bounded(await imported(MACHINES, job, module))
         const input = await checkedSpawnInput(definition, payload && decode(payload))
         // Stopped meanwhile it has nothing to begin any more.
         if (over) return
@@ -99,7 +100,7 @@ export class MachineIsolate implements Engine, LinkServer {
       case 'actor.tell':
         return actor.tell(event.from, event.seq, event.count, event.bytes, signal)
       case 'actor.ask':
-        return actor.ask(event.event, event.timeout, signal)
+        return actor.ask(event.event, event.timeout, signal, event)
       case 'actor.inspect':
         // The peer knows its address.
         return actor.inspect({ peer: '', session: '', instanceId: to.job ?? '' })

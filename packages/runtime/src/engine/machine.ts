@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { decode } from '@errand/transport'
 import { ActorHost, type ActorSurroundings } from '../actor-host.ts'
 import type { ActorNames } from '../actor-names.ts'
+import { bounded } from '../machine-bounds.ts'
 import { asError, codeOf, MachineNotOfferedError, UsageError } from '../errors.ts'
 import { checkedSpawnInput, isMachineDefinition } from '../machine-definition.ts'
 import type { MachineDefinition } from '../actor-surface.ts'
@@ -30,7 +31,7 @@ export class MachineOffers {
         throw new UsageError(`two of the machines are named '${name}': a name stands for one`)
       if (isolate && !existsSync(fileURLToPath(module!)))
         throw new UsageError(`the module of machine '${name}' is not there: ${module}`)
-      this.#machines.set(name, machine)
+      this.#machines.set(name, bounded(machine))
     }
   }
 

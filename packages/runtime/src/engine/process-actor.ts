@@ -7,7 +7,7 @@ import type { ActorState } from '../actor-state.ts'
 import type { ActorInspection, ActorTransition } from '../actor-surface.ts'
 import { ActorGoneError, codeOf, LimitError, OutcomeUnknownError, TimeoutError } from '../errors.ts'
 import { EventFeed, type FeedAnswer } from '../event-feed.ts'
-import type { ActorJob, HostedActor, TellAnswer } from '../hosted-actor.ts'
+import type { ActorJob, Asker, HostedActor, TellAnswer } from '../hosted-actor.ts'
 import type { Ending } from '../job-machine.ts'
 import type { Link } from '../link.ts'
 import { untilAborted } from '../output-log.ts'
@@ -61,7 +61,7 @@ export class ProcessActor implements HostedActor {
     }
   }
 
-  async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal, by: Asker = {}): Promise<Uint8Array> {
     this.#throwIfOver()
     if (this.#asks >= ACTOR_ASKS_MOST)
       throw new LimitError(`${this.#name} has ${ACTOR_ASKS_MOST} questions to answer already`)
@@ -78,7 +78,9 @@ export class ProcessActor implements HostedActor {
     this.#askBytes += bytes.byteLength
     const send = (): Promise<unknown> => {
       sent = true
-      const event = { type: 'actor.ask' as const, epoch: this.epoch, event: bytes, timeout }
+      const { from, seq } = by
+      const numbered = from !== undefined && seq !== undefined && { from, seq }
+      const event = { type: 'actor.ask' as const, epoch: this.epoch, event: bytes, timeout, ...numbered }
       // Given up it has its place until that was heard over there.
       return this.#link.ask(this.#to, event, { signal: unheard.signal, patient: true })
     }
