@@ -255,7 +255,7 @@ export class ActorHost implements Execution, Turned {
   }
 
   /** What a durable one needs of us. */
-  #home({ stranded }: KeptIn): ConstructorParameters<typeof KeptActor>[2] {
+  #home(kept: KeptIn): ConstructorParameters<typeof KeptActor>[2] {
     const ready = (): boolean => this.#ready
     return {
       get ready() {
@@ -275,7 +275,7 @@ export class ActorHost implements Execution, Turned {
         this.#actor.stop()
         if (!codeOf(error)?.startsWith('STORE_')) return this.#end({ outcome: 'failed', error })
         this.#close(error)
-        stranded(error)
+        kept.stranded(error)
       },
     }
   }
