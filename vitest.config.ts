@@ -25,8 +25,8 @@ const PURE = tests({
     'sessions ' +
     'suggestion',
   runtime:
-    'actor-names chart child-jobs history-checker item-stream job-filter job-model kept-actor-model memory-store output-log pairing powershell-doc ' +
-    'protocol-doc script script-scope session-model shared-fate supervisor supervisor-model',
+    'actor-names chart child-jobs deadlines history-checker item-stream job-filter job-model kept-actor-model memory-store output-log pairing powershell-doc ' +
+    'protocol-doc ref-life script script-scope session-model shared-fate supervisor supervisor-model',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +
     'codec-tree codec-vectors connections known-addresses lent-memory outbox values-doc',
@@ -45,6 +45,7 @@ const SHARED = tests({
 
 // Those that do the same again and again until something shows: a command of their own, `npm run test:long`.
 const LONG = [
+  'runtime/test/actor-flood',
   'runtime/test/records-once',
   'runtime/test/restart-killed',
   'runtime/test/restart-model',

@@ -10,10 +10,18 @@ export const ISOLATES: string = fileURLToPath(new URL('../packages/runtime/dist/
 
 /** Makes the bundles, unless they are what they would become. Returns the files they were made of. */
 export function bundleIsolates(): Promise<string[]> {
-  const entries = ['worker-entry.ts', 'process-entry.ts', 'reaper-entry.ts', '../store/sqlite-entry.ts'].map((name) =>
-    join(engine, name),
-  )
-  return bundle(ISOLATES, entries, { whole: true, beside: (sources) => ({ 'LICENSES.txt': licenses(sources) }) })
+  const entries = [
+    'worker-entry.ts',
+    'process-entry.ts',
+    'machine-entry.ts',
+    'reaper-entry.ts',
+    '../store/sqlite-entry.ts',
+  ].map((name) => join(engine, name))
+  return bundle(ISOLATES, entries, {
+    whole: true,
+
+    beside: (sources) => ({ 'LICENSES.txt': licenses(sources) }),
+  })
 }
 
 /** What the packages in the bundles ask to be said of them. */

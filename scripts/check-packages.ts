@@ -128,7 +128,7 @@ function inspect(name: string, tarball: string, folder: string): void {
     if (mapped !== undefined) must(packed.has(posix.join(posix.dirname(path), mapped)), `${name}: ${path} has its map`)
   }
   if (name === 'runtime') {
-    for (const isolate of ['worker-entry', 'process-entry', 'reaper-entry', 'sqlite-entry']) {
+    for (const isolate of ['worker-entry', 'process-entry', 'machine-entry', 'reaper-entry', 'sqlite-entry']) {
       must(packed.has(`dist/isolates/${isolate}.js`), `runtime has the bundle of ${isolate}`)
     }
   }

@@ -10,7 +10,7 @@ const SNAPSHOT = Symbol.for('errand.snapshot')
 
 /** Of a machine's job on that peer. */
 export function addressOf(
-  { session, instanceId, epoch = 1 }: JobSnapshot,
+  { session, instanceId, epoch = 1 }: Pick<JobSnapshot, 'session' | 'instanceId' | 'epoch'>,
   peer: PeerId,
   machine?: string,
 ): ActorAddress {

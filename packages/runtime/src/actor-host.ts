@@ -20,6 +20,7 @@ import type { Numbered, Replayed } from './actor-replay.ts'
 import { Senders } from './actor-senders.ts'
 import { shown, withoutActors, type ActorState } from './actor-state.ts'
 import type { ActorInspection, ActorTransition, MachineDefinition } from './actor-surface.ts'
+import { inspectActor } from './actor-inspection.ts'
 import type { ActorTurns, Turned } from './actor-turns.ts'
 import { acceptsOf, eventName } from './chart.ts'
 import {
@@ -35,8 +36,10 @@ import {
 import type { Execution, ExecutionIO } from './engine/engine.ts'
 import { Deadlines, type Deadline } from './deadlines.ts'
 import { EventFeed, type FeedAnswer } from './event-feed.ts'
+import type { ActorJob, HostedActor, TellAnswer } from './hosted-actor.ts'
 import { KeptActor, type KeptKind } from './kept-actor.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
+import { hostOf, setHost, type MachineHost } from './machine-host.ts'
 import { untilAborted } from './output-log.ts'
 import { RecordWriter } from './record.ts'
 import { ACTOR_ASKS_MOST, INBOX_MOST, TELL_MOST } from './wire.ts'
@@ -47,11 +50,6 @@ const TRANSITIONS_KEPT = 16
 const LATE_MS = 5
 /** Timers that are shown, of which a machine may have any number. */
 const TIMERS_SHOWN = 64
-
-/** What came of a batch: those that were refused, by their place in it. The others are in the inbox. */
-export interface TellAnswer {
-  readonly refused?: readonly (readonly [index: number, error: Error])[] | undefined
-}
 
 /** What an actor can ask of the peer it is on. */
 export interface ActorSurroundings {
@@ -116,19 +114,6 @@ interface Place {
   readonly accepts: readonly string[]
 }
 
-/**
- * Whose actions are asking: written on the system of the machine, which its children share. By a symbol that all know: a
- * machine's module may have a copy of this package of its own. Not in a WeakMap: what is in one survives until all of the
- * memory is looked through, with all that hangs on it.
- */
-const HOST = Symbol.for('errand.actor-host')
-type Hosted = ActorSystem<any> & { [HOST]?: ActorHost }
-
-/** The host of the actor whose action this is; undefined where nobody hosts it. */
-export function hostOf(system: ActorSystem<any>): ActorHost | undefined {
-  return (system as Hosted)[HOST]
-}
-
 type AnyScope = ActorScope<AnyMachineSnapshot, AnyEventObject, ActorSystem<any>>
 
 /** The same machines, but for that the host hears of whatever has reached them. */
@@ -142,7 +127,7 @@ function notedMachine(machine: AnyStateMachine): AnyStateMachine {
   let made = noted.get(machine)
   if (made) return made
   const transition = (before: AnyMachineSnapshot, event: AnyEventObject, scope: AnyScope): AnyMachineSnapshot => {
-    const host = hostOf(scope.system)
+    const host = hostOf(scope.system) as ActorHost | undefined
     try {
       const after = machine.transition(before, event, scope) as AnyMachineSnapshot
       if (event.type !== 'xstate.stop') host?.took(event, before, after)
@@ -157,7 +142,7 @@ function notedMachine(machine: AnyStateMachine): AnyStateMachine {
   return made
 }
 
-export class ActorHost implements Execution, Turned {
+export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   readonly definition: MachineDefinition
   readonly epoch: number
   readonly #io: ExecutionIO
@@ -228,7 +213,7 @@ export class ActorHost implements Execution, Turned {
     } else
       this.#actor = createActor(notedMachine(definition.machine as AnyStateMachine), { input: input as never, logger })
     this.#senders = this.#kept?.senders ?? new Senders()
-    ;(this.#actor.system as Hosted)[HOST] = this
+    setHost(this.#actor.system, this)
     this.#actor.on('*', (emitted) => this.#say('output', emitted))
     this.#actor.subscribe({
       next: () => this.#changed(),
@@ -286,10 +271,6 @@ export class ActorHost implements Execution, Turned {
 
   // ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * A batch of one sender's. Settles when it is in the inbox: while that is full, the sender waits.
-   * @throws ActorGoneError, ProtocolError
-   */
   tell(from: string, seq: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<TellAnswer> {
     this.#throwIfOver()
     const events = decodeChunk(bytes)
@@ -327,10 +308,6 @@ export class ActorHost implements Execution, Turned {
     return answer
   }
 
-  /**
-   * One event, and what the machine replies to it, encoded.
-   * @throws InvalidEventError, EventNotAcceptedError, ActorGoneError, LimitError; OutcomeUnknownError: no answer in time
-   */
   async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
     this.#throwIfOver()
     if (this.#asks.size >= ACTOR_ASKS_MOST)
@@ -598,7 +575,6 @@ export class ActorHost implements Execution, Turned {
 
   // ── what others see ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Told now, and at most once a turn while it changes. */
   watch(listener: (state: ActorState) => void): () => void {
     this.#watchers.add(listener)
     listener(this.state())
@@ -642,7 +618,6 @@ export class ActorHost implements Execution, Turned {
       .map(({ event, startedAt, delay }) => ({ event: event.type, due: new Date(startedAt + delay) }))
   }
 
-  /** What happened behind that cursor, as soon as something has. */
   happened(cursor: string | undefined, signal: AbortSignal | undefined): Promise<FeedAnswer<ActorTransition>> {
     this.#feed ??= new EventFeed((tell) => this.follow(tell))
     return this.#feed.since(cursor, signal)
@@ -652,6 +627,10 @@ export class ActorHost implements Execution, Turned {
   follow(listener: (transition: ActorTransition) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  inspect(job: ActorJob): ActorInspection {
+    return inspectActor(job, this)
   }
 
   state(): ActorState {

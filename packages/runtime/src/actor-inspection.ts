@@ -3,10 +3,10 @@ import { decode } from '@errand/transport'
 import type { ActorHost } from './actor-host.ts'
 import type { ActorInspection } from './actor-surface.ts'
 import { chartOf } from './chart.ts'
-import type { JobSnapshot } from './surface.ts'
+import type { ActorJob } from './hosted-actor.ts'
 
 /** What `errand inspect ACTOR` shows. */
-export function inspectActor(job: JobSnapshot, actor: ActorHost): ActorInspection {
+export function inspectActor(job: ActorJob, actor: ActorHost): ActorInspection {
   const { definition, epoch } = actor
   const { status, value = '', accepts = [], context } = actor.state()
   return {

@@ -3,7 +3,7 @@
 import { createChunkWriter, decodeChunk } from '@errand/transport'
 import { asError, codeOf, LimitError } from './errors.ts'
 import { untilAborted } from './output-log.ts'
-import type { TellAnswer } from './actor-host.ts'
+import type { TellAnswer } from './hosted-actor.ts'
 import type { SessionEvent } from './wire.ts'
 import { TELL_MOST } from './wire.ts'
 

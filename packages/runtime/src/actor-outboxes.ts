@@ -3,13 +3,13 @@
 import { ActorOutbox } from './actor-outbox.ts'
 import type { ActorAddress } from './actor-surface.ts'
 import { placeOf, type ActorPlace } from './actor-way.ts'
-import { OPEN_REQUESTS, type SessionEvent } from './wire.ts'
+import type { SessionEvent } from './wire.ts'
 
 /**
- * Batches under way over one link at once: half of the requests that it takes. An actor that takes nothing holds its batch
+ * Batches under way over one link at once: half of the requests that it takes (OPEN_REQUESTS). An actor that takes nothing holds its batch
  * back for as long as it likes, and what else is asked over that link must not be refused for it.
  */
-export const TELLS_UNDER_WAY: number = OPEN_REQUESTS / 2
+export const TELLS_UNDER_WAY = 512
 
 /** What has to pass through one link. */
 interface Gate {
@@ -64,7 +64,7 @@ export class ActorOutboxes {
       this.#from,
       address.epoch,
       numbers,
-      (event) => this.#pass(place, () => this.#ask(place, event)),
+      (event) => this.pass(place, () => this.#ask(place, event)),
       onIdle,
     )
     this.#all.set(key, outbox)
@@ -72,8 +72,8 @@ export class ActorOutboxes {
     return outbox
   }
 
-  /** At once where there is room: what is asked next must not overtake it. */
-  #pass(place: ActorPlace, ask: () => Promise<unknown>): Promise<unknown> {
+  /** Asks it, at once where there is room: what is asked next must not overtake it. */
+  pass(place: ActorPlace, ask: () => Promise<unknown>): Promise<unknown> {
     const name = this.#linkTo(place)
     if (name === undefined) return ask()
     let gate = this.#gates.get(name)

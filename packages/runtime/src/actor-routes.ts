@@ -81,6 +81,11 @@ export class ActorRoutes implements ActorWay {
     return new ActorMonitor(this, address, options)
   }
 
+  /** What another process has to say to an actor, in this peer's name: beside what this one says. */
+  passOn(place: ActorPlace, event: SessionEvent, options: RequestOptions): Promise<unknown> {
+    return this.#outboxes.pass(place, () => this.ask(place, event, options))
+  }
+
   #isHere({ peer }: ActorPlace): boolean {
     return peer === this.#home.id || peer === 'local'
   }

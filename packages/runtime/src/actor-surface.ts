@@ -30,6 +30,12 @@ export interface MachineDefinition<M extends AnyStateMachine = any, P extends st
   readonly project?: ((snapshot: SnapshotFrom<M>) => C) | undefined
   /** Kept on disk, event by event: it goes on after its peer was killed. */
   readonly durable?: DurableRule | undefined
+  /** Each actor runs in a process of its own. None: on the thread of its peer. */
+  readonly isolate?: 'process' | undefined
+  /** The file that exports it: what such a process imports. */
+  readonly module?: string | undefined
+  /** MiB of heap of such a process. */
+  readonly maxMemory?: number | undefined
   /** For types alone. Never there. */
   readonly '~types'?: { readonly public: P; readonly context: C } | undefined
 }
@@ -423,6 +429,7 @@ export interface Supervisor extends AsyncDisposable {
    * does not keep a permanent child from being started again. @throws UsageError when there is no such child
    */
   child(id: string): Promise<Ref<any>>
+  /** How it is now. */
   getSnapshot(): SupervisorSnapshot
   /** Told of each change, and of its end by `complete`, or by `error` when it failed. */
   subscribe(
@@ -435,7 +442,7 @@ export interface Supervisor extends AsyncDisposable {
         },
     error?: (error: unknown) => void,
     complete?: () => void,
-  ): { unsubscribe(): void }
+  ): Subscription
   /** How it is, now and whenever that has changed, to its end; what changes faster than it is read is told as one. */
   watch(o?: Cancel): AsyncIterable<SupervisorSnapshot>
   /** Stops its children, the last one first, and then is Stopped. Who gives up waiting does not keep it from that. */

@@ -1,9 +1,9 @@
 // One watcher of an actor on the peer that hosts it: through its attempts if it was meant whichever it is, to its end.
 import { endOf } from './actor-end.ts'
-import type { ActorHost } from './actor-host.ts'
 import { goneState, type ActorState } from './actor-state.ts'
 import { isFinished } from './child-jobs.ts'
 import { ActorGoneError } from './errors.ts'
+import type { HostedActor } from './hosted-actor.ts'
 import type { JobHost } from './job.ts'
 
 /** An old ref: whoever has its address now is another one. */
@@ -18,7 +18,7 @@ export class ActorWatch {
   readonly #epoch: number
   readonly #listener: (state: ActorState) => void
   readonly #unwatchJob: () => void
-  #actor: ActorHost | undefined
+  #actor: HostedActor | undefined
   #unwatchActor: (() => void) | undefined
   #over = false
 

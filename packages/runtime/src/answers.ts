@@ -5,8 +5,11 @@
 import { LimitError, OutcomeUnknownError } from './errors.ts'
 import { REPEAT, type WireEvent } from './wire.ts'
 
-/** Answers of one client that it has not said to have heard. Beyond, the oldest is forgotten. */
-const ANSWERS_KEPT = 1024
+/**
+ * Answers of one client that it has not said to have heard: as many as may be under way, OPEN_REQUESTS and OPEN_ASKS. Beyond,
+ * the oldest is forgotten.
+ */
+const ANSWERS_KEPT = 2048
 
 /** A client without a link for so long has lost what was kept for it, when room is needed for another. */
 const CLIENT_KEPT_MS = 10 * 60_000

@@ -38,7 +38,7 @@ function machineEngine(work: WorkSpec, listed: boolean): EngineName {
   if (!listed) throw new UsageError('a machine is spawned, not run: it is a job', { hint: 'session.spawn' })
   const odd = MACHINE_NOT.find((field) => work[field] !== undefined)
   if (odd === undefined) return 'machine'
-  throw new UsageError(`\`${odd}\` is not for a machine: it runs on its peer's own thread, as it is offered there`)
+  throw new UsageError(`\`${odd}\` is not for a machine: it runs as its peer offers it`)
 }
 
 const MACHINE_NOT = ['engine', 'cwd', 'env', 'init', 'maxMemory', 'permissions', 'map', 'input'] as const

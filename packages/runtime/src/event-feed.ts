@@ -67,6 +67,14 @@ export class EventFeed<E = PeerEvent> {
     return end === -1 ? events : events.slice(0, Math.max(1, end))
   }
 
+  /** Some have happened and will never be told: whoever asks next is to look anew. */
+  missed(): void {
+    this.#name = crypto.randomUUID()
+    this.#events = []
+    this.#first = 0
+    for (const wake of this.#waiting) wake()
+  }
+
   /** Behind the last event who asks is told why there are no more. Idempotent. */
   end(reason: Error): void {
     this.#ended ??= reason

@@ -1,17 +1,17 @@
 // Actors that are followed: of one that has ended meanwhile who follows it is told the rest.
-import type { ActorHost } from './actor-host.ts'
 import { codeOf } from './errors.ts'
+import type { HostedActor } from './hosted-actor.ts'
 
 /** Actors of a session whose last transitions are kept for who asks again; of more, who asks hears that they have ended. */
 export const FOLLOWED_MOST = 32
 
 export class FollowedActors {
   /** The one that was asked about longest ago comes first. */
-  readonly #actors = new Map<string, ActorHost>()
+  readonly #actors = new Map<string, HostedActor>()
 
   /** The actor of a job that `find` finds, or that it was when it was asked about last. @throws what `find` throws */
-  async followed(job: string, find: () => ActorHost | Promise<ActorHost>): Promise<ActorHost> {
-    let actor: ActorHost
+  async followed(job: string, find: () => HostedActor | Promise<HostedActor>): Promise<HostedActor> {
+    let actor: HostedActor
     try {
       actor = await find()
     } catch (error) {

@@ -2,16 +2,9 @@
 //
 // An isolate cannot be handed a closure. What travels into it is the name of a module that exports the definition, or,
 // where there is none, the text of `run`. Imported by whoever defines or runs one: nothing heavy is loaded here.
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { decode } from '@errand/transport'
-import {
-  asError,
-  InvalidInputError,
-  InvalidOutputError,
-  JobModuleError,
-  UsageError,
-  type SchemaIssue,
-} from './errors.ts'
+import { imported, moduleUrl, type DefinitionKind } from './definition-module.ts'
+import { InvalidInputError, InvalidOutputError, UsageError, type SchemaIssue } from './errors.ts'
 import type { JobDefinition, SchemaResult, ScriptContext, StandardSchema } from './surface.ts'
 import { isJobName, type WorkSpec } from './wire.ts'
 
@@ -96,12 +89,7 @@ export function defineJob(
       hint: 'zod, valibot, arktype and others make them: https://standardschema.dev',
     })
   }
-  const url = module === undefined ? undefined : String(module)
-  if (url !== undefined && !url.startsWith('file:')) {
-    throw new UsageError(`\`module\` of job '${name}' is the file: URL of a file, not '${url.slice(0, 200)}'`, {
-      hint: 'write `module: import.meta.url` in the file that exports it',
-    })
-  }
+  const url = module === undefined ? undefined : moduleUrl(module, `job '${name}'`)
   return Object.freeze({ name, input, output, module: url, run, [MADE]: true })
 }
 
@@ -118,6 +106,8 @@ export async function checkedInput({ name, input }: JobDefinition, value: unknow
   return result.value
 }
 
+const JOBS: DefinitionKind<JobDefinition> = { word: 'job', made: 'defineJob', is: isJobDefinition }
+
 // ── In the isolate ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
@@ -131,7 +121,7 @@ export async function callJob(work: OfferedSpec, ctx: ScriptContext): Promise<un
     const { compileFunction } = await import('./script-compile.ts')
     return compileFunction(work.source ?? '', {}, {}, { cwd: ctx.cwd })(ctx, given)
   }
-  const definition = await imported(work.module, work.job ?? '')
+  const definition = await imported(JOBS, work.job ?? '', work.module)
   const value: unknown = await definition.run(ctx, await checkedInput(definition, given))
   if (!definition.output) return value
   return isGenerator(value) ? checkedStream(definition, value) : checkedOutput(definition, value)
@@ -140,27 +130,6 @@ export async function callJob(work: OfferedSpec, ctx: ScriptContext): Promise<un
 /** The one value a named job is given. */
 export function valueOf({ payload }: WorkSpec): unknown {
   return payload && decode(payload)
-}
-
-async function imported(module: string, name: string): Promise<JobDefinition> {
-  const what = `the module of job '${name}' (${module})`
-  let exported: object
-  try {
-    exported = await importing.run(name, () => import(module) as Promise<object>)
-  } catch (error) {
-    const cause = asError(error)
-    throw new JobModuleError(`${what} cannot be imported where the job runs: ${cause.message}`, {
-      cause,
-      hint: 'plain Node imports it there: an ES module, in JavaScript or TypeScript without enum and namespace',
-    })
-  }
-  const jobs = Object.values(exported).filter(isJobDefinition)
-  const found = jobs.find((job) => job.name === name)
-  if (found) return found
-  const others = jobs.map((job) => `'${job.name}'`).join(', ')
-  throw new JobModuleError(`${what} does not export it${others && `; it exports ${others}`}`, {
-    hint: '`export const … = defineJob({ … })` in the file that `module` names',
-  })
 }
 
 /** An output as the schema makes it. Waits only where the schema does. */
@@ -207,21 +176,4 @@ export function issuesOf({ issues = [] }: SchemaResult<unknown>): SchemaIssue[] 
       return typeof key === 'number' ? key : String(key).slice(0, ISSUE_TEXT)
     }),
   }))
-}
-
-/** Whose module is being imported, in everything that its import does. One per thread, whichever copy of this asks. */
-const IMPORTING = Symbol.for('errand.importing')
-const importing = ((globalThis as Record<symbol, unknown>)[IMPORTING] ??=
-  new AsyncLocalStorage<string>()) as AsyncLocalStorage<string>
-
-/**
- * A program that defines a job and starts it in one file would start it again in each isolate that imports that file.
- * @throws JobModuleError
- */
-export function refuseWhileImporting(what: string): void {
-  const name = importing.getStore()
-  if (name === undefined) return
-  throw new JobModuleError(`${what} while the module of job '${name}' is being imported to run it`, {
-    hint: 'keep definitions in a file of their own, or put the program under `if (import.meta.main)`',
-  })
 }

@@ -1,12 +1,12 @@
 // The handle of a job, wherever it is: reads its records, follows its state, sends it events.
 import { createChunkWriter, encode, type Cancel } from '@errand/transport'
-import type { TellAnswer } from './actor-host.ts'
 import type { ActorInspection, ActorTransition } from './actor-surface.ts'
 import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
 import { milliseconds } from './duration.ts'
 import { codeOf, JobFailedError, LimitError, TimeoutError, UsageError } from './errors.ts'
 import type { FeedAnswer } from './event-feed.ts'
+import type { TellAnswer } from './hosted-actor.ts'
 import { feed, InputOutlet, type JobSource } from './input-outlet.ts'
 import { checkStates } from './job-filter.ts'
 import { readRequest } from './job-reading.ts'

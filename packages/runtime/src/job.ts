@@ -1,7 +1,6 @@
 // A job on the peer that owns it, until it has ended: its actor, its execution or its children, its log. Machines decide,
 // this acts.
 import { createActor } from 'xstate'
-import type { ActorHost } from './actor-host.ts'
 import { gone } from './actor-end.ts'
 import { Alarm } from './alarm.ts'
 import { AttemptIO } from './attempt-io.ts'
@@ -21,6 +20,7 @@ import {
   type JobMachineEvent,
   type StopRequest,
 } from './job-machine.ts'
+import type { HostedActor } from './hosted-actor.ts'
 import type { EntryFacts, JobEntry } from './job-entry.ts'
 import { JobInput } from './job-input.ts'
 import { JobQuestions } from './job-questions.ts'
@@ -251,7 +251,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     return this.#attempts.count
   }
   /** Of a machine that is at work. */
-  get actor(): ActorHost | undefined {
+  get actor(): HostedActor | undefined {
     return this.#execution?.actor
   }
   /** Of a machine that is written down, and cannot go on: why. */
@@ -426,7 +426,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   /** Of a machine: settles when its actor is there. @throws ActorGoneError when it has ended, MachineQuarantinedError */
-  async actorThere(): Promise<ActorHost> {
+  async actorThere(): Promise<HostedActor> {
     await this.#until((state) => this.actor !== undefined || this.quarantine !== undefined || isFinished(state))
     const { actor, quarantine } = this
     if (quarantine && !isFinished(this.#state)) throw quarantine

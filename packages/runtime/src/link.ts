@@ -14,6 +14,7 @@ import {
   checkControl,
   checkData,
   checkEvent,
+  OPEN_ASKS,
   OPEN_POLLS,
   OPEN_READS,
   OPEN_REQUESTS,
@@ -28,6 +29,8 @@ import {
 
 /** What a link does with what the other side asks. Absent: every request is refused. */
 export interface LinkServer {
+  /** Requests of the other side under way at once, but for those that wait for news and questions to actors. Default {@link OPEN_REQUESTS}. */
+  readonly openRequests?: number
   /** Answers one event; a rejection is the answer. `id` is unique per client: asked twice, answered once. */
   handle(link: Link, to: Address, event: WireEvent, id: number | undefined, signal: AbortSignal): Promise<unknown>
   /** Names what is remembered of this client's requests; another name than at its link before: nothing is. */
@@ -58,11 +61,24 @@ interface Reading {
   job: JobSnapshot | undefined
 }
 
+/** How many there are of one kind of request, and may be. */
+interface Room {
+  open: number
+  readonly most: number
+  /** For people. */
+  readonly what: string
+}
+
 /** How one of its channels ended. */
 interface Ending {
   readonly error: Error | undefined
   /** By us, for what came over it. */
   readonly refused?: true
+}
+
+interface AskOptions extends RequestOptions {
+  readonly id?: number
+  readonly patient?: boolean
 }
 
 interface Asked {
@@ -108,9 +124,8 @@ export class Link {
   readonly #pumps = new Map<number, { credit: number; wake: () => void; abort: AbortController }>()
   readonly #watches: Watches
   readonly #tellings: Tellings
-  #answering = 0
-  /** Of the other side's, those that wait for news. */
-  #polling = 0
+  /** What is being answered. */
+  readonly #rooms: Readonly<Record<'requests' | 'polls' | 'asks', Room>>
   /** What nobody waits for: it leaves ahead of the next chunk or end, or soon. */
   readonly #late = new Map<string, () => ControlMessage | undefined>()
   #lateTimer: NodeJS.Timeout | undefined
@@ -128,6 +143,11 @@ export class Link {
     this.client = other.client
     this.memory = other.memory ?? other.client
     this.#server = server
+    this.#rooms = {
+      requests: { open: 0, most: server?.openRequests ?? OPEN_REQUESTS, what: 'requests under way' },
+      polls: { open: 0, most: OPEN_POLLS, what: 'questions wait for news' },
+      asks: { open: 0, most: OPEN_ASKS, what: 'questions to actors under way' },
+    }
     this.#watches = new Watches(this.peer, (message) => this.#post(message))
     this.#tellings = new Tellings({
       say: (message, whole) => (whole ? this.#postedBlob(message) : this.#posted(message)),
@@ -159,10 +179,11 @@ export class Link {
 
   /**
    * Asks and waits for the answer. `late`: nobody waits for it, so it comes without a value, and with what else is said.
-   * `watch`: the job it makes is watched from its answer on, if whoever gets that watches it at once.
+   * `watch`: the job it makes is watched from its answer on, if whoever gets that watches it at once. `patient`: given up, it
+   * is still waited for until the other side has said that it heard of that.
    * @throws PeerLostError when the link ends first: whether it was done is unknown
    */
-  async ask(to: Address, event: WireEvent, options: RequestOptions & { id?: number } = {}): Promise<unknown> {
+  async ask(to: Address, event: WireEvent, options: AskOptions = {}): Promise<unknown> {
     options.signal?.throwIfAborted()
     if (!this.open) throw this.#lost()
     const id = options.id ?? Link.requestId()
@@ -172,7 +193,7 @@ export class Link {
     this.#asked.set(id, { resolve, reject, kept: REPEAT[event.type] !== 'again', session })
     const onAbort = (): void => {
       this.#post({ t: 'give-up', id })
-      reject(asError(options.signal?.reason))
+      if (!options.patient) reject(asError(options.signal?.reason))
     }
     options.signal?.addEventListener('abort', onAbort, { once: true })
     try {
@@ -409,14 +430,10 @@ export class Link {
 
   async #answer({ id, to, event: asked, late, w }: Extract<ControlMessage, { t: 'ask' }>): Promise<void> {
     const abort = new AbortController()
-    const polls = POLLS.has((asked as { type?: unknown }).type as string)
     // Counted, and not looked up: one may be asked twice under one id. What only waits leaves room for what is to be done.
-    const [open, most] = polls ? [++this.#polling, OPEN_POLLS] : [++this.#answering, OPEN_REQUESTS]
+    const room = this.#roomOf((asked as { type?: unknown }).type)
     try {
-      if (open > most)
-        throw new LimitError(
-          `more than ${most} ${polls ? 'questions wait for news' : 'requests under way'} on one link`,
-        )
+      if (++room.open > room.most) throw new LimitError(`more than ${room.most} ${room.what} on one link`)
       this.#serving.set(id, abort)
       const event = checkEvent(asked)
       const value = await this.#serverOrRefuse().handle(this, to, event, id, abort.signal)
@@ -426,10 +443,14 @@ export class Link {
     } catch (error) {
       this.#post({ t: 'no', id, error: asError(error) })
     } finally {
-      if (polls) this.#polling--
-      else this.#answering--
+      room.open--
       this.#serving.delete(id)
     }
+  }
+
+  #roomOf(type: unknown): Room {
+    if (type === 'actor.ask') return this.#rooms.asks
+    return POLLS.has(type as string) ? this.#rooms.polls : this.#rooms.requests
   }
 
   /** The answer is the first snapshot of what it tells of. */

@@ -1,8 +1,8 @@
 // What a machine's actions may do that is a peer's: answer who asked, and send to actors elsewhere.
 import type { ActionArgs, AnyActorRef } from 'xstate'
 import type { ActorAddress } from './actor-surface.ts'
-import { hostOf } from './actor-host.ts'
 import { UsageError } from './errors.ts'
+import { hostOf } from './machine-host.ts'
 
 /** What XState gives an action: context, event, self, system. */
 export type MachineActionArgs = ActionArgs<any, any, any>

@@ -1,12 +1,13 @@
 // A machine that a peer offers: what `defineMachine` makes, what is checked about it, and what may be sent to it.
 // Imported by whoever defines one or sends to one: nothing heavy is loaded here, xstate neither.
 import type { AnyStateMachine, ContextFrom, EventFromLogic, SnapshotFrom } from 'xstate'
+import { moduleUrl, type DefinitionKind } from './definition-module.ts'
 import { InvalidEventError, InvalidInputError, UsageError } from './errors.ts'
 import { issuesOf } from './job-definition.ts'
 import type { DurableRule, MachineDefinition } from './actor-surface.ts'
 import { checkDurable } from './durable-check.ts'
 import type { SchemaResult, StandardSchema } from './surface.ts'
-import { isJobName } from './wire.ts'
+import { isJobName, MEMORY_LEAST, MEMORY_MOST } from './wire.ts'
 
 /** Marks a definition, also one that another copy of this package made. */
 const MADE = Symbol.for('errand.machine')
@@ -39,6 +40,20 @@ export interface MachineDescription<M extends AnyStateMachine, E, C> {
    * random number) may be another one after a restart: send it with the event, or say `every: 1`.
    */
   durable?: true | DurableOptions
+  /**
+   * Each actor gets a process of its own, some 70 MB and a tenth of a second: whatever its code does there, loop, leak or
+   * exit, is its own end alone, Failed with `ENGINE_EXIT`. Needs `module`; not for a durable machine. Default: the thread of
+   * its peer, where an actor takes some KiB and must not block.
+   */
+  isolate?: 'process'
+  /**
+   * `import.meta.url` of the file that exports this definition, by itself: plain Node imports it in that process, with
+   * whatever else it does when it is imported, and finds it there by its name. `@errand/runtime/client` is the lighter half to
+   * import there.
+   */
+  module?: string | URL
+  /** MiB of heap of that process, 32 to 1 048 576: beyond that it ends. Default: Node's own limit. */
+  maxMemory?: number
 }
 
 /** As {@link DurableRule}, with defaults. */
@@ -53,7 +68,7 @@ export interface DurableOptions {
 
 /**
  * A statechart with a name, which a peer offers to others: `createPeer({ machines: [approval] })`. Who spawns it sends its
- * name and its input, and no code; it runs on the peer's own thread, as a job.
+ * name and its input, and no code; it runs on the peer's own thread, or in a process of its own (`isolate`), as a job.
  * @throws UsageError
  * @example
  * export const approval = defineMachine({
@@ -101,6 +116,7 @@ export function defineMachine<
     input,
     project,
     durable,
+    ...placeOf(name, of),
     [MADE]: true,
   }) as unknown as MachineDefinition<M, keyof E & string, C>
 }
@@ -108,6 +124,13 @@ export function defineMachine<
 /** Whether {@link defineMachine} made it, also one of another copy of this package. */
 export function isMachineDefinition(value: unknown): value is MachineDefinition {
   return typeof value === 'object' && value !== null && (value as { [MADE]?: unknown })[MADE] === true
+}
+
+/** How machines are looked for in a module. */
+export const MACHINES: DefinitionKind<MachineDefinition> = {
+  word: 'machine',
+  made: 'defineMachine',
+  is: isMachineDefinition,
 }
 
 /** @throws UsageError */
@@ -134,6 +157,41 @@ function durableRule(
   if (migrate !== undefined && typeof migrate !== 'function')
     throw new UsageError(`\`durable.migrate\` of machine '${name}' is a function`)
   return Object.freeze({ version, every, migrate })
+}
+
+/** Where its actors run. @throws UsageError */
+function placeOf(
+  name: string,
+  {
+    isolate,
+    module,
+    maxMemory,
+    durable,
+  }: Pick<MachineDescription<AnyStateMachine, unknown, unknown>, 'isolate' | 'module' | 'maxMemory' | 'durable'>,
+): Pick<MachineDefinition, 'isolate' | 'module' | 'maxMemory'> {
+  const url = module === undefined ? undefined : moduleUrl(module, `machine '${name}'`)
+  if (isolate === undefined) {
+    if (maxMemory === undefined) return { module: url }
+    throw new UsageError(`\`maxMemory\` of machine '${name}' is the limit of a process: give it one`, {
+      hint: "isolate: 'process', module: import.meta.url",
+    })
+  }
+  if (isolate !== 'process') {
+    const given: unknown = isolate
+    throw new UsageError(`\`isolate\` of machine '${name}' can be 'process', not '${String(given).slice(0, 140)}'`)
+  }
+  if (url === undefined)
+    throw new UsageError(`machine '${name}' is to run in a process and has no \`module\`: it is imported there`, {
+      hint: 'module: import.meta.url, in the file that exports it',
+    })
+  if (durable !== undefined)
+    throw new UsageError(`machine '${name}' is \`durable\`, and so it runs on the thread of its peer, not in a process`)
+  const fits = Number.isSafeInteger(maxMemory) && maxMemory! >= MEMORY_LEAST && maxMemory! <= MEMORY_MOST
+  if (maxMemory !== undefined && !fits)
+    throw new UsageError(
+      `\`maxMemory\` of machine '${name}' is a whole number of MiB from ${MEMORY_LEAST} to ${MEMORY_MOST}, not ${maxMemory}`,
+    )
+  return { isolate, module: url, maxMemory }
 }
 
 // ── what comes from outside ───────────────────────────────────────────────────────────────────────────────────────────

@@ -11,16 +11,17 @@ import { checkedAddress } from './actor-address.ts'
 import { AddressBook, bookFile, checkGrants, checkOwner, DEFAULT_GRANTS } from './address-book.ts'
 import { Answers } from './answers.ts'
 import type { PeerStatus } from './client.ts'
+import { refuseWhileImporting } from './definition-module.ts'
 import { milliseconds } from './duration.ts'
 import type { Engine } from './engine/engine.ts'
 import { MachineEngine, MachineOffers } from './engine/machine.ts'
+import type { PassOn } from './engine/machine-processes.ts'
 import { JobNotFinishedError, PeerClosedError, PeerLostError, SessionNotFoundError, UsageError } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
 import { GroupUnions } from './group-unions.ts'
 import { Holding } from './holding.ts'
 import { lockFile } from './home.ts'
 import { boundedIdle, Hosting, sessionEngines } from './hosting.ts'
-import { refuseWhileImporting } from './job-definition.ts'
 import { JobOffers } from './job-offers.ts'
 import { KeptActors } from './kept-actors.ts'
 import { KeptRow } from './kept-row.ts'
@@ -418,7 +419,8 @@ export class PeerHost implements PeerRef, SessionHome, Served {
       turns: this.#turns,
       tell: (address: unknown, event: unknown) => this.routes.outbox(checkedAddress(address)).send(event),
     }
-    const machine = new MachineEngine(this.#machines, this.names, around, this.#kept)
+    const passOn: PassOn = (place, event, o) => this.routes.passOn(place, event, o)
+    const machine = new MachineEngine(this.#machines, this.names, around, passOn, this.#kept)
     return { runspace: offering(runspace), thread: offering(thread), process: offering(process), machine }
   }
 

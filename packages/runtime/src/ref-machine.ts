@@ -1,5 +1,5 @@
 // The life of a ref: whether what it shows of its actor is how it is. Decides; does nothing itself: its host acts (ref.ts).
-import { assign, setup, type ActorRefFrom } from 'xstate'
+import { assign, setup } from 'xstate'
 
 export interface RefActions {
   /** Begins to follow whom it means now. */
@@ -90,5 +90,3 @@ export const refMachine = setup({
     gone: { type: 'final', entry: ['detach', 'conclude'] },
   },
 })
-
-export type RefActor = ActorRefFrom<typeof refMachine>

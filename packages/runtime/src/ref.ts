@@ -1,7 +1,7 @@
 // A ref: an XState actor that stands here for one that is elsewhere. Its snapshot is what that one shows; what is sent to it
 // goes there.
 import { encode, decode, type Cancel } from '@errand/transport'
-import { Actor, createActor, type ActorLogic, type AnyEventObject, type Snapshot } from 'xstate'
+import { Actor, type ActorLogic, type AnyEventObject, type Snapshot } from 'xstate'
 import { SeenSnapshot, UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState } from './actor-surface.ts'
 import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
@@ -21,7 +21,8 @@ import { HeldEvents } from './held-events.ts'
 import { checkedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
 import { valuesOf } from './record.ts'
-import { refMachine, type RefActions, type RefActor } from './ref-machine.ts'
+import { RefLife } from './ref-life.ts'
+import type { RefActions } from './ref-machine.ts'
 import type { Duration } from './surface.ts'
 import { ASK_TIMEOUT_MOST } from './wire.ts'
 
@@ -64,7 +65,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   readonly #way: ActorWay
   readonly #definition: MachineDefinition | undefined
   readonly #onRefused: RefOptions['onRefused']
-  readonly #machine: RefActor
+  readonly #life: RefLife
   #address: ActorAddress
   #unwatch: (() => void) | undefined
   #unheard: (() => void) | undefined
@@ -93,14 +94,14 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     super.start()
     const { follow } = address
     if (follow) this.#held = new HeldEvents((error, event) => onRefused?.(error, event))
-    this.#machine = createActor(refMachine, { input: { host: this, follows: follow !== undefined } })
-    this.#machine.start()
+    this.#life = new RefLife(this, follow !== undefined)
+    this.#life.start()
     if (!follow) return
     this.#unfollow = way.names.follow(follow, {
       found: (holder) => this.#found(follow, holder),
       // Whoever is seen is live, whether or not it can be asked what it is called.
-      away: (reason) => this.#watching || this.#machine.send({ type: 'ref.away', reason }),
-      refused: (reason) => this.#machine.send({ type: 'ref.refused', reason }),
+      away: (reason) => this.#watching || this.#life.send({ type: 'ref.away', reason }),
+      refused: (reason) => this.#life.send({ type: 'ref.refused', reason }),
     })
   }
 
@@ -108,10 +109,10 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     return this.#address
   }
   get state(): RefState {
-    return this.#machine.getSnapshot().value
+    return this.#life.state
   }
   get reason(): Error | undefined {
-    return this.#machine.getSnapshot().context.reason
+    return this.#life.reason
   }
 
   // ── what the machine asks for ───────────────────────────────────────────────────────────────────────────────────────
@@ -120,7 +121,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #found(follow: NonNullable<ActorAddress['follow']>, holder: ActorAddress | undefined): void {
     if (!holder) {
       const { name, peer } = follow
-      return this.#machine.send({ type: 'ref.vacant', reason: new NameNotFoundError(name, peer) })
+      return this.#life.send({ type: 'ref.vacant', reason: new NameNotFoundError(name, peer) })
     }
     // Also where it has ended: it has the name no longer either, which is told next.
     if (keyOf(holder) === this.#met) return
@@ -128,7 +129,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     this.#address = Object.freeze({ ...holder, follow })
     const reason = new OutcomeUnknownError(`'${follow.name}' is the name of another one now`)
     for (const leave of [...(this.#waiting ?? [])]) leave(reason)
-    this.#machine.send({ type: 'ref.moved' })
+    this.#life.send({ type: 'ref.moved' })
   }
 
   /** What is on its way to the one before may still be refused. */
@@ -165,7 +166,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
           if (state.status !== 'active') over = true
           this.#heard(state)
         },
-        (reason) => this.#machine.send({ type: 'ref.away', reason }),
+        (reason) => this.#life.send({ type: 'ref.away', reason }),
       )
       if (over) unwatch()
       else this.#unwatch = unwatch
@@ -208,12 +209,12 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     if (this.#held && state.status !== 'active') return this.#ended(state)
     const snapshot = new SeenSnapshot(state, super.getSnapshot()) as unknown as Seen
     if (state.status === 'active') {
-      this.#machine.send({ type: 'ref.heard' })
+      this.#life.send({ type: 'ref.heard' })
       return super.send({ type: HEARD, snapshot })
     }
     // A last snapshot that XState does not know the status of is shown, and completes.
     super.send({ type: HEARD, snapshot })
-    this.#machine.send({ type: 'ref.ended', reason: state.reason })
+    this.#life.send({ type: 'ref.ended', reason: state.reason })
   }
 
   /** One that is followed: what is shown stays as it was, for the next one. */
@@ -225,7 +226,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       code === 'DENIED' || code === 'ACTOR_GONE'
         ? reason
         : new ActorGoneError(`who had the name has ended: ${status}`, { cause: reason })
-    this.#machine.send({ type: 'ref.ended', reason: why })
+    this.#life.send({ type: 'ref.ended', reason: why })
   }
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,12 +337,12 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   async #there(timeout: number, signal: AbortSignal): Promise<void> {
     const there = Promise.withResolvers<void>()
     const look = (): void => void ((this.state === 'live' || this.state === 'gone') && there.resolve())
-    const subscription = this.#machine.subscribe({ next: look, complete: () => there.resolve() })
+    const unfollow = this.#life.follow(look)
     const timer = setTimeout(there.resolve, Math.max(0, timeout))
     try {
       await untilAborted(there.promise, signal)
     } finally {
-      subscription.unsubscribe()
+      unfollow()
       clearTimeout(timer)
     }
     signal.throwIfAborted()
@@ -408,7 +409,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     let news = Promise.withResolvers<void>()
     const wake = (): void => news.resolve()
     const subscription = this.subscribe({ next: wake, error: wake, complete: wake })
-    const machine = this.#machine.subscribe(wake)
+    const unfollow = this.#life.follow(wake)
     try {
       let told: Seen | undefined
       while (!signal?.aborted) {
@@ -421,7 +422,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       }
     } finally {
       subscription.unsubscribe()
-      machine.unsubscribe()
+      unfollow()
     }
   }
 
@@ -429,7 +430,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     let last = this.state
     const waiting: RefState[] = [last]
     let news = Promise.withResolvers<void>()
-    const subscription = this.#machine.subscribe(({ value }) => {
+    const unfollow = this.#life.follow(() => {
+      const value = this.state
       if (value === last) return
       last = value
       // Who reads slowly is told the last ones.
@@ -445,20 +447,20 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
         if (waiting.length === 0) news = Promise.withResolvers<void>()
       }
     } finally {
-      subscription.unsubscribe()
+      unfollow()
     }
   }
 
   async ready({ signal }: Cancel = {}): Promise<void> {
     const there = Promise.withResolvers<void>()
     const look = (): void => void (this.state !== 'connecting' && there.resolve())
-    const subscription = this.#machine.subscribe({ next: look, complete: () => there.resolve() })
+    const unfollow = this.#life.follow(look)
     look()
     try {
       await untilAborted(there.promise, signal)
       signal?.throwIfAborted()
     } finally {
-      subscription.unsubscribe()
+      unfollow()
     }
     // One that has ended meanwhile was there.
     if (this.state === 'gone' && this.getSnapshot().status === ('gone' as string)) this.#throwIfGone()
@@ -478,7 +480,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   }
 
   [Symbol.dispose](): void {
-    this.#machine.send({ type: 'ref.dispose' })
+    this.#life.send({ type: 'ref.dispose' })
   }
 
   [Symbol.for('errand.snapshot')](): ActorAddress {

@@ -2,8 +2,6 @@
 import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
 import { endOf, gone } from './actor-end.ts'
-import type { ActorHost } from './actor-host.ts'
-import { inspectActor } from './actor-inspection.ts'
 import { goneState, type ActorState } from './actor-state.ts'
 import { ActorWatch, restarted } from './actor-watch.ts'
 import type { ActorWay } from './actor-way.ts'
@@ -24,6 +22,7 @@ import {
 } from './errors.ts'
 import { EventFeed } from './event-feed.ts'
 import { FollowedActors } from './followed-actors.ts'
+import type { HostedActor } from './hosted-actor.ts'
 import type { EntryPlan } from './job-entry.ts'
 import { JobKeeping, THROTTLE, type Again, type LeftHow } from './job-keeping.ts'
 import { resume, revivedHost, revivedRow, type Revived, type RevivalHome, type StoredFamily } from './job-revival.ts'
@@ -419,7 +418,7 @@ export class HostSession implements SessionRef, SessionActions {
         return undefined
       }
       case 'actor.inspect':
-        return inspectActor(this.#table.find(job).snapshot(), await this.#actorOf(job, 0))
+        return (await this.#actorOf(job, 0)).inspect(this.#table.find(job).snapshot())
       case 'actor.transitions':
         return (await this.#followed.followed(job ?? '', () => this.#actorOf(job, 0))).happened(
           event.cursor,
@@ -449,7 +448,7 @@ export class HostSession implements SessionRef, SessionActions {
   }
 
   /** The actor that this job is, in that incarnation (0: whichever). @throws JobNotFoundError, ActorGoneError, UsageError */
-  #actorOf(job: string | undefined, epoch: number): ActorHost | Promise<ActorHost> {
+  #actorOf(job: string | undefined, epoch: number): HostedActor | Promise<HostedActor> {
     const host = this.#table.find(job)
     if (!(host instanceof JobHost) || isFinished(host.state)) throw gone(host.snapshot())
     if (host.spec.kind !== 'machine') throw new UsageError(`${host.name} is no machine: it takes no events`)

@@ -7,7 +7,13 @@ import type { SessionRef } from './session-ref.ts'
 import type { Job, JobSnapshot } from './surface.ts'
 import { machineSpec } from './work.ts'
 
-const REFUSED: ReadonlySet<string> = new Set(['MACHINE_NOT_OFFERED', 'INVALID_INPUT', 'NAME_TAKEN', 'LIMIT'])
+const REFUSED: ReadonlySet<string> = new Set([
+  'MACHINE_NOT_OFFERED',
+  'INVALID_INPUT',
+  'JOB_MODULE',
+  'NAME_TAKEN',
+  'LIMIT',
+])
 
 /** The job that it is. @throws UsageError, InvalidInputError, MachineNotOfferedError, NameTakenError, LimitError, DeniedError */
 export async function startMachineIn(

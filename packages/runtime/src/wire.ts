@@ -21,6 +21,8 @@ export const DATA_FRAME = 16 * 1024 * 1024 + 64 * 1024
 export const OPEN_REQUESTS = 1024
 /** The same of questions that are answered when there is news: they only wait. */
 export const OPEN_POLLS = 16_384
+/** The same of questions to actors, which answer when they like: what lets them answer must not be refused for them. */
+export const OPEN_ASKS = 1024
 /** Names that one completion of a line has, and characters of that line that are looked at. */
 export const COMPLETIONS_MOST = 200
 export const COMPLETION_TEXT = 1024

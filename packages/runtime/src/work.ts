@@ -1,9 +1,10 @@
 // Work as it is given — a function, a command, text, a named job — turned into what travels: a WorkSpec. Refused before
 // it is sent.
 import { encode } from '@errand/transport'
+import { refuseWhileImporting } from './definition-module.ts'
 import { milliseconds } from './duration.ts'
 import { UsageError } from './errors.ts'
-import { checkedInput, IN_HAND, isJobDefinition, refuseWhileImporting, valueOf } from './job-definition.ts'
+import { checkedInput, IN_HAND, isJobDefinition, valueOf } from './job-definition.ts'
 import { checkedSpawnInput, isMachineDefinition } from './machine-definition.ts'
 import { whileWanted } from './output-log.ts'
 import type { MachineDefinition, SpawnOptions } from './actor-surface.ts'

@@ -1,69 +1,16 @@
 // What is seen of an actor through the job that it is: everything known of it, what has happened in it, and what becomes of an
-// event that is sent to it; here, on another peer, and over a link that is lost.
+// event that is sent to it; here, on another peer, in a process of its own, and over a link that is lost.
 import { describe, expect, test } from 'vitest'
-import { assign, fromPromise, setup } from 'xstate'
 import type { ActorHost } from '../src/actor-host.ts'
 import { ActorGoneError } from '../src/errors.ts'
 import { FollowedActors, FOLLOWED_MOST } from '../src/followed-actors.ts'
-import {
-  createPeer,
-  defineMachine,
-  type ActorTransition,
-  type Job,
-  type JobSnapshot,
-  type Peer,
-  type Session,
-} from '../src/index.ts'
+import { createPeer, type ActorTransition, type Job, type JobSnapshot, type Peer, type Session } from '../src/index.ts'
 import type { PeerRef } from '../src/peer-handle.ts'
 import { machineSpec } from '../src/work.ts'
-import { counter, machines, schema, worker } from './fixtures/machines.ts'
+import { counter, machines, review, worker } from './fixtures/machines.ts'
+import { machines as processMachines, review as processReview } from './fixtures/process-machines.ts'
 import { pair } from './support/pair.ts'
 import { refusal, until, within } from './support/peers.ts'
-
-/** Has timers, runs things, and does not take everything. */
-const review = defineMachine({
-  name: 'review',
-  machine: setup({
-    types: {
-      context: {} as { notes: number; open: boolean },
-      events: {} as
-        | { type: 'approve'; by: string }
-        | { type: 'note' }
-        | { type: 'close' }
-        | { type: 'ask' }
-        | { type: 'hidden' },
-    },
-    guards: { isOpen: ({ context }) => context.open },
-    actions: { remember: assign({ notes: ({ context }) => context.notes + 1 }), ring: () => {} },
-    delays: { patience: 3_600_000 },
-    actors: { lookup: fromPromise(async () => 'found') },
-  }).createMachine({
-    id: 'review',
-    context: { notes: 0, open: false },
-    initial: 'waiting',
-    states: {
-      waiting: {
-        on: {
-          approve: { target: 'approved', guard: 'isOpen' },
-          note: { actions: 'remember' },
-          close: { actions: 'ring' },
-          ask: 'asking',
-          hidden: 'approved',
-        },
-        after: { patience: 'approved', 7_200_000: 'approved' },
-      },
-      asking: { invoke: { src: 'lookup', onDone: 'pausing' } },
-      pausing: { after: { 20: 'waiting' } },
-      approved: { type: 'final' },
-    },
-  }),
-  events: {
-    approve: schema<{ by: string }>(({ by }) => (typeof by === 'string' ? { by } : { issue: 'a name', path: ['by'] })),
-    note: true,
-    close: true,
-    ask: true,
-  },
-})
 
 const GRANTS = ['connect', 'run:script', 'spawn:review', 'spawn:counter', 'spawn:worker'] as const
 
@@ -76,6 +23,10 @@ interface Place extends AsyncDisposable {
 const places: Record<string, () => Promise<Place>> = {
   async here() {
     const peer: Peer = await createPeer({ name: 'here', machines: [...machines, review] })
+    return { table: peer, [Symbol.asyncDispose]: () => peer.close() }
+  },
+  async 'in a host process'() {
+    const peer: Peer = await createPeer({ name: 'here', machines: [...processMachines, processReview] })
     return { table: peer, [Symbol.asyncDispose]: () => peer.close() }
   },
   async 'on another peer'() {
@@ -171,6 +122,7 @@ describe.each(Object.entries(places))('%s', (_, make) => {
     await using place = await make()
     const job = await place.table.startMachine(review)
     for (let n = 0; n < 40; n++) await job.tell({ type: 'note' })
+    await until('that all are handled', async () => (await job.inspect()).inbox === 0)
     expect((await job.inspect()).transitions.map(({ seq }) => seq)).toEqual(
       Array.from({ length: 16 }, (_, n) => n + 25),
     )

@@ -1,10 +1,11 @@
 // An actor is driven through its ref as if it were local, wherever it is: the same tests for one here, one on another peer
-// in this process, one in another process over libp2p, and one that a daemon's client holds.
+// in this process, one in another process over libp2p, one that a daemon's client holds, and those in processes of their own.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createActor, sendTo, setup, toPromise, waitFor, type AnyActorRef } from 'xstate'
 import { connectLocal, createPeer, type ActorAddress, type Outcome, type Peer, type Ref } from '../src/index.ts'
 import type { RefSnapshot } from '../src/index.ts'
 import { counter, machines, room, worker } from './fixtures/machines.ts'
+import { machines as processMachines } from './fixtures/process-machines.ts'
 import { pair, type Pair } from './support/pair.ts'
 import { Peers, refusal, until, within } from './support/peers.ts'
 
@@ -33,6 +34,22 @@ const places: Record<string, () => Promise<Place>> = {
   'in another process, over libp2p': async () => {
     const peers = await Peers.start()
     const server = await peers.process('server01', { machines: true })
+    await peers.laptop.join(await server.ask('invite', { grants: [...GRANTS] }))
+    const session = await peers.laptop.connect('server01')
+    return {
+      peer: peers.laptop,
+      spawn: (machine, o) => session.spawn(machine, o),
+      [Symbol.asyncDispose]: () => peers.close(),
+    }
+  },
+  'in a host process': async () => {
+    const peer = await createPeer({ name: 'here', machines: processMachines })
+    return { peer, spawn: (machine, o) => peer.spawn(machine, o), [Symbol.asyncDispose]: () => peer.close() }
+  },
+  'in a host process of another process, over libp2p': async () => {
+    const peers = await Peers.start()
+    const machines = new URL('./fixtures/process-machines.ts', import.meta.url).href
+    const server = await peers.process('server01', { machines })
     await peers.laptop.join(await server.ask('invite', { grants: [...GRANTS] }))
     const session = await peers.laptop.connect('server01')
     return {
@@ -227,10 +244,12 @@ describe.each(Object.entries(places))('an actor %s', (_, make) => {
       await chat.tell({ type: 'join', name, member: member as unknown as ActorAddress })
     }
     await chat.tell({ type: 'say', name: 'Ann', text: 'hello' })
-    await waitFor(bob as never as AnyActorRef, (seen) => seen.context.notes.length === 2)
+    for (const member of [ann, bob])
+      await waitFor(member as never as AnyActorRef, (seen) => seen.context.notes.length === 2)
+    await waitFor(chat as never as AnyActorRef, (seen) => seen.context.said === 1)
     expect(ann.getSnapshot().context.notes).toEqual(['welcome Ann', 'Ann: hello'])
     expect(bob.getSnapshot().context.notes).toEqual(['welcome Bob', 'Ann: hello'])
-    expect(chat.getSnapshot().context).toEqual({ names: ['Ann', 'Bob'], said: 1 })
+    expect(chat.getSnapshot().context.names).toEqual(['Ann', 'Bob'])
   })
 
   test('has timers, and what it invokes', async () => {

@@ -102,6 +102,20 @@ test('without another link, its end is the answer', async () => {
   expect(asked.ids).toHaveLength(1)
 })
 
+test('when nobody waits for the answer any more it is not asked over another link', async () => {
+  const asked = new Asked(true)
+  const next = async (ended?: Link): Promise<Link> => (ended ? asked.next() : asked.link)
+  const outcome = ask({}, { type: 'local.status' }, { location: 'far', next, until: performance.now() })
+  expect(codeOf(await refusal('asking', () => outcome))).toBe('TIMEOUT')
+  expect(asked.ids, 'there was none at first').toHaveLength(0)
+
+  const there = new Asked(true)
+  const once = (ended?: Link): Link => (ended ? there.next() : there.link)
+  const lost = ask({}, { type: 'local.status' }, { location: 'far', next: once, until: performance.now() })
+  expect(codeOf(await refusal('asking', () => lost))).toBe('PEER_LOST')
+  expect(there.ids).toHaveLength(1)
+})
+
 test('whoever watches over a link that has ended hears so: a session, and a job', async () => {
   const ended = (_: unknown, __: unknown, lost?: (cause?: Error) => void): (() => void) => {
     queueMicrotask(() => lost?.(undefined))

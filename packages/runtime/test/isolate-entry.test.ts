@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   readdirSync,
   realpathSync,
   rmSync,
@@ -58,6 +59,14 @@ describe('from source', () => {
     expect(await peer.run(where)).toContain('/dist/isolates/worker-entry.js')
     const [stack] = await (await peer.start(where)).output()
     expect(stack).toContain('/dist/isolates/process-entry.js')
+  })
+
+  test('what only machines need is in no other bundle', async () => {
+    await bundleIsolates()
+    const xstate = /['"]xstate\.init/
+    const entries = ['machine-entry', 'process-entry', 'worker-entry', 'reaper-entry', 'sqlite-entry'] as const
+    const having = entries.filter((name) => xstate.test(readFileSync(isolateEntry(name), 'utf8')))
+    expect(having).toEqual(['machine-entry'])
   })
 })
 
@@ -129,12 +138,31 @@ describe('built, in the node_modules of a program', () => {
        export const twice = defineJob({ name: 'twice', module: import.meta.url, run: (ctx, n) => n * 2 })`,
     )
     writeFileSync(
+      join(program, 'machines.js'),
+      `import { defineMachine, reply } from '@errand/runtime/client'
+       import { assign, createMachine } from 'xstate'
+       export const sum = defineMachine({
+         name: 'sum',
+         machine: createMachine({
+           context: { total: 0 },
+           on: {
+             add: { actions: assign({ total: ({ context, event }) => context.total + event.n }) },
+             where: { actions: reply(({ context }) => [context.total, process.pid, process.argv.length]) },
+           },
+         }),
+         events: { add: true, where: true },
+         isolate: 'process',
+         module: import.meta.url,
+       })`,
+    )
+    writeFileSync(
       join(program, 'main.js'),
       `import { createPeer } from '@errand/runtime'
        import { count, classes, nested, twice } from './jobs.js'
+       import { sum } from './machines.js'
        const home = process.argv[2]
        await using daemon = await createPeer({ name: 'daemon', home, serveLocal: true })
-       await using peer = await createPeer({ name: 'built', home, jobs: [count, classes, nested, twice] })
+       await using peer = await createPeer({ name: 'built', home, jobs: [count, classes, nested, twice], machines: [sum] })
        const said = {}
        const of = async (job) => (await job).output()
        for (const engine of process.argv.slice(3)) {
@@ -150,6 +178,10 @@ describe('built, in the node_modules of a program', () => {
        await using session = await peer.connect('localhost')
        said.hosted = await of(session.start(() => process.execArgv.join(), { engine: 'thread' }))
        said.run = await session.run((ctx) => typeof ctx.session.run)
+       const ref = await peer.spawn(sum)
+       ref.send({ type: 'add', n: 42 })
+       const { value: [total, pid, argv] } = await ref.ask({ type: 'where' })
+       said.machine = [total, pid !== process.pid, argv]
        console.log(JSON.stringify(said))`,
     )
   }, 120_000)
@@ -170,12 +202,17 @@ describe('built, in the node_modules of a program', () => {
       process: { text: ['isolates/process-entry'], ...said },
       hosted: [''],
       run: 'function',
+      machine: [42, true, 1],
     })
   })
 
   test('without bundles they start from their entries', () => {
     rmSync(join(installed, '@errand/runtime/dist/isolates'), { recursive: true })
     const text = execFileSync(process.execPath, ['main.js', home, 'thread'], { cwd: program, encoding: 'utf8' })
-    expect(JSON.parse(text)).toMatchObject({ thread: { text: [], count: [1, 2, 3] }, hosted: [''] })
+    expect(JSON.parse(text)).toMatchObject({
+      thread: { text: [], count: [1, 2, 3] },
+      hosted: [''],
+      machine: [42, true, 1],
+    })
   })
 })

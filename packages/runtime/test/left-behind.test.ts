@@ -3,19 +3,22 @@
 import { queryObjects } from 'node:v8'
 import { afterAll, beforeAll, test } from 'vitest'
 import { LaneEngine } from '../src/engine/lane.ts'
+import { ProcessActor } from '../src/engine/process-actor.ts'
 import { JobHost } from '../src/job.ts'
+import { MachineRef } from '../src/ref.ts'
 import { RemoteSession } from '../src/remote-session.ts'
 import type { Job } from '../src/index.ts'
+import { counter, machines, wild } from './fixtures/process-machines.ts'
 import { until } from './support/peers.ts'
 import { pair, type Pair } from './support/pair.ts'
 
 /** Whatever else there is hangs on one of them. Each look takes a while: all objects there are are gone through. */
-const CLASSES = { LaneEngine, JobHost, RemoteSession }
+const CLASSES = { LaneEngine, JobHost, RemoteSession, ProcessActor, MachineRef }
 const ROUNDS = 3
 
 let two: Pair
 beforeAll(async () => {
-  two = await pair({ here: { stopGrace: 100 }, far: { stopGrace: 100 } })
+  two = await pair({ here: { stopGrace: 100, machines }, far: { stopGrace: 100 } })
 })
 afterAll(() => two[Symbol.asyncDispose]())
 
@@ -40,6 +43,20 @@ const kinds: (() => Promise<void>)[] = [
   () => toItsEnd(two.here.start(['true'])),
   () => toItsEnd(two.here.map([1, 2], (_ctx, i) => i)),
   () => toItsEnd(two.here.start(() => 1, { on: 'far' })),
+  // An actor in a process, that has done its work, and one whose process was killed.
+  async () => {
+    const ref = await two.here.spawn(counter)
+    await ref.ask({ type: 'total' })
+    ref.send({ type: 'finish' })
+    await until('its end', () => ref.state === 'gone')
+    await (await two.here.job(ref.address.path.split('/')[1]!)).remove()
+  },
+  async () => {
+    const ref = await two.here.spawn(wild)
+    ref.send({ type: 'kill' })
+    await until('its end', () => ref.state === 'gone')
+    await (await two.here.job(ref.address.path.split('/')[1]!)).remove()
+  },
   // A session, and what ran in it.
   async () => {
     await using session = await two.here.connect('far')

@@ -19,11 +19,14 @@ const over = { ...running, state: 'Completed', history: [...running.history, { s
 class Joined extends Half {
   other: Joined | undefined
   most = Infinity
+  /** Whoever sends waits for it. */
+  room: Promise<void> | undefined
   override async send(value: unknown): Promise<void> {
     const bytes = encode(value)
     if (bytes.byteLength > this.most) throw new FrameTooLargeError('too large')
     await super.send(value)
     this.other!.says(decode(bytes))
+    await this.room
   }
 }
 
@@ -166,6 +169,34 @@ describe('a watch', () => {
       ['Completed', 0],
     ])
     expect([said(control[1]), said(data[1])]).toEqual([['state'], ['blob', 'blob']])
+  })
+
+  it('of an actor that changes all the time has one change on its way, whoever is slow to take it', async () => {
+    const { near, watched, control } = links()
+    const actor = { session: 's', job: 'j', actor: 1 }
+    const active = { status: 'active', epoch: 1, seq: 0, value: 'on' }
+    const heard: { seq: number }[] = []
+    near.watch<{ seq: number }>(actor, (state) => heard.push(state))
+    await turn()
+    const { promise: room, resolve } = Promise.withResolvers<void>()
+    control[1].room = room
+    for (let seq = 1; seq <= 10_000; seq++) watched[0]!.push({ ...active, seq })
+    await turn()
+    expect(control[1].sent).toHaveLength(1)
+    control[1].room = undefined
+    resolve()
+    await turn()
+    // What has happened in between is one more.
+    expect(control[1].sent).toHaveLength(2)
+    expect(heard.map(({ seq }) => seq)).toEqual([1, 10_000])
+    // Its end does not wait.
+    control[1].room = new Promise(() => undefined)
+    watched[0]!.push({ ...active, seq: 10_001 })
+    watched[0]!.push({ ...active, seq: 10_002 })
+    watched[0]!.push({ ...active, status: 'done', seq: 10_003 })
+    await turn()
+    expect(heard.at(-1)).toMatchObject({ status: 'done', seq: 10_003 })
+    expect(control[1].sent).toHaveLength(4)
   })
 
   it('ends with its link, and says why', async () => {

@@ -1,5 +1,5 @@
 // An execution whose turn has not come: it waits in a queue, or its spec is not there yet.
-import type { ActorHost } from '../actor-host.ts'
+import type { HostedActor } from '../hosted-actor.ts'
 import type { StopRequest } from '../job-machine.ts'
 import type { RawChunk } from '../record.ts'
 import type { Execution, ExecutionIO } from './engine.ts'
@@ -24,7 +24,7 @@ export class DeferredExecution implements Execution {
     return this.#execution === undefined
   }
 
-  get actor(): ActorHost | undefined {
+  get actor(): HostedActor | undefined {
     return this.#execution?.actor
   }
 

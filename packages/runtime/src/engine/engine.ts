@@ -3,7 +3,7 @@
 // An engine starts an execution and says what comes of it: chunks of records, in order, then exactly one ending, and
 // nothing after it — whatever happens to the script, its worker, its process or its peer. It never throws from `start`:
 // what goes wrong is an ending. An ending is said only when nothing of the execution is left (guarantee G9).
-import type { ActorHost } from '../actor-host.ts'
+import type { HostedActor } from '../hosted-actor.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { MapItems } from '../map-items.ts'
 import type { RawChunk } from '../record.ts'
@@ -84,7 +84,7 @@ export interface Execution {
   suspend?(): void
   resume?(): void
   /** Of a machine, once it is there. */
-  readonly actor?: ActorHost | undefined
+  readonly actor?: HostedActor | undefined
   /** Of a durable machine: why it stands still, and cannot be told to go on. */
   readonly quarantine?: Error | undefined
   /** Of a durable machine: its peer goes down, and it goes on with the next one. Settles when all of it is on disk. */

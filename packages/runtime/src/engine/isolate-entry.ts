@@ -22,7 +22,9 @@ export const isolateFlags: readonly string[] =
 let bundled: boolean | undefined
 
 /** The file to start; a store's worker, too, is bundled with the isolates. */
-export function isolateEntry(name: 'worker-entry' | 'process-entry' | 'reaper-entry' | 'sqlite-entry'): URL {
+export function isolateEntry(
+  name: 'worker-entry' | 'process-entry' | 'machine-entry' | 'reaper-entry' | 'sqlite-entry',
+): URL {
   // Asked once: this program goes on as what it was when it started.
   bundled ??= fromSource ? isFresh(BUNDLES) : existsSync(BUNDLES)
   if (bundled) return new URL(`${name}.js`, BUNDLES)

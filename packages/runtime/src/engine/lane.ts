@@ -67,6 +67,8 @@ export interface LaneWire {
   post(messages: readonly LaneMessage[]): void
   /** Bytes of links that were posted and have not left; a thread's port does not know. */
   readonly waiting?: number
+  /** Settles when all that was posted has left; a thread's port does not know. */
+  readonly left?: Promise<void>
   receive(take: (messages: readonly LaneMessage[]) => void): void
 }
 
@@ -137,21 +139,27 @@ export class Turn<T> {
   }
 }
 
+/** Sends what one end says, null for its end; settles when that has left, where it is known. */
+type PostLink = (value: Uint8Array | null) => Promise<void> | void
+
 /** Bytes that wait for an isolate to read them beyond which what its scripts asked for is not answered any more. */
 export const ANSWERS_FULL = 64 * 1024 * 1024
 
-/** One end of a channel that rides on a lane. Both ends limit themselves: requests are few, reads have credit. */
+/**
+ * One end of a channel that rides on a lane. Both ends limit themselves: requests are few, reads have credit, and news of an
+ * actor waits until what was said of it before has left.
+ */
 export class LaneChannel implements Channel {
   readonly peer: string
   readonly protocol = 'lane'
   readonly closed: Promise<ChannelEnd>
-  readonly #post: (value: Uint8Array | null) => void
+  readonly #post: PostLink
   readonly #settle: (end: ChannelEnd) => void
   readonly #queue: Uint8Array[] = []
   #wake: (() => void) | undefined
   #over: ChannelEnd | undefined
 
-  constructor(peer: string, post: (value: Uint8Array | null) => void) {
+  constructor(peer: string, post: PostLink) {
     this.peer = peer
     this.#post = post
     const { promise, resolve } = Promise.withResolvers<ChannelEnd>()
@@ -169,7 +177,7 @@ export class LaneChannel implements Channel {
 
   async send(value: unknown): Promise<void> {
     if (this.#over) throw new ChannelClosedError()
-    this.#post(encode(value))
+    await this.#post(encode(value))
   }
 
   async end(): Promise<void> {
@@ -178,7 +186,7 @@ export class LaneChannel implements Channel {
 
   abort(reason?: Error): void {
     if (this.#over) return
-    this.#post(null)
+    void this.#post(null)
     this.#close(reason ? { error: reason } : {})
     this.#wake?.()
   }
@@ -585,7 +593,7 @@ export class LaneEngine implements Engine {
   /** What comes out of an isolate is as trustworthy as the script in it: checked here, where it is taken. */
   #take(message: LaneMessage): void {
     if (this.#fault) return
-    if (!fits(message)) return this.#refuse('said what no isolate says')
+    if (!fits(message)) return this.refuse('said what no isolate says')
     if (message[0] === 'link') return this.#link(message[1], message[2])
     if (message[0] === 'completed') return this.#completed(message[1], message[2])
     const execution = this.#executions.get(message[1])
@@ -604,15 +612,33 @@ export class LaneEngine implements Engine {
   /** Not taken beyond what it was granted: who sends without looking must not fill this process's memory. */
   #chunk(execution: Remaining, chunk: RawChunk): void {
     const { byteLength } = chunk.bytes
-    if (execution.credit <= 0) return this.#refuse('said more than it was given credit for')
+    if (execution.credit <= 0) return this.refuse('said more than it was given credit for')
     // Each takes some bytes, however small: what counts otherwise would use up the numbers.
-    if (chunk.count > byteLength || chunk.errors > chunk.count) return this.#refuse('said what no isolate says')
+    if (chunk.count > byteLength || chunk.errors > chunk.count) return this.refuse('said what no isolate says')
     execution.credit -= byteLength
     execution.io.chunk(chunk)
   }
 
-  /** Its end is the ending of all that it was at. */
-  #refuse(what: string): void {
+  /** A link of ours to whoever serves there, and knows it as number 0. Whatever it is sent counts as its answer. */
+  open(): Channel {
+    const channel = this.#channel(0)
+    if (this.#gone) channel.abort(this.#gone)
+    return channel
+  }
+
+  #channel(n: number): LaneChannel {
+    const channel = new LaneChannel('script', (bytes) => {
+      // It asks, and does not read what it is told: that would wait here for as long as it likes.
+      if ((this.#isolate.wire.waiting ?? 0) > ANSWERS_FULL) return this.refuse('does not read what it asked for')
+      this.#out.push(['link', n, bytes])
+    })
+    this.#links.set(n, channel)
+    void channel.closed.then(() => this.#links.delete(n))
+    return channel
+  }
+
+  /** For what it did. Its end is the ending of all that it was at. */
+  refuse(what: string): void {
     this.#fault ??= new ProtocolError(`an isolate ${what}`)
     this.#isolate.kill()
   }
@@ -636,21 +662,15 @@ export class LaneEngine implements Engine {
   #asked(io: ExecutionIO, bytes: Uint8Array): void {
     const question = questionOf(bytes)
     if (question) io.asked?.(question)
-    else this.#refuse('asked what is no question')
+    else this.refuse('asked what is no question')
   }
 
   #link(n: number, value: Uint8Array | null): void {
     let channel = this.#links.get(n)
     if (!channel) {
       if (value === null) return
-      if (this.#links.size >= OPEN_LINKS) return this.#refuse(`opened more than ${OPEN_LINKS} links to its session`)
-      channel = new LaneChannel('script', (bytes) => {
-        // It asks, and does not read what it is told: that would wait here for as long as it likes.
-        if ((this.#isolate.wire.waiting ?? 0) > ANSWERS_FULL) return this.#refuse('does not read what it asked for')
-        this.#out.push(['link', n, bytes])
-      })
-      this.#links.set(n, channel)
-      void channel.closed.then(() => this.#links.delete(n))
+      if (this.#links.size >= OPEN_LINKS) return this.refuse(`opened more than ${OPEN_LINKS} links to its session`)
+      channel = this.#channel(n)
       this.#openLink(channel)
     }
     channel.deliver(value)

@@ -1,4 +1,6 @@
-// Runs machines that the peer offers, on its own thread: an actor for each job.
+// Runs machines that the peer offers, an actor for each job: on its own thread, or where the machine says so in a process.
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { decode } from '@errand/transport'
 import { ActorHost, type ActorSurroundings } from '../actor-host.ts'
 import type { ActorNames } from '../actor-names.ts'
@@ -11,6 +13,7 @@ import { DeferredExecution } from './deferred-execution.ts'
 import type { KeptActors } from '../kept-actors.ts'
 import { KeptMachine } from './kept-machine.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
+import { MachineProcesses, type PassOn } from './machine-processes.ts'
 
 /** The machines a peer offers: what `createPeer({ machines })` was given. */
 export class MachineOffers {
@@ -22,9 +25,11 @@ export class MachineOffers {
     this.#where = where
     for (const [index, machine] of machines.entries()) {
       if (!isMachineDefinition(machine)) throw new UsageError(`machines[${index}] is not what \`defineMachine\` makes`)
-      const { name } = machine
+      const { name, isolate, module } = machine
       if (this.#machines.has(name))
         throw new UsageError(`two of the machines are named '${name}': a name stands for one`)
+      if (isolate && !existsSync(fileURLToPath(module!)))
+        throw new UsageError(`the module of machine '${name}' is not there: ${module}`)
       this.#machines.set(name, machine)
     }
   }
@@ -56,12 +61,14 @@ export class MachineEngine implements Engine {
   readonly #around: ActorSurroundings
   readonly #kept: KeptActors | undefined
   readonly #actors = new Set<ActorHost>()
+  readonly #processes: MachineProcesses
 
   /** `kept`: where durable ones are written down. None: they end with the peer. */
-  constructor(offers: MachineOffers, names: ActorNames, around: ActorSurroundings, kept?: KeptActors) {
+  constructor(offers: MachineOffers, names: ActorNames, around: ActorSurroundings, passOn: PassOn, kept?: KeptActors) {
     this.#offers = offers
     this.#names = names
     this.#around = around
+    this.#processes = new MachineProcesses(passOn)
     this.#kept = kept
   }
 
@@ -88,6 +95,8 @@ export class MachineEngine implements Engine {
     let given: unknown
     try {
       definition = this.#offers.find(spec.work.job ?? '')
+      // None of its own code runs here, its schema neither.
+      if (definition.isolate) return this.#begin(definition, undefined, spec, io)
       given = spec.work.payload && decode(spec.work.payload)
       if (!definition.input) return this.#begin(definition, given, spec, io)
     } catch (error) {
@@ -102,7 +111,7 @@ export class MachineEngine implements Engine {
       return true
     })
     const begin = async (): Promise<void> => {
-      let actor: ActorHost
+      let actor: Execution
       try {
         const input = await checkedSpawnInput(definition, given)
         if (over) return
@@ -118,22 +127,25 @@ export class MachineEngine implements Engine {
     return waiting
   }
 
-  /** @throws NameTakenError, LimitError: then there is no actor */
-  #begin(definition: MachineDefinition, input: unknown, spec: ExecutionSpec, io: ExecutionIO): ActorHost {
+  /** Here, or in a process, which checks the input itself. @throws NameTakenError, LimitError: then there is no actor */
+  #begin(definition: MachineDefinition, input: unknown, spec: ExecutionSpec, io: ExecutionIO): Execution {
     const path = pathOf(spec)
     this.#call(path, definition.name, spec, io)
     const ours: ExecutionIO = {
       chunk: (chunk) => io.chunk(chunk),
+      started: (pid) => io.started?.(pid),
+      begun: () => io.begun?.(),
       suspended: () => io.suspended?.(),
       ended: (ending) => {
-        this.#actors.delete(actor)
+        if (actor) this.#actors.delete(actor)
         // Before anybody can be told that it has ended: whoever looks for its name then finds nobody, or the next one.
         this.#names.ended(path)
         io.ended(ending)
       },
     }
-    let actor: ActorHost
+    let actor: ActorHost | undefined
     try {
+      if (definition.isolate) return this.#processes.start(definition, spec, ours)
       actor = new ActorHost(definition, input, spec.attempt ?? 1, ours, this.#around)
     } catch (error) {
       this.#names.ended(path)
@@ -160,6 +172,7 @@ export class MachineEngine implements Engine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const actor of [...this.#actors]) actor.stop()
+    await this.#processes[Symbol.asyncDispose]()
   }
 }
 

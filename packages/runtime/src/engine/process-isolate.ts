@@ -20,8 +20,8 @@ export const LANE: Protocol = { name: '/errand/lane/1', maxFrame: 64 * 1024 * 10
 export interface ProcessOptions {
   cwd?: string | undefined
   env?: Record<string, string | undefined> | undefined
-  /** What the child serves: one script after another in one runspace, or scripts in threads of its own. */
-  serves: 'scripts' | 'threads'
+  /** What the child serves: one script after another in one runspace, scripts in threads of its own, or one machine. */
+  serves: 'scripts' | 'threads' | 'machine'
   /** MiB of heap, then it ends. */
   maxMemory?: number | undefined
   /** All it may do. Default: what this process may. */
@@ -37,7 +37,7 @@ export function startProcess(options: ProcessOptions): Isolate {
       '--disable-warning=ExperimentalWarning',
       ...(options.maxMemory === undefined ? [] : [`--max-old-space-size=${options.maxMemory}`]),
       ...(options.permissions ? permissionFlags(options.permissions, options.cwd) : []),
-      fileURLToPath(isolateEntry('process-entry')),
+      fileURLToPath(isolateEntry(options.serves === 'machine' ? 'machine-entry' : 'process-entry')),
       options.serves,
     ],
     {
@@ -177,6 +177,9 @@ export function pipeLane(opening: Promise<Channel>): PipeLane {
       },
       get waiting() {
         return unsent
+      },
+      get left() {
+        return last
       },
       receive(listener) {
         take = listener

@@ -77,7 +77,7 @@ export class ProcessEngine implements Engine {
  * Lines that come out of the process's own stdout and stderr, past every capture: what a program wrote that the script
  * started. They share the job's credit: what the log took counts for them first.
  */
-class NativeOutput {
+export class NativeOutput {
   readonly #isolate: Isolate
   #ahead = 0
 

@@ -1,6 +1,8 @@
 // A peer in a process of its own: what a server, or somebody's program on another machine, is for a test. It does what
 // it is told over Node's IPC and ends when the test does.
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { libp2p } from '@errand/transport/libp2p'
 import {
   type ActorAddress,
@@ -13,6 +15,7 @@ import {
   type PeerInfo,
   type PeerOptions,
   type ReceiveOptions,
+  type Ref,
   type Session,
   type SessionSnapshot,
   type StartOptions,
@@ -21,7 +24,7 @@ import {
   createPeer,
 } from '../../src/index.ts'
 import { sqlite } from '../../src/store/sqlite.ts'
-import { machines } from '../fixtures/machines.ts'
+import { type counter, machines } from '../fixtures/machines.ts'
 
 export interface PeerProcessOptions extends Pick<
   PeerOptions,
@@ -40,8 +43,8 @@ export interface PeerProcessOptions extends Pick<
   daemon: boolean
   /** What it is told is on disk in its home. */
   disk?: boolean
-  /** It offers the machines of fixtures/machines.ts. */
-  machines?: boolean
+  /** It offers the machines of fixtures/machines.ts, or the `machines` of the file of that URL. */
+  machines?: boolean | string
 }
 
 export type Request = { call: number; command: keyof Commands; args: unknown[] }
@@ -53,6 +56,22 @@ export type Reply =
   | { call: number; record: JobRecord }
 
 export type Commands = ReturnType<typeof commandsOf>
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+/** Actors that are looked at, by their paths. */
+const looked = new Map<string, Ref<typeof counter>>()
+
+/** So many calls, the last of each window waited for, and eight windows under way at once. */
+async function inWindows(count: number, window: number, call: (last: boolean) => Promise<void> | void): Promise<void> {
+  const waited: Promise<void>[] = []
+  for (let made = 1; made <= count; made++) {
+    const settled = call(made % window === 0 || made === count)
+    if (settled && waited.push(settled) > 8) await waited.shift()
+  }
+  await Promise.all(waited)
+}
 
 // What a test may ask of it, in terms of the public API only. Sessions and jobs are named by instanceId.
 function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
@@ -102,6 +121,29 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
       }
       return records
     },
+    /** Its events, no faster than the actor takes them; how many it has counted then. */
+    flood: async (address: ActorAddress, count: number): Promise<number> => {
+      using ref = await peer.ref<typeof counter>(address)
+      await inWindows(count, 1024, (last) => (last ? ref.tell({ type: 'add', n: 1 }) : ref.send({ type: 'add', n: 1 })))
+      const total = await ref.ask<number>({ type: 'total' })
+      if (total.outcome !== 'ok') throw total.error
+      return total.value
+    },
+    /** Follows an actor from now on. */
+    look: async (address: ActorAddress): Promise<void> => {
+      const ref = await peer.ref<typeof counter>(address)
+      looked.set(address.path, ref)
+      await ref.ready()
+    },
+    /** What is seen of one that is looked at. */
+    seen: async ({ path }: ActorAddress): Promise<number> => looked.get(path)!.getSnapshot().context.count,
+    /** Bytes of this process: all of them, and those on the heap when what nobody holds was collected. */
+    memory: async (): Promise<{ rss: number; heap: number }> => {
+      const { rss } = process.memoryUsage()
+      collect()
+      const { heapUsed, arrayBuffers } = process.memoryUsage()
+      return { rss, heap: heapUsed + arrayBuffers }
+    },
     /** Then the process exits at once. */
     close: (): Promise<void> => peer.close(),
     /** Then the process is left to end by itself, as soon as nothing keeps it. */
@@ -111,11 +153,14 @@ function commandsOf(peer: Peer, say: (record: JobRecord) => void) {
 
 const options = JSON.parse(process.argv[2]!) as PeerProcessOptions
 const { home, network, port, host = '127.0.0.1', daemon, disk, machines: offers, ...rest } = options
+// This program is bundled, and a machine's process imports a file: where it is defined.
+const offered =
+  typeof offers === 'string' ? ((await import(offers)) as { machines: typeof machines }).machines : machines
 const peer = await createPeer({
   ...rest,
   home,
   serveLocal: daemon,
-  ...(offers && { machines }),
+  ...(offers && { machines: offered }),
   ...(disk && { store: sqlite(join(home, 'store.db')) }),
   ...(network && { transport: libp2p({ listen: [`/ip4/${host}/tcp/${port}`], keyFile: join(home, 'key') }) }),
 })

@@ -1,0 +1,302 @@
+// What is bounded about actors: what may wait for one, who may wait for it, and how long others wait for their turn.
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { createChunkWriter } from '@errand/transport'
+import { OUTBOX_BYTES, OUTBOX_EVENTS } from '../src/actor-outbox.ts'
+import { ActorOutboxes, TELLS_UNDER_WAY } from '../src/actor-outboxes.ts'
+import { ActorHost } from '../src/actor-host.ts'
+import { SENDERS_MOST } from '../src/actor-senders.ts'
+import { ActorTurns, TURN_EVENTS, TURN_MS } from '../src/actor-turns.ts'
+import type { Execution } from '../src/engine/engine.ts'
+import { createPeer, type Job, type Outcome, type Peer, type Ref } from '../src/index.ts'
+import { ACTOR_ASKS_MOST, INBOX_MOST, OPEN_REQUESTS, TELL_MOST } from '../src/wire.ts'
+import { counter } from './fixtures/machines.ts'
+import { pair } from './support/pair.ts'
+import { refusal, until } from './support/peers.ts'
+
+type Counter = Ref<typeof counter>
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const add = { type: 'add', n: 1 } as const
+
+async function total(ref: Counter): Promise<number> {
+  const answer = await ref.ask<number>({ type: 'total' })
+  if (answer.outcome !== 'ok') throw answer.error
+  return answer.value
+}
+
+interface Place extends AsyncDisposable {
+  readonly peer: Peer
+  readonly spawn: () => Promise<Counter>
+  /** The job that it is. */
+  readonly jobOf: (ref: Counter) => Promise<Job>
+}
+
+const places: Record<string, () => Promise<Place>> = {
+  here: async () => {
+    const peer = await createPeer({ name: 'here', machines: [counter] })
+    return {
+      peer,
+      spawn: () => peer.spawn(counter),
+      jobOf: (ref) => peer.job(ref.address.path.split('/')[1]!),
+      [Symbol.asyncDispose]: () => peer.close(),
+    }
+  },
+  'on another peer': async () => {
+    const both = await pair({
+      far: { machines: [counter], policy: { peers: { here: ['connect', 'spawn:counter'] } } },
+    })
+    const session = await both.here.connect('far')
+    return {
+      peer: both.here,
+      spawn: () => session.spawn(counter),
+      jobOf: (ref) => session.job(ref.address.path.split('/')[1]!),
+      [Symbol.asyncDispose]: () => both[Symbol.asyncDispose](),
+    }
+  },
+}
+
+describe.each(Object.entries(places))('an actor %s', (_, make) => {
+  let place: Place
+  beforeAll(async () => void (place = await make()))
+  afterAll(() => place[Symbol.asyncDispose]())
+
+  test('whose inbox is full holds the sender back, and nothing is lost', async () => {
+    const ref = await place.spawn()
+    const job = await place.jobOf(ref)
+    await job.suspend()
+    let taken = 0
+    const tells = Array.from({ length: INBOX_MOST + 3 * TELL_MOST }, (_, n) =>
+      ref.tell({ type: 'note', text: String(n) }).then(() => taken++),
+    )
+    await until('that it is full', async () => (await job.inspect()).inbox === INBOX_MOST)
+    // Whatever else is on its way has had its time: an answer there and back.
+    await job.inspect()
+    expect([(await job.inspect()).inbox, taken]).toEqual([INBOX_MOST, INBOX_MOST])
+    await job.resume()
+    await Promise.all(tells)
+    await until('the last one', async () => (await job.inspect()).inbox === 0)
+    const { notes } = (await place.peer.ref<typeof counter>(ref).then(async (seen) => {
+      await until('all of it', () => seen.getSnapshot().context?.notes?.length === tells.length)
+      return seen.getSnapshot().context
+    })) as { notes: string[] }
+    expect(notes).toEqual(tells.map((_, n) => String(n)))
+  })
+
+  test('that takes nothing has so many events wait for it here, and more are refused', async () => {
+    const ref = await place.spawn()
+    const job = await place.jobOf(ref)
+    await job.suspend()
+    for (let n = 0; n < OUTBOX_EVENTS; n++) ref.send(add)
+    const no = await refusal('one more', async () => ref.send(add))
+    expect(no).toMatchObject({ code: 'LIMIT', message: expect.stringContaining(String(OUTBOX_EVENTS)) })
+    expect((no as { hint?: string }).hint).toContain('tell')
+    expect(await refusal('one more', () => ref.tell(add))).toMatchObject({ code: 'LIMIT' })
+    await job.resume()
+    // Behind all of them.
+    expect(await total(ref)).toBe(OUTBOX_EVENTS)
+    await ref.tell(add)
+    expect(await total(ref)).toBe(OUTBOX_EVENTS + 1)
+  })
+
+  test('that takes nothing has so many bytes wait for it here', async () => {
+    const ref = await place.spawn()
+    const job = await place.jobOf(ref)
+    await job.suspend()
+    const text = 'x'.repeat(64 * 1024)
+    let sent = 0
+    const all = (): void => {
+      for (; sent < OUTBOX_EVENTS; sent++) ref.send({ type: 'note', text })
+    }
+    expect(await refusal('more of them', async () => all())).toMatchObject({ code: 'LIMIT' })
+    expect(sent).toBe(OUTBOX_BYTES / text.length)
+    await job.resume()
+    const seen = await place.peer.ref<typeof counter>(ref)
+    await until('all that was sent', () => seen.getSnapshot().context?.notes?.length === sent)
+  })
+
+  test('has so many questions to answer, and more are refused', async () => {
+    const ref = await place.spawn()
+    // The last one is what `now` answers.
+    const asked: Promise<Outcome<string>>[] = Array.from({ length: ACTOR_ASKS_MOST }, () => ref.ask({ type: 'later' }))
+    const over = await ref.ask({ type: 'later' })
+    expect(over).toMatchObject({ outcome: 'error', error: { code: 'LIMIT' } })
+    await ref.tell({ type: 'now' })
+    expect(await Promise.any(asked)).toEqual({ outcome: 'ok', value: 'now' })
+    // Room for one.
+    const last = ref.ask<string>({ type: 'later' })
+    await ref.tell({ type: 'now' })
+    expect(await last).toEqual({ outcome: 'ok', value: 'now' })
+    ref.stop()
+    const ends = await Promise.all(asked)
+    expect(ends.filter(({ outcome }) => outcome === 'ok')).toHaveLength(1)
+    expect(ends.filter((end) => 'error' in end && (end.error as { code?: string }).code === 'ACTOR_GONE')).toHaveLength(
+      ACTOR_ASKS_MOST - 1,
+    )
+  })
+
+  test('that is flooded leaves others their turns', async () => {
+    const flooded = await place.spawn()
+    const other = await place.spawn()
+    const job = await place.jobOf(flooded)
+    for (let n = 0; n < OUTBOX_EVENTS; n++) flooded.send(add)
+    // Each of them is asked for while events of the first one wait.
+    const behind: number[] = []
+    for (let n = 0; n < 3; n++) {
+      expect(await total(other)).toBe(0)
+      behind.push(flooded.getSnapshot().context.count)
+    }
+    expect(await total(flooded)).toBe(OUTBOX_EVENTS)
+    expect(behind.every((count) => count < OUTBOX_EVENTS)).toBe(true)
+    expect((await job.inspect()).inbox).toBe(0)
+  })
+
+  test('of very many, each is sent to in one turn, and none of it is lost', async () => {
+    const refs: Counter[] = []
+    // More than one link has requests under way.
+    while (refs.length < 1.5 * OPEN_REQUESTS)
+      refs.push(...(await Promise.all(Array.from({ length: 512 }, () => place.spawn()))))
+    for (const ref of refs) ref.send(add)
+    await Promise.all(refs.map((ref) => ref.tell(add)))
+    for (const ref of refs) expect(await total(ref)).toBe(2)
+  })
+})
+
+describe('what is sent to many actors of one peer', () => {
+  test('passes through its link so many batches at a time', async () => {
+    const answers: (() => void)[] = []
+    let most = 0
+    const outboxes = new ActorOutboxes(
+      () => {
+        const { promise, resolve } = Promise.withResolvers<unknown>()
+        answers.push(() => resolve({}))
+        most = Math.max(most, answers.length)
+        return promise
+      },
+      () => 'far',
+    )
+    const many = TELLS_UNDER_WAY + 10
+    let told = 0
+    for (let n = 0; n < many; n++) {
+      void outboxes
+        .to({ peer: 'far', path: `s/${n}`, epoch: 1 })
+        .tell(add)
+        .then(() => told++)
+    }
+    await turn()
+    expect(answers.length).toBe(TELLS_UNDER_WAY)
+    while (answers.length > 0) {
+      answers.shift()!()
+      await turn()
+    }
+    expect([told, most]).toEqual([many, TELLS_UNDER_WAY])
+    // Nothing is left of them.
+    expect(outboxes.there({ peer: 'far', path: 's/0', epoch: 1 })).toBeUndefined()
+  })
+})
+
+describe('turns', () => {
+  class Busy {
+    handled = 0
+    readonly #events: number
+    readonly #handle: (count: number) => void
+    constructor(events: number, handle: (count: number) => void = () => undefined) {
+      this.#events = events
+      this.#handle = handle
+    }
+    step(): boolean {
+      this.#handle(++this.handled)
+      return this.handled < this.#events
+    }
+  }
+
+  test('come round: whoever has much to do is behind the others each time', () => {
+    using turns = new ActorTurns()
+    const handled: number[] = []
+    const flooded = new Busy(10 * TURN_EVENTS, (count) => {
+      // While it is at work, another one has something to do too.
+      if (count === 1) turns.ready(other)
+    })
+    const other = new Busy(1, () => handled.push(flooded.handled))
+    turns.ready(flooded)
+    expect(handled).toEqual([TURN_EVENTS])
+  })
+
+  test('are over when the thread was theirs for long enough, and go on when it has been free', async () => {
+    using turns = new ActorTurns()
+    const slow = new Busy(200, () => {
+      const end = performance.now() + 0.5
+      while (performance.now() < end);
+    })
+    const free: number[] = []
+    const look = (): void => {
+      free.push(slow.handled)
+      if (slow.handled < 200) setImmediate(look)
+    }
+    setImmediate(look)
+    turns.ready(slow)
+    const first = slow.handled
+    expect(first).toBeLessThan(200)
+    // Asked to look at it once more: that is no way to have more of the thread.
+    turns.ready(slow)
+    expect(slow.handled).toBe(first)
+    await until('its end', () => free.at(-1) === 200)
+    // As often as it had to wait, everybody else had the thread.
+    expect(new Set(free).size).toBeGreaterThan((200 * 0.5) / TURN_MS / 4)
+  })
+
+  test('are nobody’s when they are over for good', async () => {
+    const turns = new ActorTurns()
+    const slow = new Busy(100, () => {
+      const end = performance.now() + 0.5
+      while (performance.now() < end);
+    })
+    turns.ready(slow)
+    turns[Symbol.dispose]()
+    const { handled } = slow
+    await turn()
+    await turn()
+    expect(slow.handled).toBe(handled)
+  })
+})
+
+describe('senders of an actor', () => {
+  let host: ActorHost
+  let turns: ActorTurns
+  beforeEach(() => {
+    turns = new ActorTurns()
+    const io = { chunk: () => undefined, ended: () => undefined } as never
+    host = new ActorHost(counter as never, undefined, 1, io, { turns, tell: () => undefined } as never)
+    void host.start()
+  })
+  afterEach(() => {
+    ;(host satisfies Execution).stop()
+    turns[Symbol.dispose]()
+  })
+
+  const batch = (): Uint8Array => {
+    const writer = createChunkWriter()
+    writer.add(add)
+    return writer.finish()
+  }
+  const counted = async (): Promise<number> => {
+    await until('that it has handled all', () => host.inbox === 0)
+    return host.state().seq
+  }
+
+  test('are known by their last numbers, the last so many of them; of one that was silent for longest it is forgotten', async () => {
+    for (let n = 0; n < SENDERS_MOST; n++) await host.tell(`sender ${n}`, 1, 1, batch())
+    expect(await counted()).toBe(SENDERS_MOST)
+    // Each is known: what it has sent before is not taken again.
+    for (let n = 0; n < SENDERS_MOST; n++) await host.tell(`sender ${n}`, 1, 1, batch())
+    expect(await counted()).toBe(SENDERS_MOST)
+    // The first speaks once more; so the second is the one that is forgotten for a new one.
+    await host.tell('sender 0', 2, 1, batch())
+    await host.tell('a new one', 1, 1, batch())
+    const before = await counted()
+    await host.tell('sender 0', 2, 1, batch())
+    await host.tell('sender 2', 1, 1, batch())
+    expect(await counted()).toBe(before)
+    await host.tell('sender 1', 1, 1, batch())
+    expect(await counted()).toBe(before + 1)
+  })
+})
