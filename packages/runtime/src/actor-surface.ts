@@ -44,7 +44,7 @@ export interface MachineDefinition<M extends AnyStateMachine = any, P extends st
 export interface DurableRule {
   /** Of the statechart: a peer that finds another one on disk asks `migrate`. From 1 on. */
   readonly version: number
-  /** A snapshot after so many events. 1 to 65 536, default 256. */
+  /** A snapshot after so many events; what came behind it is replayed after a restart. 1 to 65 536, default 256. */
   readonly every: number
   /** Makes of what version `from` had persisted what this version goes on with. None, or it throws: quarantined. */
   readonly migrate?: ((persisted: unknown, from: number) => unknown) | undefined

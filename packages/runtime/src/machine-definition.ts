@@ -34,6 +34,10 @@ export interface MachineDescription<M extends AnyStateMachine, E, C> {
    * Where its peer has a store on disk: each event is written down before it is handled, and after the peer was killed the
    * machine goes on where it was, its timers too. `true`: version 1, a snapshot after 256 events. Default: it ends with
    * its peer.
+   *
+   * What it invokes or spawns are promises by name (`setup({ actors })`), spawned ones with an `id`: each is run again if it
+   * had not ended. Its actions are done at most once. What `assign` makes of something else than the event (the time, a
+   * random number) may be another one after a restart: send it with the event, or say `every: 1`.
    */
   durable?: true | DurableOptions
   /**

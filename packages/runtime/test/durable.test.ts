@@ -141,8 +141,9 @@ describe('a durable machine whose peer is killed', () => {
     }
     expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 36 })
     expect(ref.getSnapshot().context.items).toEqual(items(36))
-    // The dead ones live on in this process, and may do late what they had begun: once all the same.
-    expect(seen.toSorted()).toEqual(items(36).toSorted())
+    // Each was accepted; what it does about the last one of a life it may have been killed before: once at most.
+    expect(items(36)).toEqual(expect.arrayContaining(seen))
+    expect(new Set(seen).size).toBe(seen.length)
   })
 
   test('goes on as well when it was closed in order', async () => {
