@@ -372,8 +372,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
         ? this.#enter(from, bytes.byteLength, async () => this.#askIn(bytes, ask, by))
         : this.#askIn(bytes, ask, by)
       if (entering) {
-        if (!this.#entering.has(from)) void this.#enter(from, bytes.byteLength, () => entering).catch(() => undefined)
         entering.catch((error: unknown) => ask.reject(asError(error)))
+        if (!this.#entering.has(from)) void this.#enter(from, bytes.byteLength, () => entering).catch(() => undefined)
       }
       if (!ask.over) {
         watched = deadlines.after(timeout, late)

@@ -17,7 +17,7 @@ import {
 } from 'xstate'
 import { chunksOf, entriesOf, type Entry } from '../src/actor-entry.ts'
 import { ActorJournal } from '../src/actor-journal.ts'
-import { SENDERS_MOST, Senders } from '../src/actor-senders.ts'
+import { senderOf, SENDERS_MOST, Senders } from '../src/actor-senders.ts'
 import { ActorAlarms, TimerTable } from '../src/actor-timers.ts'
 import { checkDurable, isPromiseLogic } from '../src/durable-check.ts'
 import { defineMachine } from '../src/machine-definition.ts'
@@ -265,21 +265,25 @@ describe('what it is sent', () => {
     const disk = keptDisk()
     const kind = kindOf(counter([]), 8)
     const life = await KeptLife.begin(kind, disk.open())
-    for (let n = 0; n < SENDERS_MOST + 10; n++) await life.send(add(n), `sender ${n}`, 7)
+    for (let n = 0; n < SENDERS_MOST + 10; n++) await life.send(add(n), senderOf(`peer ${n}`, 'a'), 7)
     const next = (await KeptLife.again(kind, disk.open())) as KeptLife
     expect(next.kept.senders.all().length).toBe(SENDERS_MOST)
     expect(next.kept.senders.all()).toEqual(life.kept.senders.all())
-    expect(next.kept.senders.isNew('sender 9', 7)).toBe(true)
-    expect(next.kept.senders.isNew('sender 10', 7)).toBe(false)
-    expect(next.kept.senders.isNew('sender 10', 8)).toBe(true)
+    expect(next.kept.senders.isNew(senderOf('peer 9', 'a'), 7)).toBe(true)
+    expect(next.kept.senders.isNew(senderOf('peer 10', 'a'), 7)).toBe(false)
+    expect(next.kept.senders.isNew(senderOf('peer 10', 'a'), 8)).toBe(true)
   })
 
   test('who was silent for longest is forgotten first', () => {
     const senders = new Senders()
-    for (let n = 0; n < SENDERS_MOST; n++) senders.took(`${n}`, 1)
-    senders.took('0', 2)
+    for (let n = 0; n < SENDERS_MOST; n++) senders.took(senderOf(`${n}`, 'a'), 1)
+    senders.took(senderOf('0', 'a'), 2)
     senders.took('new', 1)
-    expect([senders.isNew('0', 2), senders.isNew('1', 1), senders.isNew('2', 1)]).toEqual([false, true, false])
+    expect([
+      senders.isNew(senderOf('0', 'a'), 2),
+      senders.isNew(senderOf('1', 'a'), 1),
+      senders.isNew(senderOf('2', 'a'), 1),
+    ]).toEqual([false, true, false])
   })
 
   test('is refused where nothing can be written, and was not handled', async () => {

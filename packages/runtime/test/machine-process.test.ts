@@ -559,11 +559,11 @@ describe('the inside of a process', () => {
       event: { type: 'actor.ask', epoch: 1, event: encode({ type: 'note' }), timeout: 60_000 },
     })
     say(tell(1, { type: 'note', n: 1 }, { type: 'finish' }))
-    expect(await within('its end', ended.promise)).toEqual({ outcome: 'completed' })
+    expect(await within('its end', ended.promise)).toEqual({ outcome: 'completed', streamed: false })
     expect(said.at(-1)).toBe('ended')
     // The question in vain, the poll with what has happened, and what it is now.
     expect(said.slice(2, -1).toSorted()).toEqual(
-      expect.arrayContaining(['no 3 ACTOR_GONE', 'ok 1001 ', 'ok 2 ', 'state done']),
+      expect.arrayContaining(['no 3 OUTCOME_UNKNOWN', 'ok 1001 ', 'ok 2 ', 'state done']),
     )
   })
 })
