@@ -82,6 +82,11 @@ export class ActorOutbox {
     }
   }
 
+  /** Events that have not left, or are not answered for. */
+  get waiting(): number {
+    return this.#events
+  }
+
   /** Nothing waits here, and nobody listens: what is sent next may go through another one. */
   get idle(): boolean {
     return !this.#begun && this.#refusals.size === 0

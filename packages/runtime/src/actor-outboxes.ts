@@ -50,6 +50,13 @@ export class ActorOutboxes {
     return this.#all.size
   }
 
+  /** Events that have not left, of all of them. */
+  get waiting(): number {
+    let events = 0
+    for (const outbox of this.#all.values()) events += outbox.waiting
+    return events
+  }
+
   to(address: ActorAddress): ActorOutbox {
     const there = this.there(address)
     if (there) {

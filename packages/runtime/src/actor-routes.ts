@@ -13,7 +13,7 @@ import { asError, codeOf, PeerClosedError, PeerUnreachableError, SessionNotFound
 import type { JobReading, Link } from './link.ts'
 import { ActorMonitor } from './monitor.ts'
 import { NameFollows } from './name-follows.ts'
-import type { Network } from './network.ts'
+import type { Network, Place } from './network.ts'
 import { MachineRef } from './ref.ts'
 import type { HostSession } from './session.ts'
 import type { RequestOptions } from './session-ref.ts'
@@ -38,7 +38,7 @@ export interface RoutesHome {
 export class ActorRoutes implements ActorWay {
   readonly #home: RoutesHome
   readonly #links: ActorLinks
-  readonly #outboxes = new ActorOutboxes(
+  readonly outboxes: ActorOutboxes = new ActorOutboxes(
     (place, event, options) => this.ask(place, event, options),
     (place) => (this.#isHere(place) ? undefined : place.peer),
   )
@@ -66,15 +66,15 @@ export class ActorRoutes implements ActorWay {
   }
 
   outbox(address: ActorAddress): ActorOutbox {
-    return this.#outboxes.to(address)
+    return this.outboxes.to(address)
   }
 
   numbered(address: ActorAddress): { from: string; seq: number } {
-    return this.#outboxes.numbered(address)
+    return this.outboxes.numbered(address)
   }
 
   sending(address: ActorAddress): ActorOutbox | undefined {
-    return this.#outboxes.there(address)
+    return this.outboxes.there(address)
   }
 
   async ref(address: ActorAddress, options: RefOptions = {}): Promise<Ref> {
@@ -87,7 +87,7 @@ export class ActorRoutes implements ActorWay {
 
   /** What another process has to say to an actor, in this peer's name: beside what this one says. */
   passOn(place: ActorPlace, event: SessionEvent, options: RequestOptions): Promise<unknown> {
-    return this.#outboxes.pass(place, () => this.ask(place, event, options))
+    return this.outboxes.pass(place, () => this.ask(place, event, options))
   }
 
   #isHere({ peer }: ActorPlace): boolean {
@@ -116,16 +116,16 @@ export class ActorRoutes implements ActorWay {
     const next = async (why: unknown): Promise<Link> => {
       // It may have waited for long, over a link that was there all the time.
       if (performance.now() - linked > LASTING) since = performance.now()
-      let reason = why
+      let failed: Error | undefined
       const late = new AbortController()
-      const inVain = (): void =>
-        late.abort(new PeerUnreachableError(`${there.location} could not be reached for ${lostAfter / 1000} s`))
-      const timer = setTimeout(inVain, Math.max(0, since + lostAfter - performance.now()))
+      const timer = setTimeout(() => late.abort(), Math.max(0, since + lostAfter - performance.now()))
       try {
         const either = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal
-        return await this.#links.link(there, either, (error) => (reason ??= error))
+        return await this.#links.link(there, either, (error) => (failed = error))
       } catch (error) {
-        throw late.signal.aborted && !options.signal?.aborted && reason ? reason : error
+        if (!late.signal.aborted || options.signal?.aborted) throw error
+        // It was lost on its way, and nobody knows what became of it; or it has never left.
+        throw why ?? unreachable(there, lostAfter, failed)
       } finally {
         clearTimeout(timer)
         linked = performance.now()
@@ -220,6 +220,10 @@ export class ActorRoutes implements ActorWay {
 
 /** A link that has lasted for so long, in ms, was one: what is lost with it is not lost for its sake. */
 const LASTING = 10_000
+
+function unreachable({ location }: Place, ms: number, cause: Error | undefined): PeerUnreachableError {
+  return new PeerUnreachableError(`${location} could not be reached for ${ms / 1000} s`, { ...(cause && { cause }) })
+}
 
 /** Why an actor cannot be watched that may well be there. */
 const UNKNOWN: ReadonlySet<string> = new Set(['DENIED', 'PEER_NOT_FOUND', 'PEER_CLOSED', 'LIMIT'])

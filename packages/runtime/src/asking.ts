@@ -25,22 +25,33 @@ export async function ask(to: Address, event: WireEvent, asking: Asking): Promis
   const id = Link.requestId()
   /** What remembers it, where it has been heard there at all. */
   let memory: string | undefined
+  /** Refused over this link; over the last one it may have been done. */
+  const refused = (error: unknown): unknown =>
+    memory !== undefined && REPEAT[event.type] === 'once' && codeOf(error) === 'DENIED'
+      ? new OutcomeUnknownError(`${location} was asked for a ${event.type}, and refuses it now`, { cause: error })
+      : error
   for (let ended: Link | undefined, why: unknown; ;) {
-    const found = asking.next(ended, why)
-    const link = 'then' in found ? await found : found
-    if (until !== undefined && (ended || 'then' in found) && performance.now() >= until)
-      throw (why as Error | undefined) ?? new TimeoutError(`${location} was not reached in time`)
+    let link: Link
+    try {
+      const found = asking.next(ended, why)
+      link = 'then' in found ? await found : found
+      if (until !== undefined && (ended || 'then' in found) && performance.now() >= until)
+        throw (why as Error | undefined) ?? new TimeoutError(`${location} was not reached in time`)
+    } catch (error) {
+      throw refused(error)
+    }
     // It was started anew meanwhile, say: it cannot tell what it has done before.
     if (memory !== undefined && memory !== link.memory && REPEAT[event.type] === 'once') {
       throw new OutcomeUnknownError(`${location} remembers nothing of a ${event.type} it was asked`)
     }
+    const again = memory !== undefined
     // Over a link that has ended before, nothing leaves.
     if (link.open) memory = link.memory
     onSend?.()
     try {
       return { link, answer: await link.ask(to, event, { signal, late, watch, id }) }
     } catch (error) {
-      if (link.open || codeOf(error) !== 'PEER_LOST' || signal?.aborted) throw error
+      if (link.open || codeOf(error) !== 'PEER_LOST' || signal?.aborted) throw again ? refused(error) : error
       ended = link
       why = error
     }

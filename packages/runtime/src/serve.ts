@@ -134,6 +134,7 @@ export class Server implements LinkServer {
     // Policy before the memory of answers too: grants may have gone since.
     try {
       this.#check(event)
+      this.#checkOthers(to, event.type)
     } catch (error) {
       return Promise.reject(error as Error)
     }
@@ -270,22 +271,27 @@ export class Server implements LinkServer {
     return end
   }
 
+  /** The session of somebody else's job, where it is not one's own. @throws DeniedError, SessionNotFoundError */
+  #ofOthers(to: Address, type: WireEvent['type']): HostSession | undefined {
+    const grant = this.#checkOthers(to, type)
+    if (grant === undefined || !this.principal.may(grant)) return undefined
+    const found = this.#served.hosted(to.session!)
+    if (found) return found
+    throw new SessionNotFoundError(to.session, this.#served.name)
+  }
+
   /**
-   * The session of somebody else's job, where it is not one's own and one may do this with jobs of others. Said before it is
-   * looked whether there is any. @throws DeniedError, SessionNotFoundError
+   * What it takes to do this with a job that is not one's own; undefined where it is, or nobody may. Said before it is looked
+   * whether there is any. @throws DeniedError
    */
-  #ofOthers({ session, job }: Address, type: WireEvent['type']): HostSession | undefined {
+  #checkOthers({ session, job }: Address, type: WireEvent['type']): Grant | undefined {
     const { principal } = this
     const grant = WITH_OTHERS[type]
     if (principal.kind !== 'peer' || grant === undefined || session === undefined || job === undefined) return undefined
     if (this.#served.session(principal, session)) return undefined
-    if (principal.may(grant)) {
-      const found = this.#served.hosted(session)
-      if (found) return found
-      throw new SessionNotFoundError(session, this.#served.name)
-    }
     // Of other jobs nobody was told before that there may be any.
-    return type.startsWith('actor.') ? this.#refuse(grant) : undefined
+    if (type.startsWith('actor.') && !principal.may(grant)) this.#refuse(grant)
+    return grant
   }
 
   /** For a client of ours. */

@@ -328,6 +328,24 @@ describe('an answer', () => {
     expect(faults.sent).toBe(2)
   })
 
+  test('that was lost, and is refused when it is asked for again, is not said to be an error', async () => {
+    const faults = new Faults()
+    const { world: all, ref } = await kept({
+      peers: { here: mayAll(odd.machines), third: ['connect', 'jobs:read', 'jobs:send'] },
+      over: (transport, name) => (name === 'third' ? faults.over(transport) : transport),
+    })
+    const third = await all.add('third')
+    const theirs = await third.ref<typeof odd.keeper>(ref.address)
+    await theirs.ready()
+    faults.lose('actor.ask', 'reply')
+    const asked = theirs.ask({ type: 'twice' })
+    // Before there is another link.
+    while (faults.answers.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    await all.far.allow('third', ['connect'])
+    const cause = expect.objectContaining({ code: 'DENIED' })
+    expect(await asked).toMatchObject({ outcome: 'unknown', error: { code: 'OUTCOME_UNKNOWN', cause } })
+  })
+
   test('comes although the link was lost while the machine thought about it', async () => {
     const { world: all, ref } = await kept()
     const asked = ref.ask({ type: 'later' })
