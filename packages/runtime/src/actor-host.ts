@@ -164,8 +164,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   readonly #asks = new Map<string, Ask>()
   /** Of the event that is being handled. */
   #asking: Ask | undefined
-  /** That it has a transition for this one is known already. */
-  #accepted: TypedEvent | undefined
+  /** The last one that its state had no transition for. */
+  #ignored: AnyEventObject | undefined
   #lastAsk = 0
   /** An ask of an earlier life is none of this one's, though its name may lie in the context. */
   readonly #asksOf: string
@@ -435,27 +435,32 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   }
 
   #handle({ event, ask, entry }: Item): void {
-    const before = this.#actor.getSnapshot() as AnyMachineSnapshot
-    // It would be done nothing about, and nobody would ever answer.
-    const refused = ask !== undefined && !before.can(event)
-    if (refused) ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(before.value)))
-    if (refused && !entry) return
     this.#asking = ask
-    this.#accepted = ask && event
+    this.#ignored = undefined
     try {
       if (!entry) this.#actor.send(event)
       else if (!this.#kept!.handle(...entry)) return
     } finally {
       this.#asking = undefined
     }
+    // Nothing was done about it, and nobody would ever answer.
+    if (ask && this.#hasIgnored(entry?.[1].kind === 'event' ? entry[1].event : event)) {
+      const { value } = this.#actor.getSnapshot() as AnyMachineSnapshot
+      ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(value)))
+    }
+  }
+
+  #hasIgnored(event: unknown): boolean {
+    return this.#ignored === event
   }
 
   /**
    * The machine has handled an event, whoever it came from; before anybody sees what came of it. `after`: none where it threw.
    */
   took(event: AnyEventObject, before: AnyMachineSnapshot, after: AnyMachineSnapshot | undefined): void {
-    // What does something and changes nothing gives the same snapshot as what is not taken at all.
-    const ignored = after === before && event !== this.#accepted && !before.can(event)
+    // What does something and changes nothing gives the same snapshot as what is not taken at all; what was answered is taken.
+    const ignored = after === before && !this.#asking?.over && !before.can(event)
+    if (ignored) this.#ignored = event
     const transition: ActorTransition = {
       seq: this.#kept?.handled ?? ++this.#handled,
       at: new Date(),

@@ -142,6 +142,7 @@ describe('a durable machine whose peer is killed', () => {
     expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 36 })
     expect(ref.getSnapshot().context.items).toEqual(items(36))
     // The dead ones live on in this process, and may do late what they had begun: once all the same.
+    await until('what they had begun', () => seen.length >= 36)
     expect(seen.toSorted()).toEqual(items(36).toSorted())
   })
 
