@@ -16,9 +16,9 @@ import type { Order, Told } from './player.ts'
 
 const suite = 'actors'
 
-const TURNS = 7
+const TURNS = 5
 const EVENTS = 200_000
-const CALLS = 2_000
+const CALLS = 10_000
 const RUNS = 200
 const FEW = 100
 const MANY = 10_000

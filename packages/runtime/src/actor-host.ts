@@ -195,8 +195,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   readonly #asks = new Map<string, Ask>()
   /** Of the event that is being handled. */
   #asking: Ask | undefined
-  /** That it has a transition for this one is known already. */
-  #accepted: TypedEvent | undefined
+  /** The last one that its state had no transition for. */
+  #ignored: AnyEventObject | undefined
   #lastAsk = 0
   /** An ask of an earlier life is none of this one's, though its name may lie in the context. */
   readonly #asksOf: string
@@ -512,28 +512,33 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   }
 
   #handle({ event, ask, entry }: Item): void {
-    const before = this.#actor.getSnapshot() as AnyMachineSnapshot
-    // It would be done nothing about, and nobody would ever answer.
-    const refused = ask !== undefined && !isTaken(before, event)
-    if (refused) ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(before.value)))
-    if (refused && !entry) return
     if (ask) ask.begun = true
     this.#asking = ask
-    this.#accepted = ask && event
+    this.#ignored = undefined
     try {
       if (!entry) this.#actor.send(event)
       else if (!this.#kept!.handle(...entry)) return
     } finally {
       this.#asking = undefined
     }
+    // Nothing was done about it, and nobody would ever answer.
+    if (ask && this.#hasIgnored(entry?.[1].kind === 'event' ? entry[1].event : event)) {
+      const { value } = this.#actor.getSnapshot() as AnyMachineSnapshot
+      ask.reject(new EventNotAcceptedError(this.definition.name, event.type, JSON.stringify(value)))
+    }
+  }
+
+  #hasIgnored(event: unknown): boolean {
+    return this.#ignored === event
   }
 
   /**
    * The machine has handled an event, whoever it came from; before anybody sees what came of it. `after`: none where it threw.
    */
   took(event: AnyEventObject, before: AnyMachineSnapshot, after: AnyMachineSnapshot | undefined): void {
-    // What does something and changes nothing gives the same snapshot as what is not taken at all.
-    const ignored = after === before && event !== this.#accepted && !before.can(event)
+    // What does something and changes nothing gives the same snapshot as what is not taken at all; what was answered is taken.
+    const ignored = after === before && !this.#asking?.over && !isTaken(before, event)
+    if (ignored) this.#ignored = event
     const transition: ActorTransition = {
       seq: this.#kept?.handled ?? ++this.#handled,
       at: new Date(),
@@ -821,7 +826,7 @@ function eventOf(entry: InputEntry): TypedEvent {
 }
 
 /** Whether its state does anything on it. A guard that throws does so again when it is handled, which is the machine's end. */
-function isTaken(snapshot: AnyMachineSnapshot, event: TypedEvent): boolean {
+function isTaken(snapshot: AnyMachineSnapshot, event: AnyEventObject): boolean {
   try {
     return snapshot.can(event)
   } catch {
