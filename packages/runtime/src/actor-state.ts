@@ -1,7 +1,7 @@
-// How an actor is shown: from its machine's snapshot to what travels, and from there to what a ref shows. What it shows of
+// How an actor is shown: what travels of it. What it shows of
 // itself is encoded where it is, once for all that watch it, and decoded where it is looked at.
 import { decode, encode } from '@errand/transport'
-import { matchesState, type StateValue } from 'xstate'
+import type { StateValue } from 'xstate'
 import type { ActorSnapshot } from './actor-surface.ts'
 import { count, list, maybe, oneOf, record, shape, text, type Check } from './checks.ts'
 import { plainError, ProtocolError } from './errors.ts'
@@ -107,44 +107,4 @@ function pruned(value: unknown, depth: number): unknown {
 
 function isActor(value: object): boolean {
   return 'sessionId' in value && typeof (value as { send?: unknown }).send === 'function' && !('address' in value)
-}
-
-/** A snapshot of what came from elsewhere. */
-export class SeenSnapshot implements ActorSnapshot {
-  readonly status: ActorSnapshot['status']
-  readonly value: StateValue
-  readonly context: unknown
-  readonly tags: ReadonlySet<string>
-  readonly accepts: readonly string[]
-  readonly output: unknown
-  readonly error: unknown
-  readonly epoch: number
-  readonly seq: number
-
-  /** `before`: where nothing is said of what it shows, it is as it was. */
-  constructor(state: ActorState, before?: ActorSnapshot) {
-    const { status, epoch, seq, value, tags, accepts, context, output, reason } = state
-    this.status = status
-    this.epoch = epoch
-    this.seq = seq
-    this.value = value ?? before?.value ?? ''
-    this.tags = tags ? new Set(tags) : (before?.tags ?? new Set())
-    this.accepts = status === 'active' ? (accepts ?? []) : []
-    this.context = context ? shownValue(context) : before?.context
-    this.output = output && shownValue(output)
-    this.error = reason
-  }
-
-  matches(value: StateValue): boolean {
-    return matchesState(value, this.value)
-  }
-
-  hasTag(tag: string): boolean {
-    return this.tags.has(tag)
-  }
-
-  /** Whether its state has a transition for that; guards are not asked. */
-  can({ type }: { readonly type: string }): boolean {
-    return this.accepts.includes(type)
-  }
 }

@@ -2,10 +2,11 @@
 // goes there.
 import { encode, decode, type Cancel } from '@errand/transport'
 import { Actor, type ActorLogic, type AnyEventObject, type Snapshot } from 'xstate'
-import { SeenSnapshot, UNSEEN, type ActorState } from './actor-state.ts'
+import { UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState } from './actor-surface.ts'
 import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
 import { Deadlines } from './deadlines.ts'
+import { SeenSnapshot } from './seen-snapshot.ts'
 import { milliseconds } from './duration.ts'
 import {
   ActorGoneError,
