@@ -331,12 +331,12 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
       this.#senders.isNew(from, seq + index) ? this.#checked(event, signal) : undefined,
     )
     const items: Item[] = []
-    const size = bytes.byteLength / count
+    const size = Math.ceil(bytes.byteLength / count)
     for (const [index, one] of checking.entries()) {
       if (one === undefined) continue
       const event = one instanceof Promise ? await one : one
       if (event instanceof Error) refused.push([index, event])
-      else items.push({ event, bytes: size, sent: [from, seq + index] })
+      else items.push(this.#kept ? { event, bytes: size, sent: [from, seq + index] } : { event, bytes: size })
     }
     signal?.throwIfAborted()
     const room = this.#roomFor(items, signal)

@@ -68,7 +68,7 @@ test('a flood of a million events delays nobody else, and grows nothing', { time
   let most = 0
   const looking = (async () => {
     while (!over) {
-      most = Math.max(most, (await server.ask('memory')).rss)
+      most = Math.max(most, (await server.ask('memory')).heap)
       await new Promise((resolve) => setTimeout(resolve, 500))
     }
   })()
@@ -88,10 +88,11 @@ test('a flood of a million events delays nobody else, and grows nothing', { time
     expect(own.length, name).toBeGreaterThan(50)
     expect(share(own, 0.99), name).toBeLessThan(MOST_MS)
   }
-  const [grown, held] = [(most - before.rss) / MIB, (after.heap - before.heap) / MIB]
+  const [grown, held] = [(most - before.heap) / MIB, (after.heap - before.heap) / MIB]
   console.log(`grown by ${grown.toFixed(1)} MiB, of which ${held.toFixed(1)} MiB are still held`)
-  // A million events would be some 60 MiB, and what is told of each of them more than that.
-  expect(grown).toBeLessThan(64)
+  // What is not garbage: a million events would be some 60 MiB, and what is told of each of them more than that. Held are the
+  // records that it says, one for each ten.
+  expect(grown).toBeLessThan(16)
   expect(held).toBeLessThan(8)
   // Who stood still sees how it is now.
   await until('the last of it', async () => (await watcher.ask('seen', flooded.address)) === EVENTS * 1.1)
