@@ -14,7 +14,7 @@ import {
   type AnyStateMachine,
   type StateValue,
 } from 'xstate'
-import type { InputEntry } from './actor-entry.ts'
+import { chunksOf, type InputEntry } from './actor-entry.ts'
 import type { ActorJournal } from './actor-journal.ts'
 import type { Numbered, Replayed } from './actor-replay.ts'
 import { ActorInbox, signalOf, type Wanted } from './actor-inbox.ts'
@@ -41,7 +41,7 @@ import type { Execution, ExecutionIO } from './engine/engine.ts'
 import { Deadlines, type Deadline } from './deadlines.ts'
 import { EventFeed, type FeedAnswer } from './event-feed.ts'
 import type { ActorJob, Asker, HostedActor, TellAnswer } from './hosted-actor.ts'
-import { KeptActor, type KeptKind } from './kept-actor.ts'
+import { type Accepted, KeptActor, type KeptKind } from './kept-actor.ts'
 import { checkedEvent, type TypedEvent } from './machine-definition.ts'
 import { hostOf, setHost, type MachineHost } from './machine-host.ts'
 import { untilAborted } from './output-log.ts'
@@ -79,7 +79,7 @@ class Ask {
   readonly answer: Promise<Uint8Array>
   /** Nobody waits for its answer any more, or it is there. */
   over = false
-  /** The machine has had it: what becomes of it is not known to nobody. */
+  /** The machine has had it, or will in a later life: what becomes of it is known to nobody. */
   begun = false
   readonly #resolve: (value: Uint8Array) => void
   readonly #reject: (error: Error) => void
@@ -184,8 +184,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   /** Of a durable one: through which all goes that it handles. */
   readonly #kept: KeptActor | undefined
   readonly #was: Replayed | undefined
-  /** Which of those that are on their way to the disk are asks. */
-  readonly #asked = new Map<number, Ask>()
+  /** Those that are on their way to the disk, by the number of their first entry. */
+  readonly #coming = new Map<number, readonly Item[]>()
   /** Of a sender whose last batch was refused in part: where that answer was lost, the batch is asked for again. */
   readonly #refusals = new Map<string, { readonly seq: number; readonly answer: TellAnswer }>()
   /** Of each sender what waits for room, or for a schema: what it sends next comes behind that. */
@@ -278,10 +278,11 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
         return ready()
       },
       came: (entries) => {
-        for (const entry of entries) {
-          const [number, input] = entry
-          this.#inbox.put({ event: eventOf(input), bytes: 0, entry, ask: this.#asked.get(number) })
-          this.#asked.delete(number)
+        const first = entries[0]?.[0]
+        const items = first === undefined ? undefined : this.#coming.get(first)
+        for (const [index, entry] of entries.entries()) {
+          const { bytes = 0, ask } = items?.[index] ?? {}
+          this.#inbox.put({ event: eventOf(entry[1]), bytes, entry, ask })
         }
         this.#wake()
       },
@@ -341,10 +342,11 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     signal?.throwIfAborted()
     const room = this.#roomFor(items, signal)
     if (room && !(await room)) this.#throwIfOver()
+    const taken = this.#take(items, ({ sent }, error) => refused.push([sent![1] - seq, error]))
     this.#senders.took(from, seq + count - 1)
     const answer = refused.length > 0 ? { refused } : {}
     this.#remember(from, seq, answer)
-    return { answer, taken: this.#take(items) }
+    return { answer, taken }
   }
 
   #remember(from: string, seq: number, answer: TellAnswer): void {
@@ -409,8 +411,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     const numbered = from !== undefined && seq !== undefined
     const items: Item[] = [{ event, bytes, ask, ...(numbered && { sent: [from, seq] as const }) }]
     const enter = (): void => {
+      void this.#take(items, (_, error) => ask.reject(error))
       if (numbered) this.#senders.took(from, seq)
-      void this.#take(items)
     }
     const room = this.#roomFor(items, () => ask.signal)
     if (!room) return enter()
@@ -426,22 +428,38 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     return this.#kept ? this.#inbox.reserve(items, signal) : this.#inbox.enter(items, signal)
   }
 
-  /** Undefined: they are in the inbox. Of a durable one it settles when they are on disk. @throws StoreError */
-  #take(items: readonly Item[]): Promise<void> | undefined {
-    if (this.#kept) return this.#takeKept(this.#kept, items)
+  /**
+   * Undefined: they are in the inbox. Of a durable one it settles when they are on disk; `refuse` hears at once of those that
+   * cannot be written down. @throws StoreError, PeerClosedError: none of them is taken
+   */
+  #take(items: readonly Item[], refuse: (item: Item, error: Error) => void): Promise<void> | undefined {
+    if (this.#kept) return this.#takeKept(this.#kept, items, refuse)
     this.#wake()
     return undefined
   }
 
-  #takeKept(kept: KeptActor, items: readonly Item[]): Promise<void> {
+  #takeKept(kept: KeptActor, items: readonly Item[], refuse: (item: Item, error: Error) => void): Promise<void> {
     // Asked again, it has been taken, and may not be on disk yet.
     if (items.length === 0) return kept.settled
-    const at = Date.now()
-    const { first, told } = kept.accept(
-      items.map(({ event, sent }) => ({ kind: 'event', at, event, ...(sent && { from: sent[0], seq: sent[1] }) })),
-    )
-    for (const [index, { ask }] of items.entries()) if (ask) this.#asked.set(first + index, ask)
-    const taken = told.finally(() => this.#inbox.release(items))
+    let accepted: Accepted
+    try {
+      accepted = kept.accept(items.map(entryOf))
+    } catch (error) {
+      const unfit = new Map(items.flatMap(unwritable))
+      this.#inbox.release(unfit.size > 0 ? [...unfit.keys()] : items)
+      if (unfit.size === 0) throw error
+      for (const [item, why] of unfit) refuse(item, why)
+      const rest = items.filter((item) => !unfit.has(item))
+      return this.#takeKept(kept, rest, refuse)
+    }
+    const { first, told } = accepted
+    // From here on it may be handled, in this life or in a later one.
+    for (const { ask } of items) if (ask) ask.begun = true
+    this.#coming.set(first, items)
+    const taken = told.finally(() => {
+      this.#coming.delete(first)
+      this.#inbox.release(items)
+    })
     taken.catch(() => undefined) // who asks waits for its answer
     return taken
   }
@@ -810,6 +828,20 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     this.#told = this.#actor.getSnapshot() as AnyMachineSnapshot
     const state = this.state()
     for (const watcher of [...this.#watchers]) watcher(state)
+  }
+}
+
+function entryOf({ event, sent }: Item): InputEntry {
+  return { kind: 'event', at: Date.now(), event, ...(sent && { from: sent[0], seq: sent[1] }) }
+}
+
+/** Of one that cannot be written down: it, and why. */
+function unwritable(item: Item): [Item, Error][] {
+  try {
+    chunksOf([entryOf(item)])
+    return []
+  } catch (error) {
+    return [[item, asError(error)]]
   }
 }
 

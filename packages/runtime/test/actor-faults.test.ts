@@ -859,6 +859,95 @@ describe('a ref', () => {
   })
 })
 
+describe('sessions, programs and links', () => {
+  test('a batch that comes again and again, before it is answered and after, is taken once', async () => {
+    const {
+      world: all,
+      ref,
+      session,
+    } = await kept({
+      peers: { here: mayAll(odd.machines), other: ['connect', 'jobs:send'] },
+    })
+    const job = await session.job(placeOfRef(ref).job)
+    await job.suspend()
+    const link = await all.link('other')
+    const tell = (n: number): Promise<unknown> => {
+      const bytes = batchOf(...range(TELL_MOST).map((m) => ({ type: 'take', n: n * TELL_MOST + m })))
+      const seq = 1 + n * TELL_MOST
+      return link.ask(placeOfRef(ref), { type: 'actor.tell', epoch: 1, from: 'me', seq, count: TELL_MOST, bytes })
+    }
+    // There is room for four: the fifth waits for it, as often as it comes.
+    await Promise.all([0, 1, 2, 3].flatMap((n) => [tell(n), tell(n)]))
+    await Promise.all([tell(0), tell(3)])
+    const waiting = [tell(4), tell(4), tell(1)]
+    await link.ask({}, { type: 'ping' })
+    await job.resume()
+    await Promise.all(waiting)
+    await tell(4)
+    expect(await ref.ask({ type: 'kept' })).toEqual({ outcome: 'ok', value: range(5 * TELL_MOST) })
+  })
+
+  test('a session that is left, and one that is closed', async () => {
+    const { ref, session } = await kept()
+    await session.disconnect()
+    await ref.tell({ type: 'take', n: 1 })
+    expect(await ref.ask({ type: 'kept' })).toEqual({ outcome: 'ok', value: [1] })
+    expect(ref.state).toBe('live')
+    await session.connect()
+    const asked = ref.ask({ type: 'later' })
+    await until('that it was asked', () => ref.getSnapshot().seq === 3)
+    await session.close()
+    await gone(ref)
+    expect(ref.getSnapshot().status).toBe('stopped')
+    expect(await asked).toMatchObject({ outcome: 'unknown' })
+    expect(await ref.ask({ type: 'kept' })).toMatchObject({ outcome: 'error', error: { code: 'ACTOR_GONE' } })
+  })
+
+  test('a session that nobody came back to in time: who sends waits in vain, and is told', async () => {
+    const { world: all, ref } = await spawned(odd.keeper, { others: { lostAfter: 60_000 } })
+    all.network.cut('here', 'far')
+    all.network.lose('here', 'far')
+    await until('that it is away', () => ref.state === 'stale')
+    const told = ref.tell({ type: 'take', n: 1 }).then(() => 'taken', codeOf)
+    const asked = ref.ask({ type: 'kept' })
+    // As its lease would.
+    await all.host.hosted(placeOfRef(ref).session)!.close(0, 'nobody came back', 'SESSION_EXPIRED')
+    all.network.heal('here', 'far')
+    await gone(ref)
+    expect(['DENIED', 'SESSION_NOT_FOUND', 'ACTOR_GONE']).toContain(await told)
+    expect(await asked).toMatchObject({ outcome: 'error' })
+  })
+
+  test('a program that is killed, and one that begins in its place: what each sends counts for itself', async () => {
+    const { world: all, ref } = await spawned(odd.keeper, {
+      peers: { here: mayAll(odd.machines), other: ['connect', 'jobs:read', 'jobs:send'] },
+    })
+    for (let life = 0; life < 3; life++) {
+      const other = await all.add('other')
+      const theirs = await other.ref<typeof odd.keeper>(ref.address)
+      for (let n = 0; n < 5; n++) await theirs.tell({ type: 'take', n: `${life}.${n}` })
+      all.network.kill('other')
+      await other.close()
+    }
+    const expected = range(3).flatMap((life) => range(5).map((n) => `${life}.${n}`))
+    expect(await ref.ask({ type: 'kept' })).toEqual({ outcome: 'ok', value: expected })
+  })
+
+  test('a peer that was started again knows nothing of it: gone, for a reason, and what was asked is unknown', async () => {
+    const { world: all, ref } = await spawned(odd.keeper)
+    const asked = ref.ask({ type: 'later' })
+    await until('that it was asked', () => ref.getSnapshot().seq === 1)
+    all.network.kill('far')
+    const old = all.far
+    await all.restart()
+    await gone(ref)
+    expect(ref.reason).toBeDefined()
+    expect(await asked).toMatchObject({ outcome: 'unknown' })
+    expect(await refusal('send', async () => ref.send({ type: 'kept' }))).toBeDefined()
+    await old.close()
+  })
+})
+
 function deep(levels: number): unknown {
   let value: unknown = { type: 'take' }
   for (let n = 0; n < levels; n++) value = { type: 'take', value }

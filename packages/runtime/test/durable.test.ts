@@ -4,8 +4,11 @@ import { describe, expect, test } from 'vitest'
 import { assign, emit, fromPromise, setup } from 'xstate'
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import { codeOf, createPeer, defineMachine, type Job, type MachineDefinition, type Ref } from '../src/index.ts'
+import { INBOX_BYTES } from '../src/actor-inbox.ts'
 import { StoreError } from '../src/errors.ts'
 import { reply } from '../src/machine-actions.ts'
+import { INBOX_MOST } from '../src/wire.ts'
+import { validating } from './fixtures/odd-machines.ts'
 import { keptDisk } from './support/kept-store.ts'
 import { Lives } from './support/lives.ts'
 import { outputs, refusal, until, within } from './support/peers.ts'
@@ -105,6 +108,14 @@ async function again(peers: Lives, ref: Ref<Order>, machines?: readonly MachineD
   const peer = await peers.again(machines ? { machines } : {})
   const next = (await peer.ref(ref.address)) as unknown as Ref<Order>
   return next
+}
+
+/** That its job stands still is on disk. */
+async function standing(peers: Lives): Promise<void> {
+  await until('that is written', () => {
+    const [row] = peers.disk.rows('job')
+    return row && (row.value as { open?: { still?: boolean } }).open?.still
+  })
 }
 
 const items = (n: number, from = 0): string[] => Array.from({ length: n }, (_, index) => `item ${from + index}`)
@@ -214,10 +225,7 @@ describe('a durable machine whose peer is killed', () => {
     await job.suspend()
     for (const name of items(9)) await ref.tell({ type: 'item', name })
     expect(seen).toEqual([])
-    await until('that is written', () => {
-      const [row] = peers.disk.rows('job')
-      return row && (row.value as { open?: { still?: boolean } }).open?.still
-    })
+    await standing(peers)
     let next = await again(peers, ref)
     await next.ready()
     const same = (await peers.peer.jobs())[0]!
@@ -239,6 +247,96 @@ describe('a durable machine whose peer is killed', () => {
     await until('it is asked', () => calls.length === 1)
     await peers.close()
     expect(await within('what came of it', answer)).toMatchObject({ outcome: 'unknown' })
+  })
+
+  test('asked while it stands still it is asked: a later life does what it is asked, though nobody hears the answer', async () => {
+    await using peers = lives()
+    const peer = await peers.start()
+    const ref = await peer.spawn(order)
+    const job = (await peer.jobs())[0]!
+    await job.suspend()
+    const answer = ref.ask({ type: 'item', name: 'asked' })
+    await ref.tell({ type: 'item', name: 'told' })
+    await standing(peers)
+    await peers.close()
+    expect(await within('what came of it', answer)).toMatchObject({ outcome: 'unknown' })
+    const next = await again(peers, ref)
+    await (await peers.peer.jobs())[0]!.resume()
+    expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 2 })
+    expect(next.getSnapshot().context.items).toEqual(['asked', 'told'])
+  })
+})
+
+const unfit = defineMachine({
+  name: 'unfit',
+  machine: setup({
+    types: { context: {} as { count: number }, events: {} as { type: 'add'; what: string } | { type: 'total' } },
+  }).createMachine({
+    context: { count: 0 },
+    on: {
+      add: { actions: assign({ count: ({ context }) => context.count + 1 }) },
+      total: { actions: reply(({ context }) => context.count) },
+    },
+  }),
+  events: {
+    // Its schema makes of it what cannot be written down.
+    add: validating<{ type: 'add'; what: string }>((value: { type: 'add'; what: string }) => ({
+      value: value.what === 'plain' ? value : { ...value, made: value.what === 'function' ? () => 1 : unreadable() },
+    })),
+    total: true,
+  },
+  durable: { version: 1 },
+})
+
+function unreadable(): object {
+  let deep: unknown = 'the end'
+  for (let n = 0; n < 1000; n++) deep = { deep }
+  return deep as object
+}
+
+describe('what cannot be written down', () => {
+  test('is refused to who sends it, one by one, and takes no room', async () => {
+    await using peers = lives(unfit)
+    const ref = (await (await peers.start()).spawn(unfit)) as Ref<typeof unfit>
+    let plain = 0
+    for (let n = 0; n < 3; n++) {
+      const told = Array.from({ length: INBOX_MOST / 2 }, (_, index) => {
+        const what = ['plain', 'function', 'deep'][index % 3]!
+        if (what === 'plain') plain++
+        return ref.tell({ type: 'add', what }).then(
+          () => [what, 'taken'],
+          (error: unknown) => [what, codeOf(error)],
+        )
+      })
+      const codes = { plain: 'taken', function: 'NOT_TRANSFERABLE', deep: 'TOO_LARGE' }
+      for (const [what, came] of await within('the batches', Promise.all(told)))
+        expect(came).toBe(codes[what as keyof typeof codes])
+      const asked = await ref.ask({ type: 'add', what: 'function' })
+      expect(asked).toMatchObject({ outcome: 'error', error: { code: 'NOT_TRANSFERABLE' } })
+    }
+    expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: plain })
+    const next = (await (await peers.again()).ref(ref.address)) as unknown as Ref<typeof unfit>
+    expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: plain })
+  })
+
+  test('large events wait before it, as for any other', async () => {
+    await using peers = lives()
+    const peer = await peers.start()
+    const ref = await peer.spawn(order)
+    const job = (await peer.jobs())[0]!
+    await job.suspend()
+    const name = 'x'.repeat(64 * 1024)
+    let taken = 0
+    const told = Array.from({ length: 40 }, async () => {
+      const sender = (await peer.ref(ref.address)) as unknown as Ref<Order>
+      for (let n = 0; n < 4; n++) await sender.tell({ type: 'item', name }).then(() => taken++)
+    })
+    await until('that it is full', () => taken >= INBOX_BYTES / name.length - 2)
+    await delay(20)
+    expect(taken).toBeLessThanOrEqual(INBOX_BYTES / name.length)
+    await job.resume()
+    await Promise.all(told)
+    expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 160 })
   })
 })
 
@@ -593,15 +691,19 @@ describe('a durable machine that cannot go on', () => {
     await using peer = await createPeer({ name: 'here', machines: [order], store: failing, stopGrace: 0 })
     const it = (await peer.ref(ref.address)) as unknown as Ref<Order>
     await it.tell({ type: 'item', name: 'item 6' })
+    const job = (await peer.jobs())[0]!
+    await job.suspend()
+    const asked = it.ask({ type: 'item', name: 'item 7' })
+    await it.tell({ type: 'item', name: 'item 8' })
     refuses = true
     expect(codeOf(await refusal('a tell', () => it.tell({ type: 'item', name: 'lost' })))).toBe('STORE_FULL')
-    const job = (await peer.jobs())[0]!
-    await until('it stands still', () => job.state === 'Suspended')
+    // It lies in its journal, and is done whenever it goes on.
+    expect(await within('what came of it', asked)).toMatchObject({ outcome: 'unknown' })
     expect(await why((await peer.ref(ref.address)) as unknown as Ref<Order>)).toBe('MACHINE_QUARANTINED')
     await peer.close()
     const next = await again(peers, ref)
-    expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 7 })
-    expect(next.getSnapshot().context.items).toEqual(items(7))
+    expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 9 })
+    expect(next.getSnapshot().context.items).toEqual(items(9))
   })
 
   test('can be stopped, and leaves nothing', async () => {
