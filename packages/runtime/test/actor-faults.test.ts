@@ -832,6 +832,49 @@ describe('a ref', () => {
     await session.close()
   })
 
+  test('of which its peer says what cannot be is gone, and that peer is heard as before', async () => {
+    const { world: all, session, ref } = await spawned(odd.keeper)
+    const other = await session.spawn(odd.keeper)
+    const theirs = all.host.hosted(placeOfRef(ref).session)!
+    const true_ = { status: 'active', epoch: 1, seq: 1, value: 'on', tags: [], accepts: [] }
+    const lies: readonly [what: string, said: unknown][] = [
+      ['nothing', {}],
+      ['another status', { ...true_, status: 'fine' }],
+      ['an epoch before the first', { ...true_, epoch: -1 }],
+      ['a count that is none', { ...true_, seq: Number.NaN }],
+      ['a value that is none', { ...true_, value: 7 }],
+      ['tags that are none', { ...true_, tags: 'ready' }],
+      ['what it takes, which is none', { ...true_, accepts: [1] }],
+      ['a context that was not encoded', { ...true_, context: { n: 1 } }],
+      ['a reason that is no error', { ...true_, status: 'error', reason: 'because' }],
+      ['that it is away, of what it has itself', { ...true_, away: 'far' }],
+    ]
+    const told = vi.spyOn(theirs, 'watchActor')
+    const lying = async (said: unknown): Promise<Ref<typeof odd.keeper>> => {
+      const made = await session.spawn(odd.keeper)
+      made[Symbol.dispose]()
+      await until('that nobody watches it', async () => (await seenThere(all, made)).watchers === 0)
+      told.mockImplementationOnce((_, __, listener) => {
+        listener(said as ActorState)
+        return () => undefined
+      })
+      return all.here.ref<typeof odd.keeper>(made.address)
+    }
+    for (const [what, said] of lies) {
+      const seen = await lying(said)
+      await until(`that it is gone: ${what}`, () => seen.state === 'gone')
+      expect([what, codeOf(seen.reason)]).toEqual([what, 'PROTOCOL'])
+      expect(() => seen.getSnapshot().matches('on')).not.toThrow()
+    }
+    // Where it only shows what cannot be read, it is there.
+    const seen = await lying({ ...true_, context: new Uint8Array([255, 255]) })
+    await until('that it is there', () => seen.state === 'live')
+    expect(seen.getSnapshot().context).toBeInstanceOf(Error)
+    told.mockRestore()
+    expect([ref.state, other.state]).toEqual(['live', 'live'])
+    expect(await ref.ask({ type: 'kept' })).toEqual({ outcome: 'ok', value: [] })
+  })
+
   test('is gone when its peer is closed, and says so to whoever waits', async () => {
     const { world: all, session, ref } = await spawned(odd.keeper)
     const away = await session.spawn(odd.keeper)
