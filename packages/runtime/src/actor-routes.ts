@@ -16,6 +16,7 @@ import { NameFollows } from './name-follows.ts'
 import type { Network, Place } from './network.ts'
 import { MachineRef } from './ref.ts'
 import type { HostSession } from './session.ts'
+import { onAbort } from './on-abort.ts'
 import type { RequestOptions } from './session-ref.ts'
 import type { PeerId } from './surface.ts'
 import type { Beat, ReadRequest, SessionEvent } from './wire.ts'
@@ -228,6 +229,9 @@ function unreachable({ location }: Place, ms: number, cause: Error | undefined):
 /** Why an actor cannot be watched that may well be there. */
 const UNKNOWN: ReadonlySet<string> = new Set(['DENIED', 'PEER_NOT_FOUND', 'PEER_CLOSED', 'LIMIT'])
 
+/** Nobody watches any more. One for all: an error with a stack for each costs more than the rest of its end. */
+const ENDED = new Error('nobody watches this actor any more')
+
 /** One watcher of an actor elsewhere: over the link there is, and the next one. */
 class FarWatch {
   readonly #home: RoutesHome
@@ -237,6 +241,7 @@ class FarWatch {
   readonly #listener: (state: ActorState) => void
   readonly #away: (reason: Error) => void
   readonly #over = new AbortController()
+  readonly #unclose: () => void
   #unwatch: (() => void) | undefined
 
   constructor(
@@ -253,19 +258,21 @@ class FarWatch {
     this.#epoch = epoch
     this.#listener = listener
     this.#away = away
-    home.over.addEventListener('abort', this.#onClose, { once: true })
-    if (home.over.aborted) this.#onClose()
+    this.#unclose = onAbort(home.over, () => this.#closed())
+    if (home.over.aborted) this.#closed()
     else void this.#follow()
   }
 
   readonly end = (): void => {
-    this.#over.abort()
-    this.#home.over.removeEventListener('abort', this.#onClose)
+    this.#over.abort(ENDED)
+    this.#unclose()
     this.#unwatch?.()
   }
 
   /** Nothing of it can be heard here any more. */
-  readonly #onClose = (): void => this.#tell(goneState(new PeerClosedError()))
+  #closed(): void {
+    this.#tell(goneState(new PeerClosedError()))
+  }
 
   async #follow(): Promise<void> {
     const { signal } = this.#over

@@ -8,7 +8,7 @@ import { placeOf, type ActorWay } from './actor-way.ts'
 import { Alarm } from './alarm.ts'
 import { asError, codeOf, PeerClosedError, PeerUnreachableError } from './errors.ts'
 import { monitorMachine, type DownReason, type MonitorActions, type MonitorActor } from './monitor-machine.ts'
-import { untilAborted } from './output-log.ts'
+import { onAbort } from './on-abort.ts'
 
 /** Answers that mean that its peer knows of no such actor. */
 const UNKNOWN: ReadonlySet<string> = new Set(['SESSION_NOT_FOUND', 'JOB_NOT_FOUND', 'ACTOR_GONE', 'SESSION_CLOSED'])
@@ -19,7 +19,8 @@ export class ActorMonitor implements MonitorActions, Monitor {
   readonly #way: ActorWay
   readonly #settle: PromiseWithResolvers<Down> = Promise.withResolvers<Down>()
   readonly #machine: MonitorActor
-  readonly #signal: AbortSignal
+  readonly #signal: AbortSignal | undefined
+  readonly #signals: readonly (() => void)[]
   #unwatch: (() => void) | undefined
   #clock: Alarm | undefined
   #heard = false
@@ -32,11 +33,11 @@ export class ActorMonitor implements MonitorActions, Monitor {
     this.#way = way
     this.down = this.#settle.promise
     this.down.catch(() => undefined) // most wait by iterating
-    this.#signal = signal ? AbortSignal.any([signal, way.over]) : way.over
+    this.#signal = signal
     this.#machine = createActor(monitorMachine, { input: this })
     this.#machine.start()
-    this.#signal.addEventListener('abort', this.#onAbort, { once: true })
-    if (this.#signal.aborted) this.#leave()
+    this.#signals = [way.over, ...(signal ? [signal] : [])].map((one) => onAbort(one, () => this.#leave()))
+    if (way.over.aborted) this.#leave()
     else this.#watch()
   }
 
@@ -98,19 +99,17 @@ export class ActorMonitor implements MonitorActions, Monitor {
 
   // ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  readonly #onAbort = (): void => this.#leave()
-
   #leave(): void {
     if (this.#over) return
     this.#machine.send({ type: 'monitor.left' })
     this.#settle.reject(
-      this.#way.over.aborted ? new PeerClosedError() : asError(this.#signal.reason ?? new LeftError()),
+      this.#way.over.aborted ? new PeerClosedError() : asError(this.#signal?.reason ?? new LeftError()),
     )
     this.#letGo()
   }
 
   #letGo(): void {
-    this.#signal.removeEventListener('abort', this.#onAbort)
+    for (const unlisten of this.#signals) unlisten()
     this.#unwatch?.()
     this.#unwatch = undefined
     this.#clock?.cancel()
@@ -122,10 +121,7 @@ export class ActorMonitor implements MonitorActions, Monitor {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Down, void, undefined> {
     try {
-      await untilAborted(
-        this.down.catch(() => undefined),
-        this.#signal,
-      )
+      await this.down.catch(() => undefined)
       if (this.#told) yield await this.down
     } finally {
       this[Symbol.dispose]()

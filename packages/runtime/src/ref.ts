@@ -399,17 +399,30 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   /** What it emits from now on: records of the job that it is. */
   async #follow(signal: AbortSignal): Promise<void> {
-    const request = { reader: 'owner', tail: 0, follow: true }
-    try {
-      for await (const chunk of this.#way.read(placeOf(this.#address), request, signal)) {
-        for (const value of valuesOf(chunk)) {
-          if (this.#over) return
-          if (typeof (value as { type?: unknown } | null)?.type === 'string')
-            super.send({ type: EMITTED, event: value as AnyEventObject })
+    let from: number | undefined
+    for (let told = false; !signal.aborted;) {
+      const request = { reader: 'owner', ...(from === undefined ? { tail: 0 } : { from }), follow: true }
+      try {
+        for await (const chunk of this.#way.read(placeOf(this.#address), request, signal)) {
+          from = chunk.first + chunk.count
+          for (const value of valuesOf(chunk)) {
+            if (this.#over) return
+            if (typeof (value as { type?: unknown } | null)?.type === 'string')
+              super.send({ type: EMITTED, event: value as AnyEventObject })
+          }
         }
+        return
+      } catch (thrown) {
+        // Anything else that keeps it from being read keeps it from being watched, and is told there.
+        if (codeOf(thrown) !== 'LIMIT') return
+        if (!told) this.#refused(asError(thrown), undefined)
+        told = true
       }
-    } catch {
-      // What keeps it from being read keeps it from being watched, and is told there.
+      // More read over this link than it takes: somebody may let go.
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, LISTEN_AGAIN_MS).unref()
+      await untilAborted(promise, signal)
+      clearTimeout(timer)
     }
   }
 
@@ -507,6 +520,8 @@ function keyOf({ peer, path, epoch }: ActorAddress): string {
 
 /** States of a ref that wait for who reads them. */
 const STATES_MOST = 64
+/** What it emits could not be listened to, because too much is: it is tried again after so long. */
+const LISTEN_AGAIN_MS = 1_000
 /** The other side answers when its time is over; an answer that is on its way by then is waited for. */
 const LATE_MS = 2_000
 /** Reasons that need no other words. */

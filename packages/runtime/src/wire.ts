@@ -38,7 +38,7 @@ export const ACTOR_GROUPS_MOST = 64
 /** Peers that one subscription to a group dials. */
 export const GROUP_ON_MOST = 256
 /** Reads of one link open at once. */
-export const OPEN_READS = 1024
+export const OPEN_READS = 16_384
 /** Events of one `actor.tell`. */
 export const TELL_MOST = 256
 /** Events in an actor's inbox, and questions that it has not answered yet. */

@@ -1,9 +1,11 @@
 // Very many refs, and what is left of them when they are let go of: nothing, at neither end.
 import { getEventListeners } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
-import type { ActorAddress, Ref } from '../src/index.ts'
+import { codeOf, type ActorAddress, type Ref } from '../src/index.ts'
+import { OPEN_READS } from '../src/wire.ts'
 import * as odd from './fixtures/odd-machines.ts'
 import { ActorWorld, routesOf } from './support/actor-world.ts'
 import { until } from './support/peers.ts'
@@ -22,7 +24,7 @@ async function watchersThere(world: ActorWorld, { path }: ActorAddress): Promise
   return (inspected as { watchers: number }).watchers
 }
 
-/** What programs do with a ref, each another thing. The last one reads, of which one link takes so many. */
+/** What programs do with a ref, each another thing. */
 const USES: readonly ((ref: Keeper) => unknown)[] = [
   () => undefined,
   (ref) => void ref.subscribe(() => undefined),
@@ -84,5 +86,46 @@ test.each(['on another peer', 'on the same peer'])(
       collect()
       return held.every((ref) => ref.deref() === undefined)
     })
+  },
+)
+
+// Each has a read open for as long as somebody listens.
+test(
+  `${OPEN_READS} refs over one link listen to what their actors emit; one more does as soon as another one lets go`,
+  { timeout: 60_000 },
+  async () => {
+    await using world = await ActorWorld.open({ machines: odd.machines })
+    const session = await world.here.connect('far')
+    const actors = await Promise.all(Array.from({ length: ACTORS }, () => session.spawn(odd.counting)))
+    const address = (n: number): ActorAddress => actors[n % ACTORS]!.address
+    const refs: Ref<typeof odd.counting>[] = []
+    let heard = 0
+    for (let n = 0; n < OPEN_READS; n++) {
+      const ref = await world.here.ref<typeof odd.counting>(address(n))
+      ref.on('said', () => heard++)
+      refs.push(ref)
+    }
+    await Promise.all(refs.map((ref) => ref.ready()))
+    for (const actor of actors) actor.send({ type: 'say' })
+    await until('that all are heard', () => heard === OPEN_READS)
+
+    const refused: [string | undefined, unknown][] = []
+    using late = await world.here.ref<typeof odd.counting>(address(0), {
+      onRefused: (error, event) => refused.push([codeOf(error), event]),
+    })
+    let lateHeard = 0
+    late.on('said', () => lateHeard++)
+    await until('that it is refused', () => refused.length > 0)
+    // Whatever else it is for it does.
+    await late.tell({ type: 'say' })
+    expect(lateHeard).toBe(0)
+    refs.pop()![Symbol.dispose]()
+    await until('that it is heard', async () => {
+      actors[0]!.send({ type: 'say' })
+      await delay(50)
+      return lateHeard > 0
+    })
+    expect(refused).toEqual([['LIMIT', undefined]])
+    for (const ref of [...refs, ...actors]) ref[Symbol.dispose]()
   },
 )
