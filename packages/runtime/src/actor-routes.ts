@@ -196,7 +196,8 @@ export class ActorRoutes implements ActorWay {
     let { tail } = request
     while (!signal.aborted) {
       try {
-        const link = await this.#links.link(there, signal, () => undefined)
+        // In the same turn where there is a link: of what is sent next, all that comes is to be read.
+        const link = this.#home.network.linkThere(there) ?? (await this.#links.link(there, signal, () => undefined))
         const asked = { ...request, tail, ...(from !== undefined && { from, tail: undefined }) }
         const reading = link.read({ session: place.session, job: place.job }, asked, signal)
         try {

@@ -78,7 +78,10 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   groups?: readonly string[]
   /** Same client, same id: one actor. Default: a new id per call. */
   startId?: string
-  /** Told of each event of a `send` that was refused over there, or could not be brought there. Default: nobody. */
+  /**
+   * Told of each event of a `send` that was refused over there, or could not be brought there; without an event, that what it
+   * emits could not be heard, or not all of it (LimitError). Default: nobody.
+   */
   onRefused?: (error: Error, event: unknown) => void
 }
 
@@ -135,8 +138,8 @@ export type Outcome<T> =
 
 /**
  * A reference to an actor, wherever it is. Usable wherever XState takes an ActorRef: its `send`, `subscribe`, `on`,
- * `getSnapshot`, `select` and `id` are those of a local one; a snapshot comes at most once a turn. `stop()` stops the actor;
- * disposing the ref lets go of it, and the actor goes on. Sent to another peer it arrives as its {@link ActorAddress}.
+ * `getSnapshot`, `select` and `id` are those of a local one; a snapshot comes at most once a turn, what it emits from the
+ * call of `on` to its end. `stop()` stops the actor; disposing the ref lets go of it, and the actor goes on. Sent to another peer it arrives as its {@link ActorAddress}.
  */
 export interface Ref<D = MachineDefinition>
   extends Omit<ActorRef<any, any, any>, 'send' | 'getSnapshot' | 'subscribe' | 'select'>, Disposable {

@@ -20,7 +20,7 @@ export interface ActorPlace {
 export interface RefOptions {
   /** What it is made of: then events are checked before they are sent. */
   readonly definition?: MachineDefinition | undefined
-  /** Told of each event of a `send` that was refused over there, or that could not be brought there. Default: nobody. */
+  /** As {@link SpawnOptions.onRefused}. */
   readonly onRefused?: ((error: Error, event: unknown) => void) | undefined
 }
 

@@ -99,10 +99,8 @@ export async function revivedHost(family: StoredFamily, home: RevivalHome): Prom
     ...(leaf && restart && { restart }),
   })
   if (leaf) {
-    const over = (): OutputLog => OutputLog.over(stored, job.errors)
-    const going = (log: StoredLog): OutputLog =>
-      new OutputLog(log, home.logLimit, (bytes) => host.credit(bytes), home.buffering, job.errors)
-    host.attachLog(open && stored ? going(stored) : over())
+    if (open && stored) host.openLog(stored, home.logLimit, home.buffering, { errors: job.errors })
+    else host.attachLog(OutputLog.over(stored, job.errors))
   }
   host.adopt(children.map((child) => child.host))
   return { host, job, open, children, orphaned: after === 'removed' && open?.freed === undefined }

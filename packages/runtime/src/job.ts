@@ -27,9 +27,10 @@ import { JobQuestions } from './job-questions.ts'
 import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type TableJob } from './job-row.ts'
 import { MapItems } from './map-items.ts'
 import { since, thisMoment } from './moment.ts'
-import { OWNER, untilAborted, type OutputLog } from './output-log.ts'
+import { ACTOR_LOG_BYTES, OutputLog, OWNER, untilAborted } from './output-log.ts'
 import { singleRecord, type RawChunk } from './record.ts'
 import type { NextAttempt, StoredJob } from './stored-job.ts'
+import type { StoredLog } from './store/store.ts'
 import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { InitSpec, WorkSpec } from './wire.ts'
 import { mapThrottleLimit } from './work.ts'
@@ -267,6 +268,27 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   }
 
   /** The log is made by the session's store, which may need time; a parent has none. */
+  /** What it says is kept there. `cursor`: of a copy, where its reader begins. */
+  openLog(
+    stored: StoredLog,
+    limit: number,
+    how: Buffering,
+    o: { errors?: number; cursor?: number | undefined } = {},
+  ): void {
+    const actor = this.#options.spec.kind === 'machine'
+    const log = new OutputLog(
+      stored,
+      actor ? Math.min(limit, ACTOR_LOG_BYTES) : limit,
+      (bytes) => this.credit(bytes),
+      actor ? 'drop' : 'block',
+      o.errors,
+    )
+    // Before anybody can read it.
+    if (o.cursor !== undefined) log.begin(0, o.cursor)
+    this.attachLog(log)
+    this.setBuffering(how)
+  }
+
   attachLog(log: OutputLog): void {
     this.#log = log
     log.onChange(() => this.#onLog())
@@ -281,10 +303,14 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     void this.stop({ grace: 0, reason: error.message }).catch(() => undefined)
   }
 
-  /** As its session has it, unless it runs in another: that one's counts. A map's log is where the map is. */
+  /**
+   * As its session has it, unless it runs in another: that one's counts. A map's log is where the map is. A machine never waits
+   * for a reader.
+   */
   setBuffering(how: Buffering): void {
     const { engine, spec } = this.#options
-    if (!(engine instanceof RemoteEngine) && !spec.map?.shared) this.#log?.setBuffering(how)
+    if (spec.kind === 'machine' || engine instanceof RemoteEngine || spec.map?.shared) return
+    this.#log?.setBuffering(how)
   }
 
   async acknowledge(reader: string, seq: number): Promise<void> {

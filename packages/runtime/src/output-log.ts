@@ -11,6 +11,12 @@ import type { Buffering } from './surface.ts'
 /** The reader everybody means who names none; the only one that can pause a job. */
 export const OWNER = 'owner'
 
+/**
+ * Of what an actor says the newest so many bytes stay, or less where the store's limit is less. Those it means listen, and most
+ * leave no trace of having read: it must not wait for one who takes it all.
+ */
+export const ACTOR_LOG_BYTES: number = 4 * 1024 * 1024
+
 /** How much one step of a read takes from the store. */
 const READ_BYTES = CREDIT_BYTES
 

@@ -13,6 +13,7 @@ import {
   asError,
   codeOf,
   InvalidEventError,
+  LimitError,
   NameNotFoundError,
   OutcomeUnknownError,
   TimeoutError,
@@ -21,7 +22,7 @@ import {
 import { HeldEvents } from './held-events.ts'
 import { checkedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
-import { valuesOf } from './record.ts'
+import { recordsOf } from './record.ts'
 import { RefLife } from './ref-life.ts'
 import type { RefActions } from './ref-machine.ts'
 import type { Duration } from './surface.ts'
@@ -71,6 +72,10 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #unwatch: (() => void) | undefined
   #unheard: (() => void) | undefined
   #emitting: AbortController | undefined
+  /** Of one that is followed and has ended: what it emitted last is still heard. */
+  #last: AbortController | undefined
+  /** Settles when all that was emitted has been heard. */
+  #listening: Promise<void> | undefined
   #over = false
   /** Of one that follows a name. */
   readonly #held: HeldEvents | undefined
@@ -166,8 +171,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     if (this.#onRefused)
       this.#unheard ??= this.#way.outbox(this.#address).onRefused((error, event) => this.#refused(error, event))
     if (!this.#emitting) return
-    this.#emitting.abort()
-    void this.#follow((this.#emitting = new AbortController()).signal)
+    if (this.#emitting !== this.#last) this.#emitting.abort()
+    this.#listen()
   }
 
   release(): void {
@@ -189,6 +194,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   conclude(): void {
     this.#over = true
+    this.#last?.abort()
     this.#emitting?.abort()
     this.#unfollow?.()
     this.#held?.end(this.#goneError())
@@ -204,16 +210,29 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       this.#life.send({ type: 'ref.heard' })
       return super.send({ type: HEARD, snapshot })
     }
-    this.#hearOut()
-    // A last snapshot that XState does not know the status of is shown, and completes.
-    super.send({ type: HEARD, snapshot })
-    this.#life.send({ type: 'ref.ended', reason: state.reason })
+    const end = (): void => {
+      if (this.#over) return
+      this.#hearOut()
+      // A last snapshot that XState does not know the status of is shown, and completes.
+      super.send({ type: HEARD, snapshot })
+      this.#life.send({ type: 'ref.ended', reason: state.reason })
+    }
+    if (this.#listening && ENDED.has(state.status)) void this.#heardAll(this.#listening).then(end)
+    else end()
+  }
+
+  /** What it emitted comes another way than its end, and before that. Its peer may be lost in between. */
+  async #heardAll(listening: Promise<void>): Promise<void> {
+    const timer = setTimeout(() => this.#emitting?.abort(), LATE_MS)
+    await listening
+    clearTimeout(timer)
   }
 
   /** One that is followed: what is shown stays as it was, for the next one. */
   #ended({ status, reason }: ActorState): void {
     this.#watching = false
     this.#unwatch = undefined
+    this.#last = this.#emitting
     const code = codeOf(reason)
     const why =
       code === 'DENIED' || code === 'ACTOR_GONE'
@@ -393,8 +412,13 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   }
 
   override on(type: string, handler: (event: never) => void): { unsubscribe(): void } {
-    if (!this.#emitting && !this.#over) void this.#follow((this.#emitting = new AbortController()).signal)
+    if (!this.#emitting && !this.#over) this.#listen()
     return super.on(type as never, handler as never)
+  }
+
+  #listen(): void {
+    this.#emitting = new AbortController()
+    this.#listening = this.#follow(this.#emitting.signal)
   }
 
   /** What it emits from now on: records of the job that it is. */
@@ -405,10 +429,11 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       try {
         for await (const chunk of this.#way.read(placeOf(this.#address), request, signal)) {
           from = chunk.first + chunk.count
-          for (const value of valuesOf(chunk)) {
+          for (const record of recordsOf<{ type?: unknown } | null>(chunk)) {
             if (this.#over) return
-            if (typeof (value as { type?: unknown } | null)?.type === 'string')
-              super.send({ type: EMITTED, event: value as AnyEventObject })
+            if (record.kind === 'gap') this.#refused(new LimitError(unheard(record.dropped)), undefined)
+            else if (record.kind === 'output' && typeof record.value?.type === 'string')
+              super.send({ type: EMITTED, event: record.value as AnyEventObject })
           }
         }
         return
@@ -518,6 +543,12 @@ function keyOf({ peer, path, epoch }: ActorAddress): string {
   return `${peer} ${path} ${epoch}`
 }
 
+function unheard(records: number): string {
+  return `it emitted faster than it is heard: ${records} of what it said are gone`
+}
+
+/** Of one that is only not to be seen any more, nothing more is heard. */
+const ENDED: ReadonlySet<string> = new Set(['done', 'error', 'stopped'])
 /** States of a ref that wait for who reads them. */
 const STATES_MOST = 64
 /** What it emits could not be listened to, because too much is: it is tried again after so long. */

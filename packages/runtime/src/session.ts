@@ -34,7 +34,7 @@ import { keptText } from './kept-text.ts'
 import { JobTable, logName } from './job-table.ts'
 import type { JobReading } from './link.ts'
 import { since, thisMoment, type Moment } from './moment.ts'
-import { OutputLog, OWNER } from './output-log.ts'
+import { OWNER } from './output-log.ts'
 import { singleRecord, valuesOf } from './record.ts'
 import { tellJobs } from './peer-events.ts'
 import type { Retention } from './retention.ts'
@@ -947,11 +947,7 @@ export class HostSession implements SessionRef, SessionActions {
   async #giveLog(host: JobHost, cursor?: number): Promise<void> {
     const store = this.#keeping.storeOf(host)
     const stored = await store.log(host.entry?.key ?? logName(this.instanceId, host), true)
-    const log = new OutputLog(stored, store.logLimit, (bytes) => host.credit(bytes))
-    // Before anybody can read it.
-    if (cursor !== undefined) log.begin(0, cursor)
-    host.attachLog(log)
-    host.setBuffering(this.#buffering)
+    host.openLog(stored, store.logLimit, this.#buffering, { cursor })
   }
 
   /** A run of a session we hold, started by another client: from here on a job of this table. */

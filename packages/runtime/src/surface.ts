@@ -572,7 +572,10 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
    * @throws InvalidAnswerError: the question stays open; QuestionAnsweredError; JobStateError when it asks nothing
    */
   answer(value: unknown, o?: { question?: string } & Cancel): Promise<void>
-  /** A process stands still at once, a script elsewhere at its next `yield`, `sleep` or `ask`. Settles when it does. */
+  /**
+   * A process stands still at once, a script elsewhere at its next `yield`, `sleep` or `ask`; a machine takes nothing more out
+   * of its inbox, while its timers and what it invokes go on. Settles when it does.
+   */
   suspend(o?: Cancel): Promise<JobSnapshot>
   /** @throws JobStateError unless it is Suspended */
   resume(o?: Cancel): Promise<JobSnapshot>
@@ -820,7 +823,7 @@ export interface Peer extends AsyncDisposable {
   startMachine<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Job>
   /**
    * A ref of the actor at that address, wherever that is, for as long as its grants allow. It need not have been heard of yet:
-   * `ref.ready()`. Dispose it to let go of the actor. @throws UsageError
+   * `ref.ready()`. Dispose it to let go of the actor. `onRefused`: as {@link SpawnOptions.onRefused}. @throws UsageError
    * @example const member = await peer.ref(event.member)
    */
   ref<D extends MachineDefinition = MachineDefinition>(

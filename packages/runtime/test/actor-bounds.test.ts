@@ -7,11 +7,12 @@ import { ActorHost } from '../src/actor-host.ts'
 import { SENDERS_MOST, senderOf } from '../src/actor-senders.ts'
 import { ActorTurns, TURN_EVENTS, TURN_MS } from '../src/actor-turns.ts'
 import type { Execution } from '../src/engine/engine.ts'
-import { createPeer, type Job, type Outcome, type Peer, type Ref } from '../src/index.ts'
+import { createPeer, memoryStore, type Job, type Outcome, type Peer, type Ref } from '../src/index.ts'
 import { ACTOR_ASKS_MOST, INBOX_MOST, OPEN_REQUESTS, TELL_MOST } from '../src/wire.ts'
 import { counter } from './fixtures/machines.ts'
+import { counting } from './fixtures/odd-machines.ts'
 import { pair } from './support/pair.ts'
-import { refusal, until } from './support/peers.ts'
+import { all, refusal, until } from './support/peers.ts'
 
 type Counter = Ref<typeof counter>
 
@@ -161,6 +162,30 @@ describe.each(Object.entries(places))('an actor %s', (_, make) => {
     await Promise.all(refs.map((ref) => ref.tell(add)))
     for (const ref of refs) expect(await total(ref)).toBe(2)
   })
+})
+
+test('an actor that emits more than is kept goes on: who listens hears it, and who reads later the newest', async () => {
+  await using peer = await createPeer({ machines: [counting], store: memoryStore({ logLimit: 64 * 1024 }) })
+  const ref = await peer.spawn(counting)
+  const said = 20_000
+  let heard = 0
+  let unheard = 0
+  const listening = await peer.ref<typeof counting>(ref, {
+    onRefused: (error) => (unheard += Number(/(\d+) of what it said are gone/.exec(error.message)?.[1])),
+  })
+  listening.on('said', () => heard++)
+  for (let n = 0; n < said; n++) await ref.tell({ type: 'say' })
+  await ref.tell({ type: 'finish' })
+  const [job] = await peer.jobs()
+  expect(await job!.finished).toMatchObject({ state: 'Completed' })
+  expect(job!.snapshot.paused).toBeUndefined()
+  await until('its end', () => listening.state === 'gone')
+  expect(heard + unheard).toBe(said)
+  const records = await all(job!.receive())
+  expect(records[0]!.kind).toBe('gap')
+  const gone = records.reduce((sum, record) => sum + (record.kind === 'gap' ? record.dropped : 0), 0)
+  expect(gone + records.filter(({ kind }) => kind === 'output').length).toBe(said + 1)
+  expect(records.at(-1)).toMatchObject({ kind: 'output', value: { said } })
 })
 
 describe('what is sent to many actors of one peer', () => {

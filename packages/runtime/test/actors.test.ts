@@ -160,15 +160,30 @@ describe.each(Object.entries(places))('an actor %s', (_, make) => {
     ref.subscribe((snapshot) => seen.push(snapshot))
     ref.on('ten', (event) => emitted.push(event))
     ref.select(({ context }) => context.count).subscribe((count) => counts.push(count))
-    // What it emits is told from now on: when that is, is known over there.
-    await until('the first of what it emits', async () => {
-      await ref.tell({ type: 'add', n: 10 })
-      return emitted.length > 0
-    })
+    await ref.tell({ type: 'add', n: 10 })
     await ref.tell({ type: 'pause' })
     await until('that it pauses', () => seen.at(-1)?.value === 'paused')
     expect(counts.at(-1)).toBe(seen.at(-1)!.context.count)
-    expect(emitted.at(-1)).toMatchObject({ type: 'ten' })
+    await until('what it emitted', () => emitted.length > 0)
+    expect(emitted).toEqual([{ type: 'ten', count: 10 }])
+  })
+
+  test('is listened to from the very call on, to the last it emits before its end', async () => {
+    const ref = await spawned()
+    {
+      using before = await place.peer.ref<typeof counter>(ref)
+      let ten = 0
+      before.on('ten', () => ten++)
+      await before.tell({ type: 'add', n: 10 })
+      await until('the first one', () => ten === 1)
+    }
+    const heard: unknown[] = []
+    ref.on('ten', ({ count }) => heard.push(count))
+    ref.subscribe({ complete: () => heard.push('its end') })
+    for (let n = 0; n < 100; n++) ref.send({ type: 'add', n: 10 })
+    ref.send({ type: 'finish' })
+    await until('its end', () => ref.state === 'gone')
+    expect(heard).toEqual([...Array.from({ length: 100 }, (_, n) => 20 + 10 * n), 'its end'])
   })
 
   test('is sent to by a local machine that holds it', async () => {
