@@ -735,6 +735,11 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     return this.#feed.since(cursor, signal)
   }
 
+  /** When it has ended: whoever follows it has been told all. Undefined: nobody does. */
+  get toldAll(): Promise<void> | undefined {
+    return this.#feed?.toldAll
+  }
+
   /** Everything that happens in it from now on. */
   follow(listener: (transition: ActorTransition) => void): () => void {
     this.#listeners.add(listener)

@@ -32,6 +32,9 @@ export class EventFeed<E = PeerEvent> {
   readonly #waiting = new Set<() => void>()
   #askedAt = 0
   #ended: Error | undefined
+  /** Whoever asked last has not given up waiting: he will ask again. */
+  #followed = false
+  readonly #told = Promise.withResolvers<void>()
 
   /** `listen`: tells of everything from now on, until what it returned is called. Only while somebody asks. */
   constructor(listen: (tell: (event: E) => void) => () => void) {
@@ -44,9 +47,10 @@ export class EventFeed<E = PeerEvent> {
    */
   async since(cursor: string | undefined, signal?: AbortSignal): Promise<FeedAnswer<E>> {
     this.#askedAt = performance.now()
+    this.#followed = true
     if (!this.#stop && !this.#ended) this.#begin()
     const at = this.#numberOf(cursor)
-    if (at === undefined && this.#ended) throw this.#ended
+    if (at === undefined && this.#ended) throw this.#tellEnd(this.#ended)
     if (at === undefined) return { cursor: this.#cursor(this.#next), begins: true, events: [] }
     if (at === this.#next && !this.#ended) await this.#more(signal)
     // What happens in one turn goes in one answer.
@@ -54,7 +58,7 @@ export class EventFeed<E = PeerEvent> {
     // It may have waited for longer than they are kept.
     const from = this.#numberOf(cursor)
     if (from === undefined) return { cursor: this.#cursor(this.#next), begins: true, events: [] }
-    if (from === this.#next && this.#ended) throw this.#ended
+    if (from === this.#next && this.#ended) throw this.#tellEnd(this.#ended)
     const events = this.#answer(from - this.#first)
     return { cursor: this.#cursor(from + events.length), events }
   }
@@ -81,6 +85,17 @@ export class EventFeed<E = PeerEvent> {
     this.#stop?.()
     this.#stop = undefined
     for (const wake of this.#waiting) wake()
+  }
+
+  /** Behind `end`: settles when whoever follows has been told that, and with it all before it. Undefined: nobody follows. */
+  get toldAll(): Promise<void> | undefined {
+    return this.#followed ? this.#told.promise : undefined
+  }
+
+  #tellEnd(reason: Error): Error {
+    this.#followed = false
+    this.#told.resolve()
+    return reason
   }
 
   get #next(): number {
@@ -129,6 +144,7 @@ export class EventFeed<E = PeerEvent> {
       this.#waiting.delete(resolve)
       this.#askedAt = performance.now()
     }
+    if (signal?.aborted) this.#followed = false
     signal?.throwIfAborted()
   }
 }

@@ -22,6 +22,9 @@ import { RequestWindow } from './request-window.ts'
 const PASSED_MOST = 256
 const PASSED_BYTES = 4 * 1024 * 1024
 
+/** So long an actor's end waits for the peer to ask what led to it, in ms. */
+const TOLD_MS = 2_000
+
 export class MachineIsolate implements Engine, LinkServer {
   /** What the peer has on its way here is bounded by itself: as many questions as an actor may have, and a little more. */
   readonly openRequests: number = 2 * OPEN_REQUESTS
@@ -87,9 +90,19 @@ export class MachineIsolate implements Engine, LinkServer {
         const last = this.#actor!.state()
         for (const push of this.#watching) push(last)
         // Who listens is answered in the turn after the one in which he is woken.
-        setImmediate(() => setImmediate(() => io.ended(ending)))
+        setImmediate(() => setImmediate(() => void this.#toldAll().then(() => io.ended(ending))))
       },
     }
+  }
+
+  /** Who follows what happens asks for the next part when he has the one before. The peer may stand still just now. */
+  async #toldAll(): Promise<void> {
+    const { toldAll } = this.#actor!
+    if (!toldAll) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, TOLD_MS)
+    await Promise.race([toldAll, promise])
+    clearTimeout(timer)
   }
 
   // ── what the peer asks ──────────────────────────────────────────────────────────────────────────────────────────────
