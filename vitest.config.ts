@@ -43,16 +43,22 @@ const SHARED = tests({
   transport: 'certificate direct-tls-hostile identity libp2p libp2p-peers memory patience pipe socket stream-duplex',
 })
 
-// Those that do the same again and again until something shows: a command of their own, `npm run test:long`.
+// Those that do the same again and again until something shows, or are about what others have made (libp2p's traps, shells,
+// service managers): a command of their own, `npm run test:long`.
 const LONG = [
+  'cli/test/completion-shells',
+  'cli/test/service',
   'runtime/test/actor-flood',
   'runtime/test/records-once',
+  'runtime/test/ref-model',
   'runtime/test/restart-killed',
   'runtime/test/restart-model',
   'runtime/test/sqlite-killed',
+  'runtime/test/supervisor-faults',
   'runtime/test/left-behind',
   'transport/test/channel-leaks',
   'transport/test/codec-fuzz',
+  'transport/test/libp2p-traps',
   'transport/test/memory-latency',
 ].map((name) => `packages/${name}.test.ts`)
 

@@ -30,7 +30,10 @@ export interface MachineDefinition<M extends AnyStateMachine = any, P extends st
   readonly project?: ((snapshot: SnapshotFrom<M>) => C) | undefined
   /** Kept on disk, event by event: it goes on after its peer was killed. */
   readonly durable?: DurableRule | undefined
-  /** Each actor runs in a process of its own. None: on the thread of its peer. */
+  /**
+   * Each actor runs in a process of its own. None: on the thread of its peer, for code that is trusted as much as that: what it
+   * throws in a timer, or in a promise that nobody waits for, ends the peer, as it ends any program.
+   */
   readonly isolate?: 'process' | undefined
   /** The file that exports it: what such a process imports. */
   readonly module?: string | undefined
