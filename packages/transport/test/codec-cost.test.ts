@@ -173,7 +173,7 @@ function fresh(value: unknown): unknown {
 
 describe('what would take long is refused before it is begun', () => {
   // Each in its own test with a limit of its own: a hang shows as one name, not as a suite that never ends.
-  const quick = { timeout: 5000 }
+  const quick = { timeout: 20_000 }
   const refuses = (item: readonly number[]): void => {
     refusal(() => decode(bytes(item)))
     refusal(() => decodeChunk(bytes(item)))
@@ -263,7 +263,7 @@ describe('what would take long is refused before it is begun', () => {
 })
 
 describe('numbers that collide', () => {
-  const quick = { timeout: 5000 }
+  const quick = { timeout: 20_000 }
   // V8's ComputeUnseededHash and ComputeLongHash (src/utils/utils.h), in plain words.
   const hash32 = (n: number): number => {
     let h = n >>> 0
