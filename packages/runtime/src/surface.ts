@@ -822,8 +822,8 @@ export interface Peer extends AsyncDisposable {
   /** The same for who needs no ref: as {@link Session.startMachine}. */
   startMachine<D extends MachineDefinition>(machine: D | string, o?: SpawnOptions<SpawnInput<D>>): Promise<Job>
   /**
-   * A ref of the actor at that address, wherever that is, for as long as its grants allow. It need not have been heard of yet:
-   * `ref.ready()`. Dispose it to let go of the actor. `onRefused`: as {@link SpawnOptions.onRefused}. @throws UsageError
+   * A ref of the actor at that address, wherever that is, for as long as its grants allow: for actors of others `jobs:read`,
+   * and `jobs:send` to send to them. It need not have been heard of yet: `ref.ready()`. Dispose it to let go of the actor. `onRefused`: as {@link SpawnOptions.onRefused}. @throws UsageError
    * @example const member = await peer.ref(event.member)
    */
   ref<D extends MachineDefinition = MachineDefinition>(
