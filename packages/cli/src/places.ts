@@ -23,6 +23,8 @@ type JobTable = Pick<Session, 'start' | 'startMachine' | 'jobs' | 'job' | 'setTh
 export interface Place {
   /** What `--at` called it, where several tables are spoken to: then lines and rows say whose they are. */
   readonly location: string | undefined
+  /** What `--at` calls it, in a line to type; undefined is our own table. */
+  readonly at: string | undefined
   readonly table: JobTable
   /** Whose table it is; our own peer's is no session's. */
   readonly session?: Session | undefined
@@ -76,14 +78,14 @@ export async function placesMeant(
   const own = (location: string | undefined): PlaceMeant => ({
     word: undefined,
     location,
-    open: async () => ({ location, table: peer }),
+    open: async () => ({ location, at: undefined, table: peer }),
   })
   const other = (word: string, location: string | undefined, open: typeof tableOf): PlaceMeant => ({
     word,
     location,
     async open(here) {
       const session = await open(peer, word, here)
-      return { location, table: session, session }
+      return { location, at: word, table: session, session }
     },
   })
   if (at === undefined || at.length === 0) return [own(undefined)]

@@ -55,36 +55,47 @@ export default async function inspect(context: Context, flags: Flags, words: rea
 /** A job first, then a session, then a peer; `job:`, `session:` and `peer:` say which. */
 async function named(context: Context, peer: LocalPeer, places: readonly Place[], word: string): Promise<Known[]> {
   const [, kind, rest] = /^(job|session|peer):(.+)$/s.exec(word) ?? [undefined, undefined, word]
-  const jobs = kind === undefined || kind === 'job' ? await jobsNamed(context, places, rest!) : []
-  if (jobs.length > 0) return jobs
-  if (kind === 'job') throw missing('job', rest!)
+  const jobs = kind === undefined || kind === 'job' ? await jobsNamed(context, places, rest!) : undefined
+  if (jobs && !Error.isError(jobs)) return jobs
+  if (kind === 'job') throw jobs!
   const session = kind === 'peer' ? undefined : await sessionNamed(context, peer, rest!)
   if (session) return [session]
   if (kind === 'session') throw missing('session', rest!)
   const other = await peerNamed(context, peer, rest!)
   if (other) return [other]
-  throw missing(kind === 'peer' ? 'peer' : /^\d/.test(word) ? 'job' : 'job, session or peer', rest!)
+  if (kind === 'peer') throw missing('peer', rest!)
+  if (/^\d/.test(word)) throw jobs!
+  throw new Failure(
+    'JOB_NOT_FOUND',
+    `${jobs!.message}, nor a session or peer of that name`,
+    '`errand list`, `errand session list` and `errand peer list` show those there are',
+  )
 }
 
-function missing(what: 'job' | 'session' | 'peer' | 'job, session or peer', word: string): Failure {
-  const [code, lists] = {
-    job: ['JOB_NOT_FOUND', '`errand list` shows'],
-    session: ['SESSION_NOT_FOUND', '`errand session list` shows'],
-    peer: ['PEER_NOT_FOUND', '`errand peer list` shows'],
-    'job, session or peer': ['JOB_NOT_FOUND', '`errand list`, `errand session list` and `errand peer list` show'],
+function missing(what: 'session' | 'peer', word: string): Failure {
+  const [code, list] = {
+    session: ['SESSION_NOT_FOUND', '`errand session list`'],
+    peer: ['PEER_NOT_FOUND', '`errand peer list`'],
   }[what]
-  return new Failure(code!, `there is no ${what} '${word}'`, `${lists} those there are`)
+  return new Failure(code!, `there is no ${what} '${word}'`, `${list} shows those there are`)
 }
 
-async function jobsNamed(context: Context, places: readonly Place[], word: string): Promise<Known[]> {
+/** Those of the places that have one; none has: what the first of them says. */
+async function jobsNamed(context: Context, places: readonly Place[], word: string): Promise<Known[] | Error> {
   const { signal } = context
   const found = await Promise.all(
-    places.map(async ({ table, location }) => {
-      const job = await table.job(jobWord(word), { signal }).catch(unless('JOB_NOT_FOUND'))
-      return job && jobKnown(context, job, location, await actorOf(job, signal))
+    places.map(async (place) => {
+      try {
+        const job = await place.table.job(jobWord(word), { signal })
+        return jobKnown(context, job, place, await actorOf(job, signal))
+      } catch (error) {
+        if (codeOf(error) !== 'JOB_NOT_FOUND') throw error
+        return error as Error
+      }
     }),
   )
-  return found.filter((one) => one !== undefined)
+  const jobs = found.filter((one): one is Known => !Error.isError(one))
+  return jobs.length > 0 ? jobs : (found[0] as Error)
 }
 
 async function sessionNamed(context: Context, peer: LocalPeer, word: string): Promise<Known | undefined> {
@@ -133,7 +144,7 @@ function actorOf(job: Job, signal: AbortSignal): Promise<ActorInspection | undef
 function jobKnown(
   context: Context,
   { snapshot: job }: Job,
-  location: string | undefined,
+  { location, at }: Place,
   actor: ActorInspection | undefined,
 ): Known {
   const { terminal } = context
@@ -143,9 +154,9 @@ function jobKnown(
   const text = facts([
     ['state', since === undefined ? state : `${state} since ${iso(since)}`],
     ['why', whyOf(reason)],
-    ['asks', question && `${questionText(question)}\n${answerLine(job, location)}`],
+    ['asks', question && `${questionText(question)}\n${answerLine(job, at)}`],
     ['paused', job.paused && 'as much as is kept of it was left unread'],
-    ['to read', job.hasMoreData ? ['errand', ...atWords(location), 'receive', jobId(job)].join(' ') : 'nothing new'],
+    ['to read', job.hasMoreData ? ['errand', ...atWords(at), 'receive', jobId(job)].join(' ') : 'nothing new'],
     ['command', job.command],
     ['type', job.type],
     ['where', job.location],
