@@ -138,6 +138,17 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
     prints: 'Nothing.',
     exits: '1 when the job has ended, 2 when an event is refused.',
   },
+  ask: {
+    about: [
+      'Sends an event to a machine, written as for [send](#errand-send), and waits for what the machine replies to it (`reply`): half a ' +
+        'minute, or as long as `--timeout` says. One machine is asked at a time.',
+    ],
+    prints: 'What it replies, as `receive` prints an output.',
+    json: 'an object: `jobId`, the instanceId of the job that it is, and `value`.',
+    exits:
+      '1 when its state has nothing for the event, when it fails over it, or has ended; 2 when the event is refused; 5 when no answer ' +
+      'came, and it may have handled it; 124 when `--timeout` ran out.',
+  },
   remove: {
     about: ['Deletes jobs that have ended with all they said; `--force` ends those first that have not.'],
     prints: 'Nothing; how many were removed, on standard error, where they were chosen by a flag.',

@@ -290,6 +290,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
   }),
   ticket: fields({ ticket: STRING }),
   process: fields({ pid: COUNT }),
+  /** What a machine has replied. */
+  answer: fields({ jobId: STRING, value: ref('value') }),
 
   /** Any value: as JSON has it, with a tag for what JSON lacks. */
   value: {
@@ -349,6 +351,7 @@ export const PRINTS: Readonly<Record<string, Printed>> = {
   suspend: JOBS,
   resume: JOBS,
   remove: JOBS,
+  ask: { schema: ref('answer') },
   inspect: {
     schema: {
       anyOf: [...INSPECTED, listOf({ anyOf: INSPECTED })],

@@ -159,7 +159,7 @@ export const TOPICS: readonly Topic[] = [
   },
   {
     name: 'actors',
-    about: 'statecharts that run on a peer: spawn, look, send, follow',
+    about: 'statecharts that run on a peer: spawn, look, send, ask, follow',
     text: lines(
       'errand up --offer approval.ts            what its file exports by defineMachine can be spawned here from now on',
       '',
@@ -168,6 +168,7 @@ export const TOPICS: readonly Topic[] = [
       '  id=$(errand --at server01 spawn approval --input \'{"what": "a new laptop"}\')',
       '  errand --at server01 inspect $id                        where it is, what it accepts now, what it did last',
       '  errand --at server01 send $id approve \'{"by": "Ann"}\'   an event, and its fields',
+      "  errand --at server01 ask $id 'what is asked'             the same, and what it replies",
       '  errand --at server01 events $id -f                      what happens in it, to its end',
       '  errand --at server01 receive $id                        what it emitted, and its output',
       'Its chart is shown as a tree. `●` is a state that it is in, and a line below a state is what leads out of it:',

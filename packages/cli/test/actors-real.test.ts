@@ -10,12 +10,17 @@ import { Machines, until } from './support/machines.ts'
 import { Screen, errand, hasTmux } from './support/screen.ts'
 
 const APPROVAL = fileURLToPath(new URL('../../runtime/test/fixtures/approval.ts', import.meta.url))
+const COUNTER = fileURLToPath(new URL('../../runtime/test/fixtures/machines.ts', import.meta.url))
 const ajv = new Ajv2020({ allErrors: true, strictTypes: false })
 
 let machines: Machines
 beforeAll(async () => {
   machines = new Machines()
-  await Promise.all([machines.up('laptop'), machines.up('server01', '--offer', APPROVAL)])
+  await Promise.all([
+    machines.up('laptop'),
+    machines.up('server01', '--offer', APPROVAL),
+    machines.up('server02', '--offer', COUNTER),
+  ])
   await machines.pair('laptop', 'server01')
   await machines.ok('server01', 'peer', 'allow', 'laptop', '--grant', 'connect,run:script,spawn:approval')
 }, 60_000)
@@ -122,6 +127,28 @@ timers       after patience (1 h)  in #
     await there('stop', id)
     expect(await refused('send', id, 'note')).toMatchObject({ code: 1, stderr: expect.stringContaining('ended') })
     expect(await refused('send', '4711', 'note')).toMatchObject({ code: 3 })
+  })
+
+  test('is asked, and answers', async () => {
+    const id = (await machines.ok('server02', 'spawn', 'counter', '--input', '{"from": 7}')).trim()
+    expect(await machines.ok('server02', 'ask', id, 'total')).toBe('7\n')
+    await machines.ok('server02', 'send', id, 'add', '{"n": 5}')
+    const document = JSON.parse(await machines.ok('server02', 'ask', id, 'total', '--json')) as { jobId: string }
+    const validate = ajv.compile(schemaOf(PRINTS['ask']!.schema))
+    expect(validate(document), JSON.stringify(document)).toBe(true)
+    const { instanceId } = JSON.parse(await machines.ok('server02', 'inspect', id, '--json=instanceId')) as never
+    expect(document).toEqual({ jobId: instanceId, value: 12 })
+    for (const [words, code, why] of [
+      [['go on'], 1, "does nothing on 'go on' there\n  it accepts now: "],
+      [['secret'], 2, "takes no event 'secret' from outside\n  it accepts now: "],
+      [['add', '{"n": "x"}'], 2, 'a number'],
+      [['note', '--timeout', '300ms'], 124, 'not done after 300ms'],
+    ] as const) {
+      const refusal = await machines.type('server02', ['ask', id, ...words])
+      expect(refusal).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(why) })
+    }
+    await machines.ok('server02', 'stop', id)
+    expect(await machines.type('server02', ['ask', id, 'total'])).toMatchObject({ code: 1 })
   })
 
   test('is spawned by who may, where it is offered, of an input that fits', async () => {

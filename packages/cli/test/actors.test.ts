@@ -263,6 +263,103 @@ describe('send', () => {
   })
 })
 
+describe('ask', () => {
+  const asked = (reply?: unknown): FakeJob => {
+    const job = actor()
+    job.replies = () => reply
+    return job
+  }
+
+  test('prints what it replies as receive would print it', async () => {
+    const job = asked('may we have a laptop?')
+    const peer = peerWith(job)
+    expect(await errand(['ask', '1', 'what is asked'], { peer })).toEqual({
+      code: 0,
+      out: 'may we have a laptop?\n',
+      err: '',
+    })
+    expect(job.questions).toEqual([[{ type: 'what is asked' }, {}]])
+    for (const value of ['text', { what: 'a laptop', by: undefined }, [{ n: 1 }, { n: 2 }], undefined, null, 5n]) {
+      const told = asked(value).yields(value)
+      for (const columns of [undefined, 80, 40]) {
+        const options = { peer: peerWith(told), ...(columns !== undefined && { columns }) }
+        const { out } = await errand(['ask', '1', 'look'], options)
+        expect(out).toBe((await errand(['receive', '1', '--keep'], options)).out)
+      }
+    }
+  })
+
+  test('an event is written as for send; --json is how it is answered', async () => {
+    const job = asked(new Date('2026-11-22T09:00:00Z'))
+    const peer = peerWith(job)
+    for (const words of [['price', '{"of": "lamp"}'], ['price {"of": "lamp"}'], ['{"type": "price", "of": "lamp"}']]) {
+      const { code, out } = await errand(['ask', '1', ...words, '--json'], { peer })
+      expect(code).toBe(0)
+      expect(JSON.parse(out)).toEqual({ jobId: job.instanceId, value: { $date: '2026-11-22T09:00:00.000Z' } })
+    }
+    expect(job.questions.map(([event]) => event)).toEqual(Array(3).fill({ type: 'price', of: 'lamp' }))
+    const { out } = await errand(['ask', '1', 'price', '--json=value'], { peer })
+    expect(out).toBe('{"value":{"$date":"2026-11-22T09:00:00.000Z"}}\n')
+    expect(await errand(['ask', '1', 'price', '--json=values'], { peer })).toMatchObject({ code: 2, out: '' })
+    expect(job.questions.length).toBe(4)
+  })
+
+  test.each([
+    ['INVALID_EVENT', 2, 'it accepts now: approve, reject'],
+    ['EVENT_NOT_ACCEPTED', 1, 'it accepts now: approve, reject'],
+    ['DENIED', 4, ''],
+    ['OUTCOME_UNKNOWN', 5, 'it may have handled it'],
+    ['RangeError', 1, ''],
+  ])('%s is said, and ends it with %i', async (code, exit, hint) => {
+    const job = asked()
+    job.replies = () => {
+      throw failure(code, 'no answer to that')
+    }
+    const { code: ended, out, err } = await errand(['ask', '1', 'price'], { peer: peerWith(job) })
+    expect({ ended, out }).toEqual({ ended: exit, out: '' })
+    expect(err).toContain('errand: no answer to that\n')
+    expect(err).toContain(hint)
+    const document = JSON.parse((await errand(['ask', '1', 'price', '--json'], { peer: peerWith(job) })).err)
+    expect(document).toMatchObject({ error: { code, message: 'no answer to that' } })
+  })
+
+  test('waits for --timeout, and no longer', async () => {
+    const job = asked()
+    const there = Promise.withResolvers<void>()
+    job.replies = (_, signal) => {
+      if (job.questions.length === 2) there.resolve()
+      return new Promise((_resolve, reject) => signal!.addEventListener('abort', () => reject(signal!.reason as Error)))
+    }
+    const { code, err } = await errand(['ask', '1', 'price', '--timeout', '50ms'], { peer: peerWith(job) })
+    expect({ code, err }).toEqual({ code: 124, err: expect.stringContaining('not done after 50ms') })
+    // Over there it is waited for as long.
+    expect(job.questions).toEqual([[{ type: 'price' }, { timeout: '50ms' }]])
+    const running = new Running(['ask', '1', 'price'], { peer: peerWith(job) })
+    await there.promise
+    running.signals.emit('SIGINT')
+    expect(await running.ended).toMatchObject({ code: 130, out: '' })
+  })
+
+  test('one machine, and nothing else', async () => {
+    const peer = peerWith(actor(1), actor(2), new FakeJob(3, { code: '1' }, {}), actor(4).end())
+    for (const [word, code, why] of [
+      ['approval*', 2, "'approval*' means 3 jobs here"],
+      ['none*', 2, "'none*' means no jobs here"],
+      ['3', 2, 'is no machine'],
+      ['4', 1, 'has ended'],
+      ['9', 3, 'no job 9 on laptop'],
+    ] as const)
+      expect(await errand(['ask', word, 'price'], { peer })).toEqual({
+        code,
+        out: '',
+        err: expect.stringContaining(why),
+      })
+    for (const words of [['1'], ['1', 'price', '{of}'], ['1', 'price', '[1]'], ['1', ''], ['1', 'a', '{}', 'b']])
+      expect(await errand(['ask', ...words], { peer })).toMatchObject({ code: 2, out: '' })
+    expect(peer.table.flatMap(({ questions }) => questions)).toEqual([])
+  })
+})
+
 describe('events JOB', () => {
   const busy = (): FakeJob =>
     actor().happens(

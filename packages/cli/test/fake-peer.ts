@@ -6,6 +6,7 @@ import type {
   ActorTransition,
   Completion,
   ConnectOptions,
+  Duration,
   Job,
   JobFilter,
   JobRecord,
@@ -13,6 +14,7 @@ import type {
   JobState,
   LocalPeer,
   MapOptions,
+  Outcome,
   PeerEvent,
   PeerInfo,
   PingAnswer,
@@ -326,6 +328,23 @@ export class FakeJob implements Job {
     const refused = this.refuses(event)
     if (refused) throw refused
     this.told.push(event)
+  }
+  /** What it replies; throws what it is refused with. */
+  replies: (event: { readonly type: string }, signal?: AbortSignal) => unknown = () => undefined
+  readonly questions: [event: { readonly type: string }, options: object][] = []
+  async ask<T>(
+    event: { readonly type: string },
+    o: { timeout?: Duration; signal?: AbortSignal | undefined } = {},
+  ): Promise<Outcome<T>> {
+    try {
+      this.#actorThere()
+      this.questions.push([event, plain(o)])
+      return { outcome: 'ok', value: (await this.replies(event, o.signal)) as T }
+    } catch (error) {
+      o.signal?.throwIfAborted()
+      const { code } = error as { code?: string }
+      return { outcome: code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'error', error: error as Error }
+    }
   }
   async inspect(): Promise<ActorInspection> {
     return this.#actorThere()

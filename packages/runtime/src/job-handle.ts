@@ -1,6 +1,7 @@
 // The handle of a job, wherever it is: reads its records, follows its state, sends it events.
 import { createChunkWriter, encode, type Cancel } from '@errand/transport'
-import type { ActorInspection, ActorTransition } from './actor-surface.ts'
+import { askTimeout, inTime, outcomeOf } from './actor-outcome.ts'
+import type { ActorInspection, ActorTransition, Outcome } from './actor-surface.ts'
 import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
 import { milliseconds } from './duration.ts'
@@ -328,6 +329,16 @@ export class JobHandle<O = unknown> implements Job<O> {
     const told = { type: 'actor.tell' as const, epoch: 0, from, seq: 1, count: 1, bytes: chunk.finish() }
     const { refused } = (await this.#ref.request(told, this.instanceId, o)) as TellAnswer
     if (refused?.[0]) throw refused[0][1]
+  }
+
+  async ask<T>(event: { readonly type: string }, o: { timeout?: Duration } & Cancel = {}): Promise<Outcome<T>> {
+    const { signal } = o
+    signal?.throwIfAborted()
+    const timeout = askTimeout(o.timeout)
+    return outcomeOf(async () => {
+      const asked = { type: 'actor.ask' as const, epoch: 0, event: encode(event), timeout }
+      return inTime(timeout, (until) => this.#ref.request(asked, this.instanceId, { signal, until }))
+    }, o)
   }
 
   async inspect(o: Cancel = {}): Promise<ActorInspection> {

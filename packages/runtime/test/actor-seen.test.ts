@@ -166,6 +166,33 @@ describe.each(Object.entries(places))('%s', (_, make) => {
     expect(seen.at(-1)).toBe('break: "counting" → "counting"')
   })
 
+  test('is asked, and what comes of it is never thrown', async () => {
+    await using place = await make()
+    const job = await place.table.startMachine(counter)
+    await job.tell({ type: 'add', n: 7 } as never)
+    expect(await job.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 7 })
+    const coming = job.ask({ type: 'later' })
+    await until('that it has the question', async () => (await job.inspect()).transitions.at(-1)?.event === 'later')
+    await job.tell({ type: 'now' })
+    expect(await within('its answer', coming)).toEqual({ outcome: 'ok', value: 'now' })
+    for (const [event, code] of [
+      ['go on', 'EVENT_NOT_ACCEPTED'],
+      ['secret', 'INVALID_EVENT'],
+    ] as const)
+      expect(await job.ask({ type: event })).toMatchObject({ outcome: 'error', error: { code } })
+    expect(await job.ask({ type: 'note', text: 'x' } as never, { timeout: 20 })).toMatchObject({
+      outcome: 'unknown',
+      error: { code: 'OUTCOME_UNKNOWN' },
+    })
+    const given = job.ask({ type: 'later' }, { signal: AbortSignal.timeout(20) })
+    expect((await refusal('it was given up', () => given)).name).toBe('TimeoutError')
+    await job.stop()
+    expect(await job.ask({ type: 'total' })).toMatchObject({ outcome: 'error', error: { code: 'ACTOR_GONE' } })
+    const other: Job = await place.table.start({ code: 'await sleep(60_000)' })
+    expect(await other.ask({ type: 'total' })).toMatchObject({ outcome: 'error', error: { code: 'USAGE' } })
+    await other.stop()
+  })
+
   test('an event that it does not take is refused, and what is no actor takes none', async () => {
     await using place = await make()
     const job = await place.table.startMachine(review)

@@ -51,15 +51,15 @@ async function tell(actor: Job, event: TypedEvent, signal: AbortSignal): Promise
   try {
     await actor.tell(event, { signal })
   } catch (error) {
-    if (codeOf(error) !== 'INVALID_EVENT') throw error
-    const now = await seen(actor, signal)
-    if (!now) throw error
-    throw new Failure(
-      'INVALID_EVENT',
-      (error as Error).message,
-      `it accepts now: ${now.accepts.join(', ') || 'nothing'}`,
-    )
+    throw codeOf(error) === 'INVALID_EVENT' ? await withAccepted(actor, error as Error, signal) : error
   }
+}
+
+/** Why it refuses an event, with what it takes now. */
+export async function withAccepted(actor: Job, error: Error, signal: AbortSignal): Promise<Error> {
+  const now = await seen(actor, signal)
+  if (!now) return error
+  return new Failure(codeOf(error)!, error.message, `it accepts now: ${now.accepts.join(', ') || 'nothing'}`)
 }
 
 function acceptsText({ accepts }: ActorInspection): string {
