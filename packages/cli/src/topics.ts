@@ -175,7 +175,9 @@ export const TOPICS: readonly Topic[] = [
       '  approve → approved [isOpen] / remember     on approve, if isOpen allows it, it does remember and comes to approved',
       '  after 5.0 s → late · always → … · done of work → …     it does that by itself',
       'Only events of its closed list may be sent to it; an event that does not fit is refused. Another peer needs the grant',
-      'spawn:NAME to spawn one, and jobs:send and jobs:read to send to one of somebody else, and to look at it.',
+      'spawn:NAME to spawn one (with --register or --group also run:script), and jobs:send and jobs:read to send to or ask one of',
+      'somebody else, and to look at it. What has happened in it is known while it is at work, the last 16 events; when it has',
+      'ended its job is left, with its states, what it emitted and its output.',
     ),
   },
   {

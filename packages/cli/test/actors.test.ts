@@ -95,6 +95,25 @@ describe('spawn', () => {
     expect(peer.spawned.length).toBe(1)
   })
 
+  test('an input that does not fit is said; where there is none, how to give one', async () => {
+    const peer = peerWith()
+    peer.startMachine = async () => {
+      throw failure('INVALID_INPUT', "machine 'approval' does not take that: a name is needed")
+    }
+    const none = await errand(['spawn', 'approval'], { peer })
+    expect(none).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringContaining('needed\n  --input is what it begins'),
+    })
+    const wrong = await errand(['spawn', 'approval', '--input', '5'], { peer })
+    expect(wrong).toEqual({
+      code: 2,
+      out: '',
+      err: "errand: machine 'approval' does not take that: a name is needed\n",
+    })
+  })
+
   test('one that is not offered is no such thing; --json is the job', async () => {
     const peer = peerWith()
     offering(peer)

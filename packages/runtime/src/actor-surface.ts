@@ -1,6 +1,7 @@
 // The surface of actors across peers: what programs are written against. Types only; nothing here runs.
 import type {
   ActorRef,
+  AnyEventObject,
   AnyStateMachine,
   ContextFrom,
   EmittedFrom,
@@ -50,9 +51,13 @@ export interface DurableRule {
   readonly migrate?: ((persisted: unknown, from: number) => unknown) | undefined
 }
 
-/** The events of a machine that may be sent to it. */
+/** The events of a machine that may be sent to it; whatever event, where it is not known what it is made of. */
 export type PublicEvent<D> =
-  D extends MachineDefinition<infer M, infer P, any> ? Extract<EventFromLogic<M>, { type: P }> : { type: string }
+  D extends MachineDefinition<infer M, infer P, any>
+    ? string extends P
+      ? AnyEventObject
+      : Extract<EventFromLogic<M>, { type: P }>
+    : AnyEventObject
 /** What a ref shows of an actor made of this definition. */
 export type RefSnapshot<D> =
   D extends MachineDefinition<infer M, any, infer C>

@@ -1,7 +1,7 @@
 // The handle of a job, wherever it is: reads its records, follows its state, sends it events.
 import { createChunkWriter, encode, type Cancel } from '@errand/transport'
 import { askTimeout, inTime, outcomeOf } from './actor-outcome.ts'
-import type { ActorInspection, ActorTransition, Outcome } from './actor-surface.ts'
+import type { ActorInspection, ActorTransition, Outcome, PublicEvent } from './actor-surface.ts'
 import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
 import { milliseconds } from './duration.ts'
@@ -320,7 +320,7 @@ export class JobHandle<O = unknown> implements Job<O> {
     return (await this.#ref.request({ type: 'items', from, limit }, this.instanceId, { signal })) as ItemSnapshot[]
   }
 
-  async tell(event: { readonly type: string }, o: Cancel = {}): Promise<void> {
+  async tell(event: PublicEvent<unknown>, o: Cancel = {}): Promise<void> {
     o.signal?.throwIfAborted()
     const chunk = createChunkWriter()
     chunk.add(event)
@@ -331,7 +331,7 @@ export class JobHandle<O = unknown> implements Job<O> {
     if (refused?.[0]) throw refused[0][1]
   }
 
-  async ask<T>(event: { readonly type: string }, o: { timeout?: Duration } & Cancel = {}): Promise<Outcome<T>> {
+  async ask<T>(event: PublicEvent<unknown>, o: { timeout?: Duration } & Cancel = {}): Promise<Outcome<T>> {
     const { signal } = o
     signal?.throwIfAborted()
     const timeout = askTimeout(o.timeout)
