@@ -274,7 +274,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'everything known of it: its history, why it failed, what it waits for; of a machine its statechart',
     flags: ['at'],
     words: [1, MANY],
-    examples: ['errand inspect 3', 'errand inspect session:build', 'errand inspect server01'],
+    examples: [
+      'errand inspect 3',
+      'errand inspect session:build',
+      'errand inspect server01',
+      'errand inspect actor:printer',
+    ],
     load: () => import('./commands/inspect.ts'),
   },
   {

@@ -92,6 +92,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
   job: fields(JOB, AT),
   /** As `inspect` prints it: of a machine with its actor, null once that has ended. */
   inspectedJob: fields(JOB, { ...AT, actor: nullable(ref('actor')) }),
+  /** As `inspect` prints one that is in no table of ours, by its registered name. */
+  namedActor: fields({ name: STRING, actor: ref('actor') }, AT),
   actor: fields({
     machine: STRING,
     version: nullable({ type: 'integer', minimum: 1 }),
@@ -335,7 +337,7 @@ export interface Printed {
 const JOBS: Printed = { schema: listOf(ref('job')) }
 const RECORDS: Printed = { schema: ref('record'), lines: true }
 const SESSIONS: Printed = { schema: listOf(ref('session')) }
-const INSPECTED = [ref('inspectedJob'), ref('session'), ref('peer')]
+const INSPECTED = [ref('inspectedJob'), ref('session'), ref('peer'), ref('namedActor')]
 
 /** By command. A command that is not here prints nothing with `--json`; where flags make it follow, records come behind. */
 export const PRINTS: Readonly<Record<string, Printed>> = {

@@ -14,6 +14,7 @@ import type {
   JobState,
   LocalPeer,
   MapOptions,
+  NamedActor,
   Outcome,
   PeerEvent,
   PeerInfo,
@@ -609,6 +610,15 @@ export class FakePeer extends FakeTable implements LocalPeer {
   async spawn(machine: unknown): Promise<never> {
     return noMachine(machine)
   }
+  /** By name, and for the names of other peers by `PEER NAME`. */
+  readonly called = new Map<string, NamedActor>()
+  async actor(name: string, { on }: { on?: string } = {}): Promise<NamedActor> {
+    this.lookedFor.push([name, on])
+    const found = this.called.get(on === undefined ? name : `${on} ${name}`)
+    if (!found) throw failure('NAME_NOT_FOUND', `no actor is called '${name}' on ${on ?? this.name}`)
+    return found
+  }
+  readonly lookedFor: [name: string, on: string | undefined][] = []
   link(): never {
     throw new Error('the command line links nobody')
   }

@@ -636,7 +636,7 @@ describe('inspect', () => {
     ['job:7', 'no job 7 on laptop\n'],
     ['session:7', "there is no session '7'"],
     ['peer:x', "there is no peer 'x'"],
-    ['x', "no job 'x' on laptop, nor a session or peer of that name\n"],
+    ['x', "no job 'x' on laptop, nor a session, peer or actor of that name\n"],
   ])('%s is not there: 3', async (word, said) => {
     expect(await errand(['inspect', word])).toMatchObject({ code: 3, err: expect.stringContaining(said) })
   })

@@ -59,6 +59,8 @@ test.each([
   [['inspect', 'one'], { client: true }],
   [['send', 'one', 'pause'], { client: true }],
   [['ask', 'one', 'total'], { client: true }],
+  [['spawn', 'counter', '--register', 'called'], { client: true }],
+  [['ask', 'called', 'total'], { client: true }],
   [['events', 'one'], { client: true }],
 ])('%j loads neither libp2p nor XState', async (words, { client }) => {
   const loaded = await loadedFor(words)

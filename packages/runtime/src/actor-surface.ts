@@ -189,6 +189,21 @@ export interface Ref<D = MachineDefinition>
   ready(o?: Cancel): Promise<void>
 }
 
+/** An actor that was found by its name, to be spoken to without a {@link Ref}: as a Job that is a machine can be. */
+export interface NamedActor {
+  /** What it was found by. */
+  readonly name: string
+  readonly address: ActorAddress
+  /** As {@link Job.tell}. */
+  tell(event: PublicEvent<unknown>, o?: Cancel): Promise<void>
+  /** As {@link Job.ask}. */
+  ask<T = unknown>(event: PublicEvent<unknown>, o?: { timeout?: Duration } & Cancel): Promise<Outcome<T>>
+  /** As {@link Job.inspect}. */
+  inspect(o?: Cancel): Promise<ActorInspection>
+  /** As {@link Job.transitions}, to the end of this one. */
+  transitions(o?: { after?: number } & Cancel): AsyncIterable<ActorTransition>
+}
+
 /** The actors behind a group's name, on this peer and on those that it is connected with, as they were at one moment. */
 export interface GroupSnapshot {
   /** Of all peers that are `reached`. */

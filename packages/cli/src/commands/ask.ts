@@ -5,7 +5,7 @@ import { EXIT } from '../exit-codes.ts'
 import { Failure, usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { untilDetached } from '../follow.ts'
-import { jobsOf, placesOf } from '../places.ts'
+import { instanceOf, meantBy, placesOf } from '../places.ts'
 import { ANSWER_FIELDS, checkFields, pick, tagged } from '../render/json.ts'
 import { outputText } from '../render/record.ts'
 import { typedEvent } from '../typed-event.ts'
@@ -18,17 +18,18 @@ export default async function ask(context: Context, flags: Flags, words: readonl
   const event = typedEvent(text, fields, false)
   checkFields(json ?? [], ANSWER_FIELDS)
   const peer = await context.connect()
-  const found = await jobsOf(await placesOf(peer, flags.at, context), [word], context)
-  const [actor] = found.map(({ job }) => job)
-  if (!actor || found.length > 1)
+  const found = await meantBy(peer, await placesOf(peer, flags.at, context), [word], context)
+  const [one] = found
+  if (!one || found.length > 1)
     throw usage(`'${word}' means ${found.length || 'no'} jobs here`, 'one is asked at a time')
+  const actor = 'job' in one ? one.job : one.actor
   return untilDetached(context, async (signal) => {
     const { timeout } = flags
     const asked = await actor.ask(event, { ...(timeout !== undefined && { timeout }), signal })
     if (asked.outcome !== 'ok') throw await refusal(asked.error)
     const { value } = asked
     if (json !== undefined) {
-      const document = { jobId: actor.instanceId, value: tagged(value) }
+      const document = { jobId: instanceOf(one), value: tagged(value) }
       await terminal.out(`${JSON.stringify(pick(document, json, ANSWER_FIELDS))}\n`)
     } else await terminal.out(`${outputText(terminal, value)}\n`)
     return EXIT.done
@@ -36,7 +37,7 @@ export default async function ask(context: Context, flags: Flags, words: readonl
     /** With what there is to do about it. */
     async function refusal(error: Error): Promise<Error> {
       const code = codeOf(error)
-      if (code === 'INVALID_EVENT' || code === 'EVENT_NOT_ACCEPTED') return withAccepted(actor!, error, signal)
+      if (code === 'INVALID_EVENT' || code === 'EVENT_NOT_ACCEPTED') return withAccepted(actor, error, signal)
       if (code !== 'OUTCOME_UNKNOWN') return error
       return new Failure(code, error.message, 'it may have handled it: `errand events` shows what it did last')
     }
