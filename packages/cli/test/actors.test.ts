@@ -327,7 +327,7 @@ describe('ask', () => {
     ['INVALID_EVENT', 2, 'it accepts now: approve, reject'],
     ['EVENT_NOT_ACCEPTED', 1, 'it accepts now: approve, reject'],
     ['DENIED', 4, ''],
-    ['OUTCOME_UNKNOWN', 5, 'it may have handled it'],
+    ['OUTCOME_UNKNOWN', 5, 'it may have handled it: `errand inspect 1` shows what has become of it'],
     ['RangeError', 1, ''],
   ])('%s is said, and ends it with %i', async (code, exit, hint) => {
     const job = asked()

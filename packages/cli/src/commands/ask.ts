@@ -7,6 +7,7 @@ import type { Flags } from '../flags.ts'
 import { untilDetached } from '../follow.ts'
 import { instanceOf, meantBy, placesOf } from '../places.ts'
 import { ANSWER_FIELDS, checkFields, pick, tagged } from '../render/json.ts'
+import { atWords, shellWord } from '../render/question.ts'
 import { outputText } from '../render/record.ts'
 import { typedEvent } from '../typed-event.ts'
 import { withAccepted } from './send-events.ts'
@@ -23,6 +24,7 @@ export default async function ask(context: Context, flags: Flags, words: readonl
   if (!one || found.length > 1)
     throw usage(`'${word}' means ${found.length || 'no'} jobs here`, 'one is asked at a time')
   const actor = 'job' in one ? one.job : one.actor
+  const { at } = one.place
   return untilDetached(context, async (signal) => {
     const { timeout } = flags
     const asked = await actor.ask(event, { ...(timeout !== undefined && { timeout }), signal })
@@ -39,7 +41,8 @@ export default async function ask(context: Context, flags: Flags, words: readonl
       const code = codeOf(error)
       if (code === 'INVALID_EVENT' || code === 'EVENT_NOT_ACCEPTED') return withAccepted(actor, error, signal)
       if (code !== 'OUTCOME_UNKNOWN') return error
-      return new Failure(code, error.message, 'it may have handled it: `errand events` shows what it did last')
+      const line = ['errand', ...atWords(at), 'inspect', shellWord(word)].join(' ')
+      return new Failure(code, error.message, `it may have handled it: \`${line}\` shows what has become of it`)
     }
   })
 }
