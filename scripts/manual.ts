@@ -134,9 +134,22 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
         '\'{"by": "Ann"}\'`, also as one word), or all of it as JSON. It settles when the event is in the inbox. What the machine does ' +
         'not take from outside, or what does not fit, is refused, and what it accepts now is said; an event that its present state has ' +
         'nothing for is sent and warned of.',
+      'Where no job is called so JOB may be the registered name (`spawn --register`) of an actor on that peer, whoever has spawned it. To ' +
+        'look for names on another peer takes the grant `jobs:read` there, to send to what somebody else has spawned `jobs:send`.',
     ],
     prints: 'Nothing.',
     exits: '1 when the job has ended, 2 when an event is refused.',
+  },
+  ask: {
+    about: [
+      'Sends an event to a machine, written as for [send](#errand-send), and waits for what the machine replies to it (`reply`): half a ' +
+        'minute, or as long as `--timeout` says. One machine is asked at a time; it may be said by its registered name.',
+    ],
+    prints: 'What it replies, as `receive` prints an output.',
+    json: 'an object: `jobId`, the instanceId of the job that it is, and `value`.',
+    exits:
+      '1 when its state has nothing for the event, when it fails over it, or has ended; 2 when the event is refused; 5 when no answer ' +
+      'came, and it may have handled it; 124 when `--timeout` ran out.',
   },
   remove: {
     about: ['Deletes jobs that have ended with all they said; `--force` ends those first that have not.'],
@@ -146,7 +159,8 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
   inspect: {
     about: [
       'Everything known: of a job its states with their times, why it failed, what it waits for, its children; of a session and a ' +
-        'peer the same kind of things. A word is a job first, then a session, then a peer; `job:`, `session:` and `peer:` say which.',
+        'peer the same kind of things. A word is a job first, then a session, then a peer, then the registered name of an actor; `job:`, ' +
+        '`session:`, `peer:` and `actor:` say which.',
       'Of a machine that is at work its actor too: where it is (`●` in the tree of its states), what it accepts now, its timers, its ' +
         'context, and what it did last. In the tree `approve → approved [isOpen] / remember` is: on the event approve, if the guard ' +
         'isOpen allows it, it does remember and comes to the state approved. A chart of thousands of states is shown in part, with the ' +
@@ -154,7 +168,8 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
     ],
     json:
       'the [job](#job), [session](#session) or [peer](#peer) document; an array where there are several. Of a machine’s job with ' +
-      '`actor`, an [actor](#actor) document, null once it has ended',
+      '`actor`, an [actor](#actor) document, null once it has ended; of an actor that is found by its name and is no job of that table ' +
+      '`name` and `actor`',
   },
   launch: {
     about: [
@@ -287,7 +302,8 @@ export const MANUAL: Readonly<Record<string, Entry>> = {
     about: [
       'Without JOB everything that happens, until it is left. With JOB: the states of these jobs, and of a machine what it did last, event ' +
         'by event, also those that it sent itself (a timer, the end of what it runs), and what it emitted; then it ends. With `--follow` ' +
-        'it goes on to the ends of the jobs, over lost links too; Ctrl-C only leaves.',
+        'it goes on to the ends of the jobs, over lost links too; Ctrl-C only leaves. What a machine did is known while it is at work.',
+      'Of an actor that is said by its registered name, and is no job of that table, there is what it did.',
     ],
     prints: 'A line for each; `(ignored)` behind what the state it was in had nothing for.',
     json: 'an object a line, as [`errand help events`](#events) describes them',
@@ -404,7 +420,7 @@ export const EXITS: Readonly<Record<number, string>> = {
   0: 'done; for `run`, `wait`, `receive --wait`: Completed. Also when who reads our output has left',
   1: 'the job Failed or was Stopped, or a general failure. Exactly one job that is a command: its own exit code, whatever that is',
   2: 'usage: nothing has been done',
-  3: 'no such job, session, peer or machine',
+  3: 'no such job, session, peer, machine or name',
   4: 'denied by the peer’s policy',
   5: 'the peer cannot be reached, or the session is Broken',
   124: '`--timeout` ran out; the job goes on',

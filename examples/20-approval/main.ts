@@ -38,4 +38,4 @@ await asked.tell({ type: 'approve', by: '' }).catch((error: Error & { code: stri
 })
 await asked.tell({ type: 'approve', by: 'the boss' })
 
-console.log('its output:', await toPromise(request as never))
+console.log('its output:', await toPromise(request))

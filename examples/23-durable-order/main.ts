@@ -2,7 +2,7 @@
 // started again the order is where it was, and the ref here goes on by itself.
 import { createPeer } from '@errand/runtime'
 import { libp2p } from '@errand/transport/libp2p'
-import { toPromise, waitFor, type AnyActorRef } from 'xstate'
+import { toPromise, waitFor } from 'xstate'
 import { startPeer } from '../peers.ts'
 import { order } from './order.ts'
 
@@ -28,18 +28,18 @@ await mine.tell({ type: 'add', item: 'a lamp' })
 await server01.kill()
 await server01.restart()
 await mine.tell({ type: 'add', item: 'a pen' })
-await waitFor(mine as unknown as AnyActorRef, ({ context }) => context.items.length === 3)
+await waitFor(mine, ({ context }) => context.items.length === 3)
 show('killed in the middle')
 
 await mine.tell({ type: 'pay', amount: 42 })
-await waitFor(mine as unknown as AnyActorRef, ({ value }) => value === 'cooling')
+await waitFor(mine, ({ value }) => value === 'cooling')
 const due = performance.now() + 3_000
 show('paid')
 
 await server01.kill()
 await new Promise((resolve) => setTimeout(resolve, 1_000))
 await server01.restart()
-const output = await toPromise(mine as unknown as AnyActorRef)
+const output = await toPromise(mine)
 const late = (performance.now() - due) / 1000
 console.log('its output:', output)
 console.log(`its deadline was kept: ${late > -0.1 && late < 5}`)

@@ -1,4 +1,4 @@
-// npm run reference: docs/api, a page for each entry of @errand/runtime and @errand/transport, from their docstrings.
+// npm run docs: docs/api, a page for each entry of @errand/runtime and @errand/transport, from their docstrings.
 // Fails where a public export has none, where one speaks of a type that is not exported, or points to what is not there.
 // With `--check` nothing is written: it fails where a page is not what it would be.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -97,7 +97,7 @@ async function write(folder: string): Promise<number> {
   )
   writeFileSync(
     join(folder, 'README.md'),
-    `# The TypeScript API\n\nMade from the docstrings by \`npm run reference\`; do not edit. Durations are milliseconds or text such as \`30s\`; errors\nare compared by \`code\`; whatever has \`Symbol.asyncDispose\` is closed by whoever made it (\`await using\`).\n\n${list.join('\n')}\n`,
+    `# The TypeScript API\n\nMade from the docstrings by \`npm run docs\`; do not edit. Durations are milliseconds or text such as \`30s\`; errors\nare compared by \`code\`; whatever has \`Symbol.asyncDispose\` is closed by whoever made it (\`await using\`).\n\n${list.join('\n')}\n`,
   )
   return app.logger.errorCount + app.logger.warningCount
 }

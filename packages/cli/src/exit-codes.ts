@@ -36,6 +36,7 @@ export const BY_CODE: Readonly<Record<string, number>> = {
   SESSION_NOT_FOUND: EXIT.unknown,
   SESSION_EXPIRED: EXIT.unknown,
   PEER_NOT_FOUND: EXIT.unknown,
+  NAME_NOT_FOUND: EXIT.unknown,
   DENIED: EXIT.denied,
   PEER_UNREACHABLE: EXIT.unreachable,
   PEER_LOST: EXIT.unreachable,

@@ -71,7 +71,7 @@ async function sayNews(context: Context, { place, job }: PlacedJob, signal: Abor
   try {
     for await (const snapshot of job.watch({ signal })) {
       const question = snapshot.state === 'Blocked' ? snapshot.question : undefined
-      if (question && question.id !== said) sayQuestion(context.terminal, snapshot, place.location)
+      if (question && question.id !== said) sayQuestion(context.terminal, snapshot, place.at)
       said = question?.id
       link.job(snapshot)
     }

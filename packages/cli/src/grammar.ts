@@ -244,6 +244,20 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./commands/send.ts'),
   },
   {
+    path: 'ask',
+    group: 'Jobs',
+    usage: 'JOB EVENT [JSON]',
+    summary: 'send a machine an EVENT, and its fields, and print what it replies',
+    flags: ['at'],
+    words: [2, 3],
+    examples: [
+      "errand --at server01 ask approval 'what is asked'",
+      'errand ask 3 price \'{"of": "a lamp"}\' --timeout 5s',
+      'errand ask 3 price --json',
+    ],
+    load: () => import('./commands/ask.ts'),
+  },
+  {
     path: 'remove',
     group: 'Jobs',
     usage: 'JOB… | --finished | --older-than D',
@@ -260,7 +274,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'everything known of it: its history, why it failed, what it waits for; of a machine its statechart',
     flags: ['at'],
     words: [1, MANY],
-    examples: ['errand inspect 3', 'errand inspect session:build', 'errand inspect server01'],
+    examples: [
+      'errand inspect 3',
+      'errand inspect session:build',
+      'errand inspect server01',
+      'errand inspect actor:printer',
+    ],
     load: () => import('./commands/inspect.ts'),
   },
   {

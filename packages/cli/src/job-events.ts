@@ -1,5 +1,12 @@
 // What happens to jobs, and in those that are actors: what was last, then, to who follows, whatever happens to their ends.
-import { codeOf, isFinished, type ActorTransition, type Job, type JobSnapshot } from '@errand/runtime/client'
+import {
+  codeOf,
+  isFinished,
+  type ActorTransition,
+  type Job,
+  type JobSnapshot,
+  type NamedActor,
+} from '@errand/runtime/client'
 import type { Happening } from './render/event.ts'
 
 /** One thing of a job; `missed`: before it some are not told. */
@@ -47,6 +54,22 @@ export async function tellJob(
     over.abort()
     await first?.catch(() => undefined)
   }
+}
+
+/** The same of an actor that is in no table of ours: what has happened in it, for what its job says is not ours to see. */
+export async function tellActor(
+  actor: NamedActor,
+  tell: Tell,
+  { follow, signal }: { follow: boolean; signal: AbortSignal },
+): Promise<void> {
+  const transitions = follow ? actor.transitions({ signal }) : (await actor.inspect({ signal })).transitions
+  let last: number | undefined
+  for await (const transition of transitions) {
+    const { at, seq } = transition
+    await tell({ kind: 'transition', at, transition, missed: last !== undefined && seq > last + 1 })
+    last = seq
+  }
+  signal.throwIfAborted()
 }
 
 /** A stream of which the first one was asked for already. */

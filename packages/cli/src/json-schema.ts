@@ -92,6 +92,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
   job: fields(JOB, AT),
   /** As `inspect` prints it: of a machine with its actor, null once that has ended. */
   inspectedJob: fields(JOB, { ...AT, actor: nullable(ref('actor')) }),
+  /** As `inspect` prints one that is in no table of ours, by its registered name. */
+  namedActor: fields({ name: STRING, actor: ref('actor') }, AT),
   actor: fields({
     machine: STRING,
     version: nullable({ type: 'integer', minimum: 1 }),
@@ -290,6 +292,8 @@ export const DEFS: Readonly<Record<string, Schema>> = {
   }),
   ticket: fields({ ticket: STRING }),
   process: fields({ pid: COUNT }),
+  /** What a machine has replied. */
+  answer: fields({ jobId: STRING, value: ref('value') }),
 
   /** Any value: as JSON has it, with a tag for what JSON lacks. */
   value: {
@@ -333,7 +337,7 @@ export interface Printed {
 const JOBS: Printed = { schema: listOf(ref('job')) }
 const RECORDS: Printed = { schema: ref('record'), lines: true }
 const SESSIONS: Printed = { schema: listOf(ref('session')) }
-const INSPECTED = [ref('inspectedJob'), ref('session'), ref('peer')]
+const INSPECTED = [ref('inspectedJob'), ref('session'), ref('peer'), ref('namedActor')]
 
 /** By command. A command that is not here prints nothing with `--json`; where flags make it follow, records come behind. */
 export const PRINTS: Readonly<Record<string, Printed>> = {
@@ -349,6 +353,7 @@ export const PRINTS: Readonly<Record<string, Printed>> = {
   suspend: JOBS,
   resume: JOBS,
   remove: JOBS,
+  ask: { schema: ref('answer') },
   inspect: {
     schema: {
       anyOf: [...INSPECTED, listOf({ anyOf: INSPECTED })],

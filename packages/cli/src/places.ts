@@ -5,12 +5,14 @@ import {
   type Job,
   type JobFilter,
   type JobState,
+  type LocalPeer,
+  type NamedActor,
   type Peer,
   type Session,
   type Target,
 } from '@errand/runtime/client'
 import type { Context } from './context.ts'
-import { usage } from './failure.ts'
+import { Failure, usage } from './failure.ts'
 import { JOB_STATES } from './flags.ts'
 import { jobId } from './render/job.ts'
 import { checkFields, JOB_FIELDS, jobDocument, pick } from './render/json.ts'
@@ -23,6 +25,8 @@ type JobTable = Pick<Session, 'start' | 'startMachine' | 'jobs' | 'job' | 'setTh
 export interface Place {
   /** What `--at` called it, where several tables are spoken to: then lines and rows say whose they are. */
   readonly location: string | undefined
+  /** What `--at` calls it, in a line to type; undefined is our own table. */
+  readonly at: string | undefined
   readonly table: JobTable
   /** Whose table it is; our own peer's is no session's. */
   readonly session?: Session | undefined
@@ -76,14 +80,14 @@ export async function placesMeant(
   const own = (location: string | undefined): PlaceMeant => ({
     word: undefined,
     location,
-    open: async () => ({ location, table: peer }),
+    open: async () => ({ location, at: undefined, table: peer }),
   })
   const other = (word: string, location: string | undefined, open: typeof tableOf): PlaceMeant => ({
     word,
     location,
     async open(here) {
       const session = await open(peer, word, here)
-      return { location, table: session, session }
+      return { location, at: word, table: session, session }
     },
   })
   if (at === undefined || at.length === 0) return [own(undefined)]
@@ -156,21 +160,99 @@ export async function jobsOf(
   context: Context,
 ): Promise<PlacedJob[]> {
   const { signal } = context
+  const found = await each(places, words, context, async (place, word) => {
+    return { place, job: await place.table.job(jobWord(word), { signal }) }
+  })
+  // The same job named twice (`errand wait 1 Job1`) is one job.
+  const seen = new Set<string>()
+  return found.filter(({ job }) => !seen.has(job.instanceId) && seen.add(job.instanceId))
+}
+
+/** An actor that has a name there, and is a job of a table that is not ours. */
+export interface PlacedActor {
+  readonly place: Place
+  readonly actor: NamedActor
+}
+export type Meant = PlacedJob | PlacedActor
+
+/**
+ * The same; what is no job there may be the registered name of an actor: a job all the same where it is one of that table.
+ * @throws JobNotFoundError
+ */
+export async function meantBy(
+  peer: LocalPeer,
+  places: readonly Place[],
+  words: readonly string[],
+  context: Context,
+): Promise<Meant[]> {
+  const { signal } = context
+  const found = await each<Meant>(places, words, context, async (place, word) => {
+    try {
+      return { place, job: await place.table.job(jobWord(word), { signal }) }
+    } catch (error) {
+      if (codeOf(error) !== 'JOB_NOT_FOUND') throw error
+      return actorCalled(peer, place, word, error as Error, signal)
+    }
+  })
+  const seen = new Set<string>()
+  return found.filter((one) => !seen.has(instanceOf(one)) && seen.add(instanceOf(one)))
+}
+
+/** The instanceId of the job that it is. */
+export function instanceOf(one: Meant): string {
+  return 'job' in one ? one.job.instanceId : one.actor.address.path.split('/').at(-1)!
+}
+
+/**
+ * Whoever has that registered name on the peer of a place.
+ * @throws `noJob`, that there is no such job: nobody has, or we may not look, which is said with it
+ */
+export async function actorCalled(
+  peer: LocalPeer,
+  place: Place,
+  word: string,
+  noJob: Error & { readonly hint?: string | undefined },
+  signal: AbortSignal,
+): Promise<Meant> {
+  // A number is a job's.
+  if (/^\d+(?:\.\d+)*$/.test(word)) throw noJob
+  const on = place.session?.peerId
+  const actor = await peer.actor(word, { ...(on !== undefined && { on }), signal }).catch((error: unknown) => {
+    if (codeOf(error) === 'NAME_NOT_FOUND') throw noJob
+    if (codeOf(error) !== 'DENIED') throw error
+    const hint = [noJob.hint, 'whether an actor is called so is told with the grant jobs:read']
+      .filter(Boolean)
+      .join('; ')
+    throw new Failure(codeOf(noJob)!, noJob.message, hint)
+  })
+  try {
+    return { place, job: await place.table.job(instanceOf({ place, actor }), { signal }) }
+  } catch (error) {
+    if (codeOf(error) !== 'JOB_NOT_FOUND') throw error
+    return { place, actor }
+  }
+}
+
+async function each<T extends Meant>(
+  places: readonly Place[],
+  words: readonly string[],
+  context: Context,
+  one: (place: Place, word: string) => Promise<T>,
+): Promise<(T | PlacedJob)[]> {
+  const { signal } = context
   const names = words.includes('-') ? await withInput(words, context) : words
   const found = await Promise.all(
     places.map((place) =>
       Promise.all(
-        names.map(async (word): Promise<PlacedJob[]> => {
+        names.map(async (word): Promise<(T | PlacedJob)[]> => {
           // Of names that are like it there may be none; one that is named must be there.
           if (/[*?]/.test(word)) return (await place.table.jobs({ name: word, signal })).map((job) => ({ place, job }))
-          return [{ place, job: await place.table.job(jobWord(word), { signal }) }]
+          return [await one(place, word)]
         }),
       ),
     ),
   )
-  // The same job named twice (`errand wait 1 Job1`) is one job.
-  const seen = new Set<string>()
-  return found.flat(2).filter(({ job }) => !seen.has(job.instanceId) && seen.add(job.instanceId))
+  return found.flat(2)
 }
 
 /** States of jobs that have ended, and of those that have not. */

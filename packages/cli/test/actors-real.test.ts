@@ -10,14 +10,20 @@ import { Machines, until } from './support/machines.ts'
 import { Screen, errand, hasTmux } from './support/screen.ts'
 
 const APPROVAL = fileURLToPath(new URL('../../runtime/test/fixtures/approval.ts', import.meta.url))
+const COUNTER = fileURLToPath(new URL('../../runtime/test/fixtures/machines.ts', import.meta.url))
+const GRANTS = 'connect,run:script,spawn:approval'
 const ajv = new Ajv2020({ allErrors: true, strictTypes: false })
 
 let machines: Machines
 beforeAll(async () => {
   machines = new Machines()
-  await Promise.all([machines.up('laptop'), machines.up('server01', '--offer', APPROVAL)])
+  await Promise.all([
+    machines.up('laptop'),
+    machines.up('server01', '--offer', APPROVAL),
+    machines.up('server02', '--offer', COUNTER),
+  ])
   await machines.pair('laptop', 'server01')
-  await machines.ok('server01', 'peer', 'allow', 'laptop', '--grant', 'connect,run:script,spawn:approval')
+  await machines.ok('server01', 'peer', 'allow', 'laptop', '--grant', GRANTS)
 }, 60_000)
 afterAll(() => machines[Symbol.asyncDispose](), 60_000)
 
@@ -122,6 +128,58 @@ timers       after patience (1 h)  in #
     await there('stop', id)
     expect(await refused('send', id, 'note')).toMatchObject({ code: 1, stderr: expect.stringContaining('ended') })
     expect(await refused('send', '4711', 'note')).toMatchObject({ code: 3 })
+  })
+
+  test('is asked, and answers', async () => {
+    const id = (await machines.ok('server02', 'spawn', 'counter', '--input', '{"from": 7}')).trim()
+    expect(await machines.ok('server02', 'ask', id, 'total')).toBe('7\n')
+    await machines.ok('server02', 'send', id, 'add', '{"n": 5}')
+    const document = JSON.parse(await machines.ok('server02', 'ask', id, 'total', '--json')) as { jobId: string }
+    const validate = ajv.compile(schemaOf(PRINTS['ask']!.schema))
+    expect(validate(document), JSON.stringify(document)).toBe(true)
+    const { instanceId } = JSON.parse(await machines.ok('server02', 'inspect', id, '--json=instanceId')) as never
+    expect(document).toEqual({ jobId: instanceId, value: 12 })
+    for (const [words, code, why] of [
+      [['go on'], 1, "does nothing on 'go on' there\n  it accepts now: "],
+      [['secret'], 2, "takes no event 'secret' from outside\n  it accepts now: "],
+      [['add', '{"n": "x"}'], 2, 'a number'],
+      [['note', '--timeout', '300ms'], 124, 'not done after 300ms'],
+    ] as const) {
+      const refusal = await machines.type('server02', ['ask', id, ...words])
+      expect(refusal).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(why) })
+    }
+    await machines.ok('server02', 'stop', id)
+    expect(await machines.type('server02', ['ask', id, 'total'])).toMatchObject({ code: 1 })
+  })
+
+  test('is found by its registered name, also where it is no job of ours', async () => {
+    const words = ['spawn', 'approval', '--register', 'desk', '--input', '{"what": "a desk"}']
+    const id = (await there(...words)).trim()
+    // Its peer's owner has other jobs than who spawned it.
+    const here = (...line: string[]): Promise<string> => machines.ok('server01', ...line)
+    expect(await machines.type('server01', ['send', id, 'note'])).toMatchObject({ code: 3 })
+    expect(await here('send', 'desk', 'note')).toBe('')
+    const [shown] = [await here('inspect', 'desk')]
+    expect(shown).toMatch(/^actor desk\ninstance /)
+    expect(shown).toContain('is in        waiting.noted\n')
+    const validate = ajv.compile(schemaOf(PRINTS['inspect']!.schema))
+    const document = JSON.parse(await here('inspect', 'desk', '--json')) as unknown
+    expect(validate(document), JSON.stringify(document)).toBe(true)
+    expect(document).toMatchObject({ name: 'desk', actor: { value: { waiting: 'noted' } } })
+    expect(await machines.type('server01', ['ask', 'desk', 'remind'])).toMatchObject({ code: 2, stdout: '' })
+    await using following = machines.follow('server01', 'events', 'desk', '-f', '--json=event,type')
+    await following.until(({ stdout }) => stdout.includes('note'))
+    // Who spawned it may not look names up there, and is told so.
+    const refusal = await refused('send', 'desk', 'note')
+    expect(refusal).toMatchObject({ code: 3, stderr: expect.stringContaining('with the grant jobs:read') })
+    await machines.ok('server01', 'peer', 'allow', 'laptop', '--grant', `${GRANTS},jobs:read`)
+    // To them it is the job that it is.
+    expect(await there('inspect', 'desk')).toContain(`job ${id}  `)
+    await there('send', 'desk', 'reject {"by": "Bob"}')
+    await following.until(({ documents: all }) => all.some(({ type }) => type === 'reject'))
+    expect(await following.ended).toBe(0)
+    expect(await machines.type('server01', ['send', 'desk', 'note'])).toMatchObject({ code: 3 })
+    await machines.ok('server01', 'peer', 'allow', 'laptop', '--grant', GRANTS)
   })
 
   test('is spawned by who may, where it is offered, of an input that fits', async () => {

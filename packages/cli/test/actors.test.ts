@@ -1,5 +1,5 @@
 // Actors at the command line, with a peer in memory: spawned, looked at, followed, sent to.
-import type { ActorInspection, ChartState } from '@errand/runtime/client'
+import type { ActorInspection, ChartState, NamedActor } from '@errand/runtime/client'
 import { describe, expect, test } from 'vitest'
 import { stripVTControlCharacters } from 'node:util'
 import { failure, FakeJob, FakePeer, FakeSession } from './fake-peer.ts'
@@ -93,6 +93,25 @@ describe('spawn', () => {
     const broken = await errand(['spawn', 'approval', '--input', '{what}'], { peer })
     expect(broken).toMatchObject({ code: 2, err: expect.stringContaining('is not JSON') })
     expect(peer.spawned.length).toBe(1)
+  })
+
+  test('an input that does not fit is said; where there is none, how to give one', async () => {
+    const peer = peerWith()
+    peer.startMachine = async () => {
+      throw failure('INVALID_INPUT', "machine 'approval' does not take that: a name is needed")
+    }
+    const none = await errand(['spawn', 'approval'], { peer })
+    expect(none).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringContaining('needed\n  --input is what it begins'),
+    })
+    const wrong = await errand(['spawn', 'approval', '--input', '5'], { peer })
+    expect(wrong).toEqual({
+      code: 2,
+      out: '',
+      err: "errand: machine 'approval' does not take that: a name is needed\n",
+    })
   })
 
   test('one that is not offered is no such thing; --json is the job', async () => {
@@ -260,6 +279,221 @@ describe('send', () => {
       err: '',
     })
     expect(job.told).toEqual([{ type: 'approve' }])
+  })
+})
+
+describe('ask', () => {
+  const asked = (reply?: unknown): FakeJob => {
+    const job = actor()
+    job.replies = () => reply
+    return job
+  }
+
+  test('prints what it replies as receive would print it', async () => {
+    const job = asked('may we have a laptop?')
+    const peer = peerWith(job)
+    expect(await errand(['ask', '1', 'what is asked'], { peer })).toEqual({
+      code: 0,
+      out: 'may we have a laptop?\n',
+      err: '',
+    })
+    expect(job.questions).toEqual([[{ type: 'what is asked' }, {}]])
+    for (const value of ['text', { what: 'a laptop', by: undefined }, [{ n: 1 }, { n: 2 }], undefined, null, 5n]) {
+      const told = asked(value).yields(value)
+      for (const columns of [undefined, 80, 40]) {
+        const options = { peer: peerWith(told), ...(columns !== undefined && { columns }) }
+        const { out } = await errand(['ask', '1', 'look'], options)
+        expect(out).toBe((await errand(['receive', '1', '--keep'], options)).out)
+      }
+    }
+  })
+
+  test('an event is written as for send; --json is how it is answered', async () => {
+    const job = asked(new Date('2026-11-22T09:00:00Z'))
+    const peer = peerWith(job)
+    for (const words of [['price', '{"of": "lamp"}'], ['price {"of": "lamp"}'], ['{"type": "price", "of": "lamp"}']]) {
+      const { code, out } = await errand(['ask', '1', ...words, '--json'], { peer })
+      expect(code).toBe(0)
+      expect(JSON.parse(out)).toEqual({ jobId: job.instanceId, value: { $date: '2026-11-22T09:00:00.000Z' } })
+    }
+    expect(job.questions.map(([event]) => event)).toEqual(Array(3).fill({ type: 'price', of: 'lamp' }))
+    const { out } = await errand(['ask', '1', 'price', '--json=value'], { peer })
+    expect(out).toBe('{"value":{"$date":"2026-11-22T09:00:00.000Z"}}\n')
+    expect(await errand(['ask', '1', 'price', '--json=values'], { peer })).toMatchObject({ code: 2, out: '' })
+    expect(job.questions.length).toBe(4)
+  })
+
+  test.each([
+    ['INVALID_EVENT', 2, 'it accepts now: approve, reject'],
+    ['EVENT_NOT_ACCEPTED', 1, 'it accepts now: approve, reject'],
+    ['DENIED', 4, ''],
+    ['OUTCOME_UNKNOWN', 5, 'it may have handled it: `errand inspect 1` shows what has become of it'],
+    ['RangeError', 1, ''],
+  ])('%s is said, and ends it with %i', async (code, exit, hint) => {
+    const job = asked()
+    job.replies = () => {
+      throw failure(code, 'no answer to that')
+    }
+    const { code: ended, out, err } = await errand(['ask', '1', 'price'], { peer: peerWith(job) })
+    expect({ ended, out }).toEqual({ ended: exit, out: '' })
+    expect(err).toContain('errand: no answer to that\n')
+    expect(err).toContain(hint)
+    const document = JSON.parse((await errand(['ask', '1', 'price', '--json'], { peer: peerWith(job) })).err)
+    expect(document).toMatchObject({ error: { code, message: 'no answer to that' } })
+  })
+
+  test('waits for --timeout, and no longer', async () => {
+    const job = asked()
+    const there = Promise.withResolvers<void>()
+    job.replies = (_, signal) => {
+      if (job.questions.length === 2) there.resolve()
+      return new Promise((_resolve, reject) => signal!.addEventListener('abort', () => reject(signal!.reason as Error)))
+    }
+    const { code, err } = await errand(['ask', '1', 'price', '--timeout', '50ms'], { peer: peerWith(job) })
+    expect({ code, err }).toEqual({ code: 124, err: expect.stringContaining('not done after 50ms') })
+    // Over there it is waited for as long.
+    expect(job.questions).toEqual([[{ type: 'price' }, { timeout: '50ms' }]])
+    const running = new Running(['ask', '1', 'price'], { peer: peerWith(job) })
+    await there.promise
+    running.signals.emit('SIGINT')
+    expect(await running.ended).toMatchObject({ code: 130, out: '' })
+  })
+
+  test('one machine, and nothing else', async () => {
+    const peer = peerWith(actor(1), actor(2), new FakeJob(3, { code: '1' }, {}), actor(4).end())
+    for (const [word, code, why] of [
+      ['approval*', 2, "'approval*' means 3 jobs here"],
+      ['none*', 2, "'none*' means no jobs here"],
+      ['3', 2, 'is no machine'],
+      ['4', 1, 'has ended'],
+      ['9', 3, 'no job 9 on laptop'],
+    ] as const)
+      expect(await errand(['ask', word, 'price'], { peer })).toEqual({
+        code,
+        out: '',
+        err: expect.stringContaining(why),
+      })
+    for (const words of [['1'], ['1', 'price', '{of}'], ['1', 'price', '[1]'], ['1', ''], ['1', 'a', '{}', 'b']])
+      expect(await errand(['ask', ...words], { peer })).toMatchObject({ code: 2, out: '' })
+    expect(peer.table.flatMap(({ questions }) => questions)).toEqual([])
+  })
+})
+
+describe('a registered name', () => {
+  /** As somebody else's actor is found by its name. */
+  const named = (job: FakeJob, name: string): NamedActor => ({
+    name,
+    address: { peer: 'peer-id', path: `other-session/${job.instanceId}`, epoch: 1 },
+    tell: (event) => job.tell(event),
+    ask: (event, o) => job.ask(event, o),
+    inspect: () => job.inspect(),
+    transitions: (o) => job.transitions(o),
+  })
+  const world = async (): Promise<{ peer: FakePeer; job: FakeJob }> => {
+    const peer = peerWith(actor(1)).knows('server01')
+    await peer.home('server01')
+    const job = actor(9)
+    job.replies = () => 'what?'
+    job.happens({ event: 'remind', from: 'waiting', to: 'waiting' })
+    peer.called.set('printer', named(job, 'printer'))
+    peer.called.set('far-id far', named(job, 'far'))
+    return { peer, job }
+  }
+
+  test.each([
+    [[], 'printer'],
+    [['--at', 'server01'], 'far'],
+  ])('%j is sent to, asked, looked at and followed by it', async (at, name) => {
+    const { peer, job } = await world()
+    const type = (...words: string[]): ReturnType<typeof errand> => errand([...at, ...words], { peer })
+    expect(await type('send', name, 'approve', '{"by": "Ann"}')).toEqual({ code: 0, out: '', err: '' })
+    expect(job.told).toEqual([{ type: 'approve', by: 'Ann' }])
+    expect(await type('ask', name, 'what')).toEqual({ code: 0, out: 'what?\n', err: '' })
+    expect(JSON.parse((await type('ask', name, 'what', '--json')).out)).toEqual({
+      jobId: job.instanceId,
+      value: 'what?',
+    })
+    const looked = await type('inspect', name)
+    expect(looked.out).toMatch(new RegExp(`^actor ${name}\ninstance  ${job.instanceId}\nsession   other-session\n`))
+    expect(looked.out).toContain('\naccepts now  approve, reject\n')
+    expect((await type('inspect', `actor:${name}`)).out).toBe(looked.out)
+    expect(JSON.parse((await type('inspect', name, '--json')).out)).toMatchObject({
+      name,
+      actor: { machine: 'approval', value: 'waiting' },
+    })
+    expect((await type('events', name)).out).toBe(
+      `2026-11-22T09:00:01.000Z  ${name.padEnd(12)}  remind        waiting\n`,
+    )
+    const [, line] = (await type('events', name, '--json=jobId,type')).out.split('\n')
+    expect(JSON.parse(line!)).toEqual({ jobId: job.instanceId, type: 'remind' })
+    const following = new Running([...at, 'events', name, '-f'], { peer })
+    await following.stdout.has('remind')
+    job.happens({ event: 'approve', from: 'waiting', to: 'approved' }).end()
+    expect(await following.ended).toMatchObject({ code: 0, out: expect.stringContaining('waiting → approved\n') })
+  })
+
+  test('of one of that table is that job', async () => {
+    const { peer } = await world()
+    const mine = peer.table[0]!
+    peer.called.set('mine', named(mine, 'mine'))
+    expect((await errand(['inspect', 'mine'], { peer })).out).toMatch(/^job 1 {2}approval1\n/)
+    expect((await errand(['events', 'mine'], { peer })).out).toContain('job 1         Running')
+    // It is one, however it is called.
+    await errand(['send', 'mine', 'approve'], { peer })
+    expect(mine.told).toEqual([{ type: 'approve' }])
+  })
+
+  test('is looked for where there is no such job, session or peer, and nowhere else', async () => {
+    const { peer, job } = await world()
+    for (const name of ['approval1', 'server01']) peer.called.set(name, named(job, name))
+    expect((await errand(['inspect', 'approval1'], { peer })).out).toMatch(/^job 1 /)
+    expect((await errand(['inspect', 'server01'], { peer })).out).toMatch(/^peer server01\n/)
+    expect((await errand(['inspect', 'actor:server01'], { peer })).out).toMatch(/^actor server01\n/)
+    await errand(['send', 'approval1', 'approve'], { peer })
+    expect(peer.table[0]!.told.length).toBe(1)
+    expect(job.told).toEqual([])
+    peer.lookedFor.length = 0
+    for (const words of [
+      ['send', '7', 'x'],
+      ['send', '7.1', 'x'],
+      ['receive', 'printer'],
+      ['stop', 'printer'],
+    ])
+      expect(await errand(words, { peer })).toMatchObject({ code: 3, err: expect.stringContaining('no job ') })
+    expect(peer.lookedFor).toEqual([])
+  })
+
+  test('that nobody has, or of one we may not look at, is no such job', async () => {
+    const { peer } = await world()
+    for (const verb of ['send', 'ask'])
+      expect(await errand([verb, 'nobody', 'x'], { peer })).toEqual({
+        code: 3,
+        out: '',
+        err: "errand: no job 'nobody' on laptop\n  `errand list` shows the jobs there are\n",
+      })
+    expect(await errand(['events', 'nobody'], { peer })).toMatchObject({ code: 3 })
+    expect((await errand(['inspect', 'nobody'], { peer })).err).toContain(
+      "no job 'nobody' on laptop, nor a session, peer or actor of that name\n",
+    )
+    expect(await errand(['inspect', 'actor:nobody'], { peer })).toMatchObject({
+      code: 3,
+      err: expect.stringContaining("no actor is called 'nobody' there\n"),
+    })
+    peer.actor = async () => {
+      throw failure('DENIED', 'server01 does not allow this: jobs:read')
+    }
+    for (const words of [
+      ['send', 'printer', 'x'],
+      ['inspect', 'printer'],
+      ['inspect', 'actor:printer'],
+    ]) {
+      const { code, err } = await errand(words, { peer })
+      expect({ code, err }).toEqual({
+        code: 3,
+        err: expect.stringMatching(/^errand: no (?:job|actor is called) 'printer'/),
+      })
+      expect(err).toContain('whether an actor is called so is told with the grant jobs:read\n')
+    }
   })
 })
 

@@ -6,6 +6,7 @@ import type {
   ActorTransition,
   Completion,
   ConnectOptions,
+  Duration,
   Job,
   JobFilter,
   JobRecord,
@@ -13,6 +14,8 @@ import type {
   JobState,
   LocalPeer,
   MapOptions,
+  NamedActor,
+  Outcome,
   PeerEvent,
   PeerInfo,
   PingAnswer,
@@ -327,6 +330,23 @@ export class FakeJob implements Job {
     if (refused) throw refused
     this.told.push(event)
   }
+  /** What it replies; throws what it is refused with. */
+  replies: (event: { readonly type: string }, signal?: AbortSignal) => unknown = () => undefined
+  readonly questions: [event: { readonly type: string }, options: object][] = []
+  async ask<T>(
+    event: { readonly type: string },
+    o: { timeout?: Duration; signal?: AbortSignal | undefined } = {},
+  ): Promise<Outcome<T>> {
+    try {
+      this.#actorThere()
+      this.questions.push([event, plain(o)])
+      return { outcome: 'ok', value: (await this.replies(event, o.signal)) as T }
+    } catch (error) {
+      o.signal?.throwIfAborted()
+      const { code } = error as { code?: string }
+      return { outcome: code === 'OUTCOME_UNKNOWN' ? 'unknown' : 'error', error: error as Error }
+    }
+  }
   async inspect(): Promise<ActorInspection> {
     return this.#actorThere()
   }
@@ -590,6 +610,15 @@ export class FakePeer extends FakeTable implements LocalPeer {
   async spawn(machine: unknown): Promise<never> {
     return noMachine(machine)
   }
+  /** By name, and for the names of other peers by `PEER NAME`. */
+  readonly called = new Map<string, NamedActor>()
+  async actor(name: string, { on }: { on?: string } = {}): Promise<NamedActor> {
+    this.lookedFor.push([name, on])
+    const found = this.called.get(on === undefined ? name : `${on} ${name}`)
+    if (!found) throw failure('NAME_NOT_FOUND', `no actor is called '${name}' on ${on ?? this.name}`)
+    return found
+  }
+  readonly lookedFor: [name: string, on: string | undefined][] = []
   link(): never {
     throw new Error('the command line links nobody')
   }

@@ -632,12 +632,31 @@ describe('inspect', () => {
     expect(JSON.parse(both.out)).toMatchObject([{ name: 'build', command: 'x' }, { name: 'server01' }])
   })
   it.each([
-    ['7', "there is no job '7'"],
+    ['7', 'no job 7 on laptop\n'],
+    ['job:7', 'no job 7 on laptop\n'],
     ['session:7', "there is no session '7'"],
     ['peer:x', "there is no peer 'x'"],
-    ['x', "there is no job, session or peer 'x'"],
+    ['x', "no job 'x' on laptop, nor a session, peer or actor of that name\n"],
   ])('%s is not there: 3', async (word, said) => {
     expect(await errand(['inspect', word])).toMatchObject({ code: 3, err: expect.stringContaining(said) })
+  })
+  it('says of a job elsewhere what others say when it is not there, and when it is, lines that speak of that place', async () => {
+    const peer = new FakePeer().knows('server01')
+    const home = (await peer.home('server01')) as FakeSession
+    for (const word of ['7', 'job:7', 'x']) {
+      const { err: told } = await errand(['--at', 'server01', 'receive', word.replace('job:', '')], { peer })
+      const { err } = await errand(['--at', 'server01', 'inspect', word], { peer })
+      expect(err.split('\n')[0]).toContain(told.split('\n')[0])
+    }
+    home.onStart = (job) => void job.yields('a').asks('Go on?', { choices: ['yes', 'no'] })
+    const job = await home.start(['x'])
+    const { out } = await errand(['--at', 'server01', 'inspect', String(job.id)], { peer })
+    expect(out).toContain(`errand --at server01 receive ${job.id}\n`)
+    expect(out).toContain(`errand --at server01 answer ${job.id} yes\n`)
+    const { err } = await errand(['--at', 'server01', 'wait', String(job.id), '--timeout', '50ms'], { peer })
+    expect(err).toContain(`errand --at server01 answer ${job.id} yes\n`)
+    const listed = await errand(['--at', 'server01', 'list'], { peer })
+    expect(listed.err).toContain(`errand --at server01 answer ${job.id} yes\n`)
   })
 })
 

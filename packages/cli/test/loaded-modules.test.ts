@@ -58,6 +58,9 @@ test.each([
   [['spawn', 'counter', '--name', 'one'], { client: true }],
   [['inspect', 'one'], { client: true }],
   [['send', 'one', 'pause'], { client: true }],
+  [['ask', 'one', 'total'], { client: true }],
+  [['spawn', 'counter', '--register', 'called'], { client: true }],
+  [['ask', 'called', 'total'], { client: true }],
   [['events', 'one'], { client: true }],
 ])('%j loads neither libp2p nor XState', async (words, { client }) => {
   const loaded = await loadedFor(words)

@@ -1,6 +1,7 @@
 // The surface of actors across peers: what programs are written against. Types only; nothing here runs.
 import type {
   ActorRef,
+  AnyEventObject,
   AnyStateMachine,
   ContextFrom,
   EmittedFrom,
@@ -53,9 +54,13 @@ export interface DurableRule {
   readonly migrate?: ((persisted: unknown, from: number) => unknown) | undefined
 }
 
-/** The events of a machine that may be sent to it. */
+/** The events of a machine that may be sent to it; whatever event, where it is not known what it is made of. */
 export type PublicEvent<D> =
-  D extends MachineDefinition<infer M, infer P, any> ? Extract<EventFromLogic<M>, { type: P }> : { type: string }
+  D extends MachineDefinition<infer M, infer P, any>
+    ? string extends P
+      ? AnyEventObject
+      : Extract<EventFromLogic<M>, { type: P }>
+    : AnyEventObject
 /** What a ref shows of an actor made of this definition. */
 export type RefSnapshot<D> =
   D extends MachineDefinition<infer M, any, infer C>
@@ -185,6 +190,21 @@ export interface Ref<D = MachineDefinition>
   states(o?: Cancel): AsyncIterable<RefState>
   /** The first snapshot has come. @throws ActorGoneError, DeniedError */
   ready(o?: Cancel): Promise<void>
+}
+
+/** An actor that was found by its name, to be spoken to without a {@link Ref}: as a Job that is a machine can be. */
+export interface NamedActor {
+  /** What it was found by. */
+  readonly name: string
+  readonly address: ActorAddress
+  /** As {@link Job.tell}. */
+  tell(event: PublicEvent<unknown>, o?: Cancel): Promise<void>
+  /** As {@link Job.ask}. */
+  ask<T = unknown>(event: PublicEvent<unknown>, o?: { timeout?: Duration } & Cancel): Promise<Outcome<T>>
+  /** As {@link Job.inspect}. */
+  inspect(o?: Cancel): Promise<ActorInspection>
+  /** As {@link Job.transitions}, to the end of this one. */
+  transitions(o?: { after?: number } & Cancel): AsyncIterable<ActorTransition>
 }
 
 /** The actors behind a group's name, on this peer and on those that it is connected with, as they were at one moment. */

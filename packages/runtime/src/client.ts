@@ -1,9 +1,12 @@
 // This machine's peer from outside: the daemon that `errand up` started, over its socket. Loads neither libp2p nor xstate.
 import { backOff, type Cancel, type PeerId } from '@errand/transport'
 import { socket, socketPath } from '@errand/transport/socket'
+import { NamedActorHandle } from './actor-handle.ts'
+import type { NamedActor } from './actor-surface.ts'
+import { placeOf, type Whereis } from './actor-way.ts'
 import { ClientActors } from './client-actors.ts'
 import { milliseconds } from './duration.ts'
-import { codeOf, PeerLostError, PeerUnreachableError } from './errors.ts'
+import { codeOf, NameNotFoundError, PeerLostError, PeerUnreachableError } from './errors.ts'
 import type { Link } from './link.ts'
 import { openLink } from './link-handshake.ts'
 import { defaultHome } from './home.ts'
@@ -12,7 +15,7 @@ import { untilAborted, whileWanted } from './output-log.ts'
 import { PeerHandle, type PeerRef } from './peer-handle.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Duration, Peer, PingAnswer, SessionSnapshot } from './surface.ts'
-import { LOCAL_BEAT, protocols, type PeerEvent } from './wire.ts'
+import { isJobName, LOCAL_BEAT, protocols, type PeerEvent } from './wire.ts'
 
 export { className } from '@errand/transport'
 export { socketPath as socketOf } from '@errand/transport/socket'
@@ -61,6 +64,11 @@ export interface LocalPeer extends Peer {
   status(o?: Cancel): Promise<PeerStatus>
   /** Asks a peer whether it is there; connects where need be. @throws PeerNotFoundError, PeerUnreachableError, DeniedError */
   ping(on: string, o?: Cancel): Promise<PingAnswer>
+  /**
+   * Whoever has that name on this peer now, or `on` another: then it needs `jobs:read` there. It goes on meaning that one; a ref
+   * that follows the name is what {@link Peer.whereis} gives, and loads XState. @throws as that does
+   */
+  actor(name: string, o?: { on?: string } & Cancel): Promise<NamedActor>
   /** Ends the daemon. @throws JobNotFinishedError while jobs run, unless `drain` (waits for them) or `force` */
   shutdown(o?: { drain?: boolean; force?: boolean } & Cancel): Promise<void>
 }
@@ -229,6 +237,16 @@ class ClientPeer extends PeerHandle implements LocalPeer {
 
   async ping(on: string, o: Cancel = {}): Promise<PingAnswer> {
     return (await this.via.ask({ type: 'local.ping', on }, o)) as PingAnswer
+  }
+
+  async actor(name: string, o: { on?: string } & Cancel = {}): Promise<NamedActor> {
+    const { on, signal } = o
+    if (!isJobName(name)) throw new NameNotFoundError(name, on ?? this.name)
+    const event = { type: 'local.whereis' as const, name, ...(on !== undefined && { on }) }
+    const { holder } = (await this.via.ask(event, { signal })) as Whereis
+    if (!holder) throw new NameNotFoundError(name, on ?? this.name)
+    const place = placeOf(holder)
+    return new NamedActorHandle(name, holder, (asked, options) => this.via.actors.ask(place, asked, options))
   }
 
   async shutdown(o: { drain?: boolean; force?: boolean } & Cancel = {}): Promise<void> {

@@ -254,8 +254,8 @@ export interface SchemaIssue {
 /** What a named job was given is not what it takes; `issues` say why. */
 export class InvalidInputError extends ErrandError {
   readonly issues: readonly SchemaIssue[]
-  constructor(job: string, issues: readonly SchemaIssue[]) {
-    super('INVALID_INPUT', `job '${job}' does not take that: ${issueText(issues)}`)
+  constructor(what: string, issues: readonly SchemaIssue[]) {
+    super('INVALID_INPUT', `${what} does not take that: ${issueText(issues)}`)
     this.issues = issues
   }
 }
@@ -271,7 +271,7 @@ export class InvalidOutputError extends ErrandError {
 export class JobNotOfferedError extends ErrandError {
   constructor(job: string, where: string) {
     super('JOB_NOT_OFFERED', `${where} offers no job '${job}'`, {
-      hint: 'a peer offers the jobs it was created with: `createPeer({ jobs: […] })`',
+      hint: 'a peer offers the jobs it was created with: `createPeer({ jobs: […] })`, or `errand up --offer FILE`',
     })
   }
 }
@@ -279,7 +279,7 @@ export class JobNotOfferedError extends ErrandError {
 export class MachineNotOfferedError extends ErrandError {
   constructor(machine: string, where: string) {
     super('MACHINE_NOT_OFFERED', `${where} offers no machine '${machine}'`, {
-      hint: 'a peer offers the machines it was created with: `createPeer({ machines: […] })`',
+      hint: 'a peer offers the machines it was created with: `createPeer({ machines: […] })`, or `errand up --offer FILE`',
     })
   }
 }
@@ -315,7 +315,7 @@ export class MachineQuarantinedError extends ErrandError {
 export class NameTakenError extends ErrandError {
   constructor(name: string, holder: { readonly peer: string; readonly path: string }) {
     super('NAME_TAKEN', `'${name}' is the name of ${holder.path} on ${holder.peer}`, {
-      hint: '`{ replace: true }` gives it to another one',
+      hint: 'it is free when that one has ended; `peer.register(name, actor, { replace: true })` gives it to another one',
     })
   }
 }

@@ -102,7 +102,7 @@ export function isJobDefinition(value: unknown): value is JobDefinition {
 export async function checkedInput({ name, input }: JobDefinition, value: unknown): Promise<unknown> {
   if (!input) return value
   const result = await input['~standard'].validate(value)
-  if (result.issues) throw new InvalidInputError(name, issuesOf(result))
+  if (result.issues) throw new InvalidInputError(`job '${name}'`, issuesOf(result))
   return result.value
 }
 

@@ -1,12 +1,11 @@
 // The handle of a job, wherever it is: reads its records, follows its state, sends it events.
-import { createChunkWriter, encode, type Cancel } from '@errand/transport'
-import type { ActorInspection, ActorTransition } from './actor-surface.ts'
+import { encode, type Cancel } from '@errand/transport'
+import { ActorHandle } from './actor-handle.ts'
+import type { ActorInspection, ActorTransition, Outcome, PublicEvent } from './actor-surface.ts'
 import { Alarm } from './alarm.ts'
 import { isFinished } from './child-jobs.ts'
 import { milliseconds } from './duration.ts'
 import { codeOf, JobFailedError, LimitError, TimeoutError, UsageError } from './errors.ts'
-import type { FeedAnswer } from './event-feed.ts'
-import type { TellAnswer } from './hosted-actor.ts'
 import { feed, InputOutlet, type JobSource } from './input-outlet.ts'
 import { checkStates } from './job-filter.ts'
 import { readRequest } from './job-reading.ts'
@@ -319,52 +318,27 @@ export class JobHandle<O = unknown> implements Job<O> {
     return (await this.#ref.request({ type: 'items', from, limit }, this.instanceId, { signal })) as ItemSnapshot[]
   }
 
-  async tell(event: { readonly type: string }, o: Cancel = {}): Promise<void> {
-    o.signal?.throwIfAborted()
-    const chunk = createChunkWriter()
-    chunk.add(event)
-    // A sender of its own: of one sender what was asked again after a later one would be taken for old.
-    const from = crypto.randomUUID()
-    const told = { type: 'actor.tell' as const, epoch: 0, from, seq: 1, count: 1, bytes: chunk.finish() }
-    const { refused } = (await this.#ref.request(told, this.instanceId, o)) as TellAnswer
-    if (refused?.[0]) throw refused[0][1]
+  tell(event: PublicEvent<unknown>, o?: Cancel): Promise<void> {
+    return this.#actor.tell(event, o)
   }
 
-  async inspect(o: Cancel = {}): Promise<ActorInspection> {
-    return (await this.#ref.request({ type: 'actor.inspect' }, this.instanceId, o)) as ActorInspection
+  ask<T>(event: PublicEvent<unknown>, o?: { timeout?: Duration } & Cancel): Promise<Outcome<T>> {
+    return this.#actor.ask(event, o)
   }
 
-  async *transitions(o: { after?: number } & Cancel = {}): AsyncGenerator<ActorTransition> {
-    const { signal } = o
-    let last = o.after ?? 0
-    let epoch: number | undefined
-    for (let cursor: string | undefined; !signal?.aborted;) {
-      let events: readonly ActorTransition[]
-      try {
-        const event = { type: 'actor.transitions' as const, ...(cursor !== undefined && { cursor }) }
-        const answer = (await this.#ref.request(event, this.instanceId, o)) as FeedAnswer<ActorTransition>
-        ;({ cursor, events } = answer)
-        // From here on none is missed; the last of those before are known as well.
-        if (answer.begins) {
-          const { address, transitions } = await this.inspect(o)
-          if (epoch !== undefined && epoch !== address.epoch) last = 0
-          epoch = address.epoch
-          events = transitions
-        }
-      } catch (error) {
-        if (signal?.aborted) return
-        if (codeOf(error) !== 'ACTOR_GONE') throw error
-        // All of it is told. Where the job is tried again, the next one goes on.
-        if (epoch === undefined || !(await this.#triedAgain(epoch, o))) return
-        cursor = undefined
-        continue
-      }
-      for (const one of events) {
-        if (one.seq <= last) continue
-        last = one.seq
-        yield one
-      }
-    }
+  inspect(o?: Cancel): Promise<ActorInspection> {
+    return this.#actor.inspect(o)
+  }
+
+  transitions(o?: { after?: number } & Cancel): AsyncGenerator<ActorTransition> {
+    return this.#actor.transitions(o)
+  }
+
+  get #actor(): ActorHandle {
+    return new ActorHandle(
+      (event, o) => this.#ref.request(event, this.instanceId, o),
+      (before, o) => this.#triedAgain(before, o),
+    )
   }
 
   async #triedAgain(before: number, o: Cancel): Promise<boolean> {

@@ -31,7 +31,7 @@ export interface MachineDescription<M extends AnyStateMachine, E, C> {
   /** What others see as `context`. Default: the whole context, but for actors in it. */
   project?: (snapshot: SnapshotFrom<M>) => C
   /**
-   * Where its peer has a store on disk: each event is written down before it is handled, and after the peer was killed the
+   * Where its peer has a store on disk (`createPeer({ store: sqlite(path) })`; the daemon has one): each event is written down before it is handled, and after the peer was killed the
    * machine goes on where it was, its timers too. `true`: version 1, a snapshot after 256 events. Default: it ends with
    * its peer.
    *
@@ -229,6 +229,6 @@ function made({ name }: MachineDefinition, type: string, result: SchemaResult<un
 export async function checkedSpawnInput(of: MachineDefinition, input: unknown): Promise<unknown> {
   if (!of.input) return input
   const result = await of.input['~standard'].validate(input)
-  if (result.issues) throw new InvalidInputError(of.name, issuesOf(result))
+  if (result.issues) throw new InvalidInputError(`machine '${of.name}'`, issuesOf(result))
   return result.value
 }

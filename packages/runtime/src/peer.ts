@@ -61,7 +61,10 @@ export interface PeerOptions {
   bootstrap?: readonly string[]
   /** Where the address book is kept, and which daemon `localhost` is. Default: in memory, and the user's daemon. */
   home?: string
-  /** Closed with the peer, and when none comes to be. Default: memory. */
+  /**
+   * Where jobs, what they said and durable machines are kept: `sqlite(path)` of `@errand/runtime/sqlite` is a file. Closed with the
+   * peer, and when none comes to be. Default: memory.
+   */
   store?: Store
   /**
    * How long jobs that have ended are kept, of each session: `age` since their end, `count` of them, `bytes` of their

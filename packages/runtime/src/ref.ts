@@ -1,13 +1,12 @@
 // A ref: an XState actor that stands here for one that is elsewhere. Its snapshot is what that one shows; what is sent to it
 // goes there.
-import { encode, decode, type Cancel } from '@errand/transport'
+import { encode, type Cancel } from '@errand/transport'
 import { Actor, type ActorLogic, type AnyEventObject, type Snapshot } from 'xstate'
+import { askTimeout, inTime, LATE_MS, outcomeOf } from './actor-outcome.ts'
 import { UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState } from './actor-surface.ts'
 import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
-import { Deadlines } from './deadlines.ts'
 import { SeenSnapshot } from './seen-snapshot.ts'
-import { milliseconds } from './duration.ts'
 import {
   ActorGoneError,
   asError,
@@ -17,7 +16,6 @@ import {
   NameNotFoundError,
   OutcomeUnknownError,
   TimeoutError,
-  UsageError,
 } from './errors.ts'
 import { HeldEvents } from './held-events.ts'
 import { checkedEvent } from './machine-definition.ts'
@@ -26,10 +24,6 @@ import { recordsOf } from './record.ts'
 import { RefLife } from './ref-life.ts'
 import type { RefActions } from './ref-machine.ts'
 import type { Duration } from './surface.ts'
-import { ASK_TIMEOUT_MOST } from './wire.ts'
-
-/** How long an answer is waited for, where nothing else is said. */
-const ASK_TIMEOUT = 30_000
 
 type Seen = ActorSnapshot & Snapshot<unknown>
 
@@ -44,9 +38,6 @@ interface EmittedEvent {
 /** Said by a ref to itself: no machine's event can be called so. */
 const HEARD = 'xstate.errand.heard'
 const EMITTED = 'xstate.errand.emitted'
-
-/** Of all questions that this process asks. */
-const deadlines = new Deadlines()
 
 /** Whatever else it is sent goes to the actor. */
 type RefLogic = ActorLogic<Seen, AnyEventObject>
@@ -296,35 +287,21 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   async ask<T>(event: AnyEventObject, o: { timeout?: Duration } & Cancel = {}): Promise<Outcome<T>> {
     const { signal } = o
     signal?.throwIfAborted()
-    const timeout = o.timeout === undefined ? ASK_TIMEOUT : milliseconds(o.timeout)
-    if (timeout > ASK_TIMEOUT_MOST) throw new UsageError('an answer is waited for at most a day')
-    let answer: Uint8Array
-    try {
+    const timeout = askTimeout(o.timeout)
+    return outcomeOf(() => {
       this.#throwIfGone()
       const bytes = encode(this.#checked(event))
       const sending = this.#held ? undefined : this.#way.sending(this.#address)
       const atOnce = !this.#held && (!sending || sending.idle)
-      const asked = atOnce ? this.#askAtOnce(bytes, timeout, signal) : this.#askInTurn(bytes, timeout, signal)
-      answer = (await asked) as Uint8Array
-    } catch (thrown) {
-      signal?.throwIfAborted()
-      const error = asError(thrown)
-      return { outcome: UNKNOWN.has(codeOf(error) ?? '') ? 'unknown' : 'error', error }
-    }
-    try {
-      return { outcome: 'ok', value: decode(answer) as T }
-    } catch (error) {
-      // It was handled, whatever this is.
-      return { outcome: 'unknown', error: asError(error) }
-    }
+      return atOnce ? this.#askAtOnce(bytes, timeout, signal) : this.#askInTurn(bytes, timeout, signal)
+    }, o)
   }
 
   /** In this very turn, nothing being before it: what is sent next comes behind it. */
   #askAtOnce(event: Uint8Array, timeout: number, signal: AbortSignal | undefined): Promise<unknown> {
     const { epoch } = this.#address
     const question = { type: 'actor.ask' as const, epoch, event, timeout, ...this.#way.numbered(this.#address) }
-    // The other side counts too, and says so; this is for when it cannot be heard.
-    return inTime(timeout + LATE_MS, (until) => this.#way.ask(placeOf(this.#address), question, { signal, until }))
+    return inTime(timeout, (until) => this.#way.ask(placeOf(this.#address), question, { signal, until }))
   }
 
   /** Behind what waits; of one that follows, until another one is meant. */
@@ -553,34 +530,8 @@ const ENDED: ReadonlySet<string> = new Set(['done', 'error', 'stopped'])
 const STATES_MOST = 64
 /** What it emits could not be listened to, because too much is: it is tried again after so long. */
 const LISTEN_AGAIN_MS = 1_000
-/** The other side answers when its time is over; an answer that is on its way by then is waited for. */
-const LATE_MS = 2_000
 /** Reasons that need no other words. */
 const SAID: ReadonlySet<string> = new Set(['ACTOR_GONE', 'DENIED', 'MACHINE_QUARANTINED'])
-const UNKNOWN: ReadonlySet<string> = new Set([
-  'OUTCOME_UNKNOWN',
-  'PEER_LOST',
-  'PEER_UNREACHABLE',
-  'TIMEOUT',
-  'PEER_CLOSED',
-])
-
-/** What comes of it, unless that is too late: nobody waits for it then. */
-function inTime<T>(ms: number, act: (until: number) => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const deadline = deadlines.after(ms, () => reject(new TimeoutError(`no answer within ${ms} ms`)))
-    act(deadline.due).then(
-      (value) => {
-        deadline.end()
-        resolve(value)
-      },
-      (error: unknown) => {
-        deadline.end()
-        reject(asError(error))
-      },
-    )
-  })
-}
 
 function defined(fields: object): object {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))

@@ -305,11 +305,11 @@ export class Server implements LinkServer {
     return { peer: peer ?? 'local', session: session ?? '', job: job ?? '' }
   }
 
-  #refuse(what: string): never {
+  #refuse(what: string, needs?: string): never {
     this.#served.refused(this.principal, what)
     const { name } = this.#served
     throw new DeniedError(`${name} does not allow this: ${what}`, {
-      hint: `who owns ${name} can allow it there: \`errand peer allow\``,
+      hint: `${needs === undefined ? '' : `it needs ${needs}; `}who owns ${name} can allow it there: \`errand peer allow\``,
     })
   }
 
@@ -352,6 +352,6 @@ export class Server implements LinkServer {
     if (!principal.may(grant)) refuse(grant)
     if ((event.spec.kind !== 'job' && event.spec.kind !== 'machine') || principal.may('run:script')) return
     const beyond = beyondName(event)
-    if (beyond !== undefined) refuse(`${grant} with ${beyond}`)
+    if (beyond !== undefined) this.#refuse(`${grant} with ${beyond}`, `run:script beside ${grant}`)
   }
 }

@@ -7,6 +7,8 @@ import type {
   GroupSnapshot,
   MachineDefinition,
   Monitor,
+  Outcome,
+  PublicEvent,
   Ref,
   SharedFate,
   SpawnInput,
@@ -602,7 +604,12 @@ export interface Job<O = unknown> extends AsyncIterable<JobRecord<O>>, AsyncDisp
    * Of a MachineJob: one event for the actor that it is. Settles when it is in its inbox; calls that do not wait for each other
    * have no order. @throws InvalidEventError, ActorGoneError once it has ended, UsageError for any other job
    */
-  tell(event: { readonly type: string }, o?: Cancel): Promise<void>
+  tell(event: PublicEvent<unknown>, o?: Cancel): Promise<void>
+  /**
+   * Of a MachineJob: as `tell`, and waits for what the machine answers with `reply`, as {@link Ref.ask} does. It never throws but
+   * the reason of `signal`: what is refused, and that it is no MachineJob, is an outcome too.
+   */
+  ask<T = unknown>(event: PublicEvent<unknown>, o?: { timeout?: Duration } & Cancel): Promise<Outcome<T>>
   /** Of a MachineJob: everything known of its actor. @throws ActorGoneError once it has ended, UsageError for any other job */
   inspect(o?: Cancel): Promise<ActorInspection>
   /**

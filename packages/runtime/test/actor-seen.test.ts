@@ -160,12 +160,39 @@ describe.each(Object.entries(places))('%s', (_, make) => {
     const following = (async () => {
       for await (const one of job.transitions()) seen.push(line(one))
     })()
-    await job.tell({ type: 'note', text: 'x' } as never)
+    await job.tell({ type: 'note', text: 'x' })
     await until('that it is followed', () => seen.length > 0)
     await job.tell({ type: 'break' })
     await within('the end', following)
     expect((await job.wait()).state).toBe('Failed')
     expect(seen.at(-1)).toBe('break: "counting" → "counting"')
+  })
+
+  test('is asked, and what comes of it is never thrown', async () => {
+    await using place = await make()
+    const job = await place.table.startMachine(counter)
+    await job.tell({ type: 'add', n: 7 })
+    expect(await job.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 7 })
+    const coming = job.ask({ type: 'later' })
+    await until('that it has the question', async () => (await job.inspect()).transitions.at(-1)?.event === 'later')
+    await job.tell({ type: 'now' })
+    expect(await within('its answer', coming)).toEqual({ outcome: 'ok', value: 'now' })
+    for (const [event, code] of [
+      ['go on', 'EVENT_NOT_ACCEPTED'],
+      ['secret', 'INVALID_EVENT'],
+    ] as const)
+      expect(await job.ask({ type: event })).toMatchObject({ outcome: 'error', error: { code } })
+    expect(await job.ask({ type: 'note', text: 'x' }, { timeout: 20 })).toMatchObject({
+      outcome: 'unknown',
+      error: { code: 'OUTCOME_UNKNOWN' },
+    })
+    const given = job.ask({ type: 'later' }, { signal: AbortSignal.timeout(20) })
+    expect((await refusal('it was given up', () => given)).name).toBe('TimeoutError')
+    await job.stop()
+    expect(await job.ask({ type: 'total' })).toMatchObject({ outcome: 'error', error: { code: 'ACTOR_GONE' } })
+    const other: Job = await place.table.start({ code: 'await sleep(60_000)' })
+    expect(await other.ask({ type: 'total' })).toMatchObject({ outcome: 'error', error: { code: 'USAGE' } })
+    await other.stop()
   })
 
   test('an event that it does not take is refused, and what is no actor takes none', async () => {
@@ -205,7 +232,7 @@ describe.each(Object.entries(places))('%s', (_, make) => {
     const job = await place.table.startMachine(worker)
     const leave = new AbortController()
     const following = Array.fromAsync(job.transitions({ signal: leave.signal }))
-    await job.tell({ type: 'rest', ms: 60_000 } as never)
+    await job.tell({ type: 'rest', ms: 60_000 })
     leave.abort()
     await within('the end of following', following)
     expect((await job.inspect()).value).toBe('resting')

@@ -147,7 +147,10 @@ describe.each(Object.entries(places))('an actor %s', (_, make) => {
 
   test('an input that does not fit spawns nothing', async () => {
     const no = await refusal('spawn', () => place.spawn(counter, { input: { from: 'x' as never } }))
-    expect(no).toMatchObject({ code: 'INVALID_INPUT' })
+    expect(no).toMatchObject({
+      code: 'INVALID_INPUT',
+      message: expect.stringMatching(/^machine '\w+' does not take that: /) as string,
+    })
     const none = await refusal('spawn', () => place.spawn('nobody'))
     expect(['MACHINE_NOT_OFFERED', 'DENIED']).toContain((none as { code?: string }).code)
   })

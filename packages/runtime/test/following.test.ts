@@ -117,7 +117,10 @@ describe('an actor', () => {
     const session = await here.connect('server')
     await session.spawn(counter, { name: 'fine' })
     for (const o of [{ register: 'db' }, { groups: ['g'] }])
-      expect(await refusal(JSON.stringify(o), () => session.spawn(counter, o))).toMatchObject({ code: 'DENIED' })
+      expect(await refusal(JSON.stringify(o), () => session.spawn(counter, o))).toMatchObject({
+        code: 'DENIED',
+        hint: expect.stringContaining('it needs run:script beside spawn:counter; who owns server') as string,
+      })
     expect(refused).toEqual(['spawn:counter with register', 'spawn:counter with groups'])
     await server.allow('here', ['connect', 'run:script', ...SPAWN])
     await session.spawn(counter, { register: 'db', groups: ['g'] })

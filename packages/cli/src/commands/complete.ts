@@ -75,8 +75,9 @@ async function candidates(source: Source, wanted: Wanted, means: Means): Promise
       return [...(await peers(means)), { value: 'localhost', about: 'this machine, as if it were another' }, ...held]
     }
     case 'FIELD': {
-      const { JOB_FIELDS, PEER_FIELDS, SESSION_FIELDS } = await import('../render/json.ts')
+      const { ANSWER_FIELDS, JOB_FIELDS, PEER_FIELDS, SESSION_FIELDS } = await import('../render/json.ts')
       const path = wanted.path ?? ''
+      if (path === 'ask') return ANSWER_FIELDS.map((value) => ({ value, about: '' }))
       const fields = path.startsWith('session ') ? SESSION_FIELDS : path.startsWith('peer ') ? PEER_FIELDS : JOB_FIELDS
       return fields.map((value) => ({ value, about: '' }))
     }

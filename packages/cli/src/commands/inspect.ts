@@ -6,6 +6,7 @@ import {
   type Job,
   type JobSnapshot,
   type LocalPeer,
+  type NamedActor,
   type PeerInfo,
   type SessionSnapshot,
 } from '@errand/runtime/client'
@@ -13,7 +14,7 @@ import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { Failure } from '../failure.ts'
 import type { Flags } from '../flags.ts'
-import { placesOf, sessionWord, type Place } from '../places.ts'
+import { actorCalled, placesOf, sessionWord, type Place } from '../places.ts'
 import { actorDocument, actorText } from '../render/actor.ts'
 import { facts, span } from '../render/facts.ts'
 import { jobId, jobTable } from '../render/job.ts'
@@ -52,39 +53,101 @@ export default async function inspect(context: Context, flags: Flags, words: rea
   return EXIT.done
 }
 
-/** A job first, then a session, then a peer; `job:`, `session:` and `peer:` say which. */
+/** A job first, then a session, a peer, an actor's name; `job:`, `session:`, `peer:` and `actor:` say which. */
 async function named(context: Context, peer: LocalPeer, places: readonly Place[], word: string): Promise<Known[]> {
-  const [, kind, rest] = /^(job|session|peer):(.+)$/s.exec(word) ?? [undefined, undefined, word]
-  const jobs = kind === undefined || kind === 'job' ? await jobsNamed(context, places, rest!) : []
-  if (jobs.length > 0) return jobs
-  if (kind === 'job') throw missing('job', rest!)
-  const session = kind === 'peer' ? undefined : await sessionNamed(context, peer, rest!)
+  const [, kind, rest] = /^(job|session|peer|actor):(.+)$/s.exec(word) ?? [undefined, undefined, word]
+  const jobs = kind === undefined || kind === 'job' ? await jobsNamed(context, places, rest!) : undefined
+  if (jobs && !Error.isError(jobs)) return jobs
+  if (kind === 'job') throw jobs!
+  const session = kind === undefined || kind === 'session' ? await sessionNamed(context, peer, rest!) : undefined
   if (session) return [session]
   if (kind === 'session') throw missing('session', rest!)
-  const other = await peerNamed(context, peer, rest!)
+  const other = kind === undefined || kind === 'peer' ? await peerNamed(context, peer, rest!) : undefined
   if (other) return [other]
-  throw missing(kind === 'peer' ? 'peer' : /^\d/.test(word) ? 'job' : 'job, session or peer', rest!)
+  if (kind === 'peer') throw missing('peer', rest!)
+  if (kind === 'actor') return actorsNamed(context, peer, places, rest!, missing('actor', rest!))
+  if (/^\d/.test(word)) throw jobs!
+  const none = `${jobs!.message}, nor a session, peer or actor of that name`
+  const lists = '`errand list`, `errand session list` and `errand peer list` show those there are'
+  return actorsNamed(context, peer, places, rest!, new Failure('JOB_NOT_FOUND', none, lists))
 }
 
-function missing(what: 'job' | 'session' | 'peer' | 'job, session or peer', word: string): Failure {
-  const [code, lists] = {
-    job: ['JOB_NOT_FOUND', '`errand list` shows'],
-    session: ['SESSION_NOT_FOUND', '`errand session list` shows'],
-    peer: ['PEER_NOT_FOUND', '`errand peer list` shows'],
-    'job, session or peer': ['JOB_NOT_FOUND', '`errand list`, `errand session list` and `errand peer list` show'],
+function missing(what: 'session' | 'peer' | 'actor', word: string): Failure {
+  if (what === 'actor') return new Failure('NAME_NOT_FOUND', `no actor is called '${word}' there`)
+  const [code, list] = {
+    session: ['SESSION_NOT_FOUND', '`errand session list`'],
+    peer: ['PEER_NOT_FOUND', '`errand peer list`'],
   }[what]
-  return new Failure(code!, `there is no ${what} '${word}'`, `${lists} those there are`)
+  return new Failure(code!, `there is no ${what} '${word}'`, `${list} shows those there are`)
 }
 
-async function jobsNamed(context: Context, places: readonly Place[], word: string): Promise<Known[]> {
+/** Those that are called so on the peers of the places. @throws `none` */
+async function actorsNamed(
+  context: Context,
+  peer: LocalPeer,
+  places: readonly Place[],
+  word: string,
+  none: Failure,
+): Promise<Known[]> {
   const { signal } = context
   const found = await Promise.all(
-    places.map(async ({ table, location }) => {
-      const job = await table.job(jobWord(word), { signal }).catch(unless('JOB_NOT_FOUND'))
-      return job && jobKnown(context, job, location, await actorOf(job, signal))
+    places.map(async (place) => {
+      try {
+        const one = await actorCalled(peer, place, word, none, signal)
+        if ('job' in one) return jobKnown(context, one.job, place, await actorOf(one.job, signal))
+        return actorKnown(context, one.actor, place, await one.actor.inspect({ signal }))
+      } catch (error) {
+        if (codeOf(error) !== none.code) throw error
+        return error as Error
+      }
     }),
   )
-  return found.filter((one) => one !== undefined)
+  const actors = found.filter((one): one is Known => !Error.isError(one))
+  if (actors.length === 0) throw found[0]
+  return actors
+}
+
+function actorKnown(
+  context: Context,
+  { name, address }: NamedActor,
+  { location }: Place,
+  actor: ActorInspection,
+): Known {
+  const [session, instance] = address.path.split('/')
+  const text = facts([
+    ['table of', location],
+    ['instance', instance],
+    ['session', session],
+    ['peer', address.peer],
+  ])
+  return {
+    document: { name, actor: actorDocument(actor), ...(location !== undefined && { at: location }) },
+    fields: ['name', 'actor', 'at'],
+    text: `${context.terminal.data('bold', `actor ${oneLine(name)}`)}\n${text}\n${shownActor(context, actor)}`,
+  }
+}
+
+function shownActor({ terminal }: Context, actor: ActorInspection): string {
+  const { columns, readsOut: short } = terminal
+  return actorText(actor, { columns, short, paint: (style, words) => terminal.data(style, words) })
+}
+
+/** Those of the places that have one; none has: what the first of them says. */
+async function jobsNamed(context: Context, places: readonly Place[], word: string): Promise<Known[] | Error> {
+  const { signal } = context
+  const found = await Promise.all(
+    places.map(async (place) => {
+      try {
+        const job = await place.table.job(jobWord(word), { signal })
+        return jobKnown(context, job, place, await actorOf(job, signal))
+      } catch (error) {
+        if (codeOf(error) !== 'JOB_NOT_FOUND') throw error
+        return error as Error
+      }
+    }),
+  )
+  const jobs = found.filter((one): one is Known => !Error.isError(one))
+  return jobs.length > 0 ? jobs : (found[0] as Error)
 }
 
 async function sessionNamed(context: Context, peer: LocalPeer, word: string): Promise<Known | undefined> {
@@ -133,7 +196,7 @@ function actorOf(job: Job, signal: AbortSignal): Promise<ActorInspection | undef
 function jobKnown(
   context: Context,
   { snapshot: job }: Job,
-  location: string | undefined,
+  { location, at }: Place,
   actor: ActorInspection | undefined,
 ): Known {
   const { terminal } = context
@@ -143,9 +206,9 @@ function jobKnown(
   const text = facts([
     ['state', since === undefined ? state : `${state} since ${iso(since)}`],
     ['why', whyOf(reason)],
-    ['asks', question && `${questionText(question)}\n${answerLine(job, location)}`],
+    ['asks', question && `${questionText(question)}\n${answerLine(job, at)}`],
     ['paused', job.paused && 'as much as is kept of it was left unread'],
-    ['to read', job.hasMoreData ? ['errand', ...atWords(location), 'receive', jobId(job)].join(' ') : 'nothing new'],
+    ['to read', job.hasMoreData ? ['errand', ...atWords(at), 'receive', jobId(job)].join(' ') : 'nothing new'],
     ['command', job.command],
     ['type', job.type],
     ['where', job.location],
@@ -164,8 +227,7 @@ function jobKnown(
     ['peer', job.peer],
     ['children', children.length === 0 ? undefined : childTable(context, children)],
   ])
-  const { columns, readsOut: short } = terminal
-  const seen = actor && actorText(actor, { columns, short, paint: (style, words) => terminal.data(style, words) })
+  const seen = actor && shownActor(context, actor)
   return {
     document: { ...jobDocument(job, location), ...(job.type === 'MachineJob' && { actor: actorOrNull(actor) }) },
     fields: [...JOB_FIELDS, 'actor'],

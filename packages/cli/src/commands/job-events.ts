@@ -2,15 +2,15 @@
 import type { Context } from '../context.ts'
 import type { Flags } from '../flags.ts'
 import { sayingNews } from '../follow.ts'
-import { tellJob, type JobHappening } from '../job-events.ts'
+import { tellActor, tellJob, type JobHappening } from '../job-events.ts'
 import { untilLeft } from '../live.ts'
-import { jobsOf, placesOf, type PlacedJob } from '../places.ts'
+import { instanceOf, meantBy, placesOf, type Meant } from '../places.ts'
 import { stateText } from '../render/actor.ts'
 import { eventText } from '../render/chart.ts'
 import { EVENT_FIELDS, happeningDocument, happenings } from '../render/event.ts'
 import { jobId } from '../render/job.ts'
 import { iso, pick, tagged } from '../render/json.ts'
-import { printable } from '../render/table.ts'
+import { oneLine, printable } from '../render/table.ts'
 import { renderValue } from '../render/value.ts'
 import { eventLine } from './events.ts'
 
@@ -19,8 +19,9 @@ export async function jobEvents(context: Context, flags: Flags, words: readonly 
   const follow = flags.follow === true
   const peer = await context.connect({ patient: follow })
   const places = await placesOf(peer, flags.at, context)
-  const placed = await jobsOf(places, words, context)
-  const print = async (of: PlacedJob, one: JobHappening): Promise<void> => {
+  const meant = await meantBy(peer, places, words, context)
+  const placed = meant.filter((one) => 'job' in one)
+  const print = async (of: Meant, one: JobHappening): Promise<void> => {
     if (one.kind === 'transition' && one.missed) {
       if (json !== undefined) await terminal.out(lineOf({ at: iso(one.at), event: 'begin', ...fromOf(of) }, json))
       else if (!quiet) terminal.say('errand: some events may be missing here')
@@ -32,13 +33,16 @@ export async function jobEvents(context: Context, flags: Flags, words: readonly 
     if (json !== undefined) await terminal.out(lineOf({ at: iso(new Date()), event: 'begin' }, json))
     const over = new AbortController()
     const either = AbortSignal.any([signal, over.signal])
-    const tell = (of: PlacedJob): Promise<void> =>
-      tellJob(of.job, (one) => print(of, one), statesOf, { follow, signal: either })
+    const tell = (of: Meant): Promise<void> => {
+      const options = { follow, signal: either }
+      if ('job' in of) return tellJob(of.job, (one) => print(of, one), statesOf, options)
+      return tellActor(of.actor, (one) => print(of, one), options)
+    }
     if (!follow) {
-      for (const of of placed) await tell(of)
+      for (const of of meant) await tell(of)
       return
     }
-    const following = placed.map(tell)
+    const following = meant.map(tell)
     try {
       await Promise.all(following)
     } finally {
@@ -56,22 +60,22 @@ function lineOf(document: Record<string, unknown>, fields: readonly string[]): s
   return `${JSON.stringify(pick(document, fields, EVENT_FIELDS))}\n`
 }
 
-function fromOf({ place: { location } }: PlacedJob): Record<string, unknown> {
+function fromOf({ place: { location } }: Meant): Record<string, unknown> {
   return location === undefined ? {} : { from: location }
 }
 
-function documentOf(of: PlacedJob, one: JobHappening): Record<string, unknown> {
+function documentOf(of: Meant, one: JobHappening): Record<string, unknown> {
   if (one.kind === 'state') return happeningDocument(one.happening, of.place.location)
-  const base = { at: iso(one.at), event: `actor.${one.kind}`, jobId: of.job.instanceId }
+  const base = { at: iso(one.at), event: `actor.${one.kind}`, jobId: instanceOf(of) }
   if (one.kind === 'output') return { ...base, seq: one.seq, value: tagged(one.value), ...fromOf(of) }
   const { seq, event, from, to, ignored } = one.transition
   return { ...base, seq, type: event, previous: from, state: to, ignored: ignored === true, ...fromOf(of) }
 }
 
-function textOf(context: Context, of: PlacedJob, one: JobHappening): string {
+function textOf(context: Context, of: Meant, one: JobHappening): string {
   const { location } = of.place
   if (one.kind === 'state') return eventLine(context, one.happening, location)
-  const what = `job ${jobId(of.job.snapshot)}`
+  const what = 'job' in of ? `job ${jobId(of.job.snapshot)}` : oneLine(of.actor.name)
   if (one.kind === 'output') {
     const value = printable(renderValue(one.value, { columns: undefined, colors: false }))
     return eventLine(context, { at: one.at, cells: [what, 'says', value] }, location)

@@ -30,7 +30,7 @@ export default async function list(context: Context, flags: Flags, words: readon
     for (const { place, job } of jobs) {
       // A parent speaks for its children.
       if (job.parent === undefined || !jobs.some((one) => one.job === job.parent))
-        sayWaiting(context.terminal, job.snapshot, place.location)
+        sayWaiting(context.terminal, job.snapshot, place.at)
     }
   }
   if (jobs.length === 0 && !context.quiet && context.json === undefined)

@@ -30,7 +30,7 @@ export default async function map(context: Context, flags: Flags, [word]: readon
   const jobs = [job]
   let exitCode: number
   {
-    const placed = [{ place: { location: undefined, table: peer }, job }]
+    const placed = [{ place: { location: undefined, at: undefined, table: peer }, job }]
     const printer = printerOf(context, flags, jobs)
     await using _ = sayingNews(context, placed, context.signal)
     await using __ = showingItems(context, placed, printer, () => source.total)

@@ -1,5 +1,5 @@
 // errand send ACTOR EVENT: events to machines, each of which says what it does not take.
-import { codeOf, type ActorInspection, type Job } from '@errand/runtime/client'
+import { codeOf, type ActorInspection, type NamedActor } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { Failure, usage } from '../failure.ts'
@@ -10,11 +10,14 @@ import { stateText } from '../render/actor.ts'
 import { oneLine } from '../render/table.ts'
 import { typedEvent, type TypedEvent } from '../typed-event.ts'
 
+/** A job that is a machine, or an actor that was found by its name. */
+export type Actor = Pick<NamedActor, 'name' | 'tell' | 'ask' | 'inspect'>
+
 /** `text` and `fields` are the words behind the job; none, or `-`: each line of stdin is an event. */
 export async function sendEvents(
   context: Context,
   flags: Flags,
-  actors: readonly Job[],
+  actors: readonly Actor[],
   [text = '-', fields]: readonly string[],
 ): Promise<number> {
   const json = context.json !== undefined
@@ -37,7 +40,7 @@ export async function sendEvents(
 }
 
 /** Whoever sends one by hand wants to know whether anything can come of it. */
-async function sendOne(context: Context, actor: Job, event: TypedEvent, signal: AbortSignal): Promise<void> {
+async function sendOne(context: Context, actor: Actor, event: TypedEvent, signal: AbortSignal): Promise<void> {
   const { terminal, quiet, json } = context
   const before = quiet || json !== undefined ? undefined : await seen(actor, signal)
   await tell(actor, event, signal)
@@ -47,19 +50,19 @@ async function sendOne(context: Context, actor: Job, event: TypedEvent, signal: 
 }
 
 /** @throws what refuses it, and what it takes now */
-async function tell(actor: Job, event: TypedEvent, signal: AbortSignal): Promise<void> {
+async function tell(actor: Actor, event: TypedEvent, signal: AbortSignal): Promise<void> {
   try {
     await actor.tell(event, { signal })
   } catch (error) {
-    if (codeOf(error) !== 'INVALID_EVENT') throw error
-    const now = await seen(actor, signal)
-    if (!now) throw error
-    throw new Failure(
-      'INVALID_EVENT',
-      (error as Error).message,
-      `it accepts now: ${now.accepts.join(', ') || 'nothing'}`,
-    )
+    throw codeOf(error) === 'INVALID_EVENT' ? await withAccepted(actor, error as Error, signal) : error
   }
+}
+
+/** Why it refuses an event, with what it takes now. */
+export async function withAccepted(actor: Actor, error: Error, signal: AbortSignal): Promise<Error> {
+  const now = await seen(actor, signal)
+  if (!now) return error
+  return new Failure(codeOf(error)!, error.message, `it accepts now: ${now.accepts.join(', ') || 'nothing'}`)
 }
 
 function acceptsText({ accepts }: ActorInspection): string {
@@ -67,7 +70,7 @@ function acceptsText({ accepts }: ActorInspection): string {
 }
 
 /** Undefined: whoever may send to it may not look at it, or it has ended meanwhile. */
-async function seen(actor: Job, signal: AbortSignal): Promise<ActorInspection | undefined> {
+async function seen(actor: Actor, signal: AbortSignal): Promise<ActorInspection | undefined> {
   try {
     return await actor.inspect({ signal })
   } catch (error) {

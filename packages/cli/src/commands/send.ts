@@ -1,12 +1,14 @@
 // errand send: values to a job's input, events to a machine.
+import type { Job } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { untilDetached } from '../follow.ts'
 import { inputOf } from '../input.ts'
-import { jobsOf, placesOf } from '../places.ts'
+import { meantBy, placesOf } from '../places.ts'
 import { typedValue } from '../typed-value.ts'
+import type { Actor } from './send-events.ts'
 
 export default async function send(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
   const [word, value, fields] = words
@@ -16,11 +18,16 @@ export default async function send(context: Context, flags: Flags, words: readon
   // Ending it says nothing beside; `errand send 3 - --eof` sends stdin first.
   const reads = value === '-' || (value === undefined && !flags.eof)
   const peer = await context.connect()
-  const jobs = (await jobsOf(await placesOf(peer, flags.at, context), [word!], context)).map(({ job }) => job)
-  const machines = jobs.filter(({ type }) => type === 'MachineJob')
+  const meant = await meantBy(peer, await placesOf(peer, flags.at, context), [word!], context)
+  const jobs: Job[] = []
+  const machines: Actor[] = []
+  for (const one of meant) {
+    if (!('job' in one)) machines.push(one.actor)
+    else if (one.job.type === 'MachineJob') machines.push(one.job)
+    else jobs.push(one.job)
+  }
   if (machines.length > 0) {
-    if (machines.length < jobs.length)
-      throw usage(`some of '${word}' are machines, and take events; others take values`)
+    if (jobs.length > 0) throw usage(`some of '${word}' are machines, and take events; others take values`)
     const { sendEvents } = await import('./send-events.ts')
     return sendEvents(context, flags, machines, words.slice(1))
   }

@@ -113,7 +113,7 @@ export async function receive(context: Context, flags: Flags, [word]: readonly s
     return EXIT.done
   }
   return untilDetached(context, async (signal) => {
-    await using _ = sayingNews(context, [{ place: { location: undefined, table: peer }, job }], signal)
+    await using _ = sayingNews(context, [{ place: { location: undefined, at: undefined, table: peer }, job }], signal)
     return outcome(context, await follow([job], printerOf(context, flags, [job]), {}, signal))
   })
 }

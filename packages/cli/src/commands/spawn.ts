@@ -2,9 +2,10 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { codeOf } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
-import { usage } from '../failure.ts'
+import { Failure, usage } from '../failure.ts'
 import type { Flags } from '../flags.ts'
 import { idLines, jobDocuments, placesOf } from '../places.ts'
 import { checkFields, JOB_FIELDS } from '../render/json.ts'
@@ -19,7 +20,12 @@ export default async function spawn(context: Context, flags: Flags, [machine]: r
   const { name, register, group: groups } = flags
   const options = defined({ input, name, register, groups, signal })
   const spawned = await Promise.all(
-    places.map(async (place) => ({ place, job: await place.table.startMachine(machine!, options) })),
+    places.map(async (place) => {
+      const job = await place.table.startMachine(machine!, options).catch((error: Error) => {
+        throw input === undefined && codeOf(error) === 'INVALID_INPUT' ? withoutInput(error) : error
+      })
+      return { place, job }
+    }),
   )
   if (json === undefined) await terminal.out(idLines(spawned))
   else {
@@ -27,6 +33,15 @@ export default async function spawn(context: Context, flags: Flags, [machine]: r
     await terminal.out(`${JSON.stringify(documents.length === 1 ? documents[0] : documents)}\n`)
   }
   return EXIT.done
+}
+
+/** Its machine wants one. */
+function withoutInput({ message }: Error): Failure {
+  return new Failure(
+    'INVALID_INPUT',
+    message,
+    '--input is what it begins with: JSON, @FILE for a file of it, or - for stdin',
+  )
 }
 
 /** One value: JSON as typed, of a file, or of stdin. @throws Failure USAGE */

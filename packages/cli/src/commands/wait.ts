@@ -7,7 +7,7 @@ import { Failure } from '../failure.ts'
 import { outcome, sayingNews, untilDetached } from '../follow.ts'
 import { idLines, jobDocuments, jobsOf, placesOf, type PlacedJob } from '../places.ts'
 import { jobId } from '../render/job.ts'
-import { answerLine, questionText } from '../render/question.ts'
+import { answerLine, atWords, questionText } from '../render/question.ts'
 import { defined } from '../work.ts'
 
 export default async function wait(context: Context, flags: Flags, words: readonly string[]): Promise<number> {
@@ -30,15 +30,21 @@ export default async function wait(context: Context, flags: Flags, words: readon
 /** Time is up: what is left to wait for, and what each is at. */
 function pending(timeout: unknown, jobs: readonly PlacedJob[]): Failure {
   const { code, message } = timeout as Failure
-  const open = jobs.map(({ job }) => job.snapshot).filter(({ state }) => !isFinished(state))
-  const what = open.slice(0, SHOWN).map((job) => {
+  const open = jobs
+    .map(({ place, job }) => ({ at: place.at, job: job.snapshot }))
+    .filter(({ job }) => !isFinished(job.state))
+  const what = open.slice(0, SHOWN).map(({ job }) => {
     const asks = job.state === 'Blocked' && job.question ? ` (${questionText(job.question)})` : ''
     return `${jobId(job)} is ${job.state}${asks}`
   })
   if (open.length > SHOWN) what.push(`and ${open.length - SHOWN} more`)
-  const blocked = open.find(({ state, question }) => state === 'Blocked' && question)
-  const still = open.find(({ state }) => state === 'Suspended')
-  const hint = blocked ? answerLine(blocked) : still ? `errand resume ${jobId(still)}` : 'they go on: `errand list`'
+  const blocked = open.find(({ job: { state, question } }) => state === 'Blocked' && question)
+  const still = open.find(({ job: { state } }) => state === 'Suspended')
+  const hint = blocked
+    ? answerLine(blocked.job, blocked.at)
+    : still
+      ? ['errand', ...atWords(still.at), 'resume', jobId(still.job)].join(' ')
+      : 'they go on: `errand list`'
   return new Failure(code, `${message}: ${what.join(', ')}`, hint)
 }
 /** Of those that are pending. */

@@ -144,6 +144,9 @@ export function peerDocument({ name, id, addresses, grants, owner, connected }: 
   return { name, id, addresses, grants, owner: owner ?? null, connected }
 }
 
+/** Of what `ask` prints. */
+export const ANSWER_FIELDS: readonly string[] = ['jobId', 'value']
+
 /** Fields of a record's line; which of them it has depends on its kind. They only grow. */
 export const RECORD_FIELDS: readonly string[] = [
   'seq',

@@ -44,7 +44,8 @@ export function atWords(at: string | undefined): string[] {
   return at === undefined ? [] : ['--at', shellWord(at)]
 }
 
-function shellWord(text: string): string {
+/** As a shell reads it. */
+export function shellWord(text: string): string {
   const word = oneLine(text)
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
 }

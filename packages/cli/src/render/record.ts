@@ -5,6 +5,7 @@ import type { Context } from '../context.ts'
 import { leavesOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
 import { checkFields, pick, recordDocument, RECORD_FIELDS } from './json.ts'
+import type { Terminal } from '../terminal.ts'
 import { ProgressBars } from './progress.ts'
 import { oneLine, pad, plainLines, widthOf } from './table.ts'
 import { renderValue } from './value.ts'
@@ -40,6 +41,12 @@ export function printerOf(
     locations: snapshots.flatMap(leavesOf).map(({ location }) => location),
     raw: flags.raw === true,
   })
+}
+
+/** An output as stdout shows it: data, which stays as it is. */
+export function outputText(terminal: Terminal, value: unknown): string {
+  const title = (line: string): string => terminal.data('bold', line)
+  return renderValue(value, { columns: terminal.columns, colors: terminal.colorsOut, title })
 }
 
 /** Prints records of any number of jobs, each whole, in the order they are given. */
@@ -146,12 +153,7 @@ export class RecordPrinter {
     if (this.#options.raw && ArrayBuffer.isView(value)) {
       return terminal.out(new Uint8Array(value.buffer, value.byteOffset, value.byteLength))
     }
-    const style = {
-      columns: terminal.columns,
-      colors: terminal.colorsOut,
-      title: (line: string) => terminal.data('bold', line),
-    }
-    const text = this.#prefixed(record.location, renderValue(value, style), (how, word) => terminal.data(how, word))
+    const text = this.#prefixed(record.location, outputText(terminal, value), (how, word) => terminal.data(how, word))
     await terminal.out(`${text}\n`)
   }
 
