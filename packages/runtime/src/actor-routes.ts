@@ -189,17 +189,19 @@ export class ActorRoutes implements ActorWay {
     return new FarWatch(this.#home, this.#links, place, epoch, listener, away).end
   }
 
-  async *read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading {
-    if (this.#isHere(place)) return yield* this.#hosted(place).read(place.job, request, signal)
+  async *read(place: ActorPlace, epoch: number, request: ReadRequest, signal: AbortSignal): JobReading {
+    if (this.#isHere(place)) return yield* this.#hosted(place).readActor(place.job, epoch, request, signal)
     const there = this.#home.network.place(place.peer)
     let from = request.from
     let { tail } = request
+    const to = { session: place.session, job: place.job, actor: epoch }
     while (!signal.aborted) {
+      let link: Link | undefined
       try {
         // In the same turn where there is a link: of what is sent next, all that comes is to be read.
-        const link = this.#home.network.linkThere(there) ?? (await this.#links.link(there, signal, () => undefined))
+        link = this.#home.network.linkThere(there) ?? (await this.#links.link(there, signal, () => undefined))
         const asked = { ...request, tail, ...(from !== undefined && { from, tail: undefined }) }
-        const reading = link.read({ session: place.session, job: place.job }, asked, signal)
+        const reading = link.read(to, asked, signal)
         try {
           for (;;) {
             const step = await reading.next()
@@ -213,7 +215,8 @@ export class ActorRoutes implements ActorWay {
         }
       } catch (error) {
         if (signal.aborted) break
-        if (codeOf(error) !== 'PEER_LOST') throw error
+        // Said over a link that is there it is the answer.
+        if (codeOf(error) !== 'PEER_LOST' || link?.open) throw error
       }
     }
     return undefined

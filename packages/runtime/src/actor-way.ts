@@ -49,8 +49,8 @@ export interface ActorWay {
   ): () => void
   /** Who has those names that refs here follow. */
   readonly names: NameFollows
-  /** What it says, as chunks. */
-  read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading
+  /** What it says in that incarnation (0: whichever), as chunks. */
+  read(place: ActorPlace, epoch: number, request: ReadRequest, signal: AbortSignal): JobReading
   /** What this process sends there, in order: one for all refs of an actor. */
   outbox(address: ActorAddress): ActorOutbox
   /** The same, where something may wait in it. */

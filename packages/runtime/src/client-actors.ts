@@ -88,10 +88,11 @@ export class ClientActors implements ActorWay {
     }
   }
 
-  async *read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading {
+  async *read(place: ActorPlace, epoch: number, request: ReadRequest, signal: AbortSignal): JobReading {
     let asked = request
+    const to = { ...toward(place), actor: epoch }
     for (let { link } = this.#line; ;) {
-      const reading = link.read(toward(place), asked, signal)
+      const reading = link.read(to, asked, signal)
       try {
         for (;;) {
           const step = await reading.next()

@@ -13,7 +13,6 @@ import {
   asError,
   codeOf,
   InvalidEventError,
-  LimitError,
   NameNotFoundError,
   OutcomeUnknownError,
   TimeoutError,
@@ -22,7 +21,7 @@ import {
 import { HeldEvents } from './held-events.ts'
 import { checkedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
-import { recordsOf } from './record.ts'
+import { Listening } from './ref-listening.ts'
 import { RefLife } from './ref-life.ts'
 import type { RefActions } from './ref-machine.ts'
 import type { Duration } from './surface.ts'
@@ -71,11 +70,11 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #address: ActorAddress
   #unwatch: (() => void) | undefined
   #unheard: (() => void) | undefined
-  #emitting: AbortController | undefined
-  /** Of one that is followed and has ended: what it emitted last is still heard. */
-  #last: AbortController | undefined
-  /** Settles when all that was emitted has been heard. */
-  #listening: Promise<void> | undefined
+  /** Somebody listens to what is emitted. */
+  #listens = false
+  #listening: Listening | undefined
+  /** To those that were followed and have ended: what they emitted last is still heard. */
+  #lastWords: Set<Listening> | undefined
   #over = false
   /** Of one that follows a name. */
   readonly #held: HeldEvents | undefined
@@ -170,8 +169,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     })
     if (this.#onRefused)
       this.#unheard ??= this.#way.outbox(this.#address).onRefused((error, event) => this.#refused(error, event))
-    if (!this.#emitting) return
-    if (this.#emitting !== this.#last) this.#emitting.abort()
+    if (!this.#listens) return
+    this.#listening?.end()
     this.#listen()
   }
 
@@ -194,8 +193,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   conclude(): void {
     this.#over = true
-    this.#last?.abort()
-    this.#emitting?.abort()
+    this.#listening?.end()
+    for (const listening of this.#lastWords ?? []) listening.end()
     this.#unfollow?.()
     this.#held?.end(this.#goneError())
     // Those who subscribed are told that it is over: as of a local actor, behind its last snapshot.
@@ -217,28 +216,32 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       super.send({ type: HEARD, snapshot })
       this.#life.send({ type: 'ref.ended', reason: state.reason })
     }
-    if (this.#listening && ENDED.has(state.status)) void this.#heardAll(this.#listening).then(end)
+    if (this.#listening && ENDED.has(state.status)) void this.#listening.toTheEnd().then(end)
     else end()
-  }
-
-  /** What it emitted comes another way than its end, and before that. Its peer may be lost in between. */
-  async #heardAll(listening: Promise<void>): Promise<void> {
-    const timer = setTimeout(() => this.#emitting?.abort(), LATE_MS)
-    await listening
-    clearTimeout(timer)
   }
 
   /** One that is followed: what is shown stays as it was, for the next one. */
   #ended({ status, reason }: ActorState): void {
     this.#watching = false
     this.#unwatch = undefined
-    this.#last = this.#emitting
+    this.#leaveBehind(status)
     const code = codeOf(reason)
     const why =
       code === 'DENIED' || code === 'ACTOR_GONE'
         ? reason
         : new ActorGoneError(`who had the name has ended: ${status}`, { cause: reason })
     this.#life.send({ type: 'ref.ended', reason: why })
+  }
+
+  /** What that one has emitted before its end is heard, whoever is meant by then. */
+  #leaveBehind(status: ActorState['status']): void {
+    const listening = this.#listening
+    this.#listening = undefined
+    if (!ENDED.has(status)) listening?.end()
+    else if (listening) {
+      const all = (this.#lastWords ??= new Set()).add(listening)
+      void listening.toTheEnd().then(() => all.delete(listening))
+    }
   }
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -412,43 +415,20 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   }
 
   override on(type: string, handler: (event: never) => void): { unsubscribe(): void } {
-    if (!this.#emitting && !this.#over) this.#listen()
+    if (!this.#listens && !this.#over) {
+      this.#listens = true
+      if (this.#watching) this.#listen()
+    }
     return super.on(type as never, handler as never)
   }
 
   #listen(): void {
-    this.#emitting = new AbortController()
-    this.#listening = this.#follow(this.#emitting.signal)
-  }
-
-  /** What it emits from now on: records of the job that it is. */
-  async #follow(signal: AbortSignal): Promise<void> {
-    let from: number | undefined
-    for (let told = false; !signal.aborted;) {
-      const request = { reader: 'owner', ...(from === undefined ? { tail: 0 } : { from }), follow: true }
-      try {
-        for await (const chunk of this.#way.read(placeOf(this.#address), request, signal)) {
-          from = chunk.first + chunk.count
-          for (const record of recordsOf<{ type?: unknown } | null>(chunk)) {
-            if (this.#over) return
-            if (record.kind === 'gap') this.#refused(new LimitError(unheard(record.dropped)), undefined)
-            else if (record.kind === 'output' && typeof record.value?.type === 'string')
-              super.send({ type: EMITTED, event: record.value as AnyEventObject })
-          }
-        }
-        return
-      } catch (thrown) {
-        // Anything else that keeps it from being read keeps it from being watched, and is told there.
-        if (codeOf(thrown) !== 'LIMIT') return
-        if (!told) this.#refused(asError(thrown), undefined)
-        told = true
-      }
-      // More read over this link than it takes: somebody may let go.
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, LISTEN_AGAIN_MS).unref()
-      await untilAborted(promise, signal)
-      clearTimeout(timer)
-    }
+    const { epoch } = this.#address
+    const place = placeOf(this.#address)
+    this.#listening = new Listening((request, signal) => this.#way.read(place, epoch, request, signal), {
+      emitted: (event) => super.send({ type: EMITTED, event }),
+      unheard: (reason) => this.#refused(reason, undefined),
+    })
   }
 
   async *snapshots({ signal }: Cancel = {}): AsyncGenerator<Seen> {
@@ -543,16 +523,10 @@ function keyOf({ peer, path, epoch }: ActorAddress): string {
   return `${peer} ${path} ${epoch}`
 }
 
-function unheard(records: number): string {
-  return `it emitted faster than it is heard: ${records} of what it said are gone`
-}
-
 /** Of one that is only not to be seen any more, nothing more is heard. */
 const ENDED: ReadonlySet<string> = new Set(['done', 'error', 'stopped'])
 /** States of a ref that wait for who reads them. */
 const STATES_MOST = 64
-/** What it emits could not be listened to, because too much is: it is tried again after so long. */
-const LISTEN_AGAIN_MS = 1_000
 /** The other side answers when its time is over; an answer that is on its way by then is waited for. */
 const LATE_MS = 2_000
 /** Reasons that need no other words. */

@@ -193,17 +193,26 @@ export class Server implements LinkServer {
 
   read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     this.#check({ type: 'session' })
-    if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), request, signal)
+    if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), to.actor ?? 0, request, signal)
     const others = this.#ofOthers(to, 'actor.inspect')
     if (others) return this.#readOthers(others, to, request, signal)
     const ref = this.#find(to.session)
-    if (to.actor === undefined) this.#served.admit(this.principal, link, ref, 'jobs')
-    return ref.read(to.job ?? '', request, signal)
+    if (to.actor === undefined) {
+      this.#served.admit(this.principal, link, ref, 'jobs')
+      return ref.read(to.job ?? '', request, signal)
+    }
+    // One that is held elsewhere is read there.
+    if (!(ref instanceof HostSession)) throw new SessionNotFoundError(to.session, this.#served.name)
+    return ref.readActor(to.job ?? '', to.actor, request, signal)
   }
 
   async *#readOthers(session: HostSession, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     const over = new AbortController()
-    const reading = session.read(to.job!, request, AbortSignal.any([signal, over.signal]))
+    const either = AbortSignal.any([signal, over.signal])
+    const reading =
+      to.actor === undefined
+        ? session.read(to.job!, request, either)
+        : session.readActor(to.job!, to.actor, request, either)
     try {
       for (;;) {
         // While it waited for its reader, too.
