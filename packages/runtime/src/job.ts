@@ -290,6 +290,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       (bytes) => this.credit(bytes),
       actor ? 'drop' : 'block',
       o.errors,
+      actor,
     )
     // Before anybody can read it.
     if (o.cursor !== undefined) log.begin(0, o.cursor)
