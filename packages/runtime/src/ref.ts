@@ -81,6 +81,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #unfollow: (() => void) | undefined
   /** Whom it follows the states of, or followed to the end. */
   #met: string | undefined
+  /** Nobody has the name it follows. */
+  #vacant = false
   /** That one has not ended, as far as is known. */
   #watching = false
   /** Who waits for an answer of whoever is meant: told why there will be none when that is another one. */
@@ -122,8 +124,10 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   /** Who has the name it follows. */
   #found(follow: NonNullable<ActorAddress['follow']>, holder: ActorAddress | undefined): void {
+    this.#vacant = !holder
     if (!holder) {
       const { name, peer } = follow
+      this.#forgetEnded()
       return this.#life.send({ type: 'ref.vacant', reason: new NameNotFoundError(name, peer) })
     }
     // Also where it has ended: it has the name no longer either, which is told next.
@@ -133,6 +137,11 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     const reason = new OutcomeUnknownError(`'${follow.name}' is the name of another one now`)
     for (const leave of [...(this.#waiting ?? [])]) leave(reason)
     this.#life.send({ type: 'ref.moved' })
+  }
+
+  /** Nobody has the name, and who had it has ended: who has it next is to be met, and may be that one in a later life. */
+  #forgetEnded(): void {
+    if (this.#vacant && !this.#watching) this.#met = undefined
   }
 
   /** What is on its way to one that has ended, or is not meant any more, may still be refused: told later, perhaps. */
@@ -224,6 +233,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #ended({ status, reason }: ActorState): void {
     this.#watching = false
     this.#unwatch = undefined
+    this.#forgetEnded()
     this.#leaveBehind(status)
     const code = codeOf(reason)
     const why =
