@@ -91,6 +91,9 @@ const WITH_OTHERS: { readonly [T in WireEvent['type']]?: Grant } = {
   resume: 'jobs:stop',
 }
 
+/** What may have been handled when it is refused. */
+const TO_ACTORS: ReadonlySet<WireEvent['type']> = new Set(['actor.tell', 'actor.ask'])
+
 /** What somebody may set who may do nothing but start a job by its name. */
 const NAMED_EVENT = new Set(['type', 'spec'])
 const NAMED_SPEC = new Set(['kind', 'job', 'command', 'payload', 'input', 'name', 'deadline', 'startId'])
@@ -178,7 +181,10 @@ export class Server implements LinkServer {
       }
     })
     try {
-      return await whileWanted(() => act(AbortSignal.any([signal, refused.signal])), refused.signal)
+      const either = AbortSignal.any([signal, refused.signal])
+      // Only the actor knows whether it has had it by then.
+      if (TO_ACTORS.has(event.type)) return await act(either)
+      return await whileWanted(() => act(either), refused.signal)
     } finally {
       stop()
     }

@@ -689,6 +689,28 @@ describe('bounds', () => {
     void question.catch(() => undefined)
   })
 
+  test('what is given up on its way may be handled; what waits here, or comes too late, is not', async () => {
+    const { actor, asked } = silent()
+    const left = new AbortController()
+    const event = encode({ type: 'total' })
+    const told = Array.from({ length: BATCHES_UNDER_WAY + 1 }, (_, n) =>
+      actor.tell(`sender ${n}`, 1, 1, batch({ type: 'notes' }), left.signal),
+    )
+    const busy = silent()
+    const begun = busy.actor.ask(event, 60_000, left.signal)
+    left.abort(Object.assign(new Error('not any more'), { code: 'DENIED' }))
+    const late = [
+      actor.ask(event, 60_000, left.signal),
+      actor.tell('late', 1, 1, batch({ type: 'notes' }), left.signal),
+    ]
+    const came = await within('all of it', Promise.allSettled([begun, ...told, ...late]))
+    const unknown = { reason: { code: 'OUTCOME_UNKNOWN', cause: { code: 'DENIED' } } }
+    const denied = { reason: { code: 'DENIED' } }
+    expect(came).toMatchObject([unknown, ...told.slice(1).map(() => unknown), denied, denied, denied])
+    expect(asked).toHaveLength(BATCHES_UNDER_WAY)
+    expect(busy.asked).toHaveLength(1)
+  })
+
   test('and so many bytes, but for one that has more alone', () => {
     const { actor, asked } = silent()
     const big = batch({ type: 'notes', more: 'x'.repeat(700_000) })
