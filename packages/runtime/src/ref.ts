@@ -340,56 +340,57 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     return inTime(timeout + LATE_MS, (until) => this.#way.ask(placeOf(this.#address), question, { signal, until }))
   }
 
-  /** Behind what waits; of one that follows, until another one is meant. */
+  /** In its place among what is sent. */
   async #askInTurn(event: Uint8Array, timeout: number, signal: AbortSignal | undefined): Promise<unknown> {
     const until = performance.now() + timeout
     const late = new AbortController()
     const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
-    const leave = (reason: Error): void => late.abort(reason)
     try {
       const wanted = signal ? AbortSignal.any([signal, late.signal]) : late.signal
-      // Of one that follows: to whoever is meant when its turn comes.
-      if (this.#held && (this.#waits || !this.#way.outbox(this.#address).idle)) await this.#turn(until, wanted)
-      const left = Math.max(0, Math.round(until - performance.now()))
-      const asked = this.#way.outbox(this.#address).ask(event, left, wanted)
-      if (this.#held) (this.#waiting ??= new Set()).add(leave)
-      return await asked
+      if (this.#held) return await this.#askMeant(this.#held, event, until, wanted)
+      return await this.#way.outbox(this.#address).ask(event, timeout, wanted)
     } finally {
       clearTimeout(timer)
-      this.#waiting?.delete(leave)
     }
   }
 
-  /** Behind what was sent before it; of one that follows, to whoever is meant by then. @throws as `#there` does */
-  async #turn(until: number, wanted: AbortSignal): Promise<void> {
-    for (let meant: ActorAddress | undefined; meant !== this.#address;) {
-      if (this.#waits) await this.#there(until - performance.now(), wanted)
-      meant = this.#address
-      const outbox = this.#way.outbox(meant)
-      if (outbox.idle) continue
-      const flushed = untilAborted(outbox.flushed(), wanted)
-      // Nobody was asked yet.
-      await (this.#held ? this.#orMoved(flushed).catch(() => undefined) : flushed)
+  /** Of one that follows: whoever is meant when it leaves, in its place among what is sent to that one. */
+  #askMeant(held: HeldEvents, event: Uint8Array, until: number, wanted: AbortSignal): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+    const waiting = (this.#waiting ??= new Set())
+    const ask = (): void => {
+      const moved = new AbortController()
+      let left = false
+      const leave = (reason: Error): void => {
+        waiting.delete(leave)
+        moved.abort(reason)
+        if (left) reject(reason)
+        // It was asked of nobody yet.
+        else wait(true)
+      }
+      waiting.add(leave)
+      const time = Math.max(0, Math.round(until - performance.now()))
+      const either = AbortSignal.any([wanted, moved.signal])
+      const asked = this.#way.outbox(this.#address).ask(event, time, either, () => (left = true))
+      asked.then(
+        (answer) => moved.signal.aborted || (waiting.delete(leave), resolve(answer)),
+        (error: Error) => moved.signal.aborted || (waiting.delete(leave), reject(error)),
+      )
     }
-  }
-
-  /** Somebody is meant, and can be seen. @throws why nobody is, when it is gone or the time is over: nobody was asked */
-  async #there(timeout: number, signal: AbortSignal): Promise<void> {
-    const there = Promise.withResolvers<void>()
-    const look = (): void => void ((this.state === 'live' || this.state === 'gone') && there.resolve())
-    const unfollow = this.#life.follow(look)
-    const timer = setTimeout(there.resolve, Math.max(0, timeout))
-    try {
-      await untilAborted(there.promise, signal)
-    } finally {
-      unfollow()
-      clearTimeout(timer)
+    const wait = (again: boolean): void => {
+      const inTime = (): Error => {
+        const { reason } = this
+        return new ActorGoneError('nobody could be asked in time', reason && { cause: reason })
+      }
+      try {
+        held.ask(event, { ask, reject, wanted, ms: until - performance.now(), inTime, again })
+      } catch (error) {
+        reject(error)
+      }
     }
-    signal.throwIfAborted()
-    this.#throwIfGone()
-    if (this.state === 'live') return
-    const { reason } = this
-    throw new ActorGoneError('nobody could be asked in time', reason && { cause: reason })
+    if (this.#waits) wait(false)
+    else ask()
+    return promise
   }
 
   /** As it was given: over there it is checked again, and handled as the schema makes it. @throws InvalidEventError */

@@ -306,6 +306,37 @@ describe.each(Object.entries(places))('a ref that follows a name %s', (_, make) 
     expect(notes(second)).toEqual([...Array.from({ length: 300 }, (_, n) => String(n)), 'told', 'last'])
   })
 
+  test('sends and asks in one order, also while nobody has it', async () => {
+    const asked: Promise<unknown>[] = []
+    const act = (): void => {
+      for (let n = 0; n < 3; n++) follows.send({ type: 'add', n: 1 })
+      asked.push(follows.ask({ type: 'total' }))
+    }
+    for (let n = 0; n < 10; n++) act()
+    await Promise.all(asked)
+    await gone()
+    for (let n = 0; n < 10; n++) act()
+    await next(100)
+    const answers = (await within('the answers', Promise.all(asked))) as { value: number }[]
+    expect(answers.map(({ value }) => value)).toEqual(
+      [1, 100].flatMap((from) => Array.from({ length: 10 }, (_, n) => from + 3 * (n + 1))),
+    )
+  })
+
+  test('asks whoever has it next what had not left yet', async () => {
+    const [session = '', job] = first.address.path.split('/')
+    const host = [here, far].map((peer) => hostOf(peer).hosted(session)).find((found) => found)!
+    // It takes nothing, and its inbox is full: the rest waits, and the question behind that.
+    await host.request({ type: 'suspend' }, job)
+    for (let n = 0; n < 3000; n++) follows.send({ type: 'add', n: 1 })
+    const asked = follows.ask({ type: 'total' })
+    const second = await place.spawn(counter, { input: { from: 7 } })
+    await place.name.register('db', second.address, { replace: true })
+    expect(await within('the answer', asked)).toEqual({ outcome: 'ok', value: 7 })
+    await host.request({ type: 'resume' }, job)
+    expect(await first.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 3001 })
+  })
+
   test('is not sent more than it keeps', async () => {
     await gone()
     for (let n = 0; n < OUTBOX_EVENTS; n++) follows.send({ type: 'pause' })
