@@ -1,8 +1,20 @@
 // What a ref hears of what its actor emits: each event once, in order, of this incarnation and no other, over whatever comes
 // in between, from the call of `on` to the last before its end.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { memory } from '@errand/transport/memory'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { emit, setup } from 'xstate'
-import { defineMachine, type ActorAddress, type JobSnapshot, type Ref } from '../src/index.ts'
+import {
+  connectLocal,
+  createPeer,
+  defineMachine,
+  type ActorAddress,
+  type JobSnapshot,
+  type Peer,
+  type Ref,
+} from '../src/index.ts'
 import { codeOf } from '../src/errors.ts'
 import type { JobReading } from '../src/link.ts'
 import { type ReadChunk, singleRecord } from '../src/record.ts'
@@ -113,6 +125,111 @@ describe('a link that is lost', () => {
     await there.tell({ type: 'finish' })
     await until('its end', () => ref.state === 'gone')
     expect(heard).toEqual(range(20))
+  })
+})
+
+describe('a program beside a daemon', () => {
+  /** A daemon in that world, as often as it is started, and programs that wait for the next one. */
+  async function beside(all: ActorWorld) {
+    const home = await mkdtemp(join(tmpdir(), 'errand-'))
+    const closing: Peer[] = []
+    const started = async (peer: Promise<Peer>): Promise<Peer> => (closing.unshift(await peer), closing[0]!)
+    return {
+      start: () =>
+        started(
+          createPeer({
+            name: 'daemon',
+            home,
+            serveLocal: true,
+            transport: memory({ network: all.network, name: 'daemon' }),
+            policy: { peers: { far: [] } },
+          }),
+        ),
+      client: () => started(connectLocal({ home, lostAfter: 20_000 })),
+      async [Symbol.asyncDispose]() {
+        for (const peer of closing) await peer.close()
+        await rm(home, { recursive: true })
+      },
+    }
+  }
+
+  test('hears each event once, whichever link is lost, also where its daemon is started again', async () => {
+    const all = await world({ peers: { here: mayAll([speaker]), daemon: ['connect', 'jobs:read', 'jobs:send'] } })
+    const { start, client: connected, [Symbol.asyncDispose]: end } = await beside(all)
+    try {
+      let daemon = await start()
+      const client = await connected()
+      const session = await all.here.connect('far')
+      const own: Speaker = await session.spawn(speaker)
+      const there = await atHome(all, own)
+      const ref = (await client.ref<typeof speaker>({ ...own.address, peer: 'far' })) as Speaker
+      await ref.ready()
+      await all.far.register('speaker', { ...own.address, peer: 'local' })
+      const follows = (await client.whereis('speaker', { on: 'far', definition: speaker })) as Speaker
+      await follows.ready()
+      const [heard, byName] = [heardOf(ref), heardOf(follows)]
+      for (const one of [ref, follows]) await settled(one)
+      let last = 0
+      const say = async (): Promise<void> => {
+        for (let n = 0; n < 3; n++) await there.tell({ type: 'say', n: last++ })
+      }
+      for (let round = 0; round < 3; round++) {
+        all.network.lose('daemon', 'far')
+        await say()
+        await until('that it is back', () => ref.state === 'live' && follows.state === 'live')
+        await say()
+        await daemon.close()
+        await say()
+        daemon = await start()
+        await until('that it is back', () => ref.state === 'live' && follows.state === 'live')
+        for (const one of [ref, follows]) await one.tell({ type: 'hush' })
+        await say()
+      }
+      await there.tell({ type: 'finish' })
+      await until('its end', () => ref.state === 'gone')
+      expect(ref.getSnapshot().status).toBe('done')
+      expect(heard).toEqual(range(last))
+      await until('the last of it', () => byName.length === last)
+      expect(byName).toEqual(range(last))
+      // Whoever has the name next is meant.
+      const next: Speaker = await session.spawn(speaker)
+      await all.far.register('speaker', { ...next.address, peer: 'local' })
+      await until('the next one', () => follows.state === 'live' && follows.address.path === next.address.path)
+    } finally {
+      await end()
+    }
+  })
+
+  test('tells each event once while its daemon is started again and again', async () => {
+    const all = await world({ peers: { here: mayAll([speaker]), daemon: ['connect', 'jobs:read', 'jobs:send'] } })
+    const { start, client, [Symbol.asyncDispose]: end } = await beside(all)
+    try {
+      let daemon = await start()
+      const told = await client()
+      const session = await all.here.connect('far')
+      const own: Speaker = await session.spawn(speaker)
+      const there = await atHome(all, own)
+      const heard = heardOf(there)
+      const ref = (await told.ref<typeof speaker>({ ...own.address, peer: 'far' })) as Speaker
+      await ref.ready()
+      let last = 0
+      const over = new AbortController()
+      const telling = (async () => {
+        while (!over.signal.aborted) await Promise.all(range(20).map(() => ref.tell({ type: 'say', n: last++ })))
+      })()
+      for (let round = 0; round < 5; round++) {
+        const before = heard.length
+        await until('that it is told', () => heard.length > before + 100)
+        await daemon.close()
+        daemon = await start()
+      }
+      over.abort()
+      await telling
+      await until('the last', () => heard.length >= last)
+      expect(heard).toEqual(range(last))
+    } finally {
+      await end()
+    }
   })
 })
 
