@@ -36,16 +36,14 @@ interface HeardEvent {
   readonly type: typeof HEARD
   readonly snapshot: Seen
 }
-interface EmittedEvent {
-  readonly type: typeof EMITTED
-  readonly event: AnyEventObject
-}
 /** Said by a ref to itself: no machine's event can be called so. */
 const HEARD = 'xstate.errand.heard'
-const EMITTED = 'xstate.errand.emitted'
 
 /** Of all questions that this process asks. */
 const deadlines = new Deadlines()
+
+/** How each tells what its actor has emitted. As an event to itself it would be a snapshot, too. */
+const emits = new WeakMap<object, (event: AnyEventObject) => void>()
 
 /** Whatever else it is sent goes to the actor. */
 type RefLogic = ActorLogic<Seen, AnyEventObject>
@@ -53,12 +51,14 @@ type RefLogic = ActorLogic<Seen, AnyEventObject>
 const logic: RefLogic = {
   transition(snapshot, event, scope) {
     if (event.type === HEARD) return (event as unknown as HeardEvent).snapshot
-    if (event.type === EMITTED) scope.emit((event as unknown as EmittedEvent).event)
     // Its own beginning and end are its own.
-    else if (!event.type.startsWith('xstate.')) (scope.self as unknown as MachineRef).pass(event)
+    if (!event.type.startsWith('xstate.')) (scope.self as unknown as MachineRef).pass(event)
     return snapshot
   },
-  getInitialSnapshot: () => new SeenSnapshot(UNSEEN) as unknown as Seen,
+  getInitialSnapshot({ self, emit }) {
+    emits.set(self, emit)
+    return new SeenSnapshot(UNSEEN) as unknown as Seen
+  },
   getPersistedSnapshot: (snapshot) => snapshot,
 }
 
@@ -437,7 +437,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     const { epoch } = this.#address
     const place = placeOf(this.#address)
     this.#listening = new Listening((request, signal) => this.#way.read(place, epoch, request, signal), {
-      emitted: (event) => super.send({ type: EMITTED, event }),
+      emitted: (event) => emits.get(this)!(event),
       unheard: (reason) => this.#refused(reason, undefined),
     })
   }

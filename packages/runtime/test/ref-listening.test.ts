@@ -128,6 +128,17 @@ describe('a link that is lost', () => {
   })
 })
 
+test('what is emitted is no snapshot: who subscribes is told what has changed', async () => {
+  const all = await world()
+  const ref: Speaker = await (await all.here.connect('far')).spawn(speaker)
+  const heard = heardOf(ref)
+  const seen: unknown[] = []
+  ref.subscribe((snapshot) => seen.push(snapshot))
+  for (let n = 0; n < 500; n++) ref.send({ type: 'say', n })
+  await until('all of it', () => heard.length === 500 && ref.getSnapshot().seq === 500)
+  expect(new Set(seen).size).toBe(seen.length)
+})
+
 describe('a program beside a daemon', () => {
   /** A daemon in that world, as often as it is started, and programs that wait for the next one. */
   async function beside(all: ActorWorld) {
