@@ -88,7 +88,9 @@ export class ActorRoutes implements ActorWay {
 
   /** What another process has to say to an actor, in this peer's name: beside what this one says. */
   passOn(place: ActorPlace, event: SessionEvent, options: RequestOptions): Promise<unknown> {
-    return this.outboxes.pass(place, () => this.ask(place, event, options))
+    const ask = (): Promise<unknown> => this.ask(place, event, options)
+    // What is asked has room of its own.
+    return event.type === 'actor.tell' ? this.outboxes.pass(place, ask, options.signal) : ask()
   }
 
   #isHere({ peer }: ActorPlace): boolean {

@@ -5,7 +5,8 @@
 import type { PeerId } from '@errand/transport'
 import { senderOf } from './actor-senders.ts'
 import { goneState, UNSEEN, type ActorState } from './actor-state.ts'
-import type { ActorPlace, ActorWay } from './actor-way.ts'
+import type { ActorRoutes } from './actor-routes.ts'
+import type { ActorPlace } from './actor-way.ts'
 import type { Answers } from './answers.ts'
 import { asError, DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
@@ -48,7 +49,7 @@ export interface Served {
   /** Any session that is hosted here, whoever owns it: for who may deal with jobs of others. */
   hosted(instanceId: string): HostSession | undefined
   /** The ways to actors on other peers, for clients of ours. */
-  readonly routes: ActorWay
+  readonly routes: ActorRoutes
   /** Until the returned function is called, told whenever somebody may do something else than before. */
   onGrants(listener: () => void): () => void
   /** A session as this client sees it. */
@@ -311,7 +312,7 @@ export class Server implements LinkServer {
 
   /** For a client of ours. */
   #passOn(to: Address, event: SessionEvent, signal: AbortSignal): Promise<unknown> {
-    return this.#served.routes.ask(this.#elsewhere(to), event, { signal })
+    return this.#served.routes.passOn(this.#elsewhere(to), event, { signal })
   }
 
   /** @throws DeniedError: nobody else's way leads through here */
