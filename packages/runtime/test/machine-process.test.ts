@@ -377,7 +377,7 @@ describe('what is seen of one', () => {
     expect(await refusal('ask', () => actor.ask(event, 1))).toMatchObject({ code: 'LIMIT' })
     left.abort(new Error('enough'))
     for (const error of await within('their end', Promise.all(asking)))
-      expect(error).toMatchObject({ message: 'enough' })
+      expect(error).toMatchObject({ cause: { message: 'enough' } })
     await until('that there is room', async () => {
       const error = await actor.ask(event, 1).catch((thrown: unknown) => thrown)
       return (error as { code?: string }).code === 'OUTCOME_UNKNOWN'
