@@ -7,7 +7,15 @@ import type { ActorOutbox } from './actor-outbox.ts'
 import { goneState, heardState, type ActorState } from './actor-state.ts'
 import { checkedName, type ActorNames } from './actor-names.ts'
 import type { ActorAddress, Monitor, Ref } from './actor-surface.ts'
-import { placeOf, type ActorPlace, type ActorWay, type RefOptions, type Whereis } from './actor-way.ts'
+import {
+  LOOK_AGAIN_MS,
+  placeOf,
+  UNSEEN_FOR,
+  type ActorPlace,
+  type ActorWay,
+  type RefOptions,
+  type Whereis,
+} from './actor-way.ts'
 import { ask } from './asking.ts'
 import { asError, codeOf, PeerClosedError, PeerUnreachableError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link } from './link.ts'
@@ -162,16 +170,29 @@ export class ActorRoutes implements ActorWay {
     return { ...answer, peer: there.key === 'localhost' ? 'localhost' : there.peer }
   }
 
-  /** Tells, once, that an actor is no more; whether one is that may not be watched nobody knows. Ends with what it returns. */
+  /** Tells, once, that an actor is no more; of one that may not be watched nobody knows. Ends with what it returns. */
   untilDown(address: ActorAddress, down: () => void): () => void {
-    return this.watch(
-      placeOf(address),
-      address.epoch,
-      ({ status, reason }) => {
-        if (status !== 'active' && !UNKNOWN.has(codeOf(reason) ?? '')) down()
-      },
-      () => undefined,
-    )
+    let over = false
+    let unwatch: (() => void) | undefined
+    let again: NodeJS.Timeout | undefined
+    const look = (): void => {
+      unwatch = this.watch(
+        placeOf(address),
+        address.epoch,
+        ({ status, reason }) => {
+          if (over || status === 'active' || codeOf(reason) === 'PEER_CLOSED') return
+          if (!UNSEEN_FOR.has(codeOf(reason) ?? '')) return down()
+          again = setTimeout(look, LOOK_AGAIN_MS).unref()
+        },
+        () => undefined,
+      )
+    }
+    look()
+    return () => {
+      over = true
+      clearTimeout(again)
+      unwatch?.()
+    }
   }
 
   watch(
@@ -231,9 +252,6 @@ const LASTING = 10_000
 function unreachable({ location }: Place, ms: number, cause: Error | undefined): PeerUnreachableError {
   return new PeerUnreachableError(`${location} could not be reached for ${ms / 1000} s`, { ...(cause && { cause }) })
 }
-
-/** Why an actor cannot be watched that may well be there. */
-const UNKNOWN: ReadonlySet<string> = new Set(['DENIED', 'PEER_NOT_FOUND', 'PEER_CLOSED', 'LIMIT'])
 
 /** Nobody watches any more. One for all: an error with a stack for each costs more than the rest of its end. */
 const ENDED = new Error('nobody watches this actor any more')

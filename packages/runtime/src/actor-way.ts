@@ -10,6 +10,11 @@ import type { RequestOptions } from './session-ref.ts'
 import type { Cancel, PeerId } from './surface.ts'
 import type { Beat, ReadRequest, SessionEvent } from './wire.ts'
 
+/** Why an actor is not seen that may be there, and be seen later: a grant, the address book or other watches may change. */
+export const UNSEEN_FOR: ReadonlySet<string> = new Set(['DENIED', 'PEER_NOT_FOUND', 'LIMIT'])
+/** It is looked for again after so long, in ms: nobody says when. */
+export const LOOK_AGAIN_MS = 10_000
+
 /** A job on a peer. */
 export interface ActorPlace {
   readonly peer: PeerId

@@ -4,7 +4,7 @@ import { encode, decode, type Cancel } from '@errand/transport'
 import { Actor, type ActorLogic, type AnyEventObject, type Snapshot } from 'xstate'
 import { UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState } from './actor-surface.ts'
-import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
+import { LOOK_AGAIN_MS, placeOf, UNSEEN_FOR, type ActorWay, type RefOptions } from './actor-way.ts'
 import { Deadlines } from './deadlines.ts'
 import { SeenSnapshot } from './seen-snapshot.ts'
 import { milliseconds } from './duration.ts'
@@ -85,6 +85,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #vacant = false
   /** That one has not ended, as far as is known. */
   #watching = false
+  /** That one may not be seen now, and is looked for then. */
+  #again: NodeJS.Timeout | undefined
   /** Who waits for an answer of whoever is meant: told why there will be none when that is another one. */
   #waiting: Set<(reason: Error) => void> | undefined
 
@@ -204,6 +206,7 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     this.#over = true
     this.#listening?.end()
     for (const listening of this.#lastWords ?? []) listening.end()
+    clearTimeout(this.#again)
     this.#unfollow?.()
     this.#held?.end(this.#goneError())
     // Those who subscribed are told that it is over: as of a local actor, behind its last snapshot.
@@ -236,11 +239,21 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     this.#forgetEnded()
     this.#leaveBehind(status)
     const code = codeOf(reason)
+    if (!ENDED.has(status) && UNSEEN_FOR.has(code ?? '')) this.#lookAgain()
     const why =
       code === 'DENIED' || code === 'ACTOR_GONE'
         ? reason
         : new ActorGoneError(`who had the name has ended: ${status}`, { cause: reason })
     this.#life.send({ type: 'ref.ended', reason: why })
+  }
+
+  /** As far as is known it has the name still. */
+  #lookAgain(): void {
+    const met = this.#met
+    clearTimeout(this.#again)
+    this.#again = setTimeout(() => {
+      if (!this.#over && !this.#watching && met !== undefined && this.#met === met) this.attach()
+    }, LOOK_AGAIN_MS).unref()
   }
 
   /** What that one has emitted before its end is heard, whoever is meant by then. */

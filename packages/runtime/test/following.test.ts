@@ -193,6 +193,24 @@ describe('a name', () => {
     await untilState(follows, 'stale')
   })
 
+  test('and who follows it go on with an actor that could not be seen for a while', { timeout: 40_000 }, async () => {
+    const ref = await far.spawn(counter)
+    const address = { ...ref.address, peer: far.id }
+    await here.register('db', address)
+    const follows = (await here.whereis('db')) as Counter
+    await untilState(follows, 'live')
+    await far.allow('here', ['connect'])
+    await until('that it may not be seen', () => follows.state === 'stale' && codeOf(follows.reason) === 'DENIED')
+    expect(hostOf(here).names.holder('db')).toMatchObject({ path: address.path })
+    await far.allow('here', ALL)
+    await untilState(follows, 'live')
+    expect(await follows.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 0 })
+    // It is called that until it ends, and that is heard again.
+    ref.stop()
+    await until('that nobody has it', () => hostOf(here).names.holder('db') === undefined)
+    await until('why', () => codeOf(follows.reason) === 'NAME_NOT_FOUND')
+  })
+
   test('is looked for by whoever may, and no longer', async () => {
     const session = await here.connect('far')
     await session.spawn(counter, { register: 'db' })
