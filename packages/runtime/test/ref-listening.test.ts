@@ -19,6 +19,7 @@ import { codeOf } from '../src/errors.ts'
 import type { JobReading } from '../src/link.ts'
 import { type ReadChunk, singleRecord } from '../src/record.ts'
 import { Listening } from '../src/ref-listening.ts'
+import { HostSession } from '../src/session.ts'
 import { machineSpec } from '../src/work.ts'
 import { ActorWorld, type ActorWorldOptions, mayAll } from './support/actor-world.ts'
 import { range } from './support/numbers.ts'
@@ -137,6 +138,54 @@ test('what is emitted is no snapshot: who subscribes is told what has changed', 
   for (let n = 0; n < 500; n++) ref.send({ type: 'say', n })
   await until('all of it', () => heard.length === 500 && ref.getSnapshot().seq === 500)
   expect(new Set(seen).size).toBe(seen.length)
+})
+
+test('who follows a name from one to the next, over links that are lost, has one reading open, and in the end none', async () => {
+  let open = 0
+  const { readActor } = HostSession.prototype
+  const counted = vi.spyOn(HostSession.prototype, 'readActor').mockImplementation(async function* (
+    this: HostSession,
+    ...args
+  ) {
+    open++
+    try {
+      return yield* readActor.apply(this, args)
+    } finally {
+      open--
+    }
+  })
+  try {
+    const all = await world()
+    const session = await all.here.connect('far')
+    const spawn = (): Promise<Speaker> => session.spawn(speaker)
+    const name = (ref: Speaker): Promise<void> =>
+      all.far.register('speaker', { ...ref.address, peer: 'local' }, { replace: true })
+    let holder = await spawn()
+    await name(holder)
+    const follows = (await all.here.whereis('speaker', { on: 'far', definition: speaker })) as Speaker
+    await until('the first', () => follows.state === 'live')
+    const heard = heardOf(follows)
+    for (const n of range(24)) {
+      await settled(follows)
+      follows.send({ type: 'say', n })
+      await until('it', () => heard.length === n + 1)
+      const next = await spawn()
+      const before = holder
+      holder = next
+      // It ends, loses its name while it lives, or is not heard of just then.
+      if (n % 3 === 0) before.stop()
+      else await name(next)
+      if (n % 3 === 2) all.network.lose('here', 'far')
+      if (n % 3 === 0) await name(next)
+      await until('the next', () => follows.state === 'live' && follows.address.path === next.address.path)
+    }
+    expect(heard).toEqual(range(24))
+    await until('that one is read', () => open === 1)
+    follows[Symbol.dispose]()
+    await until('that none is', () => open === 0)
+  } finally {
+    counted.mockRestore()
+  }
 })
 
 describe('a program beside a daemon', () => {
