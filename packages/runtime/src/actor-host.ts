@@ -359,6 +359,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
 
   async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal, by: Asker = {}): Promise<Uint8Array> {
     this.#throwIfOver()
+    signal?.throwIfAborted()
     const { name } = this.definition
     if (this.#asks.size >= ACTOR_ASKS_MOST)
       throw new LimitError(`${name} has ${ACTOR_ASKS_MOST} questions to answer already`)
@@ -366,7 +367,12 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     this.#asks.set(ask.id, ask)
     let watched: Deadline | undefined
     const late = (): void => ask.reject(new OutcomeUnknownError(`${name} gave no answer within ${timeout} ms`))
-    const given = (): void => ask.reject(asError(signal?.reason))
+    const given = (): void => {
+      const reason = asError(signal?.reason)
+      ask.reject(
+        ask.begun ? new OutcomeUnknownError(`${name} was asked, and is not any more`, { cause: reason }) : reason,
+      )
+    }
     try {
       const { from = '' } = by
       // In this very call where nothing is before it and nothing has to be waited for: most are answered by then.

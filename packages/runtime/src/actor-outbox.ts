@@ -33,6 +33,7 @@ interface Question {
   readonly signal: AbortSignal
   readonly resolve: (answer: unknown) => void
   readonly reject: (error: Error) => void
+  readonly onLeft: (() => void) | undefined
 }
 
 export class ActorOutbox {
@@ -116,15 +117,16 @@ export class ActorOutbox {
   }
 
   /**
-   * Its answer, encoded as it is. It leaves behind what was sent before it, and what is sent next leaves behind it.
+   * Its answer, encoded as it is. It leaves behind what was sent before it, and what is sent next leaves behind it. `onLeft`: it
+   * is not called back any more.
    * @throws LimitError, the reason of `signal`, whatever asking throws
    */
-  async ask(event: Uint8Array, timeout: number, signal: AbortSignal): Promise<unknown> {
+  async ask(event: Uint8Array, timeout: number, signal: AbortSignal, onLeft?: () => void): Promise<unknown> {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     promise.catch(() => undefined) // whoever gave it up
     this.#throwIfFull()
     this.#close()
-    this.#closed.push({ event, timeout, signal, resolve, reject })
+    this.#closed.push({ event, timeout, signal, resolve, reject, onLeft })
     this.#events++
     this.#bytes += event.byteLength
     // In this turn, where nothing is before it.
@@ -201,12 +203,16 @@ export class ActorOutbox {
   }
 
   /** Settles when it has left: its answer may take very long. */
-  async #put({ event, timeout, signal, resolve, reject }: Question): Promise<void> {
+  async #put({ event, timeout, signal, resolve, reject, onLeft }: Question): Promise<void> {
     if (signal.aborted) return
     const left = Promise.withResolvers<void>()
     const seq = this.#numbers(1)
     const asked = { type: 'actor.ask', epoch: this.#epoch, from: this.from, seq, event, timeout } as const
-    const answer = this.#ask(asked, { signal, onSend: left.resolve })
+    const onSend = (): void => {
+      onLeft?.()
+      left.resolve()
+    }
+    const answer = this.#ask(asked, { signal, onSend })
     answer.then(resolve, reject)
     answer.then(
       () => left.resolve(),

@@ -79,7 +79,7 @@ export class ActorOutboxes {
     const ask = (event: SessionEvent, options?: RequestOptions): Promise<unknown> =>
       event.type === 'actor.ask'
         ? this.#ask(place, event, options)
-        : this.pass(place, () => this.#ask(place, event, options))
+        : this.pass(place, () => this.#ask(place, event, options), options?.signal)
     const outbox = new ActorOutbox(this.#fromTo(address), epoch, numbers, ask, onIdle)
     this.#all.set(key, outbox)
     this.#latest = { address, outbox }
@@ -97,19 +97,28 @@ export class ActorOutboxes {
     return `${this.#from} ${name} ${epoch}`
   }
 
-  /** Asks it, at once where there is room: what is asked next must not overtake it. */
-  pass(place: ActorPlace, ask: () => Promise<unknown>): Promise<unknown> {
+  /**
+   * Asks it, at once where there is room: what is asked next must not overtake it.
+   * @throws (rejects with) the reason of `signal`: it was not asked
+   */
+  pass(place: ActorPlace, ask: () => Promise<unknown>, signal?: AbortSignal): Promise<unknown> {
     const name = this.#linkTo(place)
     if (name === undefined) return ask()
     let gate = this.#gates.get(name)
     if (!gate) this.#gates.set(name, (gate = { underWay: 0, waiting: [] }))
-    return this.#through(name, gate, ask)
+    return this.#through(name, gate, ask, signal)
   }
 
-  async #through(name: string, gate: Gate, ask: () => Promise<unknown>): Promise<unknown> {
+  async #through(
+    name: string,
+    gate: Gate,
+    ask: () => Promise<unknown>,
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
+    signal?.throwIfAborted()
     if (gate.underWay < TELLS_UNDER_WAY) gate.underWay++
     // Whoever is through hands on its place.
-    else await new Promise<void>((resolve) => gate.waiting.push(resolve))
+    else await waitAt(gate, signal)
     try {
       return await ask()
     } finally {
@@ -118,6 +127,22 @@ export class ActorOutboxes {
       else if (--gate.underWay === 0) this.#gates.delete(name)
     }
   }
+}
+
+/** @throws (rejects with) the reason of `signal`: it waits no more, and has no place */
+function waitAt({ waiting }: Gate, signal: AbortSignal | undefined): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const enter = (): void => {
+    signal?.removeEventListener('abort', onAbort)
+    resolve()
+  }
+  const onAbort = (): void => {
+    waiting.splice(waiting.indexOf(enter), 1)
+    reject(signal!.reason)
+  }
+  waiting.push(enter)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  return promise
 }
 
 function keyOf({ peer, path, epoch }: ActorAddress): string {

@@ -7,7 +7,15 @@ import type { ActorOutbox } from './actor-outbox.ts'
 import { goneState, heardState, type ActorState } from './actor-state.ts'
 import { checkedName, type ActorNames } from './actor-names.ts'
 import type { ActorAddress, Monitor, Ref } from './actor-surface.ts'
-import { placeOf, type ActorPlace, type ActorWay, type RefOptions, type Whereis } from './actor-way.ts'
+import {
+  LOOK_AGAIN_MS,
+  placeOf,
+  UNSEEN_FOR,
+  type ActorPlace,
+  type ActorWay,
+  type RefOptions,
+  type Whereis,
+} from './actor-way.ts'
 import { ask } from './asking.ts'
 import { asError, codeOf, PeerClosedError, PeerUnreachableError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link } from './link.ts'
@@ -88,7 +96,9 @@ export class ActorRoutes implements ActorWay {
 
   /** What another process has to say to an actor, in this peer's name: beside what this one says. */
   passOn(place: ActorPlace, event: SessionEvent, options: RequestOptions): Promise<unknown> {
-    return this.outboxes.pass(place, () => this.ask(place, event, options))
+    const ask = (): Promise<unknown> => this.ask(place, event, options)
+    // What is asked has room of its own.
+    return event.type === 'actor.tell' ? this.outboxes.pass(place, ask, options.signal) : ask()
   }
 
   #isHere({ peer }: ActorPlace): boolean {
@@ -160,16 +170,29 @@ export class ActorRoutes implements ActorWay {
     return { ...answer, peer: there.key === 'localhost' ? 'localhost' : there.peer }
   }
 
-  /** Tells, once, that an actor is no more; whether one is that may not be watched nobody knows. Ends with what it returns. */
+  /** Tells, once, that an actor is no more; of one that may not be watched nobody knows. Ends with what it returns. */
   untilDown(address: ActorAddress, down: () => void): () => void {
-    return this.watch(
-      placeOf(address),
-      address.epoch,
-      ({ status, reason }) => {
-        if (status !== 'active' && !UNKNOWN.has(codeOf(reason) ?? '')) down()
-      },
-      () => undefined,
-    )
+    let over = false
+    let unwatch: (() => void) | undefined
+    let again: NodeJS.Timeout | undefined
+    const look = (): void => {
+      unwatch = this.watch(
+        placeOf(address),
+        address.epoch,
+        ({ status, reason }) => {
+          if (over || status === 'active' || codeOf(reason) === 'PEER_CLOSED') return
+          if (!UNSEEN_FOR.has(codeOf(reason) ?? '')) return down()
+          again = setTimeout(look, LOOK_AGAIN_MS).unref()
+        },
+        () => undefined,
+      )
+    }
+    look()
+    return () => {
+      over = true
+      clearTimeout(again)
+      unwatch?.()
+    }
   }
 
   watch(
@@ -189,17 +212,19 @@ export class ActorRoutes implements ActorWay {
     return new FarWatch(this.#home, this.#links, place, epoch, listener, away).end
   }
 
-  async *read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading {
-    if (this.#isHere(place)) return yield* this.#hosted(place).read(place.job, request, signal)
+  async *read(place: ActorPlace, epoch: number, request: ReadRequest, signal: AbortSignal): JobReading {
+    if (this.#isHere(place)) return yield* this.#hosted(place).readActor(place.job, epoch, request, signal)
     const there = this.#home.network.place(place.peer)
     let from = request.from
     let { tail } = request
+    const to = { session: place.session, job: place.job, actor: epoch }
     while (!signal.aborted) {
+      let link: Link | undefined
       try {
         // In the same turn where there is a link: of what is sent next, all that comes is to be read.
-        const link = this.#home.network.linkThere(there) ?? (await this.#links.link(there, signal, () => undefined))
+        link = this.#home.network.linkThere(there) ?? (await this.#links.link(there, signal, () => undefined))
         const asked = { ...request, tail, ...(from !== undefined && { from, tail: undefined }) }
-        const reading = link.read({ session: place.session, job: place.job }, asked, signal)
+        const reading = link.read(to, asked, signal)
         try {
           for (;;) {
             const step = await reading.next()
@@ -213,7 +238,8 @@ export class ActorRoutes implements ActorWay {
         }
       } catch (error) {
         if (signal.aborted) break
-        if (codeOf(error) !== 'PEER_LOST') throw error
+        // Said over a link that is there it is the answer.
+        if (codeOf(error) !== 'PEER_LOST' || link?.open) throw error
       }
     }
     return undefined
@@ -226,9 +252,6 @@ const LASTING = 10_000
 function unreachable({ location }: Place, ms: number, cause: Error | undefined): PeerUnreachableError {
   return new PeerUnreachableError(`${location} could not be reached for ${ms / 1000} s`, { ...(cause && { cause }) })
 }
-
-/** Why an actor cannot be watched that may well be there. */
-const UNKNOWN: ReadonlySet<string> = new Set(['DENIED', 'PEER_NOT_FOUND', 'PEER_CLOSED', 'LIMIT'])
 
 /** Nobody watches any more. One for all: an error with a stack for each costs more than the rest of its end. */
 const ENDED = new Error('nobody watches this actor any more')

@@ -88,7 +88,7 @@ export interface SpawnOptions<I = unknown> extends Cancel {
   startId?: string
   /**
    * Told of each event of a `send` that was refused over there, or could not be brought there; without an event, that what it
-   * emits could not be heard, or not all of it (LimitError). Default: nobody.
+   * emits could not be heard, or not all of it (LimitError, PeerLostError). Default: nobody.
    */
   onRefused?: (error: Error, event: unknown) => void
 }

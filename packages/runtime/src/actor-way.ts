@@ -10,6 +10,11 @@ import type { RequestOptions } from './session-ref.ts'
 import type { Cancel, PeerId } from './surface.ts'
 import type { Beat, ReadRequest, SessionEvent } from './wire.ts'
 
+/** Why an actor is not seen that may be there, and be seen later: a grant, the address book or other watches may change. */
+export const UNSEEN_FOR: ReadonlySet<string> = new Set(['DENIED', 'PEER_NOT_FOUND', 'LIMIT'])
+/** It is looked for again after so long, in ms: nobody says when. */
+export const LOOK_AGAIN_MS = 10_000
+
 /** A job on a peer. */
 export interface ActorPlace {
   readonly peer: PeerId
@@ -49,8 +54,8 @@ export interface ActorWay {
   ): () => void
   /** Who has those names that refs here follow. */
   readonly names: NameFollows
-  /** What it says, as chunks. */
-  read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading
+  /** What it says in that incarnation (0: whichever), as chunks. */
+  read(place: ActorPlace, epoch: number, request: ReadRequest, signal: AbortSignal): JobReading
   /** What this process sends there, in order: one for all refs of an actor. */
   outbox(address: ActorAddress): ActorOutbox
   /** The same, where something may wait in it. */

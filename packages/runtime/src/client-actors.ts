@@ -32,7 +32,8 @@ export class ClientActors implements ActorWay {
       return (await askOver(this.#line, {}, event, { signal })) as Whereis
     },
     wait: async (_, ms, signal) => delay(ms, undefined, { signal, ref: false }).catch(() => undefined),
-    over: () => !this.#line.link.open,
+    // Of a daemon that goes down another one may come, until that was waited for in vain.
+    over: (error) => !this.#line.link.open && (!this.#line.instead || codeOf(error) === 'PEER_LOST'),
   })
 
   constructor(line: Line, over: AbortSignal) {
@@ -40,8 +41,17 @@ export class ClientActors implements ActorWay {
     this.over = over
   }
 
-  ask(place: ActorPlace, event: SessionEvent, options: RequestOptions = {}): Promise<unknown> {
-    return askOver(this.#line, toward(place), event, options)
+  async ask(place: ActorPlace, event: SessionEvent, options: RequestOptions = {}): Promise<unknown> {
+    for (;;) {
+      const { link } = this.#line
+      try {
+        return await askOver(this.#line, toward(place), event, options)
+      } catch (error) {
+        // What has numbers is taken once, whichever daemon passes it on.
+        if (event.type !== 'actor.tell' || !this.#isDaemons(error)) throw error
+        await link.closed
+      }
+    }
   }
 
   watch(
@@ -52,9 +62,10 @@ export class ClientActors implements ActorWay {
   ): () => void {
     const over = new AbortController()
     let stop: (() => void) | undefined
-    const take = (said: ActorState): void => {
+    const take = (link: Link, said: ActorState): void => {
       const state = heardState(said)
       if (state.away) away(state.away)
+      else if (this.#isDaemons(state.reason)) void link.closed.then(() => onLost(link, state.reason))
       else listener(state)
     }
     const gone = (reason: Error): void => {
@@ -74,7 +85,11 @@ export class ClientActors implements ActorWay {
     }
     const listen = (link: Link): void => {
       try {
-        stop = link.watch<ActorState>({ ...toward(place), actor: epoch }, take, (cause) => void onLost(link, cause))
+        stop = link.watch<ActorState>(
+          { ...toward(place), actor: epoch },
+          (said) => take(link, said),
+          (cause) => void onLost(link, cause),
+        )
       } catch (error) {
         gone(asError(error))
       }
@@ -88,10 +103,11 @@ export class ClientActors implements ActorWay {
     }
   }
 
-  async *read(place: ActorPlace, request: ReadRequest, signal: AbortSignal): JobReading {
+  async *read(place: ActorPlace, epoch: number, request: ReadRequest, signal: AbortSignal): JobReading {
     let asked = request
+    const to = { ...toward(place), actor: epoch }
     for (let { link } = this.#line; ;) {
-      const reading = link.read(toward(place), asked, signal)
+      const reading = link.read(to, asked, signal)
       try {
         for (;;) {
           const step = await reading.next()
@@ -100,12 +116,19 @@ export class ClientActors implements ActorWay {
           asked = { ...asked, tail: undefined, from: step.value.first + step.value.count }
         }
       } catch (error) {
-        if (!this.#line.instead || link.open || codeOf(error) !== 'PEER_LOST' || signal.aborted) throw error
+        if (signal.aborted) throw error
+        if (this.#isDaemons(error)) await link.closed
+        else if (!this.#line.instead || link.open || codeOf(error) !== 'PEER_LOST') throw error
       } finally {
         await reading.return(undefined)
       }
       link = await this.#line.instead!(link, signal)
     }
+  }
+
+  /** That is the daemon's own end, and nothing is said of the actor: another one may take its place. */
+  #isDaemons(reason: unknown): boolean {
+    return this.#line.instead !== undefined && codeOf(reason) === 'PEER_CLOSED'
   }
 
   outbox(address: ActorAddress): ActorOutbox {

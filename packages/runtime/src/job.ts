@@ -72,6 +72,8 @@ export interface JobOptions {
 
 /** States of which `history` keeps at most so many. */
 const HISTORY = 32
+/** Of so many attempts it is known where in the log they ended. */
+const ATTEMPT_ENDS_KEPT = 16
 /** States in which there is work that can be told to stand still. */
 const LIVE: ReadonlySet<JobState> = new Set<JobState>(['Running', 'Blocked'])
 
@@ -136,6 +138,8 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   #throttle: number
   /** The number in our log of the first record of this attempt: what comes numbered from elsewhere counts from there. */
   #base = 0
+  /** Of the last attempts before it: up to where in our log what they said is. */
+  #attemptEnds: Map<number, number> | undefined
   /** Between two attempts, where it is written down. */
   #next: NextAttempt | undefined
   /** The next attempt waits for a reader: its log is full. */
@@ -247,6 +251,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   get again(): boolean {
     return this.#attempts.ruled
   }
+  /** Before which record of the log that attempt has ended; undefined: it has not, or is the last one. */
+  endOfAttempt(attempt: number): number | undefined {
+    // Who asks for one of long ago, or of an earlier life, has nothing more to read.
+    return attempt === this.attempt ? undefined : (this.#attemptEnds?.get(attempt) ?? 0)
+  }
   /** Which attempt is under way, from 1. */
   get attempt(): number {
     return this.#attempts.count
@@ -267,7 +276,6 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     return this.#execution?.items ?? this.#itemsLeft
   }
 
-  /** The log is made by the session's store, which may need time; a parent has none. */
   /** What it says is kept there. `cursor`: of a copy, where its reader begins. */
   openLog(
     stored: StoredLog,
@@ -282,6 +290,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       (bytes) => this.credit(bytes),
       actor ? 'drop' : 'block',
       o.errors,
+      actor,
     )
     // Before anybody can read it.
     if (o.cursor !== undefined) log.begin(0, o.cursor)
@@ -289,6 +298,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.setBuffering(how)
   }
 
+  /** The log is made by the session's store, which may need time; a parent has none. */
   attachLog(log: OutputLog): void {
     this.#log = log
     log.onChange(() => this.#onLog())
@@ -834,6 +844,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       return void this.#onEnded({ outcome: 'failed', error, exitCode: ending.exitCode })
     }
     const { wait, of } = verdict
+    this.#noteAttemptEnd(failed)
     this.#execution = undefined
     this.#pid = undefined
     if (!ending.said) this.#log?.append(singleRecord('error', ending.error))
@@ -847,6 +858,12 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
       this.#entry.changed()
     }
     this.#alarm = new Alarm(wait, () => this.#again())
+  }
+
+  #noteAttemptEnd(attempt: number): void {
+    const ends = (this.#attemptEnds ??= new Map())
+    ends.set(attempt, this.#log?.end ?? 0)
+    ends.delete(attempt - ATTEMPT_ENDS_KEPT)
   }
 
   /** Not before there is room for what it will say: attempts that nobody reads must not fill the memory. */

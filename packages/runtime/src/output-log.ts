@@ -37,6 +37,8 @@ export class OutputLog {
   /** The store is forgetting what was dropped. */
   #dropping = false
   #errors = 0
+  /** The limit is for all that is kept, and not only for what `owner` has not read. */
+  readonly #newest: boolean
   #sealed = false
   #pending: Promise<void> = Promise.resolve()
   /** Wakes readers that stand at the end; there while there are any. */
@@ -47,7 +49,7 @@ export class OutputLog {
 
   /**
    * `limit`: bytes that `owner` may leave unread. `onCredit` tells the producer how many bytes more it may send; `errors`: so
-   * many are in it already.
+   * many are in it already. `newest`: no more than that is kept, read or not.
    */
   constructor(
     stored: StoredLog,
@@ -55,8 +57,10 @@ export class OutputLog {
     onCredit: (bytes: number) => void,
     buffering: Buffering = 'block',
     errors = 0,
+    newest: boolean = false,
   ) {
     this.#errors = errors
+    this.#newest = newest
     this.#stored = stored
     this.#limit = limit
     this.#onCredit = onCredit
@@ -241,7 +245,7 @@ export class OutputLog {
   /** Whether its producer goes on. Asked whenever something was accepted, or `owner` has read. */
   #fit(): void {
     if (this.#dropping || (this.#held === 0 && this.#buffering === 'block')) return
-    const unread = this.#stored.bytesFrom(this.#stored.cursor(OWNER))
+    const unread = this.#newest ? this.bytes : this.#stored.bytesFrom(this.#stored.cursor(OWNER))
     if (unread >= (this.#paused && this.#buffering === 'block' ? this.#limit * (1 - SLACK) : this.#limit)) {
       this.#paused = this.#buffering === 'block'
       if (this.#paused || this.#drop()) return

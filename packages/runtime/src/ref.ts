@@ -5,14 +5,13 @@ import { Actor, type ActorLogic, type AnyEventObject, type Snapshot } from 'xsta
 import { askTimeout, inTime, LATE_MS, outcomeOf } from './actor-outcome.ts'
 import { UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorAddress, ActorSnapshot, MachineDefinition, Outcome, RefState } from './actor-surface.ts'
-import { placeOf, type ActorWay, type RefOptions } from './actor-way.ts'
+import { LOOK_AGAIN_MS, placeOf, UNSEEN_FOR, type ActorWay, type RefOptions } from './actor-way.ts'
 import { SeenSnapshot } from './seen-snapshot.ts'
 import {
   ActorGoneError,
   asError,
   codeOf,
   InvalidEventError,
-  LimitError,
   NameNotFoundError,
   OutcomeUnknownError,
   TimeoutError,
@@ -20,7 +19,7 @@ import {
 import { HeldEvents } from './held-events.ts'
 import { checkedEvent } from './machine-definition.ts'
 import { untilAborted } from './output-log.ts'
-import { recordsOf } from './record.ts'
+import { Listening } from './ref-listening.ts'
 import { RefLife } from './ref-life.ts'
 import type { RefActions } from './ref-machine.ts'
 import type { Duration } from './surface.ts'
@@ -31,13 +30,11 @@ interface HeardEvent {
   readonly type: typeof HEARD
   readonly snapshot: Seen
 }
-interface EmittedEvent {
-  readonly type: typeof EMITTED
-  readonly event: AnyEventObject
-}
 /** Said by a ref to itself: no machine's event can be called so. */
 const HEARD = 'xstate.errand.heard'
-const EMITTED = 'xstate.errand.emitted'
+
+/** How each tells what its actor has emitted. As an event to itself it would be a snapshot, too. */
+const emits = new WeakMap<object, (event: AnyEventObject) => void>()
 
 /** Whatever else it is sent goes to the actor. */
 type RefLogic = ActorLogic<Seen, AnyEventObject>
@@ -45,12 +42,14 @@ type RefLogic = ActorLogic<Seen, AnyEventObject>
 const logic: RefLogic = {
   transition(snapshot, event, scope) {
     if (event.type === HEARD) return (event as unknown as HeardEvent).snapshot
-    if (event.type === EMITTED) scope.emit((event as unknown as EmittedEvent).event)
     // Its own beginning and end are its own.
-    else if (!event.type.startsWith('xstate.')) (scope.self as unknown as MachineRef).pass(event)
+    if (!event.type.startsWith('xstate.')) (scope.self as unknown as MachineRef).pass(event)
     return snapshot
   },
-  getInitialSnapshot: () => new SeenSnapshot(UNSEEN) as unknown as Seen,
+  getInitialSnapshot({ self, emit }) {
+    emits.set(self, emit)
+    return new SeenSnapshot(UNSEEN) as unknown as Seen
+  },
   getPersistedSnapshot: (snapshot) => snapshot,
 }
 
@@ -62,19 +61,23 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   #address: ActorAddress
   #unwatch: (() => void) | undefined
   #unheard: (() => void) | undefined
-  #emitting: AbortController | undefined
-  /** Of one that is followed and has ended: what it emitted last is still heard. */
-  #last: AbortController | undefined
-  /** Settles when all that was emitted has been heard. */
-  #listening: Promise<void> | undefined
+  /** Somebody listens to what is emitted. */
+  #listens = false
+  #listening: Listening | undefined
+  /** To those that were followed and have ended: what they emitted last is still heard. */
+  #lastWords: Set<Listening> | undefined
   #over = false
   /** Of one that follows a name. */
   readonly #held: HeldEvents | undefined
   #unfollow: (() => void) | undefined
   /** Whom it follows the states of, or followed to the end. */
   #met: string | undefined
+  /** Nobody has the name it follows. */
+  #vacant = false
   /** That one has not ended, as far as is known. */
   #watching = false
+  /** That one may not be seen now, and is looked for then. */
+  #again: NodeJS.Timeout | undefined
   /** Who waits for an answer of whoever is meant: told why there will be none when that is another one. */
   #waiting: Set<(reason: Error) => void> | undefined
 
@@ -114,8 +117,10 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   /** Who has the name it follows. */
   #found(follow: NonNullable<ActorAddress['follow']>, holder: ActorAddress | undefined): void {
+    this.#vacant = !holder
     if (!holder) {
       const { name, peer } = follow
+      this.#forgetEnded()
       return this.#life.send({ type: 'ref.vacant', reason: new NameNotFoundError(name, peer) })
     }
     // Also where it has ended: it has the name no longer either, which is told next.
@@ -125,6 +130,11 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     const reason = new OutcomeUnknownError(`'${follow.name}' is the name of another one now`)
     for (const leave of [...(this.#waiting ?? [])]) leave(reason)
     this.#life.send({ type: 'ref.moved' })
+  }
+
+  /** Nobody has the name, and who had it has ended: who has it next is to be met, and may be that one in a later life. */
+  #forgetEnded(): void {
+    if (this.#vacant && !this.#watching) this.#met = undefined
   }
 
   /** What is on its way to one that has ended, or is not meant any more, may still be refused: told later, perhaps. */
@@ -161,8 +171,8 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     })
     if (this.#onRefused)
       this.#unheard ??= this.#way.outbox(this.#address).onRefused((error, event) => this.#refused(error, event))
-    if (!this.#emitting) return
-    if (this.#emitting !== this.#last) this.#emitting.abort()
+    if (!this.#listens) return
+    this.#listening?.end()
     this.#listen()
   }
 
@@ -185,8 +195,9 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
 
   conclude(): void {
     this.#over = true
-    this.#last?.abort()
-    this.#emitting?.abort()
+    this.#listening?.end()
+    for (const listening of this.#lastWords ?? []) listening.end()
+    clearTimeout(this.#again)
     this.#unfollow?.()
     this.#held?.end(this.#goneError())
     // Those who subscribed are told that it is over: as of a local actor, behind its last snapshot.
@@ -208,28 +219,43 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
       super.send({ type: HEARD, snapshot })
       this.#life.send({ type: 'ref.ended', reason: state.reason })
     }
-    if (this.#listening && ENDED.has(state.status)) void this.#heardAll(this.#listening).then(end)
+    if (this.#listening && ENDED.has(state.status)) void this.#listening.toTheEnd().then(end)
     else end()
-  }
-
-  /** What it emitted comes another way than its end, and before that. Its peer may be lost in between. */
-  async #heardAll(listening: Promise<void>): Promise<void> {
-    const timer = setTimeout(() => this.#emitting?.abort(), LATE_MS)
-    await listening
-    clearTimeout(timer)
   }
 
   /** One that is followed: what is shown stays as it was, for the next one. */
   #ended({ status, reason }: ActorState): void {
     this.#watching = false
     this.#unwatch = undefined
-    this.#last = this.#emitting
+    this.#forgetEnded()
+    this.#leaveBehind(status)
     const code = codeOf(reason)
+    if (!ENDED.has(status) && UNSEEN_FOR.has(code ?? '')) this.#lookAgain()
     const why =
       code === 'DENIED' || code === 'ACTOR_GONE'
         ? reason
         : new ActorGoneError(`who had the name has ended: ${status}`, { cause: reason })
     this.#life.send({ type: 'ref.ended', reason: why })
+  }
+
+  /** As far as is known it has the name still. */
+  #lookAgain(): void {
+    const met = this.#met
+    clearTimeout(this.#again)
+    this.#again = setTimeout(() => {
+      if (!this.#over && !this.#watching && met !== undefined && this.#met === met) this.attach()
+    }, LOOK_AGAIN_MS).unref()
+  }
+
+  /** What that one has emitted before its end is heard, whoever is meant by then. */
+  #leaveBehind(status: ActorState['status']): void {
+    const listening = this.#listening
+    this.#listening = undefined
+    if (!ENDED.has(status)) listening?.end()
+    else if (listening) {
+      const all = (this.#lastWords ??= new Set()).add(listening)
+      void listening.toTheEnd().then(() => all.delete(listening))
+    }
   }
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -304,56 +330,57 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
     return inTime(timeout, (until) => this.#way.ask(placeOf(this.#address), question, { signal, until }))
   }
 
-  /** Behind what waits; of one that follows, until another one is meant. */
+  /** In its place among what is sent. */
   async #askInTurn(event: Uint8Array, timeout: number, signal: AbortSignal | undefined): Promise<unknown> {
     const until = performance.now() + timeout
     const late = new AbortController()
     const timer = setTimeout(() => late.abort(new TimeoutError(`no answer within ${timeout} ms`)), timeout + LATE_MS)
-    const leave = (reason: Error): void => late.abort(reason)
     try {
       const wanted = signal ? AbortSignal.any([signal, late.signal]) : late.signal
-      // Of one that follows: to whoever is meant when its turn comes.
-      if (this.#held && (this.#waits || !this.#way.outbox(this.#address).idle)) await this.#turn(until, wanted)
-      const left = Math.max(0, Math.round(until - performance.now()))
-      const asked = this.#way.outbox(this.#address).ask(event, left, wanted)
-      if (this.#held) (this.#waiting ??= new Set()).add(leave)
-      return await asked
+      if (this.#held) return await this.#askMeant(this.#held, event, until, wanted)
+      return await this.#way.outbox(this.#address).ask(event, timeout, wanted)
     } finally {
       clearTimeout(timer)
-      this.#waiting?.delete(leave)
     }
   }
 
-  /** Behind what was sent before it; of one that follows, to whoever is meant by then. @throws as `#there` does */
-  async #turn(until: number, wanted: AbortSignal): Promise<void> {
-    for (let meant: ActorAddress | undefined; meant !== this.#address;) {
-      if (this.#waits) await this.#there(until - performance.now(), wanted)
-      meant = this.#address
-      const outbox = this.#way.outbox(meant)
-      if (outbox.idle) continue
-      const flushed = untilAborted(outbox.flushed(), wanted)
-      // Nobody was asked yet.
-      await (this.#held ? this.#orMoved(flushed).catch(() => undefined) : flushed)
+  /** Of one that follows: whoever is meant when it leaves, in its place among what is sent to that one. */
+  #askMeant(held: HeldEvents, event: Uint8Array, until: number, wanted: AbortSignal): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+    const waiting = (this.#waiting ??= new Set())
+    const ask = (): void => {
+      const moved = new AbortController()
+      let left = false
+      const leave = (reason: Error): void => {
+        waiting.delete(leave)
+        moved.abort(reason)
+        if (left) reject(reason)
+        // It was asked of nobody yet.
+        else wait(true)
+      }
+      waiting.add(leave)
+      const time = Math.max(0, Math.round(until - performance.now()))
+      const either = AbortSignal.any([wanted, moved.signal])
+      const asked = this.#way.outbox(this.#address).ask(event, time, either, () => (left = true))
+      asked.then(
+        (answer) => moved.signal.aborted || (waiting.delete(leave), resolve(answer)),
+        (error: Error) => moved.signal.aborted || (waiting.delete(leave), reject(error)),
+      )
     }
-  }
-
-  /** Somebody is meant, and can be seen. @throws why nobody is, when it is gone or the time is over: nobody was asked */
-  async #there(timeout: number, signal: AbortSignal): Promise<void> {
-    const there = Promise.withResolvers<void>()
-    const look = (): void => void ((this.state === 'live' || this.state === 'gone') && there.resolve())
-    const unfollow = this.#life.follow(look)
-    const timer = setTimeout(there.resolve, Math.max(0, timeout))
-    try {
-      await untilAborted(there.promise, signal)
-    } finally {
-      unfollow()
-      clearTimeout(timer)
+    const wait = (again: boolean): void => {
+      const inTime = (): Error => {
+        const { reason } = this
+        return new ActorGoneError('nobody could be asked in time', reason && { cause: reason })
+      }
+      try {
+        held.ask(event, { ask, reject, wanted, ms: until - performance.now(), inTime, again })
+      } catch (error) {
+        reject(error)
+      }
     }
-    signal.throwIfAborted()
-    this.#throwIfGone()
-    if (this.state === 'live') return
-    const { reason } = this
-    throw new ActorGoneError('nobody could be asked in time', reason && { cause: reason })
+    if (this.#waits) wait(false)
+    else ask()
+    return promise
   }
 
   /** As it was given: over there it is checked again, and handled as the schema makes it. @throws InvalidEventError */
@@ -389,43 +416,20 @@ export class MachineRef extends Actor<RefLogic> implements RefActions {
   }
 
   override on(type: string, handler: (event: never) => void): { unsubscribe(): void } {
-    if (!this.#emitting && !this.#over) this.#listen()
+    if (!this.#listens && !this.#over) {
+      this.#listens = true
+      if (this.#watching) this.#listen()
+    }
     return super.on(type as never, handler as never)
   }
 
   #listen(): void {
-    this.#emitting = new AbortController()
-    this.#listening = this.#follow(this.#emitting.signal)
-  }
-
-  /** What it emits from now on: records of the job that it is. */
-  async #follow(signal: AbortSignal): Promise<void> {
-    let from: number | undefined
-    for (let told = false; !signal.aborted;) {
-      const request = { reader: 'owner', ...(from === undefined ? { tail: 0 } : { from }), follow: true }
-      try {
-        for await (const chunk of this.#way.read(placeOf(this.#address), request, signal)) {
-          from = chunk.first + chunk.count
-          for (const record of recordsOf<{ type?: unknown } | null>(chunk)) {
-            if (this.#over) return
-            if (record.kind === 'gap') this.#refused(new LimitError(unheard(record.dropped)), undefined)
-            else if (record.kind === 'output' && typeof record.value?.type === 'string')
-              super.send({ type: EMITTED, event: record.value as AnyEventObject })
-          }
-        }
-        return
-      } catch (thrown) {
-        // Anything else that keeps it from being read keeps it from being watched, and is told there.
-        if (codeOf(thrown) !== 'LIMIT') return
-        if (!told) this.#refused(asError(thrown), undefined)
-        told = true
-      }
-      // More read over this link than it takes: somebody may let go.
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, LISTEN_AGAIN_MS).unref()
-      await untilAborted(promise, signal)
-      clearTimeout(timer)
-    }
+    const { epoch } = this.#address
+    const place = placeOf(this.#address)
+    this.#listening = new Listening((request, signal) => this.#way.read(place, epoch, request, signal), {
+      emitted: (event) => emits.get(this)!(event),
+      unheard: (reason) => this.#refused(reason, undefined),
+    })
   }
 
   async *snapshots({ signal }: Cancel = {}): AsyncGenerator<Seen> {
@@ -520,16 +524,10 @@ function keyOf({ peer, path, epoch }: ActorAddress): string {
   return `${peer} ${path} ${epoch}`
 }
 
-function unheard(records: number): string {
-  return `it emitted faster than it is heard: ${records} of what it said are gone`
-}
-
 /** Of one that is only not to be seen any more, nothing more is heard. */
 const ENDED: ReadonlySet<string> = new Set(['done', 'error', 'stopped'])
 /** States of a ref that wait for who reads them. */
 const STATES_MOST = 64
-/** What it emits could not be listened to, because too much is: it is tried again after so long. */
-const LISTEN_AGAIN_MS = 1_000
 /** Reasons that need no other words. */
 const SAID: ReadonlySet<string> = new Set(['ACTOR_GONE', 'DENIED', 'MACHINE_QUARANTINED'])
 

@@ -5,7 +5,8 @@
 import type { PeerId } from '@errand/transport'
 import { senderOf } from './actor-senders.ts'
 import { goneState, UNSEEN, type ActorState } from './actor-state.ts'
-import type { ActorPlace, ActorWay } from './actor-way.ts'
+import type { ActorRoutes } from './actor-routes.ts'
+import type { ActorPlace } from './actor-way.ts'
 import type { Answers } from './answers.ts'
 import { asError, DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
@@ -48,7 +49,7 @@ export interface Served {
   /** Any session that is hosted here, whoever owns it: for who may deal with jobs of others. */
   hosted(instanceId: string): HostSession | undefined
   /** The ways to actors on other peers, for clients of ours. */
-  readonly routes: ActorWay
+  readonly routes: ActorRoutes
   /** Until the returned function is called, told whenever somebody may do something else than before. */
   onGrants(listener: () => void): () => void
   /** A session as this client sees it. */
@@ -90,6 +91,9 @@ const WITH_OTHERS: { readonly [T in WireEvent['type']]?: Grant } = {
   suspend: 'jobs:stop',
   resume: 'jobs:stop',
 }
+
+/** What may have been handled when it is refused. */
+const TO_ACTORS: ReadonlySet<WireEvent['type']> = new Set(['actor.tell', 'actor.ask'])
 
 /** What somebody may set who may do nothing but start a job by its name. */
 const NAMED_EVENT = new Set(['type', 'spec'])
@@ -178,7 +182,10 @@ export class Server implements LinkServer {
       }
     })
     try {
-      return await whileWanted(() => act(AbortSignal.any([signal, refused.signal])), refused.signal)
+      const either = AbortSignal.any([signal, refused.signal])
+      // Only the actor knows whether it has had it by then.
+      if (TO_ACTORS.has(event.type)) return await act(either)
+      return await whileWanted(() => act(either), refused.signal)
     } finally {
       stop()
     }
@@ -193,17 +200,26 @@ export class Server implements LinkServer {
 
   read(link: Link, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     this.#check({ type: 'session' })
-    if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), request, signal)
+    if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), to.actor ?? 0, request, signal)
     const others = this.#ofOthers(to, 'actor.inspect')
     if (others) return this.#readOthers(others, to, request, signal)
     const ref = this.#find(to.session)
-    if (to.actor === undefined) this.#served.admit(this.principal, link, ref, 'jobs')
-    return ref.read(to.job ?? '', request, signal)
+    if (to.actor === undefined) {
+      this.#served.admit(this.principal, link, ref, 'jobs')
+      return ref.read(to.job ?? '', request, signal)
+    }
+    // One that is held elsewhere is read there.
+    if (!(ref instanceof HostSession)) throw new SessionNotFoundError(to.session, this.#served.name)
+    return ref.readActor(to.job ?? '', to.actor, request, signal)
   }
 
   async *#readOthers(session: HostSession, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
     const over = new AbortController()
-    const reading = session.read(to.job!, request, AbortSignal.any([signal, over.signal]))
+    const either = AbortSignal.any([signal, over.signal])
+    const reading =
+      to.actor === undefined
+        ? session.read(to.job!, request, either)
+        : session.readActor(to.job!, to.actor, request, either)
     try {
       for (;;) {
         // While it waited for its reader, too.
@@ -296,7 +312,7 @@ export class Server implements LinkServer {
 
   /** For a client of ours. */
   #passOn(to: Address, event: SessionEvent, signal: AbortSignal): Promise<unknown> {
-    return this.#served.routes.ask(this.#elsewhere(to), event, { signal })
+    return this.#served.routes.passOn(this.#elsewhere(to), event, { signal })
   }
 
   /** @throws DeniedError: nobody else's way leads through here */

@@ -2,6 +2,7 @@
 import { createActor } from 'xstate'
 import type { Cancel } from '@errand/transport'
 import { endOf, gone } from './actor-end.ts'
+import { readActor } from './actor-reading.ts'
 import { goneState, shown, type ActorState } from './actor-state.ts'
 import { ActorWatch, restarted } from './actor-watch.ts'
 import type { ActorWay } from './actor-way.ts'
@@ -441,6 +442,11 @@ export class HostSession implements SessionRef, SessionActions {
 
   read(job: string, request: ReadRequest, signal?: AbortSignal): JobReading {
     return this.#table.read(job, request, signal)
+  }
+
+  /** What that actor says, in that incarnation (0: whichever). */
+  readActor(job: string, epoch: number, request: ReadRequest, signal?: AbortSignal): JobReading {
+    return readActor(this.#table.seek(job), epoch, request, signal)
   }
 
   watchJob(job: string, listener: (snapshot: JobSnapshot) => void, lost?: (reason: Error) => void): () => void {

@@ -80,7 +80,7 @@ export function protocols(heartbeat: Beat, links = KEY_LINKS): readonly Protocol
 export interface Address {
   readonly session?: string | undefined
   readonly job?: string | undefined
-  /** Of a watch: the actor that this job is, in this incarnation; 0: in whichever. */
+  /** Of a watch or a read: the actor that this job is, in this incarnation; 0: in whichever. */
   readonly actor?: number | undefined
   /** From a client of ours, who has no way there: on which peer that is. */
   readonly peer?: PeerId | undefined

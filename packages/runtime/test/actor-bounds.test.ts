@@ -1,20 +1,36 @@
 // What is bounded about actors: what may wait for one, who may wait for it, and how long others wait for their turn.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createChunkWriter } from '@errand/transport'
+import { memory } from '@errand/transport/memory'
 import { OUTBOX_BYTES, OUTBOX_EVENTS } from '../src/actor-outbox.ts'
 import { ActorOutboxes, TELLS_UNDER_WAY } from '../src/actor-outboxes.ts'
 import { ActorHost } from '../src/actor-host.ts'
 import { SENDERS_MOST, senderOf } from '../src/actor-senders.ts'
 import { ActorTurns, TURN_EVENTS, TURN_MS } from '../src/actor-turns.ts'
 import type { Execution } from '../src/engine/engine.ts'
-import { createPeer, memoryStore, type Job, type Outcome, type Peer, type Ref } from '../src/index.ts'
+import {
+  connectLocal,
+  createPeer,
+  memoryStore,
+  type Grant,
+  type Job,
+  type Outcome,
+  type Peer,
+  type Ref,
+} from '../src/index.ts'
 import { ACTOR_ASKS_MOST, INBOX_MOST, OPEN_REQUESTS, TELL_MOST } from '../src/wire.ts'
 import { counter } from './fixtures/machines.ts'
-import { counting } from './fixtures/odd-machines.ts'
+import { counting, keeper } from './fixtures/odd-machines.ts'
+import { ActorWorld, mayAll } from './support/actor-world.ts'
 import { pair } from './support/pair.ts'
 import { all, refusal, until } from './support/peers.ts'
 
 type Counter = Ref<typeof counter>
+
+const SENDING: Grant[] = ['connect', 'run:script', 'jobs:read', 'jobs:send']
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 const add = { type: 'add', n: 1 } as const
@@ -217,8 +233,73 @@ describe('what is sent to many actors of one peer', () => {
     }
     expect([told, most]).toEqual([many, TELLS_UNDER_WAY])
     // Nothing is left of them.
+    expect(outboxes.size).toBe(0)
     expect(outboxes.there({ peer: 'far', path: 's/0', epoch: 1 })).toBeUndefined()
   })
+})
+
+test('what waits for room on a link and is given up has no place there, and keeps none', async () => {
+  const outboxes = new ActorOutboxes(
+    () => Promise.resolve({}),
+    () => 'far',
+  )
+  const place = { peer: 'far', session: 's', job: 'j' }
+  const answers: ((value: unknown) => void)[] = []
+  const asked: string[] = []
+  const pass = (what: string, signal?: AbortSignal): Promise<unknown> =>
+    outboxes.pass(
+      place,
+      () => {
+        asked.push(what)
+        return new Promise((resolve) => answers.push(resolve))
+      },
+      signal,
+    )
+  const passing = Array.from({ length: TELLS_UNDER_WAY }, () => pass('before'))
+  const left = new AbortController()
+  const waiting = [pass('one', left.signal), pass('two'), pass('three', left.signal), pass('four')]
+  answers.shift()!(1)
+  await passing[0]
+  expect(asked.slice(TELLS_UNDER_WAY)).toEqual(['one'])
+  left.abort(new Error('enough'))
+  expect(await refusal('one given up', () => waiting[2]!)).toMatchObject({ message: 'enough' })
+  expect(await refusal('one that comes late', () => pass('late', left.signal))).toMatchObject({ message: 'enough' })
+  while (answers.length > 0) {
+    answers.shift()!(1)
+    await turn()
+  }
+  await Promise.all([...passing, waiting[0], waiting[1], waiting[3]])
+  expect(asked.slice(TELLS_UNDER_WAY)).toEqual(['one', 'two', 'four'])
+})
+
+test('programs beside a daemon that tell many actors share its link, and leave room on it', async () => {
+  await using world = await ActorWorld.open({ machines: [keeper], peers: { here: mayAll([keeper]), daemon: SENDING } })
+  const home = await mkdtemp(join(tmpdir(), 'errand-'))
+  const transport = memory({ network: world.network, name: 'daemon' })
+  const daemon = await createPeer({ name: 'daemon', home, serveLocal: true, transport, policy: { peers: { far: [] } } })
+  const clients = await Promise.all([connectLocal({ home }), connectLocal({ home })])
+  try {
+    const session = await world.here.connect('far')
+    const many = OPEN_REQUESTS / clients.length
+    const actors = await Promise.all(Array.from({ length: many }, () => session.spawn(keeper)))
+    const telling: Promise<unknown>[] = []
+    for (const client of clients)
+      for (const { address } of actors) {
+        const ref = await client.ref<typeof keeper>({ ...address, peer: 'far' })
+        // Its schema does not come to an end.
+        telling.push(ref.tell({ type: 'never', n: 1 }).catch(() => undefined))
+      }
+    // All that they have sent has come to the daemon, and from there as far as it comes.
+    for (const client of clients) await client.status()
+    await (await clients[0]!.ref<typeof keeper>({ ...actors[0]!.address, peer: 'far' })).ready()
+    await daemon.connect('far')
+    await Promise.all(clients.splice(0).map((client) => client.close()))
+    await Promise.all(telling)
+  } finally {
+    await Promise.all(clients.map((client) => client.close()))
+    await daemon.close()
+    await rm(home, { recursive: true })
+  }
 })
 
 describe('turns', () => {

@@ -550,6 +550,28 @@ describe('other peers', () => {
     await until('that it is seen again', () => states.at(-1)?.seq === 2)
   })
 
+  test('who may not ask any more when it was asked: nobody can say what comes of it, unless it was not come to', async () => {
+    const { world: all, session, ref, plain } = await kept({ peers: { ...PEERS, other: PEERS.both } })
+    const asks = async (name: string) => (await (await all.add(name)).ref<typeof odd.keeper>(ref)) as typeof ref
+    const [both, other] = [await asks('both'), await asks('other')]
+    const begun = both.ask({ type: 'later' })
+    await until('that it was asked', () => ref.getSnapshot().context.askers.length === 1)
+    const job = await session.job(placeOfRef(ref).job)
+    await job.suspend()
+    const waits = other.ask({ type: 'later' })
+    await until('that it waits', async () => (await seenThere(all, ref)).inbox === 1)
+    for (const name of ['both', 'other']) await all.far.allow(name, ['connect'])
+    const denied = expect.objectContaining({ code: 'DENIED' })
+    expect(await within('what was asked', begun)).toMatchObject({
+      outcome: 'unknown',
+      error: { code: 'OUTCOME_UNKNOWN', cause: denied },
+    })
+    expect(await within('what waits', waits)).toMatchObject({ outcome: 'error', error: { code: 'DENIED' } })
+    await job.resume()
+    await plain.tell({ type: 'take', n: 1 })
+    expect(ref.getSnapshot().context.askers).toHaveLength(1)
+  })
+
   test('who may not come any more are cut off, and told so', async () => {
     const { world: all, ref } = await spawned(odd.keeper, { peers: PEERS })
     const both = await all.add('both')

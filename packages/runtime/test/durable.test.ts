@@ -471,6 +471,30 @@ describe('a durable machine that begins', () => {
     expect(await found()).toBe(ref.address.path)
   })
 
+  test('is followed by its name through a life in which it stands still', async () => {
+    const network = createMemoryNetwork()
+    const policy = { peers: { here: ['connect' as const, 'jobs:read' as const, 'jobs:send' as const] } }
+    await using far = new Lives({ name: 'far', network, machines: [order], policy, stopGrace: 0 })
+    await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+    await (await far.start()).spawn(order, { register: 'the-order' })
+    const follows = (await here.whereis('the-order', { on: 'far' })) as unknown as Ref<Order>
+    const heard: string[] = []
+    follows.on('added', ({ name }: { name: string }) => heard.push(name))
+    await until('it', () => follows.state === 'live')
+    await follows.tell({ type: 'item', name: 'one' })
+    for (let life = 0; life < 2; life++) {
+      await far.again({ machines: [] })
+      await until('that it stands still', () => codeOf(follows.reason) === 'NAME_NOT_FOUND')
+      expect(follows.state).toBe('stale')
+      const told = follows.tell({ type: 'item', name: `kept ${life}` })
+      await far.again()
+      await until('it', () => follows.state === 'live')
+      await within('what was told', told)
+    }
+    expect(await follows.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 3 })
+    await until('the last', () => heard.includes('kept 1'))
+  })
+
   test('that fails and is to be tried again begins anew, as another actor', async () => {
     await using peers = lives()
     const peer = await peers.start()

@@ -196,6 +196,24 @@ describe('a name', () => {
     await untilState(follows, 'stale')
   })
 
+  test('and who follows it go on with an actor that could not be seen for a while', { timeout: 40_000 }, async () => {
+    const ref = await far.spawn(counter)
+    const address = { ...ref.address, peer: far.id }
+    await here.register('db', address)
+    const follows = (await here.whereis('db')) as Counter
+    await untilState(follows, 'live')
+    await far.allow('here', ['connect'])
+    await until('that it may not be seen', () => follows.state === 'stale' && codeOf(follows.reason) === 'DENIED')
+    expect(hostOf(here).names.holder('db')).toMatchObject({ path: address.path })
+    await far.allow('here', ALL)
+    await untilState(follows, 'live')
+    expect(await follows.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 0 })
+    // It is called that until it ends, and that is heard again.
+    ref.stop()
+    await until('that nobody has it', () => hostOf(here).names.holder('db') === undefined)
+    await until('why', () => codeOf(follows.reason) === 'NAME_NOT_FOUND')
+  })
+
   test('is looked for by whoever may, and no longer', async () => {
     const session = await here.connect('far')
     await session.spawn(counter, { register: 'db' })
@@ -307,6 +325,37 @@ describe.each(Object.entries(places))('a ref that follows a name %s', (_, make) 
     expect(await asked).toEqual({ outcome: 'ok', value: 7 })
     await untilNotes(second, 302)
     expect(notes(second)).toEqual([...Array.from({ length: 300 }, (_, n) => String(n)), 'told', 'last'])
+  })
+
+  test('sends and asks in one order, also while nobody has it', async () => {
+    const asked: Promise<unknown>[] = []
+    const act = (): void => {
+      for (let n = 0; n < 3; n++) follows.send({ type: 'add', n: 1 })
+      asked.push(follows.ask({ type: 'total' }))
+    }
+    for (let n = 0; n < 10; n++) act()
+    await Promise.all(asked)
+    await gone()
+    for (let n = 0; n < 10; n++) act()
+    await next(100)
+    const answers = (await within('the answers', Promise.all(asked))) as { value: number }[]
+    expect(answers.map(({ value }) => value)).toEqual(
+      [1, 100].flatMap((from) => Array.from({ length: 10 }, (_, n) => from + 3 * (n + 1))),
+    )
+  })
+
+  test('asks whoever has it next what had not left yet', async () => {
+    const [session = '', job] = first.address.path.split('/')
+    const host = [here, far].map((peer) => hostOf(peer).hosted(session)).find((found) => found)!
+    // It takes nothing, and its inbox is full: the rest waits, and the question behind that.
+    await host.request({ type: 'suspend' }, job)
+    for (let n = 0; n < 3000; n++) follows.send({ type: 'add', n: 1 })
+    const asked = follows.ask({ type: 'total' })
+    const second = await place.spawn(counter, { input: { from: 7 } })
+    await place.name.register('db', second.address, { replace: true })
+    expect(await within('the answer', asked)).toEqual({ outcome: 'ok', value: 7 })
+    await host.request({ type: 'resume' }, job)
+    expect(await first.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 3001 })
   })
 
   test('is not sent more than it keeps', async () => {

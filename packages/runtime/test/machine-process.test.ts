@@ -377,7 +377,7 @@ describe('what is seen of one', () => {
     expect(await refusal('ask', () => actor.ask(event, 1))).toMatchObject({ code: 'LIMIT' })
     left.abort(new Error('enough'))
     for (const error of await within('their end', Promise.all(asking)))
-      expect(error).toMatchObject({ message: 'enough' })
+      expect(error).toMatchObject({ cause: { message: 'enough' } })
     await until('that there is room', async () => {
       const error = await actor.ask(event, 1).catch((thrown: unknown) => thrown)
       return (error as { code?: string }).code === 'OUTCOME_UNKNOWN'
@@ -687,6 +687,28 @@ describe('bounds', () => {
     expect(asked.slice(BATCHES_UNDER_WAY).map(({ type }) => type)).toEqual(['actor.tell', 'actor.tell', 'actor.ask'])
     expect(answered).toEqual([0, 1])
     void question.catch(() => undefined)
+  })
+
+  test('what is given up on its way may be handled; what waits here, or comes too late, is not', async () => {
+    const { actor, asked } = silent()
+    const left = new AbortController()
+    const event = encode({ type: 'total' })
+    const told = Array.from({ length: BATCHES_UNDER_WAY + 1 }, (_, n) =>
+      actor.tell(`sender ${n}`, 1, 1, batch({ type: 'notes' }), left.signal),
+    )
+    const busy = silent()
+    const begun = busy.actor.ask(event, 60_000, left.signal)
+    left.abort(Object.assign(new Error('not any more'), { code: 'DENIED' }))
+    const late = [
+      actor.ask(event, 60_000, left.signal),
+      actor.tell('late', 1, 1, batch({ type: 'notes' }), left.signal),
+    ]
+    const came = await within('all of it', Promise.allSettled([begun, ...told, ...late]))
+    const unknown = { reason: { code: 'OUTCOME_UNKNOWN', cause: { code: 'DENIED' } } }
+    const denied = { reason: { code: 'DENIED' } }
+    expect(came).toMatchObject([unknown, ...told.slice(1).map(() => unknown), denied, denied, denied])
+    expect(asked).toHaveLength(BATCHES_UNDER_WAY)
+    expect(busy.asked).toHaveLength(1)
   })
 
   test('and so many bytes, but for one that has more alone', () => {

@@ -464,3 +464,23 @@ describe('the record writer', () => {
     })
   })
 })
+
+describe('a log of which the newest is kept', () => {
+  it.each([
+    ['nobody reads', false],
+    ['all of it is read at once', true],
+  ])('has no more than its limit where %s', async (_, reads) => {
+    const stored = await memoryStore().log('job')
+    let credit = 0
+    const log = new OutputLog(stored, 10_000, (bytes) => (credit += bytes), 'drop', 0, true)
+    for (let n = 0; n < 1000; n++) {
+      log.append(raw(1, 100))
+      if (reads) await log.acknowledge(OWNER, log.end)
+      expect(log.bytes).toBeLessThanOrEqual(10_000)
+    }
+    expect([credit, log.paused, log.end]).toEqual([100_000, false, 1000])
+    const { end, dropped } = wholeness(await given(log, 0), 0)
+    expect(end).toBe(1000)
+    expect(dropped).toBeGreaterThan(900)
+  })
+})

@@ -47,14 +47,20 @@ export class ProcessActor implements HostedActor {
 
   async tell(from: string, seq: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<TellAnswer> {
     this.#throwIfOver()
+    signal?.throwIfAborted()
     const { epoch } = this
     const event = { type: 'actor.tell' as const, epoch, from, seq, count, bytes }
     // What is on its way is not called back: asked again, it is taken once.
-    const told = this.#window.pass(() => this.#ask(event), bytes.byteLength, signal)
+    let sent = false
+    const send = (): Promise<unknown> => {
+      sent = true
+      return this.#ask(event)
+    }
+    const told = this.#window.pass(send, bytes.byteLength, signal)
     told.catch(() => undefined) // whoever gave it up
     try {
       await untilAborted(told, signal)
-      signal?.throwIfAborted()
+      if (signal?.aborted) throw sent ? this.#unknown(signal.reason) : signal.reason
       return (await told) as TellAnswer
     } catch (error) {
       throw codeOf(error) === 'PEER_LOST' ? this.#lost() : error
@@ -63,17 +69,18 @@ export class ProcessActor implements HostedActor {
 
   async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal, by: Asker = {}): Promise<Uint8Array> {
     this.#throwIfOver()
+    signal?.throwIfAborted()
     if (this.#asks >= ACTOR_ASKS_MOST)
       throw new LimitError(`${this.#name} has ${ACTOR_ASKS_MOST} questions to answer already`)
     if (this.#asks > 0 && this.#askBytes + bytes.byteLength > ASK_BYTES_UNDER_WAY)
       throw new LimitError(`${this.#name} has questions of ${ASK_BYTES_UNDER_WAY >> 20} MiB to answer already`)
     const unheard = new AbortController()
-    const given = (): void => unheard.abort(signal!.reason)
+    let sent = false
+    const given = (): void => unheard.abort(sent ? this.#unknown(signal!.reason) : signal!.reason)
     // The other side counts too; this is for when it does not come to that.
     const late = new OutcomeUnknownError(`${this.#name} gave no answer within ${timeout} ms`)
     const timer = setTimeout(() => unheard.abort(late), timeout)
     signal?.addEventListener('abort', given, { once: true })
-    let sent = false
     this.#asks++
     this.#askBytes += bytes.byteLength
     const send = (): Promise<unknown> => {
@@ -167,6 +174,10 @@ export class ProcessActor implements HostedActor {
 
   #ask(event: SessionEvent): Promise<unknown> {
     return this.#link.ask(this.#to, event)
+  }
+
+  #unknown(cause: unknown): OutcomeUnknownError {
+    return new OutcomeUnknownError(`${this.#name} was told, and is not any more`, { cause })
   }
 
   #lost(): ActorGoneError {
