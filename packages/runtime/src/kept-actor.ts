@@ -164,8 +164,9 @@ export class KeptActor {
       this.#founded.resolve()
       this.#founded = undefined
     }
-    if (this.#behind) this.#alarms.resume()
     const rest = this.#rest
+    if (this.#behind)
+      this.#alarms.resume(new Set(rest.flatMap(([, entry]) => (entry.kind === 'timer' ? [entry.timer] : []))))
     this.#rest = []
     if (rest.length > 0) this.#home.came(rest)
   }
