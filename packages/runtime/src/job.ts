@@ -28,10 +28,10 @@ import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type Tab
 import { MapItems } from './map-items.ts'
 import { since, thisMoment } from './moment.ts'
 import { ACTOR_LOG_BYTES, OutputLog, OWNER, untilAborted } from './output-log.ts'
-import { singleRecord, type RawChunk } from './record.ts'
+import { recordsOf, singleRecord, type RawChunk } from './record.ts'
 import type { NextAttempt, StoredJob } from './stored-job.ts'
 import type { StoredLog } from './store/store.ts'
-import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
+import type { Buffering, JobSnapshot, JobState, JobType, Kind, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { InitSpec, WorkSpec } from './wire.ts'
 import { mapThrottleLimit } from './work.ts'
 
@@ -730,7 +730,11 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const work = attempt === 1 ? spec : { ...spec, startId: `${spec.startId}~${attempt}` }
     const io = (this.#io = new AttemptIO(this))
     const from = (this.#log?.end ?? 0) - this.#base
-    const kept = this.#entry && { key: this.#entry.key, again: this.#goesOn }
+    const kept = this.#entry && {
+      key: this.#entry.key,
+      again: this.#goesOn,
+      has: (kind: Kind, first: number) => this.#has(kind, this.#base + first),
+    }
     this.#goesOn = false
     const execution = engine.start(
       {
@@ -755,6 +759,17 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     this.#credit = 0
     this.#input.attach(this.#execution)
     if (!this.#execution.queued) this.begun()
+  }
+
+  async #has(kind: Kind, first: number): Promise<boolean> {
+    const end = this.#log?.end ?? 0
+    for (let from = first; from < end;) {
+      for (const chunk of await this.#log!.more(from, end)) {
+        if (recordsOf({ ...chunk, job: '', location: '', from }).some((one) => one.kind === kind)) return true
+        from = chunk.first + chunk.count
+      }
+    }
+    return false
   }
 
   // ── what an attempt says ────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { assign, emit, fromPromise, setup } from 'xstate'
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
-import { codeOf, createPeer, defineMachine, type Job, type MachineDefinition, type Ref } from '../src/index.ts'
+import {
+  codeOf,
+  createPeer,
+  defineMachine,
+  type Job,
+  type JobRecord,
+  type MachineDefinition,
+  type Ref,
+} from '../src/index.ts'
 import { INBOX_BYTES } from '../src/actor-inbox.ts'
 import { StoreError } from '../src/errors.ts'
 import { reply } from '../src/machine-actions.ts'
@@ -11,7 +19,7 @@ import { INBOX_MOST } from '../src/wire.ts'
 import { validating } from './fixtures/odd-machines.ts'
 import { keptDisk } from './support/kept-store.ts'
 import { Lives } from './support/lives.ts'
-import { outputs, refusal, until, within } from './support/peers.ts'
+import { all, outputs, refusal, until, within } from './support/peers.ts'
 
 /** What happened outside of machines, whatever became of them. */
 const seen: string[] = []
@@ -571,6 +579,60 @@ describe('a durable machine that ends', () => {
       }
     },
   )
+})
+
+describe('a durable machine of which its peer says something too', () => {
+  /** Kills it at each of the writes of its last moments; then it is over. */
+  async function ended(last: 'done' | 'break', check: (records: readonly JobRecord[], kill: number) => void) {
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 8); kill++) {
+      await using peers = lives()
+      const peer = await peers.start()
+      const first = await peer.spawn(order, { register: 'mine' })
+      const other = await peer.spawn(order)
+      await peer.register('mine', other, { replace: true })
+      other.send({ type: 'done' })
+      await until('its end', () => other.state === 'gone')
+      // Two have that name by now; only one of them gets it again.
+      const ref = await peer.spawn(order, { register: 'mine', name: 'second' })
+      expect(ref.address.path).not.toBe(first.address.path)
+      for (const name of items(3)) await ref.tell({ type: 'item', name })
+      await peers.again()
+      await (await peers.peer.ref(ref.address)).ready()
+      await peers.close()
+      const dying = await peers.start({ writes: kill })
+      const it = (await dying.ref(ref.address)) as unknown as Ref<Order>
+      it.send({ type: last })
+      const job = (await dying.jobs()).find((one) => one.name === 'second')
+      await Promise.race([peers.disk.killed, job?.finished])
+      writes = Math.max(writes, peers.disk.writes + 1)
+      const after = await peers.again()
+      const same = (await after.jobs()).find((one) => one.name === 'second')!
+      const again = (await after.ref(ref.address)) as unknown as Ref<Order>
+      await again.ready().catch(() => undefined)
+      if (same.state === 'Running' && again.state === 'live') again.send({ type: last })
+      await until('its end', () => same.state !== 'Running')
+      if (same.state === 'Suspended') await same.stop()
+      check(await all(same.receive({ from: 0 })), kill)
+    }
+  }
+
+  test('says its output once, whenever it was killed', { timeout: 60_000 }, async () => {
+    let warned = 0
+    await ended('done', (records, kill) => {
+      const said = records.filter((one) => one.kind === 'output' && 'items' in (one.value as object))
+      expect(said.length, `killed at write ${kill}`).toBe(1)
+      expect(said[0]).toBe(records.at(-1))
+      warned += records.filter(({ kind }) => kind === 'warning').length
+    })
+    expect(warned).toBeGreaterThan(0)
+  })
+
+  test('says why it has failed once', { timeout: 60_000 }, async () => {
+    await ended('break', (records, kill) => {
+      expect(records.filter(({ kind }) => kind === 'error').length, `killed at write ${kill}`).toBeLessThanOrEqual(1)
+    })
+  })
 })
 
 describe('a durable machine that cannot go on', () => {

@@ -315,6 +315,45 @@ describe('what it is sent', () => {
   })
 })
 
+describe('whose store has died', () => {
+  test('it is told once, when a timer or what it runs comes to it', async () => {
+    const calls: (() => void)[] = []
+    const machine = setup({
+      actors: { call: fromPromise(() => new Promise<void>((resolve) => calls.push(resolve))) },
+      delays: { soon: 5 },
+    }).createMachine({
+      initial: 'a',
+      invoke: { src: 'call' },
+      states: { a: { after: { soon: 'b' } }, b: {} },
+    }) as unknown as AnyStateMachine
+    for (const what of ['timer', 'promise'] as const) {
+      const store = keptDisk().open()
+      let died = false
+      const dying: typeof store = {
+        ...store,
+        async log(name, isNew) {
+          const log = await store.log(name, isNew)
+          return new Proxy(log, {
+            get(target, key) {
+              const value: unknown = Reflect.get(target, key)
+              if (key === 'append' && died)
+                return () => {
+                  throw new StoreError('STORE_FAILED', 'its worker has died')
+                }
+              return typeof value === 'function' ? value.bind(target) : value
+            },
+          })
+        },
+      }
+      const life = await KeptLife.begin(kindOf(machine), dying)
+      died = true
+      if (what === 'promise') calls.at(-1)!()
+      while (!life.reason) await life.changed()
+      expect(life.reason.message).toBe('its worker has died')
+    }
+  })
+})
+
 async function journalOf(disk: ReturnType<typeof keptDisk>): Promise<(readonly [number, Entry])[]> {
   const store = disk.open()
   const journal = await ActorJournal.open(store, store.rows!, KEY)
@@ -529,7 +568,11 @@ describe('its timers', () => {
       states: {
         a: {
           after: {
-            ms: { target: 'a', reenter: true, actions: assign(({ context }) => ({ rang: context.rang + 1, ms: HOUR })) },
+            ms: {
+              target: 'a',
+              reenter: true,
+              actions: assign(({ context }) => ({ rang: context.rang + 1, ms: HOUR })),
+            },
           },
         },
       },
@@ -540,7 +583,7 @@ describe('its timers', () => {
     const disk = keptDisk()
     const kind = kindOf(ringing(HOUR))
     const life = await KeptLife.begin(kind, disk.open())
-    const [{ timer, event }] = life.kept.timers as [{ timer: number; event: string }]
+    const { timer, event } = life.kept.timers[0]!
     await life.send({ type: 'put' })
     // Written behind what has put it off: it was under way.
     await life.ring(timer, event)

@@ -7,7 +7,7 @@ import type { HostedActor } from '../hosted-actor.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { MapItems } from '../map-items.ts'
 import type { RawChunk } from '../record.ts'
-import type { Buffering, Completion, Question, SessionSnapshot } from '../surface.ts'
+import type { Buffering, Completion, Kind, Question, SessionSnapshot } from '../surface.ts'
 import type { InitSpec, WorkSpec } from '../wire.ts'
 
 export interface ExecutionSpec {
@@ -23,10 +23,12 @@ export interface ExecutionSpec {
   /** Counted from 1. Default 1. */
   readonly attempt?: number | undefined
   /**
-   * Under which the job is written down, where that outlives the peer; and whether it was at work when the peer ended, and is
-   * to go on: of a durable machine.
+   * Under which the job is written down, where that outlives the peer; of a durable machine whether it was at work when the
+   * peer ended, and is to go on, and whether a record of that kind is in its log, from that one on, as `from` counts.
    */
-  readonly kept?: { readonly key: string; readonly again: boolean } | undefined
+  readonly kept?:
+    | { readonly key: string; readonly again: boolean; readonly has: (kind: Kind, from: number) => Promise<boolean> }
+    | undefined
   /** Where a run is taken up again: the number of its first record that is not here yet. Default 0. */
   readonly from?: number | undefined
 }
