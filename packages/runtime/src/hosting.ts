@@ -67,6 +67,8 @@ export class Hosting {
   }
 
   forget(session: HostSession): void {
+    // Its peer goes down, and it goes on with the next one: who asks for it over the last of a link is not told that it is gone.
+    if (session.comesBack) return this.#onChange()
     if (this.#sessions.delete(session.instanceId)) this.#onGone()
     this.#onChange()
     if (!session.expired) return

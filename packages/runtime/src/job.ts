@@ -263,6 +263,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   get durable(): boolean {
     return this.#execution?.leave !== undefined
   }
+  /** Its peer goes down, and it goes on with the next one. */
+  get left(): boolean {
+    return this.#left
+  }
   get items(): MapItems | undefined {
     return this.#execution?.items ?? this.#itemsLeft
   }
@@ -730,11 +734,7 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     const work = attempt === 1 ? spec : { ...spec, startId: `${spec.startId}~${attempt}` }
     const io = (this.#io = new AttemptIO(this))
     const from = (this.#log?.end ?? 0) - this.#base
-    const kept = this.#entry && {
-      key: this.#entry.key,
-      again: this.#goesOn,
-      has: (kind: Kind, first: number) => this.#has(kind, this.#base + first),
-    }
+    const kept = this.#entry && { key: this.#entry.key, again: this.#goesOn }
     this.#goesOn = false
     const execution = engine.start(
       {
@@ -761,21 +761,21 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
     if (!this.#execution.queued) this.begun()
   }
 
-  async #has(kind: Kind, first: number): Promise<boolean> {
+  // ── what an attempt says ────────────────────────────────────────────────────────────────────────────────────────────
+
+  chunk(chunk: RawChunk, first?: number): void {
+    this.#log?.append(chunk, first === undefined ? undefined : first + this.#base)
+  }
+
+  async has(kind: Kind, first: number): Promise<boolean> {
     const end = this.#log?.end ?? 0
-    for (let from = first; from < end;) {
+    for (let from = this.#base + first; from < end;) {
       for (const chunk of await this.#log!.more(from, end)) {
         if (recordsOf({ ...chunk, job: '', location: '', from }).some((one) => one.kind === kind)) return true
         from = chunk.first + chunk.count
       }
     }
     return false
-  }
-
-  // ── what an attempt says ────────────────────────────────────────────────────────────────────────────────────────────
-
-  chunk(chunk: RawChunk, first?: number): void {
-    this.#log?.append(chunk, first === undefined ? undefined : first + this.#base)
   }
 
   started(pid: number): void {

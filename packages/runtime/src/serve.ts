@@ -7,9 +7,9 @@ import { senderOf } from './actor-senders.ts'
 import { goneState, UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorPlace, ActorWay } from './actor-way.ts'
 import type { Answers } from './answers.ts'
-import { asError, DeniedError, SessionNotFoundError } from './errors.ts'
+import { asError, codeOf, DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
-import { whileWanted } from './output-log.ts'
+import { untilAborted, whileWanted } from './output-log.ts'
 import { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Grant, SessionSnapshot } from './surface.ts'
@@ -91,6 +91,9 @@ const WITH_OTHERS: { readonly [T in WireEvent['type']]?: Grant } = {
   resume: 'jobs:stop',
 }
 
+/** What those say who take nothing any more because their peer goes down. */
+const LEFT: ReadonlySet<string> = new Set(['PEER_CLOSED', 'SESSION_CLOSED'])
+
 /** What somebody may set who may do nothing but start a job by its name. */
 const NAMED_EVENT = new Set(['type', 'spec'])
 const NAMED_SPEC = new Set(['kind', 'job', 'command', 'payload', 'input', 'name', 'deadline', 'startId'])
@@ -138,13 +141,28 @@ export class Server implements LinkServer {
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    const act = (wanted: AbortSignal): Promise<unknown> => this.#carryOut(link, to, event, wanted)
+    const act = (wanted: AbortSignal): Promise<unknown> =>
+      this.#orLeft(to, wanted, () => this.#carryOut(link, to, event, wanted))
     if (event.type !== 'actor.ask')
       return this.#answers.once(link.client, id, event, () =>
         POLLS.has(event.type) ? this.#whileAllowed(to, event, signal, act) : act(signal),
       )
     // What was asked goes on without its link: it is asked for again over the next one.
     return this.#answers.onceWanted(link.client, id, event, { signal, here: () => link.open }, act)
+  }
+
+  /**
+   * What is refused by a durable machine only because its peer goes down is answered by nobody: with its link lost whoever asks
+   * does so again in its next life, or knows that nobody knows.
+   */
+  async #orLeft(to: Address, wanted: AbortSignal, act: () => Promise<unknown>): Promise<unknown> {
+    try {
+      return await act()
+    } catch (error) {
+      const left = LEFT.has(codeOf(error) ?? '') && this.#served.hosted(to.session ?? '')?.hasLeft(to.job) === true
+      if (left && !wanted.aborted) await untilAborted(new Promise<never>(() => undefined), wanted)
+      throw error
+    }
   }
 
   async #carryOut(link: Link, to: Address, event: WireEvent, signal: AbortSignal): Promise<unknown> {

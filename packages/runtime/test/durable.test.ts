@@ -459,6 +459,63 @@ describe('a durable machine that begins', () => {
     }
   })
 
+  test('told while its peer goes down in order, it is told once, in that life or the next', async () => {
+    const network = createMemoryNetwork()
+    const policy = { peers: { here: ['connect' as const, 'spawn:order' as const, 'run:script' as const] } }
+    await using far = new Lives({ name: 'far', network, machines: [order], policy, stopGrace: 150 })
+    await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+    await far.start()
+    const home = await here.home('far')
+    const ref = await home.spawn(order)
+    using monitor = here.monitor(ref.address)
+    const downs: unknown[] = []
+    monitor.down.then(
+      (down) => downs.push(down),
+      () => undefined,
+    )
+    const states: string[] = []
+    let n = 0
+    const told: string[] = []
+    for (let life = 0; life < 2; life++) {
+      await ref.tell({ type: 'item', name: `before ${life}` })
+      told.push(`before ${life}`)
+      // So long it takes to go down.
+      const busy = await home.start(() => {
+        for (;;);
+      })
+      await until('that it is busy', () => busy.state === 'Running')
+      let closed = false
+      const closing = far.close().then(() => (closed = true))
+      const sent: Promise<void>[] = []
+      const asked: Promise<{ outcome: string }>[] = []
+      const late: Ref<Order>[] = []
+      while (!closed) {
+        for (const it of [ref, (await here.ref(ref.address)) as unknown as Ref<Order>]) {
+          const name = `${n++}`
+          told.push(name)
+          const tell = it.tell({ type: 'item', name })
+          tell.catch(() => undefined)
+          sent.push(tell)
+          late.push(it)
+        }
+        asked.push(ref.ask({ type: 'total' }))
+        await delay(1)
+      }
+      await closing
+      await far.start()
+      await within('all of it', Promise.all(sent))
+      for (const { outcome } of await Promise.all(asked)) expect(['ok', 'unknown']).toContain(outcome)
+      await until('that all see it', () => late.every(({ state }) => state !== 'connecting' && state !== 'stale'))
+      states.push(...late.map(({ state }) => state))
+      expect(sent.length).toBeGreaterThan(10)
+      for (const it of late) if (it !== ref) it[Symbol.dispose]()
+    }
+    expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: told.length })
+    await until('what it shows', () => ref.getSnapshot().context.items.length === told.length)
+    expect(ref.getSnapshot().context.items.toSorted()).toEqual(told.toSorted())
+    expect([new Set(states), downs]).toEqual([new Set(['live']), []])
+  })
+
   test('is called in its next lives what it was spawned as, and not while it stands still', async () => {
     await using peers = lives()
     const ref = await (await peers.start()).spawn(order, { register: 'the-order' })

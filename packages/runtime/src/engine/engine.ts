@@ -23,12 +23,10 @@ export interface ExecutionSpec {
   /** Counted from 1. Default 1. */
   readonly attempt?: number | undefined
   /**
-   * Under which the job is written down, where that outlives the peer; of a durable machine whether it was at work when the
-   * peer ended, and is to go on, and whether a record of that kind is in its log, from that one on, as `from` counts.
+   * Under which the job is written down, where that outlives the peer; and whether it was at work when the peer ended, and is
+   * to go on: of a durable machine.
    */
-  readonly kept?:
-    | { readonly key: string; readonly again: boolean; readonly has: (kind: Kind, from: number) => Promise<boolean> }
-    | undefined
+  readonly kept?: { readonly key: string; readonly again: boolean } | undefined
   /** Where a run is taken up again: the number of its first record that is not here yet. Default 0. */
   readonly from?: number | undefined
 }
@@ -37,6 +35,8 @@ export interface ExecutionSpec {
 export interface ExecutionIO {
   /** `first`: numbered already, where it is a copy of a log elsewhere. */
   chunk(chunk: RawChunk, first?: number): void
+  /** Whether there is a record of that kind, from that one on, as `from` counts. Of what goes on in its peer's next life. */
+  has?(kind: Kind, from: number): Promise<boolean>
   ended(ending: Ending): void
   /** It runs in a process of its own. */
   started?(pid: number): void

@@ -53,6 +53,7 @@ export class KeptMachine implements Execution {
     this.#said = spec.from ?? 0
     this.#io = {
       chunk: (chunk) => io.chunk(chunk),
+      has: async (kind, from) => (await io.has?.(kind, from)) ?? false,
       suspended: () => io.suspended?.(),
       begun: () => io.begun?.(),
       ended: (ending) => {
@@ -111,8 +112,7 @@ export class KeptMachine implements Execution {
   async #run(definition: MachineDefinition, kept: Pick<KeptIn, 'journal' | 'was'>, input: unknown): Promise<void> {
     // What it says last, or its job of it, comes behind what it had said when its end was written.
     const { over, status = 'active' } = kept.was ?? {}
-    const saidLast =
-      over !== undefined && (await this.#spec.kept!.has(over.how === 'done' ? 'output' : 'error', over.said))
+    const saidLast = over !== undefined && (await this.#io.has!(over.how === 'done' ? 'output' : 'error', over.said))
     if (this.#over) return
     // One that has ended says nothing behind that.
     if (!over && status === 'active') this.#home.begins((why) => this.#warn(why))
