@@ -333,17 +333,21 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     if (events.length !== count || count > TELL_MOST)
       throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
     const refused: [number, Error][] = []
-    // Looked at only now: what came before it may have been the same batch, over a link that is gone.
-    const checking = events.map((event, index) =>
-      this.#senders.isNew(from, seq + index) ? this.#checked(event, signal) : undefined,
-    )
+    // Looked at only now: what came before it may have been the same batch, over a link that is gone, or of an earlier life.
+    const isNew = events.map((_, index) => this.#senders.isNew(from, seq + index))
+    // That one says of none of them that was not taken that it was.
+    const checking = events.map((event) => this.#checked(event, signal))
     const items: Item[] = []
     const size = Math.ceil(bytes.byteLength / count)
     for (const [index, one] of checking.entries()) {
-      if (one === undefined) continue
       const event = one instanceof Promise ? await one : one
-      if (event instanceof Error) refused.push([index, event])
-      else items.push(this.#kept ? { event, bytes: size, sent: [from, seq + index] } : { event, bytes: size })
+      if (event instanceof Error) {
+        refused.push([index, event])
+        continue
+      }
+      const item = this.#kept ? { event, bytes: size, sent: [from, seq + index] as const } : { event, bytes: size }
+      if (isNew[index]) items.push(item)
+      else if (this.#kept) for (const [, why] of unwritable(item)) refused.push([index, why])
     }
     signal?.throwIfAborted()
     const room = this.#roomFor(items, signal)

@@ -327,6 +327,40 @@ describe('what cannot be written down', () => {
     expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: plain })
   })
 
+  test('is refused by the next life too, where the answer of this one was lost', { timeout: 60_000 }, async () => {
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 6); kill++) {
+      const network = createMemoryNetwork()
+      const policy = { peers: { here: ['connect' as const, 'spawn:unfit' as const] } }
+      await using far = new Lives({ name: 'far', network, machines: [unfit], policy, stopGrace: 0 })
+      await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+      await far.start()
+      const spawned = await (await here.home('far')).spawn(unfit)
+      await far.close()
+      await far.start({ writes: kill })
+      const ref = (await here.ref(spawned.address)) as unknown as Ref<typeof unfit>
+      const told = ['function', 'plain', 'odd', 'deep', 'plain'].map((what) =>
+        ref.tell(what === 'odd' ? ({ type: 'nothing' } as never) : { type: 'add', what }).then(
+          () => 'taken',
+          (error: unknown) => codeOf(error),
+        ),
+      )
+      const all = Promise.all(told)
+      await Promise.race([far.disk.killed, all])
+      writes = Math.max(writes, far.disk.writes + 1)
+      const next = await far.again()
+      expect(await within('what came of it', all), `killed at write ${kill}`).toEqual([
+        'NOT_TRANSFERABLE',
+        'taken',
+        'INVALID_EVENT',
+        'TOO_LARGE',
+        'taken',
+      ])
+      const it = (await next.ref(spawned.address)) as unknown as Ref<typeof unfit>
+      expect(await it.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 2 })
+    }
+  })
+
   test('large events wait before it, as for any other', async () => {
     await using peers = lives()
     const peer = await peers.start()
