@@ -454,6 +454,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     return this.#hosting.get(instanceId) ?? (this.local.instanceId === instanceId ? this.local : undefined)
   }
 
+  hadSession(principal: Principal, instanceId: string): boolean {
+    return principal.kind === 'peer' && this.#hosting.wasOf(principal, instanceId)
+  }
+
   onGrants(listener: () => void): () => void {
     this.#grantListeners.add(listener)
     return () => this.#grantListeners.delete(listener)

@@ -43,6 +43,8 @@ export interface Served {
   readonly name: string
   /** Sessions this principal may address, hosted or held. */
   session(principal: Principal, instanceId: string): SessionRef | undefined
+  /** It was this principal's, and has ended: that is no secret. Not for ever known. */
+  hadSession(principal: Principal, instanceId: string): boolean
   /** Whether whoever is at the other end has that session now, for what it asks. @throws SessionStateError */
   admit(principal: Principal, link: Link, ref: SessionRef, event: SessionEvent['type']): void
   /** Any session that is hosted here, whoever owns it: for who may deal with jobs of others. */
@@ -306,7 +308,7 @@ export class Server implements LinkServer {
     const { principal } = this
     const grant = WITH_OTHERS[type]
     if (principal.kind !== 'peer' || grant === undefined || session === undefined || job === undefined) return undefined
-    if (this.#served.session(principal, session)) return undefined
+    if (this.#served.session(principal, session) || this.#served.hadSession(principal, session)) return undefined
     // Of other jobs nobody was told before that there may be any.
     if (type.startsWith('actor.') && !principal.may(grant)) this.#refuse(grant)
     return grant
