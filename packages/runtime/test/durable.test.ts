@@ -570,6 +570,24 @@ describe('a durable machine that begins', () => {
     expect(await found()).toBe(ref.address.path)
   })
 
+  test('supervised on its own peer, it ends with its supervisor, however that ends', async () => {
+    for (const how of ['kill', 'close'] as const) {
+      await using peers = lives()
+      for (let life = 0; life < 3; life++) {
+        const peer = await peers.start()
+        const at = async (): Promise<number> =>
+          (await peer.jobs()).filter(({ state }) => state === 'Running' || state === 'Suspended').length
+        expect([how, life, await at()]).toEqual([how, life, 0])
+        const supervisor = await peer.supervise({ children: [{ id: 'a', machine: order }] })
+        await supervisor.ready()
+        expect(await at()).toBe(1)
+        if (how === 'kill') peers.kill()
+        else await peers.close()
+      }
+      expect([peers.disk.rows('actor'), journals(peers)]).toEqual([[], []])
+    }
+  })
+
   test('that fails and is to be tried again begins anew, as another actor', async () => {
     await using peers = lives()
     const peer = await peers.start()

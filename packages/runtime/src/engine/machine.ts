@@ -73,8 +73,8 @@ export class MachineEngine implements Engine {
     this.#kept = kept
   }
 
-  keeps({ job = '' }: WorkSpec): boolean {
-    return this.#kept !== undefined && this.#offers.get(job)?.durable !== undefined
+  keeps({ job = '', temporary }: WorkSpec): boolean {
+    return this.#kept !== undefined && temporary !== true && this.#offers.get(job)?.durable !== undefined
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
