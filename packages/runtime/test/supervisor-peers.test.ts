@@ -50,7 +50,7 @@ interface Place {
   readonly network: MemoryNetwork
 }
 
-async function three(server: PeerOptions = {}): Promise<Place> {
+async function three(server: PeerOptions = {}, client: PeerOptions = {}): Promise<Place> {
   const network = createMemoryNetwork()
   const make = async (name: string, options: PeerOptions): Promise<Peer> => {
     const offered = { machines: [counter, probe(name)] }
@@ -61,7 +61,7 @@ async function three(server: PeerOptions = {}): Promise<Place> {
   const serves: PeerOptions = { policy: { peers: { here: [...GRANTS] } }, ...server }
   const server01 = await make('server01', serves)
   const server02 = await make('server02', serves)
-  const here = await make('here', { policy: { peers: { server01: [], server02: [] } } })
+  const here = await make('here', { policy: { peers: { server01: [], server02: [] } }, ...client })
   return { here, server01, server02, network }
 }
 
@@ -266,7 +266,9 @@ describe('a ref of a child', () => {
   })
 
   test('of one in an inner supervisor; and before it is up', async () => {
-    const { here, network } = await three()
+    // Nothing is to be lost here: a moment in which this process gets no processor is longer than what others wait.
+    const patient = { suspicion: 60_000 }
+    const { here, network } = await three(patient, patient)
     network.cut('here', both)
     const inner = { children: [spec('x', { on: both })], backOff: { delay: 10, most: 50 } }
     const supervisor = await here.supervise({ name: 'crew', children: [{ id: 'in', supervisor: inner }] })
