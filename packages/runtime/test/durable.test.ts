@@ -15,11 +15,13 @@ import {
 import { INBOX_BYTES } from '../src/actor-inbox.ts'
 import { StoreError } from '../src/errors.ts'
 import { reply } from '../src/machine-actions.ts'
+import { ACTOR_LOG_BYTES } from '../src/output-log.ts'
 import { INBOX_MOST } from '../src/wire.ts'
 import { validating } from './fixtures/odd-machines.ts'
 import { keptDisk } from './support/kept-store.ts'
 import { Lives } from './support/lives.ts'
 import { all, outputs, refusal, until, within } from './support/peers.ts'
+import { storeFolder } from './support/store-files.ts'
 
 /** What happened outside of machines, whatever became of them. */
 const seen: string[] = []
@@ -741,6 +743,66 @@ describe('a durable machine of which its peer says something too', () => {
     await ended('break', (records, kill) => {
       expect(records.filter(({ kind }) => kind === 'error').length, `killed at write ${kill}`).toBeLessThanOrEqual(1)
     })
+  })
+})
+
+describe('a durable machine that says more than is kept of it', () => {
+  const folder = storeFolder()
+  const text = 'x'.repeat(60_000)
+  const talker = defineMachine({
+    name: 'talker',
+    machine: setup({
+      types: {
+        context: {} as { n: number },
+        events: {} as { type: 'say' } | { type: 'done' },
+        emitted: {} as { type: 'said'; text: string },
+        output: {} as { n: number },
+      },
+    }).createMachine({
+      context: { n: 0 },
+      initial: 'on',
+      output: ({ context }) => context,
+      states: {
+        on: {
+          on: {
+            say: { actions: [assign({ n: ({ context }) => context.n + 1 }), emit({ type: 'said' as const, text })] },
+            done: 'over',
+          },
+        },
+        over: { type: 'final' },
+      },
+    }),
+    events: { say: true, done: true },
+    durable: { version: 1, every: 16 },
+  })
+
+  test('says it on through its lives, under numbers of its own, and its output once', { timeout: 60_000 }, async () => {
+    let ref: Ref<typeof talker> | undefined
+    let n = 0
+    for (let life = 0; life < 4; life++) {
+      const store = folder.open()
+      const peer = await createPeer({ machines: [talker], store, stopGrace: 0 })
+      ref = (ref ? await peer.ref(ref.address) : await peer.spawn(talker)) as unknown as Ref<typeof talker>
+      for (let k = 0; k < 60; k++, n++) await ref.tell({ type: 'say' })
+      const job = (await peer.jobs())[0]!
+      if (life === 3) {
+        ref.send({ type: 'done' })
+        expect((await within('its end', job.finished)).state).toBe('Completed')
+      }
+      const records = await all(job.receive({ from: 0, keep: true }))
+      const first = records[0]!
+      if (life > 0) expect(first).toMatchObject({ kind: 'gap', dropped: first.seq + 1 })
+      expect(records.map(({ seq }) => seq)).toEqual(records.map((_, index) => first.seq + index))
+      expect(records.length * text.length).toBeLessThan(ACTOR_LOG_BYTES * 1.1)
+      if (life === 3) {
+        const values = records.flatMap((one) => (one.kind === 'output' ? [one.value as { type?: string }] : []))
+        expect(values.filter(({ type }) => type === undefined)).toEqual([{ n }])
+        await peer.close()
+      } else {
+        await store.terminate()
+        await peer.close()
+      }
+    }
   })
 })
 
