@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { assign, emit, fromPromise, setup } from 'xstate'
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
 import {
+  type ActorAddress,
   codeOf,
   createPeer,
   defineMachine,
@@ -21,7 +22,7 @@ import { validating } from './fixtures/odd-machines.ts'
 import { keptDisk } from './support/kept-store.ts'
 import { Lives } from './support/lives.ts'
 import { all, outputs, refusal, until, within } from './support/peers.ts'
-import { storeFolder } from './support/store-files.ts'
+import { edit, storeFolder } from './support/store-files.ts'
 
 /** What happened outside of machines, whatever became of them. */
 const seen: string[] = []
@@ -803,6 +804,27 @@ describe('a durable machine that says more than is kept of it', () => {
         await peer.close()
       }
     }
+  })
+})
+
+describe('a durable machine whose job cannot be read', () => {
+  const folder = storeFolder()
+
+  test('is left as it is: whoever mends the file has it again', async () => {
+    let address: ActorAddress | undefined
+    for (const damage of [1, -1, 0]) {
+      await using peer = await createPeer({ machines: [order], store: folder.open(), stopGrace: 0 })
+      expect((await peer.jobs()).length).toBe(damage === -1 ? 0 : address ? 1 : 0)
+      if (damage !== -1) {
+        const ref = (address ? await peer.ref(address) : await peer.spawn(order)) as unknown as Ref<Order>
+        for (const name of items(5)) await ref.tell({ type: 'item', name })
+        expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: address ? 10 : 5 })
+        address = ref.address
+      }
+      await peer.close()
+      edit(folder.path, (db) => db.prepare("UPDATE kept SET crc = crc + ? WHERE kind = 'job'").run(damage))
+    }
+    expect(folder.troubles()).toContainEqual(expect.stringMatching(/^STORE_DAMAGED .* row job .* is damaged$/))
   })
 })
 
