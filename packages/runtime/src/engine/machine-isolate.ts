@@ -13,6 +13,7 @@ import type { OfferedSpec } from '../job-definition.ts'
 import type { Ending } from '../job-machine.ts'
 import { Link, type LinkServer } from '../link.ts'
 import { checkedSpawnInput, MACHINES } from '../machine-definition.ts'
+import { untilAborted } from '../output-log.ts'
 import { OPEN_REQUESTS, type Address, type SessionEvent, type WireEvent } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
@@ -21,6 +22,8 @@ import { RequestWindow } from './request-window.ts'
 /** Batches to actors elsewhere on their way to the peer at once, and their bytes. */
 const PASSED_MOST = 256
 const PASSED_BYTES = 4 * 1024 * 1024
+/** So long what it has told others may take to leave when it has ended, in ms: some may take nothing, or be away. */
+const LEAVING_MS = 2_000
 
 export class MachineIsolate implements Engine, LinkServer {
   /** What the peer has on its way here is bounded by itself: as many questions as an actor may have, and a little more. */
@@ -86,10 +89,19 @@ export class MachineIsolate implements Engine, LinkServer {
       ended: (ending: Ending) => {
         const last = this.#actor!.state()
         for (const push of this.#watching) push(last)
-        // Who listens is answered in the turn after the one in which he is woken.
-        setImmediate(() => setImmediate(() => io.ended(ending)))
+        void this.#left().then(() => io.ended(ending))
       },
     }
+  }
+
+  /** What it has told others is with the peer, or would be there too late; who listens has been answered. */
+  async #left(): Promise<void> {
+    if (this.#outboxes.waiting > 0) {
+      const late = AbortSignal.timeout(LEAVING_MS)
+      await untilAborted(this.#outboxes.flushed(), late)
+    }
+    // Who listens is answered in the turn after the one in which he is woken.
+    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
   }
 
   // ── what the peer asks ──────────────────────────────────────────────────────────────────────────────────────────────
