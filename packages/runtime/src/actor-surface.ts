@@ -300,8 +300,8 @@ export interface ActorInspection {
 export type SupervisionStrategy = 'one-for-one' | 'one-for-all' | 'rest-for-one'
 
 /**
- * permanent: a child is started again whyever it went down. transient: not after `exit` and `stopped`. temporary: never, also
- * not with others.
+ * permanent: a child is started again whyever it went down. transient: not after `exit` and `stopped`; a peer that goes down in
+ * order has lost it. temporary: never, also not with others.
  */
 export type ChildRestart = 'permanent' | 'transient' | 'temporary'
 

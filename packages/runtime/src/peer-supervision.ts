@@ -9,6 +9,9 @@ import { spawnIn } from './spawn.ts'
 import type { Peer, Session } from './surface.ts'
 import { LEFT_MS, type Incarnation, type SupervisorPorts } from './supervisor.ts'
 
+/** It was not the child that somebody wanted to stop: its peer went down in order, or its session was left for too long. */
+const LOST: ReadonlySet<string> = new Set(['PEER_SHUTDOWN', 'SESSION_EXPIRED'])
+
 /** What it takes of a peer. */
 type SupervisingPeer = Pick<Peer, 'id' | 'connect' | 'ref' | 'register'>
 
@@ -108,11 +111,11 @@ class Life implements Incarnation {
 
   async #told(): Promise<Pick<Down, 'reason' | 'error'>> {
     try {
-      const down = await this.#monitor.down
-      this.#reason = down.reason
+      const { reason, error } = await this.#monitor.down
+      this.#reason = reason === 'stopped' && LOST.has(codeOf(error) ?? '') ? 'peer lost' : reason
       // One that was told to stop is down when nothing is left of its session either.
       await this.#closing
-      return down
+      return { reason: this.#reason, error }
     } catch (error) {
       // It was left, or the peer that monitors was closed: nobody will say any more.
       return { reason: 'gone', error: asError(error) }

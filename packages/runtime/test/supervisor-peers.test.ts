@@ -162,6 +162,25 @@ describe('a supervisor over peers', () => {
     expect(await count(here, after)).toEqual({ outcome: 'ok', value: 0 })
   })
 
+  test('starts one elsewhere whose peer goes down in order: it was not that one that was to stop', async () => {
+    const { here, server01 } = await three()
+    const supervisor = await supervise(here, [
+      spec('a', { on: both, restart: 'transient' }),
+      spec('b', { on: both, restart: 'transient' }),
+      spec('c', { on: both, restart: 'temporary' }),
+    ])
+    const before = addressOf(supervisor, 'a')
+    // That is somebody's wish.
+    using b = await here.ref(addressOf(supervisor, 'b'))
+    b.stop()
+    await until('that it is over', () => childOf(supervisor, 'b').state === 'ended')
+    await server01.close()
+    expect((await anew(supervisor, 'a', before)).peer).toBe('server02')
+    expect(childOf(supervisor, 'a')).toMatchObject({ reason: 'peer lost', error: { code: 'PEER_SHUTDOWN' } })
+    expect(['b', 'c'].map((id) => childOf(supervisor, id).state)).toEqual(['ended', 'ended'])
+    expect(childOf(supervisor, 'b').reason).toBe('stopped')
+  })
+
   test('one that cannot be reached in time ends by itself', async () => {
     const { here, server01, network } = await three({ temporaryLease: 300 })
     const supervisor = await supervise(here, [spec('a', { on: both })])
