@@ -161,10 +161,14 @@ export class Server implements LinkServer {
     try {
       return await act()
     } catch (error) {
-      const left = LEFT.has(codeOf(error) ?? '') && this.#served.hosted(to.session ?? '')?.hasLeft(to.job) === true
+      const left = LEFT.has(codeOf(error) ?? '') && this.#hasLeft(to)
       if (left && !wanted.aborted) await untilAborted(new Promise<never>(() => undefined), wanted)
       throw error
     }
+  }
+
+  #hasLeft({ session, job }: Address): boolean {
+    return session !== undefined && this.#served.hosted(session)?.hasLeft(job) === true
   }
 
   async #carryOut(link: Link, to: Address, event: WireEvent, signal: AbortSignal): Promise<unknown> {
@@ -215,10 +219,17 @@ export class Server implements LinkServer {
     this.#check({ type: 'session' })
     if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), request, signal)
     const others = this.#ofOthers(to, 'actor.inspect')
-    if (others) return this.#readOthers(others, to, request, signal)
+    if (others) return this.#orReadLater(to, request, this.#readOthers(others, to, request, signal), signal)
     const ref = this.#find(to.session)
     if (to.actor === undefined) this.#served.admit(this.principal, link, ref, 'jobs')
-    return ref.read(to.job ?? '', request, signal)
+    return this.#orReadLater(to, request, ref.read(to.job ?? '', request, signal), signal)
+  }
+
+  /** The same of what is read to its end: it has not come to that, and is read on in its next life. */
+  async *#orReadLater(to: Address, { follow }: ReadRequest, reading: JobReading, signal: AbortSignal): JobReading {
+    const end = yield* reading
+    if (follow && this.#hasLeft(to) && !signal.aborted) await untilAborted(new Promise<never>(() => undefined), signal)
+    return end
   }
 
   async *#readOthers(session: HostSession, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {

@@ -553,6 +553,28 @@ describe('a durable machine that begins', () => {
     expect([new Set(states), downs]).toEqual([new Set(['live']), []])
   })
 
+  test('whoever listens to it hears it in its next life too, however the last one ended', async () => {
+    const network = createMemoryNetwork()
+    const policy = { peers: { here: ['connect' as const, 'spawn:order' as const] } }
+    await using far = new Lives({ name: 'far', network, machines: [order], policy, stopGrace: 0 })
+    await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+    await far.start()
+    const ref = await (await here.home('far')).spawn(order)
+    const heard: string[] = []
+    ref.on('added', ({ name }) => void heard.push(name))
+    for (const how of ['kill', 'close', 'close', 'kill']) {
+      const name = `${how} ${heard.length}`
+      await ref.tell({ type: 'item', name })
+      await until(`that it hears ${name}`, () => heard.at(-1) === name)
+      if (how === 'kill') far.kill()
+      else await far.close()
+      await far.start()
+    }
+    await ref.tell({ type: 'item', name: 'last' })
+    await until('that it hears the last', () => heard.at(-1) === 'last')
+    expect(heard).toEqual(['kill 0', 'close 1', 'close 2', 'kill 3', 'last'])
+  })
+
   test('is called in its next lives what it was spawned as, and not while it stands still', async () => {
     await using peers = lives()
     const ref = await (await peers.start()).spawn(order, { register: 'the-order' })
