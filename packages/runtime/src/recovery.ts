@@ -96,7 +96,8 @@ export async function recover(rows: StoredRows, report: Report): Promise<Recover
     else if (ended.has(key)) over.push(key)
     else actors.set(key, value)
   }
-  for (const key of actors.keys()) logs.add(journalName(key))
+  // Also where there is no row yet: one that ends at its start has its end in there.
+  for (const key of [...logs]) if (!ended.has(key)) logs.add(journalName(key))
   const local = recovered.find(({ session }) => session.kind === 'local')
   const hosted = recovered.filter(({ session }) => session.kind !== 'local')
   return { peer, local, hosted, held, logs, actors, over, stray }

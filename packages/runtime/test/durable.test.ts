@@ -453,6 +453,74 @@ describe('a durable machine that begins', () => {
     }
   })
 
+  test('and ends at once, is over in whichever life', async () => {
+    const brief = defineMachine({
+      name: 'brief',
+      machine: setup({ types: { output: {} as { done: boolean } } }).createMachine({
+        initial: 'over',
+        output: { done: true },
+        states: { over: { type: 'final' } },
+      }),
+      events: {},
+      durable: true,
+    })
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 4); kill++) {
+      await using peers = lives(brief)
+      await peers.start()
+      await peers.close()
+      const first = await peers.start({ writes: kill })
+      const options = { startId: 'the one' }
+      const spawning = first.spawn(brief, options).then((ref) => until('its end', () => ref.state === 'gone'))
+      spawning.catch(() => undefined)
+      await Promise.race([peers.disk.killed, spawning])
+      writes = Math.max(writes, peers.disk.writes + 1)
+      const peer = await peers.again()
+      const ref = await peer.spawn(brief, options)
+      const job = (await peer.jobs())[0]!
+      await until('its end', () => ref.state === 'gone' || job.state === 'Suspended')
+      expect([kill, job.state]).toEqual([kill, 'Completed'])
+      expect([kill, await outputs(job.receive({ from: 0 }))]).toEqual([kill, [{ done: true }]])
+      await empty(peers)
+    }
+  })
+
+  test('and fails at once, has failed in whichever life', async () => {
+    const broken = defineMachine({
+      name: 'broken',
+      machine: setup({}).createMachine({
+        entry: () => {
+          throw new RangeError('broken at its start')
+        },
+      }),
+      events: {},
+      durable: true,
+    })
+    let ended = 0
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 4); kill++) {
+      await using peers = lives(broken)
+      await peers.start()
+      await peers.close()
+      const first = await peers.start({ writes: kill })
+      const options = { startId: 'the one' }
+      const spawning = first.spawn(broken, options).then((ref) => until('its end', () => ref.state === 'gone'))
+      spawning.catch(() => undefined)
+      await Promise.race([peers.disk.killed, spawning])
+      writes = Math.max(writes, peers.disk.writes + 1)
+      peers.kill()
+      const wasWritten = journals(peers).length > 0
+      const peer = await peers.start()
+      const job = (await peer.jobs())[0]
+      if (!job || !wasWritten) continue
+      ended++
+      await until('its end', () => job.state !== 'NotStarted' && job.state !== 'Running')
+      expect([kill, job.state, job.reason?.message]).toEqual([kill, 'Failed', 'broken at its start'])
+      await empty(peers)
+    }
+    expect(ended).toBeGreaterThan(0)
+  })
+
   test('goes on; one that is not durable ends with its peer', async () => {
     for (const machine of [order, { ...order, durable: undefined } as MachineDefinition]) {
       const network = createMemoryNetwork()

@@ -4,7 +4,7 @@ import { asError, MachineQuarantinedError } from '../errors.ts'
 import { ActorHost, type ActorSurroundings, type KeptIn } from '../actor-host.ts'
 import type { ActorJournal } from '../actor-journal.ts'
 import { recoverActor } from '../actor-recovery.ts'
-import { begunUnseen } from '../actor-replay.ts'
+import { begunUnseen, type Replayed } from '../actor-replay.ts'
 import type { MachineDefinition } from '../actor-surface.ts'
 import { durableMachine } from '../durable-machine.ts'
 import type { KeptActors } from '../kept-actors.ts'
@@ -88,8 +88,11 @@ export class KeptMachine implements Execution {
     try {
       const journal = await kept.journal(this.#key, { hasRow: row !== undefined })
       if (row === undefined) {
-        // Not on disk when its peer ended: only what it does at its start can have been done.
-        if (journal.next === 0) return await this.#begin(journal, true)
+        // Not on disk when its peer ended: only what it does at its start can have been done, and have been its end.
+        const entries = await journal.read(0)
+        const ends = typeof entries === 'string' ? [] : entries.flatMap(([, one]) => (one.kind === 'over' ? [one] : []))
+        if (typeof entries !== 'string' && ends.length === entries.length)
+          return await this.#begin(journal, { over: ends[0] })
         return this.#standStill('what is written of it is missing, or damaged')
       }
       const was = await recoverActor(row, definition?.durable && (definition as KeptKind), journal, thisMoment())
@@ -100,12 +103,12 @@ export class KeptMachine implements Execution {
     }
   }
 
-  /** `unseen`: whether it has begun before nobody knows. What its start does is not done again then. */
-  async #begin(journal: ActorJournal, unseen = false): Promise<void> {
+  /** `unseen`: whether it has begun before is known only where it has ended. What its start does is not done again then. */
+  async #begin(journal: ActorJournal, unseen?: Pick<Replayed, 'over'>): Promise<void> {
     const { definition } = this.#home
     if (!definition?.durable) return this.#standStill(`no durable machine '${this.#spec.work.job}' is offered here`)
     const input = await this.#home.input(definition)
-    const was = unseen ? begunUnseen(durableMachine(definition.machine), input, thisMoment()) : undefined
+    const was = unseen && { ...begunUnseen(durableMachine(definition.machine), input, thisMoment()), ...unseen }
     await this.#run(definition, { journal, was }, input)
   }
 
@@ -118,7 +121,6 @@ export class KeptMachine implements Execution {
     if (!over && status === 'active') this.#home.begins((why) => this.#warn(why))
     const stranded = (error: Error): void => {
       this.#there = false
-      this.#home.over()
       this.#standStill(`nothing can be written of it: ${error.message}`)
     }
     const keptIn = { ...kept, said: this.#said, saidLast, stranded }
@@ -136,6 +138,7 @@ export class KeptMachine implements Execution {
   /** Nothing of it is run, and nothing deleted. */
   #standStill(why: string): void {
     if (this.#over) return
+    this.#home.over()
     this.#quarantine = new MachineQuarantinedError(this.#spec.work.job ?? 'a machine', why)
     this.#io.begun?.()
     this.#warn(this.#quarantine.message)
