@@ -133,6 +133,8 @@ export interface KeptIn {
   readonly was?: Replayed | undefined
   /** Records that it has said before. */
   readonly said: number
+  /** Of one that had ended: its last one among them, its output or its error. */
+  readonly saidLast: boolean
   /** Its store takes nothing any more: it stands still where it was, as far as that is written. */
   stranded(error: Error): void
 }
@@ -184,6 +186,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   /** Of a durable one: through which all goes that it handles. */
   readonly #kept: KeptActor | undefined
   readonly #was: Replayed | undefined
+  readonly #saidLast: boolean = false
   /** Those that are on their way to the disk, by the number of their first entry. */
   readonly #coming = new Map<number, readonly Item[]>()
   /** Of a sender whose last batch was refused in part: where that answer was lost, the batch is asked for again. */
@@ -240,6 +243,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
       this.#kept = new KeptActor(definition as KeptKind, kept.journal, keptHome, { epoch, input, logger }, kept.was)
       this.#actor = this.#kept.actor
       this.#was = kept.was
+      this.#saidLast = kept.saidLast
       this.#said = kept.said
     } else
       this.#actor = createActor(notedMachine(definition.machine as AnyStateMachine), { input: input as never, logger })
@@ -264,8 +268,10 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     const { over, status, snapshot } = this.#was ?? {}
     if (!over && (status ?? 'active') === 'active') return false
     const how = over?.how ?? status
-    if (how === 'done') this.#complete(snapshot?.output, over === undefined || this.#said <= over.said)
-    else if (how === 'error') this.#end({ outcome: 'failed', error: asError(over ? over.error : snapshot!.error) })
+    const said = this.#saidLast
+    if (how === 'done') this.#complete(snapshot?.output, !said)
+    else if (how === 'error')
+      this.#end({ outcome: 'failed', error: asError(over ? over.error : snapshot!.error), said })
     else this.#end({ outcome: 'stopped' })
     return true
   }
@@ -327,17 +333,21 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     if (events.length !== count || count > TELL_MOST)
       throw new ProtocolError(`a batch of ${events.length}, not ${count}`)
     const refused: [number, Error][] = []
-    // Looked at only now: what came before it may have been the same batch, over a link that is gone.
-    const checking = events.map((event, index) =>
-      this.#senders.isNew(from, seq + index) ? this.#checked(event, signal) : undefined,
-    )
+    // Looked at only now: what came before it may have been the same batch, over a link that is gone, or of an earlier life.
+    const isNew = events.map((_, index) => this.#senders.isNew(from, seq + index))
+    // That one says of none of them that was not taken that it was.
+    const checking = events.map((event) => this.#checked(event, signal))
     const items: Item[] = []
     const size = Math.ceil(bytes.byteLength / count)
     for (const [index, one] of checking.entries()) {
-      if (one === undefined) continue
       const event = one instanceof Promise ? await one : one
-      if (event instanceof Error) refused.push([index, event])
-      else items.push(this.#kept ? { event, bytes: size, sent: [from, seq + index] } : { event, bytes: size })
+      if (event instanceof Error) {
+        refused.push([index, event])
+        continue
+      }
+      const item = this.#kept ? { event, bytes: size, sent: [from, seq + index] as const } : { event, bytes: size }
+      if (isNew[index]) items.push(item)
+      else if (this.#kept) for (const [, why] of unwritable(item)) refused.push([index, why])
     }
     signal?.throwIfAborted()
     const room = this.#roomFor(items, signal)

@@ -57,6 +57,11 @@ export class ActorOutboxes {
     return events
   }
 
+  /** Everything that was sent so far has been answered. Never rejects. */
+  async flushed(): Promise<void> {
+    await Promise.all([...this.#all.values()].map((outbox) => outbox.flushed()))
+  }
+
   to(address: ActorAddress): ActorOutbox {
     const there = this.there(address)
     if (there) {

@@ -35,7 +35,7 @@ export async function recoverActor(
   }
   if (typeof entries === 'string') return entries
   try {
-    const found = replay(machine, there, entries, now)
+    const found = replay(machine, there, entries, now, there !== row)
     if (typeof found === 'string') return there === row ? `${found}; was it changed without a new version?` : found
     if (there !== row && found.status === 'active') reschedule(machine, found, now)
     return found

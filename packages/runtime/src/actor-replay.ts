@@ -33,13 +33,15 @@ export interface Replayed {
 
 /**
  * `machine`: as it is run (`durableMachine`). `now`: since when those timers run of which it is not known when they were
- * set: what set them was handled in the last moment, or is now. A text: why this machine cannot go on from there.
+ * set: what set them was handled in the last moment, or is now. `other`: the entries were written by another chart. A text:
+ * why this machine cannot go on from there.
  */
 export function replay(
   machine: AnyStateMachine,
   row: StoredActor,
   entries: readonly Numbered[],
   now: Moment,
+  other = false,
 ): Replayed | string {
   const found = createActor(machine, { snapshot: row.persisted as never }).getSnapshot() as AnyMachineSnapshot
   // What it was persisted in is no state of this chart.
@@ -47,7 +49,7 @@ export function replay(
     return `it cannot be put where it was: ${asError(found.error).message}`
   const ledger = new ActorLedger(row)
   ledger.found(found.children)
-  const life = new Life(machine, found, ledger)
+  const life = new Life(machine, found, ledger, other)
   let begun = row.next
   let over: OverEntry | undefined
   for (const [, entry] of entries) {
@@ -60,8 +62,9 @@ export function replay(
     if (entry.kind === 'begun' || entry.kind === 'timed' || entry.kind === 'over') continue
     // Taken is taken, handled or not.
     if (entry.kind === 'event' && entry.from !== undefined) ledger.senders.took(entry.from, entry.seq ?? 0)
-    if (number >= begun) rest.push([number, entry])
-    else life.handle(number, entry)
+    if (number < begun) life.handle(number, entry)
+    // One that another chart has numbered rings again, under the number that it has in this one.
+    else if (!other || entry.kind !== 'timer') rest.push([number, entry])
   }
   // It did not, then; or it was written that it did.
   if (life.failure && over?.how !== 'error') return life.failure
@@ -97,13 +100,15 @@ class Life {
   failure: string | undefined
   readonly #machine: AnyStateMachine
   readonly #ledger: ActorLedger
+  readonly #other: boolean
   /** What has ended: nothing here ever told XState's own actors. */
   readonly #settled = new Map<AnyActorRef, SettledEntry>()
 
-  constructor(machine: AnyStateMachine, snapshot: AnyMachineSnapshot, ledger: ActorLedger) {
+  constructor(machine: AnyStateMachine, snapshot: AnyMachineSnapshot, ledger: ActorLedger, other: boolean) {
     this.#machine = machine
     this.snapshot = snapshot
     this.#ledger = ledger
+    this.#other = other
   }
 
   handle(number: number, entry: InputEntry): void {
@@ -139,8 +144,11 @@ class Life {
     switch (entry.kind) {
       case 'event':
         return entry.event
-      case 'timer':
-        return this.#ledger.timers.take(entry.timer, entry.type)?.event
+      case 'timer': {
+        const { timer, type } = entry
+        const { timers } = this.#ledger
+        return (this.#other ? timers.takeLike(timer, type) : timers.take(timer, type))?.event
+      }
       case 'settled': {
         const { child, since, failed, value } = entry
         const ref = this.#ledger.child(child, since)

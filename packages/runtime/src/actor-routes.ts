@@ -17,7 +17,14 @@ import {
   type Whereis,
 } from './actor-way.ts'
 import { ask } from './asking.ts'
-import { asError, codeOf, PeerClosedError, PeerUnreachableError, SessionNotFoundError } from './errors.ts'
+import {
+  ActorGoneError,
+  asError,
+  codeOf,
+  PeerClosedError,
+  PeerUnreachableError,
+  SessionNotFoundError,
+} from './errors.ts'
 import type { JobReading, Link } from './link.ts'
 import { ActorMonitor } from './monitor.ts'
 import { NameFollows } from './name-follows.ts'
@@ -267,6 +274,8 @@ class FarWatch {
   readonly #over = new AbortController()
   readonly #unclose: () => void
   #unwatch: (() => void) | undefined
+  /** What remembers us there, as long as it was seen. */
+  #memory: string | undefined
 
   constructor(
     home: RoutesHome,
@@ -319,7 +328,14 @@ class FarWatch {
       void this.#follow()
     }
     const to = { session, job, actor: this.#epoch }
-    const unwatch = link.watch<ActorState>(to, (state) => this.#tell(heardState(state)), lost)
+    const told = (state: ActorState): void => {
+      const seen = heardState(state)
+      if (seen.status === 'active') this.#memory = link.memory
+      // Started again it does not know whose it was: what it does not let us see is not there any more.
+      const anew = this.#memory !== undefined && this.#memory !== link.memory && codeOf(seen.reason) === 'DENIED'
+      this.#tell(anew ? goneState(new ActorGoneError('its peer was started again', { cause: seen.reason })) : seen)
+    }
+    const unwatch = link.watch<ActorState>(to, told, lost)
     // Told at once, it may be over already.
     if (this.#over.signal.aborted) unwatch()
     else this.#unwatch = unwatch

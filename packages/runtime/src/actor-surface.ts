@@ -224,8 +224,9 @@ export interface GroupSnapshot {
 
 /**
  * Why an actor is no more, or cannot be seen any more: said once. `exit`: it has done its work. `error`: it has failed.
- * `stopped`: it was stopped. `peer lost`: its peer was started again without it. `unreachable`: its peer has not been heard of
- * for the suspicion time; it may go on there. `gone`: there was none when it was to be monitored, or it may not be seen.
+ * `stopped`: it was stopped. `peer lost`: its peer was started again without it, or it ended there while that was not heard of.
+ * `unreachable`: its peer has not been heard of for the suspicion time; it may go on there. `gone`: there was none when it was to
+ * be monitored, or it may not be seen any more.
  */
 export interface Down {
   readonly address: ActorAddress
@@ -322,8 +323,8 @@ export interface ActorInspection {
 export type SupervisionStrategy = 'one-for-one' | 'one-for-all' | 'rest-for-one'
 
 /**
- * permanent: a child is started again whyever it went down. transient: not after `exit` and `stopped`. temporary: never, also
- * not with others.
+ * permanent: a child is started again whyever it went down. transient: not after `exit` and `stopped`; a peer that goes down in
+ * order has lost it. temporary: never, also not with others.
  */
 export type ChildRestart = 'permanent' | 'transient' | 'temporary'
 

@@ -24,9 +24,12 @@ export interface SaidAction {
 /** Those that are set. */
 export class TimerTable {
   readonly #timers = new Map<number, ActorTimer>()
+  /** The highest number that was given before it was found. */
+  readonly #before: number
   #last: number
 
   constructor(was: readonly StoredTimer[] = [], last = 0) {
+    this.#before = last
     this.#last = last
     for (const { timer, id, event, delay, set } of was)
       this.#timers.set(timer, { timer, id, event, delay, by: -1, set })
@@ -65,14 +68,22 @@ export class TimerTable {
   }
 
   /**
-   * It was due: its event is to be handled. Undefined: it was cancelled before. Of a chart that has changed since it may have
-   * another number, and is known by its event.
+   * It was due: its event is to be handled. Undefined: it was cancelled before, or put off; another one of the same event is
+   * not due for that.
    */
   take(timer: number, type: string): ActorTimer | undefined {
-    const named = this.#timers.get(timer)
-    const one = named?.event.type === type ? named : [...this.#timers.values()].find(({ event }) => event.type === type)
-    if (one) this.#timers.delete(one.timer)
+    const one = this.#timers.get(timer)
+    if (one?.event.type !== type) return undefined
+    this.#timers.delete(timer)
     return one
+  }
+
+  /** The same, told by another chart: what that has set since it was written down may have other numbers here. */
+  takeLike(timer: number, type: string): ActorTimer | undefined {
+    const same = this.take(timer, type)
+    if (same || timer <= this.#before) return same
+    const like = this.all().find((one) => one.timer > this.#before && one.event.type === type)
+    return like && this.take(like.timer, type)
   }
 
   drop(timer: number): void {
@@ -156,9 +167,12 @@ export class ActorAlarms implements Disposable {
     this.#coming.push(timer)
   }
 
-  /** Those that were set in an earlier life ring at the rest of their time, at once where that is over. */
-  resume(): void {
-    for (const one of this.#table.all()) this.#arm(one, undefined)
+  /**
+   * Those that were set in an earlier life ring at the rest of their time, at once where that is over; but for those that have
+   * `rung` there, which lies in the journal.
+   */
+  resume(rung: ReadonlySet<number> = new Set()): void {
+    for (const one of this.#table.all()) if (!rung.has(one.timer)) this.#arm(one, undefined)
   }
 
   /** What XState does at its end; undefined where it was set in an earlier life. It rings no more. */

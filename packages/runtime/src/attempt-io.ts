@@ -2,7 +2,7 @@
 import type { ExecutionIO } from './engine/engine.ts'
 import type { Ending } from './job-machine.ts'
 import type { RawChunk } from './record.ts'
-import type { Buffering, Question } from './surface.ts'
+import type { Buffering, Kind, Question } from './surface.ts'
 
 /** An object of methods, and not of closures: of small jobs there are many. */
 export class AttemptIO implements ExecutionIO {
@@ -19,6 +19,9 @@ export class AttemptIO implements ExecutionIO {
 
   chunk(chunk: RawChunk, first?: number): void {
     this.#owner?.chunk(chunk, first)
+  }
+  async has(kind: Kind, from: number): Promise<boolean> {
+    return (await this.#owner?.has(kind, from)) ?? false
   }
   ended(ending: Ending): void {
     this.#owner?.ended(ending)

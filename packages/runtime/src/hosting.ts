@@ -21,12 +21,16 @@ const IDLE_MOST = 30 * 86_400_000
 const SESSIONS_MOST = 256
 /** Sessions that have expired and are remembered, so that who comes too late hears why. */
 const EXPIRED_KEPT = 256
+/** Sessions that have ended of which it is known whose they were. */
+const ENDED_KEPT = 1024
 
 export class Hosting {
   readonly #home: SessionHome
   readonly #sessions = new Map<string, HostSession>()
   readonly #opened = new Map<string, Promise<HostSession>>()
   readonly #homes = new Map<string, Promise<HostSession>>()
+  /** Whose they were. */
+  readonly #ended = new Map<string, string>()
   readonly #expired = new Map<string, { readonly owner: string; readonly why: Error }>()
   readonly #onGone: () => void
   readonly #onChange: () => void
@@ -67,12 +71,22 @@ export class Hosting {
   }
 
   forget(session: HostSession): void {
+    // Its peer goes down, and it goes on with the next one: who asks for it over the last of a link is not told that it is gone.
+    if (session.comesBack) return this.#onChange()
     if (this.#sessions.delete(session.instanceId)) this.#onGone()
     this.#onChange()
+    this.#ended.set(session.instanceId, session.owner)
+    const [first] = this.#ended.keys()
+    if (this.#ended.size > ENDED_KEPT && first !== undefined) this.#ended.delete(first)
     if (!session.expired) return
     this.#expired.set(session.instanceId, { owner: session.owner, why: session.expired })
     const [oldest] = this.#expired.keys()
     if (this.#expired.size > EXPIRED_KEPT && oldest !== undefined) this.#expired.delete(oldest)
+  }
+
+  /** It was that owner's, and has ended; not for ever known. */
+  wasOf({ owner }: Principal, instanceId: string): boolean {
+    return this.#ended.get(instanceId) === owner
   }
 
   /** What an owner may take up; temporary sessions are their call's alone. */

@@ -28,10 +28,10 @@ import { asksNothing, inputClosed, JobRow, noMap, notNow, type RowHome, type Tab
 import { MapItems } from './map-items.ts'
 import { since, thisMoment } from './moment.ts'
 import { ACTOR_LOG_BYTES, OutputLog, OWNER, untilAborted } from './output-log.ts'
-import { singleRecord, type RawChunk } from './record.ts'
+import { recordsOf, singleRecord, type RawChunk } from './record.ts'
 import type { NextAttempt, StoredJob } from './stored-job.ts'
 import type { StoredLog } from './store/store.ts'
-import type { Buffering, JobSnapshot, JobState, JobType, PeerId, Question, SessionSnapshot } from './surface.ts'
+import type { Buffering, JobSnapshot, JobState, JobType, Kind, PeerId, Question, SessionSnapshot } from './surface.ts'
 import type { InitSpec, WorkSpec } from './wire.ts'
 import { mapThrottleLimit } from './work.ts'
 
@@ -271,6 +271,10 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
   /** What it is at goes on with the next start of its peer. */
   get durable(): boolean {
     return this.#execution?.leave !== undefined
+  }
+  /** Its peer goes down, and it goes on with the next one. */
+  get left(): boolean {
+    return this.#left
   }
   get items(): MapItems | undefined {
     return this.#execution?.items ?? this.#itemsLeft
@@ -771,6 +775,17 @@ export class JobHost implements JobActions, ExecutionIO, TableJob {
 
   chunk(chunk: RawChunk, first?: number): void {
     this.#log?.append(chunk, first === undefined ? undefined : first + this.#base)
+  }
+
+  async has(kind: Kind, first: number): Promise<boolean> {
+    const end = this.#log?.end ?? 0
+    for (let from = this.#base + first; from < end;) {
+      for (const chunk of await this.#log!.more(from, end)) {
+        if (recordsOf({ ...chunk, job: '', location: '', from }).some((one) => one.kind === kind)) return true
+        from = chunk.first + chunk.count
+      }
+    }
+    return false
   }
 
   started(pid: number): void {

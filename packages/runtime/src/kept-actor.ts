@@ -164,8 +164,9 @@ export class KeptActor {
       this.#founded.resolve()
       this.#founded = undefined
     }
-    if (this.#behind) this.#alarms.resume()
     const rest = this.#rest
+    if (this.#behind)
+      this.#alarms.resume(new Set(rest.flatMap(([, entry]) => (entry.kind === 'timer' ? [entry.timer] : []))))
     this.#rest = []
     if (rest.length > 0) this.#home.came(rest)
   }
@@ -212,7 +213,14 @@ export class KeptActor {
     if (this.#founded) {
       chunksOf([entry]) // refused now, if at all: who sends it is there to be told
       void this.#founded.promise.then(() => this.#come(entry))
-    } else this.accept([entry]).told.catch(() => undefined)
+      return
+    }
+    try {
+      this.accept([entry]).told.catch(() => undefined)
+    } catch (error) {
+      // Lost with its store, which its host was told: a timer has nobody to tell.
+      if (!this.#left) throw error
+    }
   }
 
   #onSettled(child: AnyActorRef, failed: boolean, value: unknown): void {

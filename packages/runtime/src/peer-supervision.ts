@@ -5,11 +5,15 @@ import { placeOf, type ActorWay } from './actor-way.ts'
 import { asError, codeOf } from './errors.ts'
 import { untilAborted } from './output-log.ts'
 import type { PeerRef } from './peer-handle.ts'
+import { spawnIn } from './spawn.ts'
 import type { Peer, Session } from './surface.ts'
 import { LEFT_MS, type Incarnation, type SupervisorPorts } from './supervisor.ts'
 
+/** It was not the child that somebody wanted to stop: its peer went down in order, or its session was left for too long. */
+const LOST: ReadonlySet<string> = new Set(['PEER_SHUTDOWN', 'SESSION_EXPIRED'])
+
 /** What it takes of a peer. */
-type SupervisingPeer = Pick<Peer, 'id' | 'connect' | 'spawn' | 'ref' | 'register'>
+type SupervisingPeer = Pick<Peer, 'id' | 'connect' | 'ref' | 'register'>
 
 export class PeerSupervision implements SupervisorPorts {
   readonly #peer: SupervisingPeer
@@ -38,7 +42,8 @@ export class PeerSupervision implements SupervisorPorts {
 
   /** Not given up on the way: no session would end it. What is up when nobody wants it any more is stopped. */
   async #startHere(child: ChildSpec, called: string): Promise<Incarnation> {
-    const life = this.#life(await this.#peer.spawn(child.machine, spawnOptions(child)), undefined)
+    // It ends with its supervisor, which its peer takes with it however that ends: nobody would ever look for one that goes on.
+    const life = this.#life(await spawnIn(this.#via.local, child.machine, spawnOptions(child), true), undefined)
     try {
       await this.#name(called, life.address)
     } catch (error) {
@@ -106,11 +111,11 @@ class Life implements Incarnation {
 
   async #told(): Promise<Pick<Down, 'reason' | 'error'>> {
     try {
-      const down = await this.#monitor.down
-      this.#reason = down.reason
+      const { reason, error } = await this.#monitor.down
+      this.#reason = reason === 'stopped' && LOST.has(codeOf(error) ?? '') ? 'peer lost' : reason
       // One that was told to stop is down when nothing is left of its session either.
       await this.#closing
-      return down
+      return { reason: this.#reason, error }
     } catch (error) {
       // It was left, or the peer that monitors was closed: nobody will say any more.
       return { reason: 'gone', error: asError(error) }

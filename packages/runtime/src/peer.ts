@@ -326,9 +326,9 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   /** Everything is as it was; what was at work goes on, has failed, or waits for its peer. */
-  async #restore({ peer, local, hosted, held, logs, over }: Recovered): Promise<void> {
-    await this.#dropStrays(logs)
+  async #restore({ peer, local, hosted, held, logs, over, stray }: Recovered): Promise<void> {
     for (const key of over) this.#kept?.drop(key)
+    await this.#dropStrays(logs, stray)
     this.#hosting.numbered(peer?.lastSession ?? 0)
     this.#holding.numbered(peer?.lastHeld ?? 0)
     // Our own table is written down before anything is put into it.
@@ -351,9 +351,12 @@ export class PeerHost implements PeerRef, SessionHome, Served {
     for (const { host } of sessions) this.retention?.take(host.table)
   }
 
-  /** Logs whose job was never written down, or whose row is gone: nothing else would ever delete them. */
-  async #dropStrays(known: ReadonlySet<string>): Promise<void> {
-    const strays = ((await this.store.logs?.()) ?? []).filter((name) => !known.has(name))
+  /** Logs, and durable machines, whose job was never written down, or whose row is gone: nothing else would ever delete them. */
+  async #dropStrays(known: ReadonlySet<string>, machines: readonly string[]): Promise<void> {
+    const logs = (await this.store.logs?.()) ?? []
+    // None: nothing is there, or something is damaged and may be whose they are.
+    if (logs.length > 0) for (const key of machines) this.#kept?.drop(key)
+    const strays = logs.filter((name) => !known.has(name))
     for (const name of strays) void this.store.dropLog(name)
     if (strays.length > 0) this.#options.log?.('deleted records of which no job is known', { jobs: strays.length })
   }
@@ -455,6 +458,10 @@ export class PeerHost implements PeerRef, SessionHome, Served {
 
   hosted(instanceId: string): HostSession | undefined {
     return this.#hosting.get(instanceId) ?? (this.local.instanceId === instanceId ? this.local : undefined)
+  }
+
+  hadSession(principal: Principal, instanceId: string): boolean {
+    return principal.kind === 'peer' && this.#hosting.wasOf(principal, instanceId)
   }
 
   onGrants(listener: () => void): () => void {

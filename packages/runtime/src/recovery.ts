@@ -32,8 +32,10 @@ export interface Recovered {
   readonly logs: ReadonlySet<string>
   /** Rows of durable machines, as they are, by the keys of their jobs. */
   readonly actors: ReadonlyMap<string, unknown>
-  /** Keys of rows of such whose job has ended, or is gone: what was to be deleted when the peer ended. */
+  /** Keys of rows of such whose job has ended: what was to be deleted when the peer ended. */
   readonly over: readonly string[]
+  /** Of such of whose job no row was read: the same, unless that is there and damaged. */
+  readonly stray: readonly string[]
 }
 
 interface Gathered {
@@ -88,13 +90,17 @@ export async function recover(rows: StoredRows, report: Report): Promise<Recover
   })
   const actors = new Map<string, unknown>()
   const over: string[] = []
+  const stray: string[] = []
   for (const { key, value } of await rows.all('actor')) {
-    if (!logs.has(key) || ended.has(key)) over.push(key)
+    if (!logs.has(key)) stray.push(key)
+    else if (ended.has(key)) over.push(key)
     else actors.set(key, value)
   }
-  for (const key of actors.keys()) logs.add(journalName(key))
+  // Also where there is no row yet: one that ends at its start has its end in there.
+  for (const key of [...logs]) if (!ended.has(key)) logs.add(journalName(key))
   const local = recovered.find(({ session }) => session.kind === 'local')
-  return { peer, local, hosted: recovered.filter(({ session }) => session.kind !== 'local'), held, logs, actors, over }
+  const hosted = recovered.filter(({ session }) => session.kind !== 'local')
+  return { peer, local, hosted, held, logs, actors, over, stray }
 }
 
 /** When it ended. */

@@ -8,9 +8,9 @@ import { goneState, UNSEEN, type ActorState } from './actor-state.ts'
 import type { ActorRoutes } from './actor-routes.ts'
 import type { ActorPlace } from './actor-way.ts'
 import type { Answers } from './answers.ts'
-import { asError, DeniedError, SessionNotFoundError } from './errors.ts'
+import { asError, codeOf, DeniedError, SessionNotFoundError } from './errors.ts'
 import type { JobReading, Link, LinkServer } from './link.ts'
-import { whileWanted } from './output-log.ts'
+import { untilAborted, whileWanted } from './output-log.ts'
 import { HostSession } from './session.ts'
 import type { SessionRef } from './session-ref.ts'
 import type { Grant, SessionSnapshot } from './surface.ts'
@@ -44,6 +44,8 @@ export interface Served {
   readonly name: string
   /** Sessions this principal may address, hosted or held. */
   session(principal: Principal, instanceId: string): SessionRef | undefined
+  /** It was this principal's, and has ended: that is no secret. Not for ever known. */
+  hadSession(principal: Principal, instanceId: string): boolean
   /** Whether whoever is at the other end has that session now, for what it asks. @throws SessionStateError */
   admit(principal: Principal, link: Link, ref: SessionRef, event: SessionEvent['type']): void
   /** Any session that is hosted here, whoever owns it: for who may deal with jobs of others. */
@@ -95,6 +97,9 @@ const WITH_OTHERS: { readonly [T in WireEvent['type']]?: Grant } = {
 /** What may have been handled when it is refused. */
 const TO_ACTORS: ReadonlySet<WireEvent['type']> = new Set(['actor.tell', 'actor.ask'])
 
+/** What those say who take nothing any more because their peer goes down. */
+const LEFT: ReadonlySet<string> = new Set(['PEER_CLOSED', 'SESSION_CLOSED'])
+
 /** What somebody may set who may do nothing but start a job by its name. */
 const NAMED_EVENT = new Set(['type', 'spec'])
 const NAMED_SPEC = new Set(['kind', 'job', 'command', 'payload', 'input', 'name', 'deadline', 'startId'])
@@ -142,13 +147,32 @@ export class Server implements LinkServer {
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    const act = (wanted: AbortSignal): Promise<unknown> => this.#carryOut(link, to, event, wanted)
+    const act = (wanted: AbortSignal): Promise<unknown> =>
+      this.#orLeft(to, wanted, () => this.#carryOut(link, to, event, wanted))
     if (event.type !== 'actor.ask')
       return this.#answers.once(link.client, id, event, () =>
         POLLS.has(event.type) ? this.#whileAllowed(to, event, signal, act) : act(signal),
       )
     // What was asked goes on without its link: it is asked for again over the next one.
     return this.#answers.onceWanted(link.client, id, event, { signal, here: () => link.open }, act)
+  }
+
+  /**
+   * What is refused by a durable machine only because its peer goes down is answered by nobody: with its link lost whoever asks
+   * does so again in its next life, or knows that nobody knows.
+   */
+  async #orLeft(to: Address, wanted: AbortSignal, act: () => Promise<unknown>): Promise<unknown> {
+    try {
+      return await act()
+    } catch (error) {
+      const left = LEFT.has(codeOf(error) ?? '') && this.#hasLeft(to)
+      if (left && !wanted.aborted) await untilAborted(new Promise<never>(() => undefined), wanted)
+      throw error
+    }
+  }
+
+  #hasLeft({ session, job }: Address): boolean {
+    return session !== undefined && this.#served.hosted(session)?.hasLeft(job) === true
   }
 
   async #carryOut(link: Link, to: Address, event: WireEvent, signal: AbortSignal): Promise<unknown> {
@@ -202,15 +226,27 @@ export class Server implements LinkServer {
     this.#check({ type: 'session' })
     if (to.peer !== undefined) return this.#served.routes.read(this.#elsewhere(to), to.actor ?? 0, request, signal)
     const others = this.#ofOthers(to, 'actor.inspect')
-    if (others) return this.#readOthers(others, to, request, signal)
+    if (others) return this.#orReadLater(to, request, this.#readOthers(others, to, request, signal), signal)
     const ref = this.#find(to.session)
+    let reading: JobReading
     if (to.actor === undefined) {
       this.#served.admit(this.principal, link, ref, 'jobs')
-      return ref.read(to.job ?? '', request, signal)
+      reading = ref.read(to.job ?? '', request, signal)
+    } else {
+      // One that is held elsewhere is read there.
+      if (!(ref instanceof HostSession)) throw new SessionNotFoundError(to.session, this.#served.name)
+      reading = ref.readActor(to.job ?? '', to.actor, request, signal)
     }
-    // One that is held elsewhere is read there.
-    if (!(ref instanceof HostSession)) throw new SessionNotFoundError(to.session, this.#served.name)
-    return ref.readActor(to.job ?? '', to.actor, request, signal)
+    // One generator more costs a small run as much as reading its chunk: only where it may be needed.
+    const comesBack = ref instanceof HostSession && ref.comesBackWith(to.job)
+    return comesBack ? this.#orReadLater(to, request, reading, signal) : reading
+  }
+
+  /** The same of what is read to its end: it has not come to that, and is read on in its next life. */
+  async *#orReadLater(to: Address, { follow }: ReadRequest, reading: JobReading, signal: AbortSignal): JobReading {
+    const end = yield* reading
+    if (follow && this.#hasLeft(to) && !signal.aborted) await untilAborted(new Promise<never>(() => undefined), signal)
+    return end
   }
 
   async *#readOthers(session: HostSession, to: Address, request: ReadRequest, signal: AbortSignal): JobReading {
@@ -304,7 +340,7 @@ export class Server implements LinkServer {
     const { principal } = this
     const grant = WITH_OTHERS[type]
     if (principal.kind !== 'peer' || grant === undefined || session === undefined || job === undefined) return undefined
-    if (this.#served.session(principal, session)) return undefined
+    if (this.#served.session(principal, session) || this.#served.hadSession(principal, session)) return undefined
     // Of other jobs nobody was told before that there may be any.
     if (type.startsWith('actor.') && !principal.may(grant)) this.#refuse(grant)
     return grant

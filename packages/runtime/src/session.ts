@@ -553,6 +553,23 @@ export class HostSession implements SessionRef, SessionActions {
     return this.#table.all()
   }
 
+  /** Its peer goes down, and it goes on with the next one. */
+  get comesBack(): boolean {
+    return this.#comesBack
+  }
+
+  /** A durable machine, which goes on with the next peer when this one goes down. */
+  comesBackWith(job: string | undefined): boolean {
+    const host = this.#table.seek(job ?? '')
+    return host instanceof JobHost && (host.durable || host.left)
+  }
+
+  /** With it, that durable machine: it takes nothing more in this life. */
+  hasLeft(job: string | undefined): boolean {
+    const host = this.#comesBack ? this.#table.seek(job ?? '') : undefined
+    return host instanceof JobHost && host.left
+  }
+
   /** Ends it and its jobs. Idempotent. */
   async close(grace?: number, reason?: string, code?: string, comesBack = false): Promise<void> {
     if (comesBack && this.#row) this.#comesBack = true

@@ -31,16 +31,20 @@ export async function startMachineIn(
   return job
 }
 
-/** @throws UsageError, InvalidInputError, MachineNotOfferedError, NameTakenError, LimitError, DeniedError */
+/**
+ * `temporary`: it ends with its peer, also where it is durable.
+ * @throws UsageError, InvalidInputError, MachineNotOfferedError, NameTakenError, LimitError, DeniedError
+ */
 export async function spawnIn(
   session: SessionRef,
   machine: MachineDefinition | string,
   o: SpawnOptions = {},
+  temporary = false,
 ): Promise<Ref> {
   const { actors } = session
   if (!actors) throw new UsageError('a script cannot hold an actor: spawn it from a program, or start a job')
   const { signal, onRefused } = o
-  const spec = await machineSpec(machine, o)
+  const spec = { ...(await machineSpec(machine, o)), ...(temporary && { temporary }) }
   const job = (await session.request({ type: 'start', spec }, undefined, { signal })) as JobSnapshot
   const { peerId, transport } = session.snapshot
   // The daemon of this machine, by way of its socket.

@@ -134,6 +134,8 @@ export interface WorkSpec {
   /** Of a machine: what it is called on its peer, and the groups that it is in there, for as long as it lives. */
   readonly register?: string | undefined
   readonly groups?: readonly string[] | undefined
+  /** Of a machine: it ends with its peer, also where it is durable. Whoever started it starts another one. */
+  readonly temporary?: boolean | undefined
   /** There will be input: a command gets a standard input, and a run waits for its end. */
   readonly input?: boolean | undefined
   readonly startId: string
@@ -494,13 +496,14 @@ const workFields = shape({
   input: maybe(flag),
   register: maybe(isJobName),
   groups: maybe(list(isJobName, ACTOR_GROUPS_MOST)),
+  temporary: maybe(flag),
   startId: string,
 })
 /** Only a named job, or machine, has a name of that kind, and it always has one; only an actor is called something. */
 const workSpec: Check = (value) => {
   if (!workFields(value)) return false
-  const { kind, job, register, groups } = value as WorkSpec
-  if (kind !== 'machine' && (register !== undefined || groups !== undefined)) return false
+  const { kind, job, register, groups, temporary } = value as WorkSpec
+  if (kind !== 'machine' && (register !== undefined || groups !== undefined || temporary !== undefined)) return false
   return (kind === 'job' || kind === 'machine') === (job !== undefined)
 }
 /** Work as it travels, and as it is written down. */

@@ -3,15 +3,26 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { assign, emit, fromPromise, setup } from 'xstate'
 import { createMemoryNetwork, memory } from '@errand/transport/memory'
-import { codeOf, createPeer, defineMachine, type Job, type MachineDefinition, type Ref } from '../src/index.ts'
+import {
+  type ActorAddress,
+  codeOf,
+  createPeer,
+  defineMachine,
+  type Job,
+  type JobRecord,
+  type MachineDefinition,
+  type Ref,
+} from '../src/index.ts'
 import { INBOX_BYTES } from '../src/actor-inbox.ts'
 import { StoreError } from '../src/errors.ts'
 import { reply } from '../src/machine-actions.ts'
+import { ACTOR_LOG_BYTES } from '../src/output-log.ts'
 import { INBOX_MOST } from '../src/wire.ts'
 import { validating } from './fixtures/odd-machines.ts'
 import { keptDisk } from './support/kept-store.ts'
 import { Lives } from './support/lives.ts'
-import { outputs, refusal, until, within } from './support/peers.ts'
+import { all, outputs, refusal, until, within } from './support/peers.ts'
+import { edit, storeFolder } from './support/store-files.ts'
 
 /** What happened outside of machines, whatever became of them. */
 const seen: string[] = []
@@ -319,6 +330,40 @@ describe('what cannot be written down', () => {
     expect(await next.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: plain })
   })
 
+  test('is refused by the next life too, where the answer of this one was lost', { timeout: 60_000 }, async () => {
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 6); kill++) {
+      const network = createMemoryNetwork()
+      const policy = { peers: { here: ['connect' as const, 'spawn:unfit' as const] } }
+      await using far = new Lives({ name: 'far', network, machines: [unfit], policy, stopGrace: 0 })
+      await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+      await far.start()
+      const spawned = await (await here.home('far')).spawn(unfit)
+      await far.close()
+      await far.start({ writes: kill })
+      const ref = (await here.ref(spawned.address)) as unknown as Ref<typeof unfit>
+      const told = ['function', 'plain', 'odd', 'deep', 'plain'].map((what) =>
+        ref.tell(what === 'odd' ? ({ type: 'nothing' } as never) : { type: 'add', what }).then(
+          () => 'taken',
+          (error: unknown) => codeOf(error),
+        ),
+      )
+      const all = Promise.all(told)
+      await Promise.race([far.disk.killed, all])
+      writes = Math.max(writes, far.disk.writes + 1)
+      const next = await far.again()
+      expect(await within('what came of it', all), `killed at write ${kill}`).toEqual([
+        'NOT_TRANSFERABLE',
+        'taken',
+        'INVALID_EVENT',
+        'TOO_LARGE',
+        'taken',
+      ])
+      const it = (await next.ref(spawned.address)) as unknown as Ref<typeof unfit>
+      expect(await it.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 2 })
+    }
+  })
+
   test('large events wait before it, as for any other', async () => {
     await using peers = lives()
     const peer = await peers.start()
@@ -408,6 +453,74 @@ describe('a durable machine that begins', () => {
     }
   })
 
+  test('and ends at once, is over in whichever life', async () => {
+    const brief = defineMachine({
+      name: 'brief',
+      machine: setup({ types: { output: {} as { done: boolean } } }).createMachine({
+        initial: 'over',
+        output: { done: true },
+        states: { over: { type: 'final' } },
+      }),
+      events: {},
+      durable: true,
+    })
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 4); kill++) {
+      await using peers = lives(brief)
+      await peers.start()
+      await peers.close()
+      const first = await peers.start({ writes: kill })
+      const options = { startId: 'the one' }
+      const spawning = first.spawn(brief, options).then((ref) => until('its end', () => ref.state === 'gone'))
+      spawning.catch(() => undefined)
+      await Promise.race([peers.disk.killed, spawning])
+      writes = Math.max(writes, peers.disk.writes + 1)
+      const peer = await peers.again()
+      const ref = await peer.spawn(brief, options)
+      const job = (await peer.jobs())[0]!
+      await until('its end', () => ref.state === 'gone' || job.state === 'Suspended')
+      expect([kill, job.state]).toEqual([kill, 'Completed'])
+      expect([kill, await outputs(job.receive({ from: 0 }))]).toEqual([kill, [{ done: true }]])
+      await empty(peers)
+    }
+  })
+
+  test('and fails at once, has failed in whichever life', async () => {
+    const broken = defineMachine({
+      name: 'broken',
+      machine: setup({}).createMachine({
+        entry: () => {
+          throw new RangeError('broken at its start')
+        },
+      }),
+      events: {},
+      durable: true,
+    })
+    let ended = 0
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 4); kill++) {
+      await using peers = lives(broken)
+      await peers.start()
+      await peers.close()
+      const first = await peers.start({ writes: kill })
+      const options = { startId: 'the one' }
+      const spawning = first.spawn(broken, options).then((ref) => until('its end', () => ref.state === 'gone'))
+      spawning.catch(() => undefined)
+      await Promise.race([peers.disk.killed, spawning])
+      writes = Math.max(writes, peers.disk.writes + 1)
+      peers.kill()
+      const wasWritten = journals(peers).length > 0
+      const peer = await peers.start()
+      const job = (await peer.jobs())[0]
+      if (!job || !wasWritten) continue
+      ended++
+      await until('its end', () => job.state !== 'NotStarted' && job.state !== 'Running')
+      expect([kill, job.state, job.reason?.message]).toEqual([kill, 'Failed', 'broken at its start'])
+      await empty(peers)
+    }
+    expect(ended).toBeGreaterThan(0)
+  })
+
   test('goes on; one that is not durable ends with its peer', async () => {
     for (const machine of [order, { ...order, durable: undefined } as MachineDefinition]) {
       const network = createMemoryNetwork()
@@ -449,6 +562,85 @@ describe('a durable machine that begins', () => {
       await until('what it shows', () => ref.getSnapshot().context.items.length === told)
       expect(ref.getSnapshot().context.items).toEqual(items(told))
     }
+  })
+
+  test('told while its peer goes down in order, it is told once, in that life or the next', async () => {
+    const network = createMemoryNetwork()
+    const policy = { peers: { here: ['connect' as const, 'spawn:order' as const, 'run:script' as const] } }
+    await using far = new Lives({ name: 'far', network, machines: [order], policy, stopGrace: 150 })
+    await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+    await far.start()
+    const home = await here.home('far')
+    const ref = await home.spawn(order)
+    using monitor = here.monitor(ref.address)
+    const downs: unknown[] = []
+    monitor.down.then(
+      (down) => downs.push(down),
+      () => undefined,
+    )
+    const states: string[] = []
+    let n = 0
+    const told: string[] = []
+    for (let life = 0; life < 2; life++) {
+      await ref.tell({ type: 'item', name: `before ${life}` })
+      told.push(`before ${life}`)
+      // So long it takes to go down.
+      const busy = await home.start(() => {
+        for (;;);
+      })
+      await until('that it is busy', () => busy.state === 'Running')
+      let closed = false
+      const closing = far.close().then(() => (closed = true))
+      const sent: Promise<void>[] = []
+      const asked: Promise<{ outcome: string }>[] = []
+      const late: Ref<Order>[] = []
+      while (!closed) {
+        for (const it of [ref, (await here.ref(ref.address)) as unknown as Ref<Order>]) {
+          const name = `${n++}`
+          told.push(name)
+          const tell = it.tell({ type: 'item', name })
+          tell.catch(() => undefined)
+          sent.push(tell)
+          late.push(it)
+        }
+        asked.push(ref.ask({ type: 'total' }))
+        await delay(1)
+      }
+      await closing
+      await far.start()
+      await within('all of it', Promise.all(sent))
+      for (const { outcome } of await Promise.all(asked)) expect(['ok', 'unknown']).toContain(outcome)
+      await until('that all see it', () => late.every(({ state }) => state !== 'connecting' && state !== 'stale'))
+      states.push(...late.map(({ state }) => state))
+      expect(sent.length).toBeGreaterThan(10)
+      for (const it of late) if (it !== ref) it[Symbol.dispose]()
+    }
+    expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: told.length })
+    await until('what it shows', () => ref.getSnapshot().context.items.length === told.length)
+    expect(ref.getSnapshot().context.items.toSorted()).toEqual(told.toSorted())
+    expect([new Set(states), downs]).toEqual([new Set(['live']), []])
+  })
+
+  test('whoever listens to it hears it in its next life too, however the last one ended', async () => {
+    const network = createMemoryNetwork()
+    const policy = { peers: { here: ['connect' as const, 'spawn:order' as const] } }
+    await using far = new Lives({ name: 'far', network, machines: [order], policy, stopGrace: 0 })
+    await using here = await createPeer({ name: 'here', transport: memory({ network, name: 'here' }), ...known })
+    await far.start()
+    const ref = await (await here.home('far')).spawn(order)
+    const heard: string[] = []
+    ref.on('added', ({ name }) => void heard.push(name))
+    for (const how of ['kill', 'close', 'close', 'kill']) {
+      const name = `${how} ${heard.length}`
+      await ref.tell({ type: 'item', name })
+      await until(`that it hears ${name}`, () => heard.at(-1) === name)
+      if (how === 'kill') far.kill()
+      else await far.close()
+      await far.start()
+    }
+    await ref.tell({ type: 'item', name: 'last' })
+    await until('that it hears the last', () => heard.at(-1) === 'last')
+    expect(heard).toEqual(['kill 0', 'close 1', 'close 2', 'kill 3', 'last'])
   })
 
   test('is called in its next lives what it was spawned as, and not while it stands still', async () => {
@@ -493,6 +685,24 @@ describe('a durable machine that begins', () => {
     }
     expect(await follows.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 3 })
     await until('the last', () => heard.includes('kept 1'))
+  })
+
+  test('supervised on its own peer, it ends with its supervisor, however that ends', async () => {
+    for (const how of ['kill', 'close'] as const) {
+      await using peers = lives()
+      for (let life = 0; life < 3; life++) {
+        const peer = await peers.start()
+        const at = async (): Promise<number> =>
+          (await peer.jobs()).filter(({ state }) => state === 'Running' || state === 'Suspended').length
+        expect([how, life, await at()]).toEqual([how, life, 0])
+        const supervisor = await peer.supervise({ children: [{ id: 'a', machine: order }] })
+        await supervisor.ready()
+        expect(await at()).toBe(1)
+        if (how === 'kill') peers.kill()
+        else await peers.close()
+      }
+      expect([peers.disk.rows('actor'), journals(peers)]).toEqual([[], []])
+    }
   })
 
   test('that fails and is to be tried again begins anew, as another actor', async () => {
@@ -595,6 +805,141 @@ describe('a durable machine that ends', () => {
       }
     },
   )
+})
+
+describe('a durable machine of which its peer says something too', () => {
+  /** Kills it at each of the writes of its last moments; then it is over. */
+  async function ended(last: 'done' | 'break', check: (records: readonly JobRecord[], kill: number) => void) {
+    let writes = 0
+    for (let kill = 1; kill <= Math.max(writes, 8); kill++) {
+      await using peers = lives()
+      const peer = await peers.start()
+      const first = await peer.spawn(order, { register: 'mine' })
+      const other = await peer.spawn(order)
+      await peer.register('mine', other, { replace: true })
+      other.send({ type: 'done' })
+      await until('its end', () => other.state === 'gone')
+      // Two have that name by now; only one of them gets it again.
+      const ref = await peer.spawn(order, { register: 'mine', name: 'second' })
+      expect(ref.address.path).not.toBe(first.address.path)
+      for (const name of items(3)) await ref.tell({ type: 'item', name })
+      await peers.again()
+      await (await peers.peer.ref(ref.address)).ready()
+      await peers.close()
+      const dying = await peers.start({ writes: kill })
+      const it = (await dying.ref(ref.address)) as unknown as Ref<Order>
+      it.send({ type: last })
+      const job = (await dying.jobs()).find((one) => one.name === 'second')
+      await Promise.race([peers.disk.killed, job?.finished])
+      writes = Math.max(writes, peers.disk.writes + 1)
+      const after = await peers.again()
+      const same = (await after.jobs()).find((one) => one.name === 'second')!
+      const again = (await after.ref(ref.address)) as unknown as Ref<Order>
+      await again.ready().catch(() => undefined)
+      if (same.state === 'Running' && again.state === 'live') again.send({ type: last })
+      await until('its end', () => same.state !== 'Running')
+      if (same.state === 'Suspended') await same.stop()
+      check(await all(same.receive({ from: 0 })), kill)
+    }
+  }
+
+  test('says its output once, whenever it was killed', { timeout: 60_000 }, async () => {
+    let warned = 0
+    await ended('done', (records, kill) => {
+      const said = records.filter((one) => one.kind === 'output' && 'items' in (one.value as object))
+      expect(said.length, `killed at write ${kill}`).toBe(1)
+      expect(said[0]).toBe(records.at(-1))
+      warned += records.filter(({ kind }) => kind === 'warning').length
+    })
+    expect(warned).toBeGreaterThan(0)
+  })
+
+  test('says why it has failed once', { timeout: 60_000 }, async () => {
+    await ended('break', (records, kill) => {
+      expect(records.filter(({ kind }) => kind === 'error').length, `killed at write ${kill}`).toBeLessThanOrEqual(1)
+    })
+  })
+})
+
+describe('a durable machine that says more than is kept of it', () => {
+  const folder = storeFolder()
+  const text = 'x'.repeat(60_000)
+  const talker = defineMachine({
+    name: 'talker',
+    machine: setup({
+      types: {
+        context: {} as { n: number },
+        events: {} as { type: 'say' } | { type: 'done' },
+        emitted: {} as { type: 'said'; text: string },
+        output: {} as { n: number },
+      },
+    }).createMachine({
+      context: { n: 0 },
+      initial: 'on',
+      output: ({ context }) => context,
+      states: {
+        on: {
+          on: {
+            say: { actions: [assign({ n: ({ context }) => context.n + 1 }), emit({ type: 'said' as const, text })] },
+            done: 'over',
+          },
+        },
+        over: { type: 'final' },
+      },
+    }),
+    events: { say: true, done: true },
+    durable: { version: 1, every: 16 },
+  })
+
+  test('says it on through its lives, under numbers of its own, and its output once', { timeout: 60_000 }, async () => {
+    let ref: Ref<typeof talker> | undefined
+    let n = 0
+    for (let life = 0; life < 4; life++) {
+      const store = folder.open()
+      const peer = await createPeer({ machines: [talker], store, stopGrace: 0 })
+      ref = (ref ? await peer.ref(ref.address) : await peer.spawn(talker)) as unknown as Ref<typeof talker>
+      for (let k = 0; k < 60; k++, n++) await ref.tell({ type: 'say' })
+      const job = (await peer.jobs())[0]!
+      if (life === 3) {
+        ref.send({ type: 'done' })
+        expect((await within('its end', job.finished)).state).toBe('Completed')
+      }
+      const records = await all(job.receive({ from: 0, keep: true }))
+      const first = records[0]!
+      if (life > 0) expect(first).toMatchObject({ kind: 'gap', dropped: first.seq + 1 })
+      expect(records.map(({ seq }) => seq)).toEqual(records.map((_, index) => first.seq + index))
+      expect(records.length * text.length).toBeLessThan(ACTOR_LOG_BYTES * 1.1)
+      if (life === 3) {
+        const values = records.flatMap((one) => (one.kind === 'output' ? [one.value as { type?: string }] : []))
+        expect(values.filter(({ type }) => type === undefined)).toEqual([{ n }])
+        await peer.close()
+      } else {
+        await store.terminate()
+        await peer.close()
+      }
+    }
+  })
+})
+
+describe('a durable machine whose job cannot be read', () => {
+  const folder = storeFolder()
+
+  test('is left as it is: whoever mends the file has it again', async () => {
+    let address: ActorAddress | undefined
+    for (const damage of [1, -1, 0]) {
+      await using peer = await createPeer({ machines: [order], store: folder.open(), stopGrace: 0 })
+      expect((await peer.jobs()).length).toBe(damage === -1 ? 0 : address ? 1 : 0)
+      if (damage !== -1) {
+        const ref = (address ? await peer.ref(address) : await peer.spawn(order)) as unknown as Ref<Order>
+        for (const name of items(5)) await ref.tell({ type: 'item', name })
+        expect(await ref.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: address ? 10 : 5 })
+        address = ref.address
+      }
+      await peer.close()
+      edit(folder.path, (db) => db.prepare("UPDATE kept SET crc = crc + ? WHERE kind = 'job'").run(damage))
+    }
+    expect(folder.troubles()).toContainEqual(expect.stringMatching(/^STORE_DAMAGED .* row job .* is damaged$/))
+  })
 })
 
 describe('a durable machine that cannot go on', () => {

@@ -315,6 +315,45 @@ describe('what it is sent', () => {
   })
 })
 
+describe('whose store has died', () => {
+  test('it is told once, when a timer or what it runs comes to it', async () => {
+    const calls: (() => void)[] = []
+    const machine = setup({
+      actors: { call: fromPromise(() => new Promise<void>((resolve) => calls.push(resolve))) },
+      delays: { soon: 5 },
+    }).createMachine({
+      initial: 'a',
+      invoke: { src: 'call' },
+      states: { a: { after: { soon: 'b' } }, b: {} },
+    }) as unknown as AnyStateMachine
+    for (const what of ['timer', 'promise'] as const) {
+      const store = keptDisk().open()
+      let died = false
+      const dying: typeof store = {
+        ...store,
+        async log(name, isNew) {
+          const log = await store.log(name, isNew)
+          return new Proxy(log, {
+            get(target, key) {
+              const value: unknown = Reflect.get(target, key)
+              if (key === 'append' && died)
+                return () => {
+                  throw new StoreError('STORE_FAILED', 'its worker has died')
+                }
+              return typeof value === 'function' ? value.bind(target) : value
+            },
+          })
+        },
+      }
+      const life = await KeptLife.begin(kindOf(machine), dying)
+      died = true
+      if (what === 'promise') calls.at(-1)!()
+      while (!life.reason) await life.changed()
+      expect(life.reason.message).toBe('its worker has died')
+    }
+  })
+})
+
 async function journalOf(disk: ReturnType<typeof keptDisk>): Promise<(readonly [number, Entry])[]> {
   const store = disk.open()
   const journal = await ActorJournal.open(store, store.rows!, KEY)
@@ -504,9 +543,67 @@ describe('its timers', () => {
     table.hear({ type: 'xstate.raise', params: { event: { type: 'now' } } }, 0)
     table.hear({ type: 'xstate.cancel', params: { sendId: 'a' } }, 1)
     expect(table.all().map(({ id }) => id)).toEqual(['b'])
-    // Of a chart that numbers them otherwise, it is known by its event.
-    expect(table.take(99, 'x')?.id).toBe('b')
     expect(table.take(99, 'x')).toBeUndefined()
+    expect(table.take(3, 'y')).toBeUndefined()
+    // Of a chart that numbers them otherwise, it is known by its event.
+    expect(table.takeLike(99, 'x')?.id).toBe('b')
+    expect(table.takeLike(99, 'x')).toBeUndefined()
+    // But for those that were there before.
+    const found = new TimerTable([{ timer: 4, event: { type: 'x' }, delay: 1, set: thisMoment() }], 5)
+    expect(found.takeLike(5, 'x')).toBeUndefined()
+    expect(found.takeLike(6, 'x')).toBeUndefined()
+    expect(found.takeLike(4, 'x')?.timer).toBe(4)
+  })
+
+  /** Counts how often it has rung: soon for the first time, and not within a test again. */
+  const ringing = (first: number): AnyStateMachine =>
+    setup({
+      types: { context: {} as { rang: number; ms: number } },
+      delays: { ms: ({ context }) => context.ms },
+    }).createMachine({
+      id: 'm',
+      context: { rang: 0, ms: first },
+      initial: 'a',
+      on: { put: { target: '.a', reenter: true } },
+      states: {
+        a: {
+          after: {
+            ms: {
+              target: 'a',
+              reenter: true,
+              actions: assign(({ context }) => ({ rang: context.rang + 1, ms: HOUR })),
+            },
+          },
+        },
+      },
+    }) as unknown as AnyStateMachine
+  const HOUR = 3_600_000
+
+  test('put off in the very moment in which they ring, they ring no earlier for that', async () => {
+    const disk = keptDisk()
+    const kind = kindOf(ringing(HOUR))
+    const life = await KeptLife.begin(kind, disk.open())
+    const { timer, event } = life.kept.timers[0]!
+    await life.send({ type: 'put' })
+    // Written behind what has put it off: it was under way.
+    await life.ring(timer, event)
+    expect([life.snapshot.context.rang, life.kept.timers.map((one) => one.timer)]).toEqual([0, [timer + 1]])
+    const next = (await KeptLife.again(kind, disk.open())) as KeptLife
+    expect([next.snapshot.context.rang, next.kept.timers.map((one) => one.timer)]).toEqual([0, [timer + 1]])
+  })
+
+  test('rung in an earlier life, and not heard there, they are heard once', async () => {
+    const disk = keptDisk()
+    const kind = kindOf(ringing(1))
+    const life = await KeptLife.begin(kind, disk.open())
+    life.ready = false
+    while (life.inbox.length === 0) await life.changed()
+    const next = (await KeptLife.again(kind, disk.open(), (it) => (it.ready = false))) as KeptLife
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    next.ready = true
+    next.handle()
+    await next.idle()
+    expect(next.snapshot.context).toEqual({ rang: 1, ms: HOUR })
   })
 
   test('of a chart that has others now are set anew, those it has not are dropped', async () => {

@@ -270,6 +270,28 @@ describe('one that lets go of its process', () => {
   })
 })
 
+describe('what one has sent to others before it ended', () => {
+  test('is delivered, as from the thread', async () => {
+    const [wildOne, to] = await Promise.all([session.spawn(wild), session.spawn(calm)])
+    const job = await jobOf(session, wildOne)
+    wildOne.send({ type: 'flood', to: to.address, count: 5_000 })
+    wildOne.send({ type: 'finish' })
+    expect((await within('its end', job.finished)).state).toBe('Completed')
+    expect(await to.ask({ type: 'total' })).toEqual({ outcome: 'ok', value: 5_000 })
+  })
+  test('does not keep it from its end where nobody takes it', async () => {
+    const [wildOne, to] = await Promise.all([session.spawn(wild), session.spawn(calm)])
+    const [job, still] = [await jobOf(session, wildOne), await jobOf(session, to)]
+    await still.suspend()
+    wildOne.send({ type: 'flood', to: to.address, count: INBOX_MOST + 1_000 })
+    wildOne.send({ type: 'finish' })
+    expect((await within('its end', job.finished)).state).toBe('Completed')
+    await still.resume()
+    const told = await to.ask<number>({ type: 'total' })
+    expect((told as { value?: number }).value).toBeGreaterThanOrEqual(INBOX_MOST)
+  })
+})
+
 describe('what is seen of one', () => {
   const job = { peer: 'me', session: 'here', instanceId: crypto.randomUUID() }
   let processes: MachineProcesses

@@ -1,5 +1,6 @@
 // A monitor tells once, and why.
 import { afterEach, describe, expect, test } from 'vitest'
+import { memory } from '@errand/transport/memory'
 import { connectLocal, createPeer, type Down, type Monitor } from '../src/index.ts'
 import { counter, machines } from './fixtures/machines.ts'
 import { pair, type Pair } from './support/pair.ts'
@@ -95,6 +96,28 @@ describe('a monitor tells once', () => {
     await within('its end', watching)
     expect(states).toEqual(['live', 'stale', 'live', 'gone'])
     expect(await notice(monitor)).toMatchObject([{ reason: 'stopped' }])
+  })
+
+  test('that it is there no more when its peer is heard of again, by who had spawned it and may see nothing else', async () => {
+    for (const how of ['its session ended', 'its peer was started again'] as const) {
+      const { here, far, network } = await two({ here: { suspicion: 60_000 }, far: { temporaryLease: 50 } })
+      const ref = await (await here.connect('far', { temporary: true })).spawn(counter)
+      const monitor = here.monitor(ref)
+      await ref.ready()
+      await ref.tell({ type: 'add', n: 1 })
+      network.cut('here', 'far')
+      if (how === 'its session ended')
+        expect(await notice(far.monitor(ref.address))).toMatchObject([{ reason: 'stopped' }])
+      else {
+        network.kill('far')
+        await far.close()
+        const policy = { peers: { here: [...GRANTS] } }
+        open.push(await createPeer({ name: 'far', transport: memory({ network, name: 'far' }), machines, policy }))
+      }
+      network.heal('here', 'far')
+      network.lose('here', 'far')
+      expect([how, ...(await notice(monitor))]).toMatchObject([how, { reason: 'peer lost' }])
+    }
   })
 
   test('nothing when it was left', async () => {

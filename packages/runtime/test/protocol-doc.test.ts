@@ -169,6 +169,7 @@ const spec: Fields<wire.WorkSpec> = {
   job: true,
   register: true,
   groups: true,
+  temporary: true,
   startId: true,
 }
 const open: Fields<wire.OpenSession> = {

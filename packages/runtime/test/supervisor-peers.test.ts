@@ -50,7 +50,7 @@ interface Place {
   readonly network: MemoryNetwork
 }
 
-async function three(server: PeerOptions = {}): Promise<Place> {
+async function three(server: PeerOptions = {}, client: PeerOptions = {}): Promise<Place> {
   const network = createMemoryNetwork()
   const make = async (name: string, options: PeerOptions): Promise<Peer> => {
     const offered = { machines: [counter, probe(name)] }
@@ -61,7 +61,7 @@ async function three(server: PeerOptions = {}): Promise<Place> {
   const serves: PeerOptions = { policy: { peers: { here: [...GRANTS] } }, ...server }
   const server01 = await make('server01', serves)
   const server02 = await make('server02', serves)
-  const here = await make('here', { policy: { peers: { server01: [], server02: [] } } })
+  const here = await make('here', { policy: { peers: { server01: [], server02: [] } }, ...client })
   return { here, server01, server02, network }
 }
 
@@ -160,6 +160,25 @@ describe('a supervisor over peers', () => {
     expect(await end).toMatchObject({ reason: 'stopped' })
     expect(addressOf(supervisor, 'a')).toEqual(after)
     expect(await count(here, after)).toEqual({ outcome: 'ok', value: 0 })
+  })
+
+  test('starts one elsewhere whose peer goes down in order: it was not that one that was to stop', async () => {
+    const { here, server01 } = await three()
+    const supervisor = await supervise(here, [
+      spec('a', { on: both, restart: 'transient' }),
+      spec('b', { on: both, restart: 'transient' }),
+      spec('c', { on: both, restart: 'temporary' }),
+    ])
+    const before = addressOf(supervisor, 'a')
+    // That is somebody's wish.
+    using b = await here.ref(addressOf(supervisor, 'b'))
+    b.stop()
+    await until('that it is over', () => childOf(supervisor, 'b').state === 'ended')
+    await server01.close()
+    expect((await anew(supervisor, 'a', before)).peer).toBe('server02')
+    expect(childOf(supervisor, 'a')).toMatchObject({ reason: 'peer lost', error: { code: 'PEER_SHUTDOWN' } })
+    expect(['b', 'c'].map((id) => childOf(supervisor, id).state)).toEqual(['ended', 'ended'])
+    expect(childOf(supervisor, 'b').reason).toBe('stopped')
   })
 
   test('one that cannot be reached in time ends by itself', async () => {
@@ -266,7 +285,9 @@ describe('a ref of a child', () => {
   })
 
   test('of one in an inner supervisor; and before it is up', async () => {
-    const { here, network } = await three()
+    // Nothing is to be lost here: a moment in which this process gets no processor is longer than what others wait.
+    const patient = { suspicion: 60_000 }
+    const { here, network } = await three(patient, patient)
     network.cut('here', both)
     const inner = { children: [spec('x', { on: both })], backOff: { delay: 10, most: 50 } }
     const supervisor = await here.supervise({ name: 'crew', children: [{ id: 'in', supervisor: inner }] })

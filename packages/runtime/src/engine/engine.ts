@@ -7,7 +7,7 @@ import type { HostedActor } from '../hosted-actor.ts'
 import type { Ending, StopRequest } from '../job-machine.ts'
 import type { MapItems } from '../map-items.ts'
 import type { RawChunk } from '../record.ts'
-import type { Buffering, Completion, Question, SessionSnapshot } from '../surface.ts'
+import type { Buffering, Completion, Kind, Question, SessionSnapshot } from '../surface.ts'
 import type { InitSpec, WorkSpec } from '../wire.ts'
 
 export interface ExecutionSpec {
@@ -35,6 +35,8 @@ export interface ExecutionSpec {
 export interface ExecutionIO {
   /** `first`: numbered already, where it is a copy of a log elsewhere. */
   chunk(chunk: RawChunk, first?: number): void
+  /** Whether there is a record of that kind, from that one on, as `from` counts. Of what goes on in its peer's next life. */
+  has?(kind: Kind, from: number): Promise<boolean>
   ended(ending: Ending): void
   /** It runs in a process of its own. */
   started?(pid: number): void

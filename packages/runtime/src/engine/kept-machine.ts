@@ -4,7 +4,7 @@ import { asError, MachineQuarantinedError } from '../errors.ts'
 import { ActorHost, type ActorSurroundings, type KeptIn } from '../actor-host.ts'
 import type { ActorJournal } from '../actor-journal.ts'
 import { recoverActor } from '../actor-recovery.ts'
-import { begunUnseen } from '../actor-replay.ts'
+import { begunUnseen, type Replayed } from '../actor-replay.ts'
 import type { MachineDefinition } from '../actor-surface.ts'
 import { durableMachine } from '../durable-machine.ts'
 import type { KeptActors } from '../kept-actors.ts'
@@ -20,8 +20,11 @@ export interface KeptMachineHome {
   readonly definition: MachineDefinition | undefined
   /** What it was given, as its schema makes it. */
   input(definition: MachineDefinition): unknown
-  /** Before it does anything: from now on it is called what it is to be called. @throws NameTakenError, LimitError */
-  begins(): void
+  /**
+   * Before it does anything: from now on it is called what it is to be called, or goes on without that.
+   * @throws NameTakenError, LimitError
+   */
+  begins(warn: (why: string) => void): void
   /** Before anybody can be told that it has ended. */
   over(): void
 }
@@ -39,14 +42,18 @@ export class KeptMachine implements Execution {
   #credit = 0
   #suspended = false
   #over = false
+  /** Records in its log before those of its actor. */
+  #said: number
 
   /** It begins at once, and ends `over`. */
   constructor(home: KeptMachineHome, spec: ExecutionSpec, io: ExecutionIO) {
     this.#home = home
     this.#spec = spec
     this.#key = spec.kept!.key
+    this.#said = spec.from ?? 0
     this.#io = {
       chunk: (chunk) => io.chunk(chunk),
+      has: async (kind, from) => (await io.has?.(kind, from)) ?? false,
       suspended: () => io.suspended?.(),
       begun: () => io.begun?.(),
       ended: (ending) => {
@@ -81,36 +88,42 @@ export class KeptMachine implements Execution {
     try {
       const journal = await kept.journal(this.#key, { hasRow: row !== undefined })
       if (row === undefined) {
-        // Not on disk when its peer ended: only what it does at its start can have been done.
-        if (journal.next === 0) return await this.#begin(journal, true)
+        // Not on disk when its peer ended: only what it does at its start can have been done, and have been its end.
+        const entries = await journal.read(0)
+        const ends = typeof entries === 'string' ? [] : entries.flatMap(([, one]) => (one.kind === 'over' ? [one] : []))
+        if (typeof entries !== 'string' && ends.length === entries.length)
+          return await this.#begin(journal, { over: ends[0] })
         return this.#standStill('what is written of it is missing, or damaged')
       }
       const was = await recoverActor(row, definition?.durable && (definition as KeptKind), journal, thisMoment())
       if (typeof was === 'string') return this.#standStill(was)
-      await this.#run(definition!, { journal, was, said: this.#spec.from ?? 0 }, undefined)
+      await this.#run(definition!, { journal, was }, undefined)
     } catch (error) {
       this.#standStill(`it cannot be gone on with: ${asError(error).message}`)
     }
   }
 
-  /** `unseen`: whether it has begun before nobody knows. What its start does is not done again then. */
-  async #begin(journal: ActorJournal, unseen = false): Promise<void> {
+  /** `unseen`: whether it has begun before is known only where it has ended. What its start does is not done again then. */
+  async #begin(journal: ActorJournal, unseen?: Pick<Replayed, 'over'>): Promise<void> {
     const { definition } = this.#home
     if (!definition?.durable) return this.#standStill(`no durable machine '${this.#spec.work.job}' is offered here`)
     const input = await this.#home.input(definition)
-    const was = unseen ? begunUnseen(durableMachine(definition.machine), input, thisMoment()) : undefined
-    await this.#run(definition, { journal, was, said: 0 }, input)
+    const was = unseen && { ...begunUnseen(durableMachine(definition.machine), input, thisMoment()), ...unseen }
+    await this.#run(definition, { journal, was }, input)
   }
 
-  async #run(definition: MachineDefinition, kept: Omit<KeptIn, 'stranded'>, input: unknown): Promise<void> {
+  async #run(definition: MachineDefinition, kept: Pick<KeptIn, 'journal' | 'was'>, input: unknown): Promise<void> {
+    // What it says last, or its job of it, comes behind what it had said when its end was written.
+    const { over, status = 'active' } = kept.was ?? {}
+    const saidLast = over !== undefined && (await this.#io.has!(over.how === 'done' ? 'output' : 'error', over.said))
     if (this.#over) return
-    this.#home.begins()
+    // One that has ended says nothing behind that.
+    if (!over && status === 'active') this.#home.begins((why) => this.#warn(why))
     const stranded = (error: Error): void => {
       this.#there = false
-      this.#home.over()
       this.#standStill(`nothing can be written of it: ${error.message}`)
     }
-    const keptIn = { ...kept, stranded }
+    const keptIn = { ...kept, said: this.#said, saidLast, stranded }
     const host = new ActorHost(definition, input, this.#spec.attempt ?? 1, this.#io, this.#home.around, keptIn)
     this.#host = host
     // Before it handles anything that it was sent in an earlier life.
@@ -125,10 +138,16 @@ export class KeptMachine implements Execution {
   /** Nothing of it is run, and nothing deleted. */
   #standStill(why: string): void {
     if (this.#over) return
+    this.#home.over()
     this.#quarantine = new MachineQuarantinedError(this.#spec.work.job ?? 'a machine', why)
     this.#io.begun?.()
-    this.#io.chunk(singleRecord('warning', this.#quarantine.message))
+    this.#warn(this.#quarantine.message)
     this.#io.suspended?.()
+  }
+
+  #warn(why: string): void {
+    this.#said++
+    this.#io.chunk(singleRecord('warning', why))
   }
 
   credit(bytes: number): void {

@@ -13,6 +13,7 @@ import type { OfferedSpec } from '../job-definition.ts'
 import type { Ending } from '../job-machine.ts'
 import { Link, type LinkServer } from '../link.ts'
 import { checkedSpawnInput, MACHINES } from '../machine-definition.ts'
+import { untilAborted } from '../output-log.ts'
 import { OPEN_REQUESTS, type Address, type SessionEvent, type WireEvent } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { Engine, Execution, ExecutionIO, ExecutionSpec } from './engine.ts'
@@ -21,6 +22,8 @@ import { RequestWindow } from './request-window.ts'
 /** Batches to actors elsewhere on their way to the peer at once, and their bytes. */
 const PASSED_MOST = 256
 const PASSED_BYTES = 4 * 1024 * 1024
+/** So long what it has told others may take to leave when it has ended, in ms: some may take nothing, or be away. */
+const LEAVING_MS = 2_000
 
 /** So long an actor's end waits for the peer to ask what led to it, in ms. */
 const TOLD_MS = 2_000
@@ -89,20 +92,22 @@ export class MachineIsolate implements Engine, LinkServer {
       ended: (ending: Ending) => {
         const last = this.#actor!.state()
         for (const push of this.#watching) push(last)
-        // Who listens is answered in the turn after the one in which he is woken.
-        setImmediate(() => setImmediate(() => void this.#toldAll().then(() => io.ended(ending))))
+        void this.#left().then(() => io.ended(ending))
       },
     }
   }
 
-  /** Who follows what happens asks for the next part when he has the one before. The peer may stand still just now. */
-  async #toldAll(): Promise<void> {
+  /** What it has told others is with the peer, or would be there too late; who listens has been answered, to the end. */
+  async #left(): Promise<void> {
+    if (this.#outboxes.waiting > 0) {
+      const late = AbortSignal.timeout(LEAVING_MS)
+      await untilAborted(this.#outboxes.flushed(), late)
+    }
+    // Who listens is answered in the turn after the one in which he is woken.
+    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
+    // Who follows what happens asks for the next part when he has the one before. The peer may stand still just now.
     const { toldAll } = this.#actor!
-    if (!toldAll) return
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, TOLD_MS)
-    await Promise.race([toldAll, promise])
-    clearTimeout(timer)
+    if (toldAll) await untilAborted(toldAll, AbortSignal.timeout(TOLD_MS))
   }
 
   // ── what the peer asks ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -73,8 +73,8 @@ export class MachineEngine implements Engine {
     this.#kept = kept
   }
 
-  keeps({ job = '' }: WorkSpec): boolean {
-    return this.#kept !== undefined && this.#offers.get(job)?.durable !== undefined
+  keeps({ job = '', temporary }: WorkSpec): boolean {
+    return this.#kept !== undefined && temporary !== true && this.#offers.get(job)?.durable !== undefined
   }
 
   start(spec: ExecutionSpec, io: ExecutionIO): Execution {
@@ -87,7 +87,7 @@ export class MachineEngine implements Engine {
         around: this.#around,
         definition: this.#offers.get(job),
         input: (of: MachineDefinition) => checkedSpawnInput(of, payload && decode(payload)),
-        begins: () => this.#call(path, job, spec, io),
+        begins: (warn: (why: string) => void) => this.#call(path, job, spec, warn),
         over: () => this.#names.ended(path),
       }
       return new KeptMachine(home, spec, io)
@@ -131,7 +131,7 @@ export class MachineEngine implements Engine {
   /** Here, or in a process, which checks the input itself. @throws NameTakenError, LimitError: then there is no actor */
   #begin(definition: MachineDefinition, input: unknown, spec: ExecutionSpec, io: ExecutionIO): Execution {
     const path = pathOf(spec)
-    this.#call(path, definition.name, spec, io)
+    this.#call(path, definition.name, spec, (why) => io.chunk(singleRecord('warning', why)))
     const ours: ExecutionIO = {
       chunk: (chunk) => io.chunk(chunk),
       started: (pid) => io.started?.(pid),
@@ -158,7 +158,12 @@ export class MachineEngine implements Engine {
   }
 
   /** What it is called, before it does anything: what it says first may be asked for by that. */
-  #call(path: string, machine: string, { work, attempt: epoch = 1, kept }: ExecutionSpec, io: ExecutionIO): void {
+  #call(
+    path: string,
+    machine: string,
+    { work, attempt: epoch = 1, kept }: ExecutionSpec,
+    warn: (why: string) => void,
+  ): void {
     const { register, groups } = work
     const member = { path, epoch, machine }
     try {
@@ -167,7 +172,7 @@ export class MachineEngine implements Engine {
       // One that begins anew, or goes on, does not end for a name that was given to another one meanwhile.
       if ((epoch === 1 && !kept?.again) || codeOf(error) !== 'NAME_TAKEN') throw error
       this.#names.began(member, { groups })
-      io.chunk(singleRecord('warning', `it goes on without its name: ${asError(error).message}`))
+      warn(`it goes on without its name: ${asError(error).message}`)
     }
   }
 
