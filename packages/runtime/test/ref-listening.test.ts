@@ -142,14 +142,14 @@ test('what is emitted is no snapshot: who subscribes is told what has changed', 
 
 test('who follows a name from one to the next, over links that are lost, has one reading open, and in the end none', async () => {
   let open = 0
-  const { readActor } = HostSession.prototype
+  const plain = Object.getOwnPropertyDescriptor(HostSession.prototype, 'readActor')!
   const counted = vi.spyOn(HostSession.prototype, 'readActor').mockImplementation(async function* (
     this: HostSession,
     ...args
   ) {
     open++
     try {
-      return yield* readActor.apply(this, args)
+      return yield* (plain.value as HostSession['readActor']).apply(this, args)
     } finally {
       open--
     }
