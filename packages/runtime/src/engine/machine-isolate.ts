@@ -89,19 +89,13 @@ export class MachineIsolate implements Engine, LinkServer {
       ended: (ending: Ending) => {
         const last = this.#actor!.state()
         for (const push of this.#watching) push(last)
-        void this.#left().then(() => io.ended(ending))
+        // Who listens is answered in the turn after the one in which he is woken.
+        const end = (): void => void setImmediate(() => setImmediate(() => io.ended(ending)))
+        // What it has told others is with the peer by then, or would be there too late.
+        if (this.#outboxes.waiting === 0) end()
+        else void untilAborted(this.#outboxes.flushed(), AbortSignal.timeout(LEAVING_MS)).then(end)
       },
     }
-  }
-
-  /** What it has told others is with the peer, or would be there too late; who listens has been answered. */
-  async #left(): Promise<void> {
-    if (this.#outboxes.waiting > 0) {
-      const late = AbortSignal.timeout(LEAVING_MS)
-      await untilAborted(this.#outboxes.flushed(), late)
-    }
-    // Who listens is answered in the turn after the one in which he is woken.
-    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
   }
 
   // ── what the peer asks ──────────────────────────────────────────────────────────────────────────────────────────────
