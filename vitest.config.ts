@@ -44,9 +44,10 @@ const SHARED = tests({
 })
 
 // Those that do the same again and again until something shows, or are about what others have made (libp2p's traps, shells,
-// service managers): a command of their own, `npm run test:long`.
+// service managers, what may be wrong with a machine): a command of their own, `npm run test:long`.
 const LONG = [
   'cli/test/completion-shells',
+  'cli/test/doctor',
   'cli/test/service',
   'runtime/test/actor-flood',
   'runtime/test/records-once',
