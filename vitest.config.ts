@@ -26,7 +26,7 @@ const PURE = tests({
     'suggestion',
   runtime:
     'actor-inbox actor-names chart child-jobs deadlines history-checker item-stream job-filter job-model kept-actor-model memory-store output-log pairing powershell-doc ' +
-    'protocol-doc ref-life script script-scope session-model shared-fate supervisor supervisor-model',
+    'protocol-doc ref-life script script-scope session-model shared-fate supervisor',
   transport:
     'channel-limits codec codec-chunk codec-interop codec-knots codec-obstacle codec-plain codec-round-trip codec-small ' +
     'codec-tree codec-vectors connections known-addresses lent-memory outbox values-doc',
@@ -47,17 +47,21 @@ const SHARED = tests({
 // service managers, what may be wrong with a machine): a command of their own, `npm run test:long`.
 const LONG = [
   'cli/test/completion-shells',
+  'cli/test/demo',
   'cli/test/doctor',
   'cli/test/service',
   'runtime/test/actor-flood',
+  'runtime/test/actor-refs',
   'runtime/test/records-once',
   'runtime/test/ref-model',
   'runtime/test/restart-killed',
   'runtime/test/restart-model',
   'runtime/test/sqlite-killed',
   'runtime/test/supervisor-faults',
+  'runtime/test/supervisor-model',
   'runtime/test/left-behind',
   'transport/test/channel-leaks',
+  'transport/test/codec-cost',
   'transport/test/codec-fuzz',
   'transport/test/libp2p-traps',
   'transport/test/memory-latency',

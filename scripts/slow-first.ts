@@ -6,7 +6,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 /** Above ten seconds each; those that mostly wait and those that mostly work take turns, so that nobody waits for nothing. */
 const SLOW = (
   'terminal-watch real-peers terminal-enter machine-process daemon libp2p-traps json-shapes actors-real exit-codes-real ' +
-  'supervisor-killed restart-edges thread-reuse demo foreign-words engine-limits isolate-entry libp2p-connections error-stack ' +
+  'supervisor-killed restart-edges thread-reuse foreign-words engine-limits isolate-entry libp2p-connections error-stack ' +
   'codec-cost channel-leaks libp2p socket following memory seed-faults named-jobs map clock-steps job-dialogue receiving ' +
   'owners map-peers powershell-remote seed-detached seed-kept seed-kinds fan-out'
 ).split(' ')
