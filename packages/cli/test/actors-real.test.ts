@@ -11,6 +11,7 @@ import { Screen, errand, hasTmux } from './support/screen.ts'
 
 const APPROVAL = fileURLToPath(new URL('../../runtime/test/fixtures/approval.ts', import.meta.url))
 const COUNTER = fileURLToPath(new URL('../../runtime/test/fixtures/machines.ts', import.meta.url))
+const KEPT = fileURLToPath(new URL('../../runtime/test/fixtures/kept-counter.ts', import.meta.url))
 const GRANTS = 'connect,run:script,spawn:approval'
 const ajv = new Ajv2020({ allErrors: true, strictTypes: false })
 
@@ -150,6 +151,31 @@ timers       after patience (1 h)  in #
     }
     await machines.ok('server02', 'stop', id)
     expect(await machines.type('server02', ['ask', id, 'total'])).toMatchObject({ code: 1 })
+  })
+
+  test('is no reason to stay up for, nor to be waited for, where it is durable', async () => {
+    const here = (...line: string[]): Promise<string> => machines.ok('server03', ...line)
+    await machines.up('server03', '--offer', KEPT)
+    const id = (await here('spawn', 'tally')).trim()
+    await here('send', id, 'add', '{"n": 3}')
+    expect(await here('down')).toBe('')
+    await machines.start('server03')
+    expect(await here('ask', id, 'total')).toBe('3\n')
+    // Of those that would end, it is told how many there are.
+    await here('start', '-e', 'await sleep(60000)')
+    expect(await machines.type('server03', ['down'])).toMatchObject({
+      code: 1,
+      stderr: 'errand: one job runs here\n  --drain waits for them, --force ends them\n',
+    })
+    await here('start', '-e', '1')
+    expect(await here('down', '--force')).toBe('')
+    await machines.start('server03')
+    await here('send', id, 'add', '{"n": 4}')
+    expect(await here('down', '--drain')).toBe('')
+    await machines.start('server03')
+    expect(await here('ask', id, 'total')).toBe('7\n')
+    await here('send', id, 'finish')
+    expect(await here('receive', id, '--wait')).toBe('{ count: 7 }\n')
   })
 
   test('is found by its registered name, also where it is no job of ours', async () => {

@@ -495,7 +495,7 @@ describe('peers', () => {
     peer.onStart = () => {}
     await peer.start(['a'])
     peer.onShutdown = (o) => {
-      if (!('force' in o)) throw failure('JOB_NOT_FINISHED', 'job 1 is Running, not finished')
+      if (!('force' in o)) throw failure('JOB_NOT_FINISHED', 'one job runs here')
     }
     expect(await errand(['down'], { peer })).toMatchObject({
       code: 1,

@@ -69,7 +69,10 @@ export interface LocalPeer extends Peer {
    * that follows the name is what {@link Peer.whereis} gives, and loads XState. @throws as that does
    */
   actor(name: string, o?: { on?: string } & Cancel): Promise<NamedActor>
-  /** Ends the daemon. @throws JobNotFinishedError while jobs run, unless `drain` (waits for them) or `force` */
+  /**
+   * Ends the daemon. Durable machines go on with
+   * the next one. @throws JobNotFinishedError while other jobs run, unless `drain` (waits for them) or `force`
+   */
   shutdown(o?: { drain?: boolean; force?: boolean } & Cancel): Promise<void>
 }
 

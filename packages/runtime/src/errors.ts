@@ -43,8 +43,8 @@ export class JobStoppedError extends ErrandError {
 }
 /** What was asked for is for jobs that have ended, and this one has not. */
 export class JobNotFinishedError extends ErrandError {
-  constructor(id: number | string, state: string) {
-    super('JOB_NOT_FINISHED', `job ${id} is ${state}, not finished`, { hint: 'stop it first, or remove it with force' })
+  constructor(message: string, options?: ErrandErrorOptions) {
+    super('JOB_NOT_FINISHED', message, options)
   }
 }
 /** The job is in a state that does not allow this. */

@@ -255,7 +255,11 @@ export class JobTable {
     const found = this.find(job)
     if (found.position !== undefined) throw new UsageError(`${found.name} is a child: remove its parent ${found.id}`)
     if (!isFinished(found.state)) {
-      if (!force) throw new JobNotFinishedError(found.id, found.state)
+      if (!force) {
+        throw new JobNotFinishedError(`job ${found.id} is ${found.state}, not finished`, {
+          hint: 'stop it first, or remove it with force',
+        })
+      }
       await found.stop({ grace, reason: 'removed by force' })
     }
     await this.forget(found)

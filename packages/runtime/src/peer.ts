@@ -701,15 +701,19 @@ export class PeerHost implements PeerRef, SessionHome, Served {
   }
 
   async #shutdown({ drain, force }: { drain?: boolean; force?: boolean }, signal?: AbortSignal): Promise<void> {
-    const unfinished = [this.local, ...this.#hosting.all()].flatMap((session) => [...session.unfinished])
-    const [first] = unfinished
-    if (first && drain) {
-      // Who gives up waiting has not shut anything down.
-      await whileWanted(() => Promise.all(unfinished.map((job) => job.finished)), signal)
-    }
-    if (first && !drain && !force) {
-      const which = unfinished.length > 1 ? `${first.id} and ${unfinished.length - 1} more` : first.id
-      throw new JobNotFinishedError(which, first.state)
+    const here = this.local.mortal
+    const ofOthers = this.#hosting.all().flatMap((session) => [...session.mortal])
+    const mortal = [...here, ...ofOthers]
+    // Who gives up waiting has not shut anything down.
+    if (drain) await whileWanted(() => Promise.all(mortal.map((job) => job.finished)), signal)
+    else if (mortal.length > 0 && !force) {
+      const say = (jobs: number, of: string): string =>
+        `${jobs === 1 ? `one job${of} runs` : `${jobs} jobs${of} run`} here`
+      const told = [
+        ...(here.length > 0 ? [say(here.length, '')] : []),
+        ...(ofOthers.length > 0 ? [say(ofOthers.length, ' of others')] : []),
+      ]
+      throw new JobNotFinishedError(told.join(', and '), { hint: 'drain waits for them, force ends them' })
     }
     // After the answer is on its way.
     setImmediate(() => void this.close())

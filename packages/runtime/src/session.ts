@@ -544,6 +544,15 @@ export class HostSession implements SessionRef, SessionActions {
     return [...this.#table.unfinished()]
   }
 
+  /** Those of them that end with their peer: a durable machine goes on with the next one. */
+  get mortal(): readonly JobHost[] {
+    const staying = (leaf: JobHost): boolean => isFinished(leaf.state) || leaf.durable
+    return this.unfinished.filter((host) => {
+      const leaves = host.children.length > 0 ? host.children : [host]
+      return !this.#row || !leaves.every(staying)
+    })
+  }
+
   get table(): JobTable {
     return this.#table
   }

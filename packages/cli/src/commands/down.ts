@@ -1,7 +1,7 @@
 // errand down: ends this machine's peer.
 import { readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { codeOf, type LocalPeer } from '@errand/runtime/client'
+import { asError, codeOf, type LocalPeer } from '@errand/runtime/client'
 import type { Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { Failure } from '../failure.ts'
@@ -20,20 +20,12 @@ export default async function down(context: Context, flags: Flags): Promise<numb
     if (!context.quiet) terminal.say('not up')
     return EXIT.done
   }
-  const { pid, jobs, hosted } = await peer.status({ signal })
+  const { pid } = await peer.status({ signal })
   try {
     await peer.shutdown({ ...(flags.drain && { drain: true }), ...(flags.force && { force: true }), signal })
   } catch (error) {
-    if (codeOf(error) === 'JOB_NOT_FINISHED') {
-      throw new Failure(
-        'JOB_NOT_FINISHED',
-        [
-          ...(jobs.running > 0 ? [`${jobs.running === 1 ? 'one job runs' : `${jobs.running} jobs run`} here`] : []),
-          ...(hosted.running > 0 ? [`${hosted.running} of others ${hosted.running === 1 ? 'runs' : 'run'} here`] : []),
-        ].join(', and '),
-        '--drain waits for them, --force ends them',
-      )
-    }
+    if (codeOf(error) === 'JOB_NOT_FINISHED')
+      throw new Failure('JOB_NOT_FINISHED', asError(error).message, '--drain waits for them, --force ends them')
     // It may be gone before its answer has left: that is what was asked for.
     if (codeOf(error) !== 'PEER_LOST' && codeOf(error) !== 'CHANNEL_CLOSED') throw error
   }
