@@ -171,7 +171,7 @@ export const TOPICS: readonly Topic[] = [
       "  errand --at server01 ask $id 'what is asked'             the same, and what it replies",
       '  errand --at server01 events $id -f                      what happens in it, to its end',
       '  errand --at server01 receive $id                        what it emitted, and its output',
-      'One whose definition says `durable` is on disk: it goes on at the next `errand up`, also after a kill or `down --force`.',
+      'One whose definition says `durable` is on disk: it goes on at the next `errand up`, also after a kill.',
       'Spawned with --register NAME it is found by that on its peer: send, ask, inspect and events take the name where no job is',
       'called so, also of one that somebody else has spawned there.',
       'Its chart is shown as a tree. `●` is a state that it is in, and a line below a state is what leads out of it:',

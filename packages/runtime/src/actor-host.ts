@@ -188,14 +188,14 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   readonly #was: Replayed | undefined
   readonly #saidLast: boolean = false
   /** Those that are on their way to the disk, by the number of their first entry. */
-  readonly #coming = new Map<number, readonly Item[]>()
+  #coming: Map<number, readonly Item[]> | undefined
   /** Of a sender whose last batch was refused in part: where that answer was lost, the batch is asked for again. */
-  readonly #refusals = new Map<string, { readonly seq: number; readonly answer: TellAnswer }>()
+  #refusals: Map<string, { readonly seq: number; readonly answer: TellAnswer }> | undefined
   /** Of each sender what waits for room, or for a schema: what it sends next comes behind that. */
   readonly #entering = new Map<string, Promise<unknown>>()
   /** In bytes, of all of them. */
   #waiting = 0
-  readonly #asks = new Map<string, Ask>()
+  #asks: Map<string, Ask> | undefined
   /** Of the event that is being handled. */
   #asking: Ask | undefined
   /** The last one that its state had no transition for. */
@@ -206,7 +206,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   #handled = 0
   #said = 0
   #suspended = false
-  #over: Error | undefined
+  /** Why it is no more; made when somebody is to be told: to most of those that end nobody speaks any more. */
+  #over: Error | (() => Error) | undefined
   readonly #watchers = new Set<(state: ActorState) => void>()
   /** Told in this turn. */
   #telling = false
@@ -218,7 +219,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   #context: { of: unknown; bytes: Uint8Array } | undefined
   #in: Place | undefined
   readonly #transitions: ActorTransition[] = []
-  readonly #listeners = new Set<(transition: ActorTransition) => void>()
+  #listeners: Set<(transition: ActorTransition) => void> | undefined
   #feed: EventFeed<ActorTransition> | undefined
 
   /** `input` has been checked. What the machine throws at its start is its ending. */
@@ -285,7 +286,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
       },
       came: (entries) => {
         const first = entries[0]?.[0]
-        const items = first === undefined ? undefined : this.#coming.get(first)
+        const items = first === undefined ? undefined : this.#coming?.get(first)
         for (const [index, entry] of entries.entries()) {
           const { bytes = 0, ask } = items?.[index] ?? {}
           this.#inbox.put({ event: eventOf(entry[1]), bytes, entry, ask })
@@ -327,7 +328,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     signal: AbortSignal | undefined,
   ): Promise<{ answer: TellAnswer; taken: Promise<void> | undefined }> {
     signal?.throwIfAborted()
-    const before = this.#refusals.get(from)
+    const before = this.#refusals?.get(from)
     if (before?.seq === seq) return { answer: before.answer, taken: this.#kept?.settled }
     const events = decodeChunk(bytes)
     if (events.length !== count || count > TELL_MOST)
@@ -360,21 +361,21 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
   }
 
   #remember(from: string, seq: number, answer: TellAnswer): void {
-    this.#refusals.delete(from)
+    this.#refusals?.delete(from)
     if (!answer.refused) return
-    this.#refusals.set(from, { seq, answer })
-    const [oldest] = this.#refusals.keys()
-    if (this.#refusals.size > REFUSALS_MOST && oldest !== undefined) this.#refusals.delete(oldest)
+    const refusals = (this.#refusals ??= new Map()).set(from, { seq, answer })
+    const [oldest] = refusals.keys()
+    if (refusals.size > REFUSALS_MOST && oldest !== undefined) refusals.delete(oldest)
   }
 
   async ask(bytes: Uint8Array, timeout: number, signal?: AbortSignal, by: Asker = {}): Promise<Uint8Array> {
     this.#throwIfOver()
     signal?.throwIfAborted()
     const { name } = this.definition
-    if (this.#asks.size >= ACTOR_ASKS_MOST)
-      throw new LimitError(`${name} has ${ACTOR_ASKS_MOST} questions to answer already`)
+    const asks = (this.#asks ??= new Map())
+    if (asks.size >= ACTOR_ASKS_MOST) throw new LimitError(`${name} has ${ACTOR_ASKS_MOST} questions to answer already`)
     const ask = new Ask(`${this.#asksOf}.${++this.#lastAsk}`)
-    this.#asks.set(ask.id, ask)
+    asks.set(ask.id, ask)
     let watched: Deadline | undefined
     const late = (): void => ask.reject(new OutcomeUnknownError(`${name} gave no answer within ${timeout} ms`))
     const given = (): void => {
@@ -404,7 +405,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
         watched.end()
         signal?.removeEventListener('abort', given)
       }
-      this.#asks.delete(ask.id)
+      asks.delete(ask.id)
     }
   }
 
@@ -471,9 +472,9 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     const { first, told } = accepted
     // From here on it may be handled, in this life or in a later one.
     for (const { ask } of items) if (ask) ask.begun = true
-    this.#coming.set(first, items)
+    const coming = (this.#coming ??= new Map()).set(first, items)
     const taken = told.finally(() => {
-      this.#coming.delete(first)
+      coming.delete(first)
       this.#inbox.release(items)
     })
     taken.catch(() => undefined) // who asks waits for its answer
@@ -582,7 +583,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
       ...(ignored && { ignored }),
     }
     if (this.#transitions.push(transition) > TRANSITIONS_KEPT) this.#transitions.shift()
-    for (const listener of this.#listeners) listener(transition)
+    if (this.#listeners) for (const listener of this.#listeners) listener(transition)
   }
 
   /** Events that it has handled, in all its lives. */
@@ -592,7 +593,7 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
 
   /** What a machine's `reply` says: to this ask, or to the one it handles. Nobody asked: nothing. */
   reply(value: unknown, to?: string): void {
-    const ask = to === undefined ? this.#asking : this.#asks.get(to)
+    const ask = to === undefined ? this.#asking : this.#asks?.get(to)
     if (!ask) return
     try {
       ask.resolve(encode(value, { limits: { bytes: REPLY_BYTES } }))
@@ -646,19 +647,22 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     const error = 'error' in ending ? ending.error : undefined
     if (outcome !== 'completed') this.#kept?.over(outcome === 'failed' ? 'error' : 'stopped', this.#said, error)
     const how = outcome === 'completed' ? 'has done its work' : outcome === 'failed' ? 'has failed' : 'was stopped'
-    this.#close(new ActorGoneError(`${this.definition.name} ${how}`, error ? { cause: error } : {}))
+    this.#close(() => new ActorGoneError(`${this.definition.name} ${how}`, error ? { cause: error } : {}))
     this.#halt()
     this.#io.ended(ending)
   }
 
-  #close(why: Error): void {
+  #close(why: Error | (() => Error)): void {
     this.#over = why
     this.#state = undefined
     clearTimeout(this.#late)
     this.#inbox.close()
-    const unanswered = new OutcomeUnknownError(`${this.definition.name} has ended without an answer`, { cause: why })
-    for (const ask of this.#asks.values()) ask.reject(ask.begun ? unanswered : why)
-    this.#feed?.end(why)
+    if (this.#asks?.size) {
+      const cause = this.#gone()
+      const unanswered = new OutcomeUnknownError(`${this.definition.name} has ended without an answer`, { cause })
+      for (const ask of this.#asks.values()) ask.reject(ask.begun ? unanswered : cause)
+    }
+    this.#feed?.end(this.#gone())
     this.#writer.end()
   }
 
@@ -669,8 +673,13 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
     for (const child of Object.values(children)) (child as unknown as { _stop(): void })._stop()
   }
 
+  #gone(): Error {
+    const over = this.#over!
+    return typeof over === 'function' ? (this.#over = over()) : over
+  }
+
   #throwIfOver(): void {
-    if (this.#over) throw this.#over
+    if (this.#over) throw this.#gone()
   }
 
   // ── as an execution ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -758,8 +767,8 @@ export class ActorHost implements HostedActor, MachineHost, Execution, Turned {
 
   /** Everything that happens in it from now on. */
   follow(listener: (transition: ActorTransition) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    const listeners = (this.#listeners ??= new Set()).add(listener)
+    return () => listeners.delete(listener)
   }
 
   inspect(job: ActorJob): ActorInspection {

@@ -28,7 +28,8 @@ export class Senders {
 
   took(from: string, seq: number): void {
     const known = this.#last.get(from)
-    this.#last.delete(from)
+    // Alone it is the newest, too.
+    if (this.#last.size > 1) this.#last.delete(from)
     // One that was given up may come late.
     this.#last.set(from, Math.max(seq, known ?? 0))
     if (known !== undefined) return

@@ -8,6 +8,8 @@ export const TURN_MS = 5
 const LITTLE_MS = 1
 /** The clock is looked at every so many events. */
 const LOOK_EVERY = 16
+/** So many begin before whatever else waits for the thread. */
+const BEGIN_AT_ONCE = 64
 
 /** What has turns. */
 export interface Turned {
@@ -23,6 +25,38 @@ export class ActorTurns {
   #immediate: NodeJS.Immediate | undefined
   /** Since the thread was free last, in milliseconds. */
   #used = 0
+  /** What has begun since then, and who waits to begin something new. */
+  #begun = 0
+  #beginning: (() => void)[] = []
+
+  /**
+   * Before something new begins: undefined where there is time left; else settles when the thread has been free, first come
+   * first served. Who makes many, one after the other, never lets go of the thread himself: nothing here takes longer than a
+   * microtask.
+   */
+  mayBegin(): Promise<void> | undefined {
+    if (this.#used < TURN_MS && this.#begun < BEGIN_AT_ONCE && this.#beginning.length === 0) {
+      this.#begun++
+      return undefined
+    }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#beginning.push(resolve)
+    this.#later()
+    return promise
+  }
+
+  /** What this takes counts. */
+  spend<T>(act: () => T): T {
+    // Within an actor's turn it counts already.
+    if (this.#running) return act()
+    const begun = performance.now()
+    try {
+      return act()
+    } finally {
+      this.#used += performance.now() - begun
+      if (this.#used >= LITTLE_MS) this.#later()
+    }
+  }
 
   /** It has something to do. Done at once where nobody waits and there is time left: who asks one actor waits for no turn. */
   ready(actor: Turned): void {
@@ -39,6 +73,8 @@ export class ActorTurns {
     clearImmediate(this.#immediate)
     this.#ready = []
     this.#waiting.clear()
+    // Whoever waits looks whether that is still wanted.
+    for (const begin of this.#beginning.splice(0)) begin()
   }
 
   #later(): void {
@@ -46,8 +82,11 @@ export class ActorTurns {
     this.#immediate ??= setImmediate(() => {
       this.#immediate = undefined
       this.#used = 0
-      if (this.#ready.length === 0) return
-      this.#run()
+      const beginning = this.#beginning.splice(0, BEGIN_AT_ONCE)
+      this.#begun = beginning.length
+      for (const begin of beginning) begin()
+      if (this.#ready.length > 0) this.#run()
+      else if (this.#beginning.length === 0) return
       this.#later()
     })
   }

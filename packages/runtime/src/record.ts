@@ -57,6 +57,8 @@ const PROGRESS_TEXT = 1024
 
 /** As it lies in a chunk; of a map's item, its number. */
 type SaidRecord = readonly [kind: number, at: number, value: unknown, item?: number]
+/** Of most, all the time: a map of its own is made with the first. */
+const NONE_SAID = new Map<string, never>()
 
 /**
  * Collects what a script says during a turn into chunks; sends them while there is credit. Lives in the isolate.
@@ -79,7 +81,7 @@ export class RecordWriter {
   /** When the last record was said, in milliseconds of the epoch: asking for the time costs as much as a small one. */
   lastAt = 0
   /** The newest of each activity since the last other record, in the order they were said. */
-  readonly #progress = new Map<string, SaidRecord>()
+  #progress: Map<string, SaidRecord> = NONE_SAID
 
   constructor(send: (chunk: RawChunk) => void, credit: number = CREDIT_BYTES) {
     this.#send = send
@@ -116,6 +118,7 @@ export class RecordWriter {
     // Behind the others: what was said last comes last.
     this.#progress.delete(activity)
     if (this.#progress.size >= PROGRESS_MOST) this.#sayProgress()
+    if (this.#progress === NONE_SAID) this.#progress = new Map()
     this.#progress.set(activity, record)
     if (!this.full && Math.abs(now - this.#openedAt) >= CHUNK_MS) this.flush()
     else this.#scheduled ??= setImmediate(() => this.flush())

@@ -775,6 +775,12 @@ export class HostSession implements SessionRef, SessionActions {
     options: { throttle?: number; lostAfter?: number },
     listed: boolean,
   ): Promise<JobHost> {
+    // Without an await where there is time: what is asked for next finds it in the table.
+    const free = spec.kind === 'machine' ? this.#engines.machine.mayBegin?.() : undefined
+    if (free) {
+      await free
+      this.#throwIfClosed()
+    }
     if (listed) this.#table.throwIfFull(on?.length ?? 0)
     if (on && spec.kind === 'machine') throw new UsageError('a machine is spawned in one session: open one there')
     const when = this.#when(spec)

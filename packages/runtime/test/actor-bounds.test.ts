@@ -408,3 +408,40 @@ describe('senders of an actor', () => {
     expect(await counted()).toBe(before + 1)
   })
 })
+
+describe('many actors', () => {
+  test('made one after the other leave the thread to others in between', async () => {
+    await using place = await places['here']!()
+    let told = false
+    const timer = setTimeout(() => (told = true), 20)
+    // Nothing of this takes longer than a microtask: nobody else would ever have his turn.
+    let made = 0
+    for (; !told && made < 20_000; made++) {
+      using ref = await place.spawn()
+      await ref.tell(add)
+    }
+    clearTimeout(timer)
+    expect(told, `a timer of 20 ms, after ${made} actors`).toBe(true)
+  })
+
+  test('made all at once are all there, numbered in their order', async () => {
+    await using place = await places['here']!()
+    const refs = await Promise.all(Array.from({ length: 2_000 }, () => place.spawn()))
+    const ids: number[] = []
+    for (const ref of refs) ids.push((await place.jobOf(ref)).id)
+    expect(ids).toEqual(ids.toSorted((a, b) => a - b))
+    expect(new Set(ids).size).toBe(2_000)
+  })
+
+  test('that wait to be made when their peer is closed are refused', async () => {
+    const place = await places['here']!()
+    const made = Array.from({ length: 5_000 }, () => place.spawn())
+    const settled = Promise.allSettled(made)
+    await made[0]
+    await place[Symbol.asyncDispose]()
+    const refused = (await settled).filter((one) => one.status === 'rejected')
+    expect(refused.length).toBeGreaterThan(0)
+    for (const { reason } of refused)
+      expect(['SESSION_CLOSED', 'PEER_CLOSED']).toContain((reason as { code?: string }).code)
+  })
+})

@@ -107,6 +107,8 @@ export interface Engine extends AsyncDisposable {
   start(spec: ExecutionSpec, io: ExecutionIO): Execution
   /** This work would wait for its turn now, and `mayBegin` is asked before it begins. None: nothing ever does. */
   queues?(work: WorkSpec): boolean
+  /** Asked before there is a job: settles when one may be made. Undefined, and none: at once. */
+  mayBegin?(): Promise<void> | undefined
   /** This work goes on after its peer was killed, where it is written down. None: nothing does. */
   keeps?(work: WorkSpec): boolean
   /** Names with which a line could go on that is typed for it: see completion.ts. Never rejects. None: it knows none. */

@@ -8,7 +8,8 @@ import { bounded } from '../machine-bounds.ts'
 import { asError, codeOf, MachineNotOfferedError, UsageError } from '../errors.ts'
 import { checkedSpawnInput, isMachineDefinition } from '../machine-definition.ts'
 import type { MachineDefinition } from '../actor-surface.ts'
-import { singleRecord } from '../record.ts'
+import type { Ending } from '../job-machine.ts'
+import { singleRecord, type RawChunk } from '../record.ts'
 import type { WorkSpec } from '../wire.ts'
 import { DeferredExecution } from './deferred-execution.ts'
 import type { KeptActors } from '../kept-actors.ts'
@@ -73,6 +74,10 @@ export class MachineEngine implements Engine {
     this.#kept = kept
   }
 
+  mayBegin(): Promise<void> | undefined {
+    return this.#around.turns.mayBegin()
+  }
+
   keeps({ job = '', temporary }: WorkSpec): boolean {
     return this.#kept !== undefined && temporary !== true && this.#offers.get(job)?.durable !== undefined
   }
@@ -132,29 +137,24 @@ export class MachineEngine implements Engine {
   #begin(definition: MachineDefinition, input: unknown, spec: ExecutionSpec, io: ExecutionIO): Execution {
     const path = pathOf(spec)
     this.#call(path, definition.name, spec, (why) => io.chunk(singleRecord('warning', why)))
-    const ours: ExecutionIO = {
-      chunk: (chunk) => io.chunk(chunk),
-      started: (pid) => io.started?.(pid),
-      begun: () => io.begun?.(),
-      suspended: () => io.suspended?.(),
-      ended: (ending) => {
-        if (actor) this.#actors.delete(actor)
-        // Before anybody can be told that it has ended: whoever looks for its name then finds nobody, or the next one.
-        this.#names.ended(path)
-        io.ended(ending)
-      },
-    }
+    // Before anybody can be told that it has ended: whoever looks for its name then finds nobody, or the next one.
+    const ours = new LastWord(io, () => {
+      if (actor) this.#actors.delete(actor)
+      this.#names.ended(path)
+    })
     let actor: ActorHost | undefined
     try {
       if (definition.isolate) return this.#processes.start(definition, spec, ours)
-      actor = new ActorHost(definition, input, spec.attempt ?? 1, ours, this.#around)
+      return this.#around.turns.spend(() => {
+        actor = new ActorHost(definition, input, spec.attempt ?? 1, ours, this.#around)
+        this.#actors.add(actor)
+        void actor.start()
+        return actor
+      })
     } catch (error) {
       this.#names.ended(path)
       throw error
     }
-    this.#actors.add(actor)
-    void actor.start()
-    return actor
   }
 
   /** What it is called, before it does anything: what it says first may be asked for by that. */
@@ -179,6 +179,34 @@ export class MachineEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const actor of [...this.#actors]) actor.stop()
     await this.#processes[Symbol.asyncDispose]()
+  }
+}
+
+/** Passes on what an actor says; what is to be done before anybody can be told that it has ended is done first. */
+class LastWord implements ExecutionIO {
+  readonly #io: ExecutionIO
+  readonly #before: () => void
+
+  constructor(io: ExecutionIO, before: () => void) {
+    this.#io = io
+    this.#before = before
+  }
+
+  chunk(chunk: RawChunk): void {
+    this.#io.chunk(chunk)
+  }
+  started(pid: number): void {
+    this.#io.started?.(pid)
+  }
+  begun(): void {
+    this.#io.begun?.()
+  }
+  suspended(): void {
+    this.#io.suspended?.()
+  }
+  ended(ending: Ending): void {
+    this.#before()
+    this.#io.ended(ending)
   }
 }
 
